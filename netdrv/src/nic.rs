@@ -1,0 +1,82 @@
+//! What a network card offers to the layer above it.
+//!
+//! The data plane is written against [`Nic`]; [`crate`] implements it for virtio-net, tests and the
+//! simulator implement it for queues in memory.
+
+/// What a card can do, fixed once it has been initialised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NicInfo {
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// Largest IP packet in bytes, without the Ethernet header.
+    pub mtu: u16,
+    /// The card completes TCP and UDP checksums of frames sent with [`TxOffload::checksum`].
+    pub tx_checksum: bool,
+    /// Largest IPv4 TCP frame in bytes, Ethernet header included, that the card cuts into segments itself
+    /// (virtio `HOST_TSO4`); `None` where it cannot.
+    pub tso4_max: Option<u32>,
+}
+
+/// A received frame whose buffer the caller owns until it gives it back with [`Nic::recycle`].
+#[derive(Debug)]
+pub struct RxFrame<B> {
+    /// The Ethernet frame, without any device header.
+    pub buffer: B,
+    /// The card (or the host) vouches for the TCP or UDP checksum: it need not be verified again.
+    pub checksum_verified: bool,
+}
+
+/// Work left to the card for one sent frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TxOffload {
+    /// Complete the transport checksum. The checksum field must hold the folded pseudo-header sum.
+    pub checksum: Option<ChecksumOffload>,
+    /// Cut the frame into segments with this many bytes of TCP payload each (IPv4 only; needs `checksum`).
+    pub tso4_segment: Option<u16>,
+}
+
+/// Where the checksum of a sent frame starts and is stored (virtio 1.2 §5.1.6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChecksumOffload {
+    /// Offset of the transport header in the frame, in bytes.
+    pub start: u16,
+    /// Offset of the checksum field from `start`, in bytes (TCP: 16, UDP: 6).
+    pub offset: u16,
+}
+
+/// The transmit queue has no room; try again after [`Nic::tx_room`] reports some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxFull;
+
+/// An Ethernet device with preallocated buffers. No call allocates, blocks or waits for the device.
+pub trait Nic {
+    /// A received frame's buffer.
+    type RxBuffer: AsRef<[u8]> + AsMut<[u8]>;
+
+    /// The card's properties.
+    fn info(&self) -> NicInfo;
+
+    /// Whether the link is up (always true where the card does not say).
+    fn link_up(&self) -> bool;
+
+    /// Takes the next received frame, if there is one.
+    fn receive(&mut self) -> Option<RxFrame<Self::RxBuffer>>;
+
+    /// Gives a received frame's buffer back to the card.
+    fn recycle(&mut self, buffer: Self::RxBuffer);
+
+    /// How many frames [`Nic::transmit`] accepts now without [`TxFull`].
+    fn tx_room(&self) -> usize;
+
+    /// Queues one frame of `len` bytes (Ethernet header included): `fill` writes it in place and says what
+    /// is left to the card. `len` is at most `mtu + 14`, or `tso4_max` for a frame to be segmented; a longer
+    /// one is refused with [`TxFull`]. The device may learn of it only at [`Nic::flush`].
+    fn transmit<R>(&mut self, len: usize, fill: impl FnOnce(&mut [u8]) -> (R, TxOffload)) -> Result<R, TxFull>;
+
+    /// Tells the device of everything queued and recycled since the last call: at most one notification per queue.
+    fn flush(&mut self);
+
+    /// Asks for an interrupt at the next received frame (and at freed transmit room, if the queue was full).
+    /// Returns false if work came in meanwhile, in which case the caller must poll again rather than halt.
+    fn arm(&mut self) -> bool;
+}
