@@ -1,0 +1,55 @@
+//! Files that a build hands out: written whole or not at all, with their length and SHA-256.
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A finished file of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub len: u64,
+    /// SHA-256 of its content in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl Artifact {
+    /// Writes `content` under `path`: first under a temporary name beside it, then renamed, so that an interrupted
+    /// build leaves nothing half-written. A file that already has this content is left alone.
+    pub fn write(path: &Path, content: &[u8]) -> Result<Self> {
+        let same = std::fs::read(path).is_ok_and(|old| old == content);
+        if !same {
+            write_whole(path, content).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(Self { path: path.to_owned(), len: content.len() as u64, sha256: hex_sha256(content) })
+    }
+}
+
+impl std::fmt::Display for Artifact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} bytes sha256 {}", self.path.display(), self.len, self.sha256)
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let dir = path.parent().context("no parent directory")?;
+    std::fs::create_dir_all(dir)?;
+    let mut file = tempfile::Builder::new().prefix(".weir-").tempfile_in(dir)?;
+    file.write_all(content)?;
+    // Temporary files are private to the user; what a build hands out is as readable as any build output.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path)?;
+    Ok(())
+}

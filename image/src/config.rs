@@ -1,0 +1,148 @@
+//! `weir.toml`: read, checked, and turned into a [`Config`] that the image builder and the supervisor share.
+//!
+//! Every error is one line, `FILE:LINE:COLUMN: what, expected what`.
+
+use appliance::settings::{self, Settings, StaticAddress};
+use std::path::{Path, PathBuf};
+
+/// The first host vsock port of the relay: worker number `n` (in the file's order) of those that the supervisor
+/// relays listens at the host's CID 2, port `RELAY_PORT_BASE + n`.
+pub const RELAY_PORT_BASE: u32 = 10_000;
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// A static address; DHCP where there is none.
+    pub address: Option<StaticAddress>,
+    /// Sites in the file's order.
+    pub sites: Vec<Site>,
+    /// Pools in the file's order.
+    pub pools: Vec<Pool>,
+    /// Directories of static files, each once; [`Handler::Files`] indexes it.
+    pub trees: Vec<PathBuf>,
+}
+
+/// A site: the URL prefixes that share limits and properties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Name, unique.
+    pub name: String,
+    /// What it answers to, in the file's order.
+    pub prefixes: Vec<Prefix>,
+}
+
+/// A URL prefix and what serves the URLs below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// Canonical URL prefix.
+    pub url: String,
+    /// TCP port it is reached at.
+    pub port: u16,
+    /// What serves it: a number of [`Config::trees`] or [`Config::pools`].
+    pub handler: settings::Handler,
+}
+
+/// An application pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Name, unique.
+    pub name: String,
+    /// Its workers, at least one.
+    pub workers: Vec<Worker>,
+}
+
+/// A worker: what it is on the host, and how the appliance dials it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// What the supervisor has to do for it.
+    pub kind: WorkerKind,
+    /// The vsock address that the appliance dials: the worker's own for [`Address::Vsock`], otherwise the relay's
+    /// at the host.
+    pub dial: settings::Worker,
+}
+
+/// What a worker is on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerKind {
+    /// A VM that the supervisor boots and relays to.
+    Vm {
+        /// What it boots.
+        image: VmImage,
+        /// Its memory in MiB.
+        memory_mib: u32,
+    },
+    /// A server that is already there.
+    Address(Address),
+}
+
+/// What a worker VM boots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VmImage {
+    /// The demo worker of this workspace ([`crate::Program::Worker`]).
+    Worker,
+    /// A Hermit ELF on the host.
+    Elf(PathBuf),
+}
+
+/// Where a worker that is already there listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `vsock:CID:PORT`, dialled by the appliance itself.
+    Vsock {
+        /// Context identifier.
+        cid: u32,
+        /// Port.
+        port: u32,
+    },
+    /// `tcp:HOST:PORT`, relayed by the supervisor.
+    Tcp {
+        /// Host name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `unix:PATH`, relayed by the supervisor.
+    Unix(PathBuf),
+}
+
+/// Why a configuration was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// Line and column, both from 1; `None` if the file could not be read.
+    pub at: Option<(usize, usize)>,
+    /// What is wrong and what was expected.
+    pub what: String,
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.path.display())?;
+        if let Some((line, column)) = self.at {
+            write!(f, "{line}:{column}:")?;
+        }
+        write!(f, " {}", self.what)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// The part of the configuration that the appliance sees.
+    pub fn settings(&self) -> Settings {
+        todo!()
+    }
+
+    /// The TCP ports of the URL prefixes, sorted, each once.
+    pub fn ports(&self) -> Vec<u16> {
+        todo!()
+    }
+}
+
+/// Reads and checks a configuration.
+pub fn check(_path: &Path) -> Result<Config, ConfigError> {
+    todo!()
+}
