@@ -5,4 +5,9 @@
 extern crate alloc;
 
 pub mod bundle;
+pub mod cache;
+pub mod date;
+pub mod http;
+pub mod reason;
 pub mod settings;
+pub mod site;

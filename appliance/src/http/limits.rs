@@ -1,0 +1,59 @@
+//! Bounds on a request head, by HTTP.sys's names. Every size is a `usize`: sixteen bits were not enough for HTTP.sys
+//! (CVE-2026-47291).
+
+/// Bounds on a request head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// MaxRequestBytes: request line and all fields, up to and with the empty line. No head longer than this is
+    /// ever [`Partial`](crate::http::request::Parsed::Partial): a buffer of this size always suffices.
+    pub max_request_bytes: usize,
+    /// MaxFieldLength: one field line, name to value.
+    pub max_field_length: usize,
+    /// Number of fields, at most [`Limits::MAX_FIELDS`].
+    pub max_fields: usize,
+    /// Length of the request target.
+    pub max_url_length: usize,
+    /// UrlSegmentMaxLength: decoded bytes of one path segment.
+    pub url_segment_max_length: usize,
+    /// UrlSegmentMaxCount: number of path segments.
+    pub url_segment_max_count: usize,
+    /// Answer an oversized head with 400 as HTTP.sys does, not with 431 (RFC 6585 §5).
+    pub oversized_head_is_400: bool,
+    /// Accept in the query what RFC 3986 does not (a `%` that begins no escape, quotes, angle brackets).
+    pub lenient_query: bool,
+}
+
+impl Limits {
+    /// The most fields any profile allows.
+    pub const MAX_FIELDS: usize = 100;
+
+    /// Our own, stricter than HTTP.sys.
+    pub const STRICT: Self = Self {
+        max_request_bytes: 16 * 1024,
+        max_field_length: 8 * 1024,
+        max_fields: 64,
+        max_url_length: 8 * 1024,
+        url_segment_max_length: 255,
+        url_segment_max_count: 64,
+        oversized_head_is_400: false,
+        lenient_query: false,
+    };
+
+    /// `compat = "http.sys"`: its documented defaults.
+    pub const HTTP_SYS: Self = Self {
+        max_request_bytes: 16 * 1024,
+        max_field_length: 16 * 1024,
+        max_fields: Self::MAX_FIELDS,
+        max_url_length: 16 * 1024,
+        url_segment_max_length: 260,
+        url_segment_max_count: 255,
+        oversized_head_is_400: true,
+        lenient_query: true,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::STRICT
+    }
+}

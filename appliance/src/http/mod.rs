@@ -1,0 +1,49 @@
+//! HTTP/1.1 (RFC 9110, RFC 9112): strict parsing, and everything that writes a head.
+//!
+//! Nothing here does I/O, keeps time or allocates: functions take byte slices and write into a [`Sink`].
+
+pub mod chunked;
+pub mod conditional;
+pub mod error;
+pub mod fields;
+pub mod forward;
+pub mod limits;
+pub mod method;
+pub mod range;
+pub mod request;
+pub mod response;
+pub mod serve;
+mod sink;
+
+pub use crate::date;
+pub use crate::reason::Reason;
+pub use fields::{Field, Fields};
+pub use limits::Limits;
+pub use method::Method;
+pub use request::{Framing, RequestHead};
+pub use sink::{Overflow, Sink};
+
+/// The protocol versions we speak (RFC 9112 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// A request we do not serve: the status to answer and the reason to log. The connection is closed afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Status code of the error response.
+    pub status: u16,
+    /// HTTPERR reason phrase.
+    pub reason: Reason,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub const fn new(status: u16, reason: Reason) -> Self {
+        Self { status, reason }
+    }
+}
