@@ -1,8 +1,16 @@
 //! Everything that touches hardware: the ring-0 platform of the unikernel, PCI, virtqueues, and the
-//! virtio-net, virtio-vsock and virtio-rng drivers.
+//! virtio-net, virtio-vsock and virtio-rng drivers. The crate's README has the layers and the feature table.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
 
+pub mod dma;
 pub mod nic;
+pub mod pci;
+pub mod platform;
+pub mod queue;
 pub mod stream;
+pub mod transport;
+
+#[cfg(target_os = "hermit")]
+pub mod hermit;

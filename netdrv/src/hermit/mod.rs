@@ -1,0 +1,71 @@
+//! The runtime shared by Weir's Hermit programs: start-up, memory, time, waiting, entropy, panics and exit.
+//!
+//! A program is an entry and a loop:
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//! use netdrv::hermit::{self, Machine, StartError};
+//! use netdrv::{nic::Nic, println, stream::StreamTransport};
+//!
+//! netdrv::entry!(main);
+//!
+//! fn main() -> Result<(), StartError> {
+//!     let mut machine = Machine::start()?;
+//!     let (mut nic, mut vsock) = (machine.take_nic()?, machine.take_vsock()?);
+//!     loop {
+//!         let now = machine.clock().now_ns();
+//!         vsock.poll(now);
+//!         // ... receive, work, transmit ...
+//!         nic.flush();
+//!         vsock.flush();
+//!         let idle = nic.arm() & vsock.arm();
+//!         if idle {
+//!             machine.wait(vsock.next_deadline());
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! An error returned from `main` is printed and ends the machine with [`EXIT_FAILURE`].
+
+mod abi;
+mod apic;
+mod clock;
+mod cpu;
+mod exit;
+mod heap;
+mod interrupts;
+mod machine;
+mod paging;
+mod random;
+mod ring0;
+mod serial;
+
+pub use clock::Clock;
+pub use exit::{EXIT_FAILURE, EXIT_PANIC, exit, run};
+pub use heap::{HeapUse, heap_use};
+pub use machine::{Machine, Net, StartError, Vsock};
+pub use random::{Entropy, EntropyError};
+pub use ring0::Ring0;
+pub use serial::Serial;
+
+/// Defines the symbol the Hermit kernel jumps to, calling `$main`, a `fn() -> Result<(), E>` with `E: Debug`.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn runtime_entry(_argc: i32, _argv: *const *const u8, _env: *const *const u8) -> ! {
+            $crate::hermit::run($main)
+        }
+    };
+}
+
+/// Prints a line on the serial port.
+#[macro_export]
+macro_rules! println {
+    ($($argument:tt)*) => {{
+        use ::core::fmt::Write as _;
+        let _ = ::core::writeln!($crate::hermit::Serial, $($argument)*);
+    }};
+}

@@ -1,0 +1,336 @@
+//! The split virtqueue (virtio 1.2 §2.7), driver side.
+//!
+//! Every buffer is one descriptor (header and data together), so that a packet costs one descriptor, one
+//! available entry and one used entry. The queue owns the buffers it has given to the device. What the device
+//! writes into the used ring is checked against that record: an index that jumps, an id that is not with the
+//! device and a length beyond the buffer are errors, after which the device has to be reset.
+
+use crate::{dma::DmaBuffer, platform::DmaRegion};
+use alloc::{boxed::Box, vec::Vec};
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicU16, Ordering, fence},
+};
+use virtio_spec::virtq::{AvailF, Desc, DescF, UsedElem, UsedF};
+
+/// The largest queue this driver builds. Devices offer up to 32768 entries (§2.7); more than this buys nothing here.
+pub const MAX_QUEUE_SIZE: u16 = 256;
+
+/// What a device did wrong with a used ring. The queue is unusable until the device is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueError {
+    /// The used index moved further than there are buffers with the device.
+    IndexJump,
+    /// A used id beyond the queue's size.
+    BadId,
+    /// A used id whose descriptor is not with the device: never given, or completed before.
+    NotInFlight,
+    /// More bytes written than the buffer holds.
+    BadLength,
+}
+
+/// Who writes the buffers of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The driver writes, the device reads.
+    ToDevice,
+    /// The device writes, the driver reads.
+    FromDevice,
+}
+
+/// Where a queue's three parts lie for the device (§2.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueAddresses {
+    /// Descriptor table, aligned to 16 bytes.
+    pub descriptors: u64,
+    /// Available ring ("driver area"), aligned to 2 bytes.
+    pub driver: u64,
+    /// Used ring ("device area"), aligned to 4 bytes.
+    pub device: u64,
+}
+
+/// A split virtqueue.
+#[derive(Debug)]
+pub struct SplitQueue {
+    region: DmaRegion,
+    descriptors: NonNull<Desc>,
+    avail: NonNull<u16>,
+    used: NonNull<u16>,
+    size: u16,
+    direction: Direction,
+    event_idx: bool,
+    interrupts_on: bool,
+    /// Next available index to fill; what is published; what was published at the last notification.
+    avail_next: u16,
+    avail_published: u16,
+    avail_notified: u16,
+    /// Next used entry to take, and how far the device had got when last looked at.
+    used_next: u16,
+    used_seen: u16,
+    /// By descriptor: the buffer the device has, and how many of its bytes it may touch.
+    in_flight: Box<[Option<InFlight>]>,
+    free: Vec<u16>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    buffer: DmaBuffer,
+    len: u32,
+}
+
+// SAFETY: the pointers lead into the region, which the queue owns and which is plain memory.
+unsafe impl Send for SplitQueue {}
+
+const DESCRIPTOR_BYTES: usize = size_of::<Desc>();
+const USED_BYTES: usize = size_of::<UsedElem>();
+
+/// Bytes of memory that a queue of `size` entries needs, its event indices included.
+#[must_use]
+pub fn memory_for(size: u16) -> usize {
+    used_offset(size) + 4 + USED_BYTES * usize::from(size) + 2
+}
+
+fn avail_offset(size: u16) -> usize {
+    DESCRIPTOR_BYTES * usize::from(size)
+}
+
+fn used_offset(size: u16) -> usize {
+    (avail_offset(size) + 4 + 2 * usize::from(size) + 2).next_multiple_of(4)
+}
+
+impl SplitQueue {
+    /// Lays out a queue of `size` entries (a power of two up to [`MAX_QUEUE_SIZE`]) in `region`, which must hold
+    /// [`memory_for`] that size. `None` if either is not so.
+    #[must_use]
+    pub fn new(region: DmaRegion, size: u16, direction: Direction) -> Option<Self> {
+        if !size.is_power_of_two() || size > MAX_QUEUE_SIZE || region.len() < memory_for(size) {
+            return None;
+        }
+        let base = region.as_ptr();
+        // SAFETY: both offsets are below memory_for(size), which the region holds; the casts are aligned because
+        // the region is page-aligned and the offsets are multiples of 16, 2 and 4.
+        let (descriptors, avail, used) = unsafe {
+            (base.cast::<Desc>(), base.add(avail_offset(size)).cast::<u16>(), base.add(used_offset(size)).cast::<u16>())
+        };
+        let mut queue = Self {
+            region,
+            descriptors,
+            avail,
+            used,
+            size,
+            direction,
+            event_idx: false,
+            interrupts_on: true,
+            avail_next: 0,
+            avail_published: 0,
+            avail_notified: 0,
+            used_next: 0,
+            used_seen: 0,
+            in_flight: (0..size).map(|_| None).collect(),
+            free: Vec::with_capacity(usize::from(size)),
+        };
+        queue.restart(false, |_| ());
+        Some(queue)
+    }
+
+    /// Puts the queue into its initial state after the device was reset, giving every buffer the device had to
+    /// `reclaim`. Must only be called while the device is in reset.
+    pub fn restart(&mut self, event_idx: bool, mut reclaim: impl FnMut(DmaBuffer)) {
+        for slot in &mut self.in_flight {
+            if let Some(InFlight { buffer, .. }) = slot.take() {
+                reclaim(buffer);
+            }
+        }
+        self.free.clear();
+        self.free.extend((0..self.size).rev());
+        self.event_idx = event_idx;
+        (self.avail_next, self.avail_published, self.avail_notified) = (0, 0, 0);
+        (self.used_next, self.used_seen) = (0, 0);
+        // SAFETY: the region is valid for its length and the device, being in reset, does not use it.
+        unsafe { self.region.as_ptr().write_bytes(0, memory_for(self.size)) };
+        self.interrupts_on = true;
+        self.disarm();
+    }
+
+    /// Entries.
+    #[must_use]
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
+    /// How many buffers can be pushed now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.free.len()
+    }
+
+    /// How many buffers are with the device.
+    #[must_use]
+    pub fn in_flight(&self) -> u16 {
+        self.size - self.free.len() as u16
+    }
+
+    /// What to tell the device about this queue.
+    #[must_use]
+    pub fn addresses(&self) -> QueueAddresses {
+        let base = self.region.device_address();
+        QueueAddresses {
+            descriptors: base,
+            driver: base + avail_offset(self.size) as u64,
+            device: base + used_offset(self.size) as u64,
+        }
+    }
+
+    /// Gives the first `len` bytes of a buffer to the device, which learns of it at [`SplitQueue::publish`].
+    /// A full queue gives the buffer back, and so does a `len` beyond the buffer's capacity.
+    #[inline]
+    pub fn push(&mut self, buffer: DmaBuffer, len: u32) -> Result<(), DmaBuffer> {
+        if len > buffer.capacity() {
+            return Err(buffer);
+        }
+        let Some(id) = self.free.pop() else { return Err(buffer) };
+        let flags = match self.direction {
+            Direction::ToDevice => DescF::empty(),
+            Direction::FromDevice => DescF::WRITE,
+        };
+        let descriptor =
+            Desc { addr: buffer.device_address().into(), len: len.into(), flags, next: 0.into() };
+        // SAFETY: ids in `free` are below `size`, and the table has `size` entries.
+        unsafe { self.descriptors.add(usize::from(id)).write_volatile(descriptor) };
+        let entry = 2 + usize::from(self.avail_next & (self.size - 1));
+        // SAFETY: the available ring has `size` entries after its two header words.
+        unsafe { self.avail.add(entry).write_volatile(id.to_le()) };
+        self.avail_next = self.avail_next.wrapping_add(1);
+        self.in_flight[usize::from(id)] = Some(InFlight { buffer, len });
+        Ok(())
+    }
+
+    /// Shows the device everything pushed, and says whether it has to be notified (§2.7.13, §2.7.10).
+    #[inline]
+    #[must_use]
+    pub fn publish(&mut self) -> bool {
+        if self.avail_published == self.avail_next {
+            return false;
+        }
+        self.avail_published = self.avail_next;
+        // Release: the entries are visible before the index.
+        self.word(self.avail, 1).store(self.avail_next.to_le(), Ordering::Release);
+        // The index must be visible before the device's wish is read, or both sides could sleep.
+        fence(Ordering::SeqCst);
+        let notify = if self.event_idx {
+            let after = 2 + usize::from(self.size) * (USED_BYTES / 2);
+            let event = u16::from_le(self.word(self.used, after).load(Ordering::Relaxed));
+            passed(event, self.avail_next, self.avail_notified)
+        } else {
+            u16::from_le(self.word(self.used, 0).load(Ordering::Relaxed)) & UsedF::NO_NOTIFY.bits().to_ne() == 0
+        };
+        self.avail_notified = self.avail_next;
+        notify
+    }
+
+    /// Takes the next buffer the device has used, with the number of bytes written into it (0 for
+    /// [`Direction::ToDevice`], whatever the device says: §2.7.8.2 leaves it open).
+    #[inline]
+    pub fn pop(&mut self) -> Result<Option<(DmaBuffer, u32)>, QueueError> {
+        if self.used_next == self.used_seen && !self.look()? {
+            return Ok(None);
+        }
+        let entry = usize::from(self.used_next & (self.size - 1));
+        // SAFETY: the used ring has `size` elements after its two header words, and `used` is 4-aligned.
+        let element = unsafe { self.used.add(2).cast::<UsedElem>().add(entry).read_volatile() };
+        let (id, written) = (element.id.to_ne(), element.len.to_ne());
+        let slot = self.in_flight.get_mut(id as usize).ok_or(QueueError::BadId)?;
+        let posted = slot.as_ref().ok_or(QueueError::NotInFlight)?.len;
+        let written = match self.direction {
+            Direction::ToDevice => 0,
+            Direction::FromDevice if written > posted => return Err(QueueError::BadLength),
+            Direction::FromDevice => written,
+        };
+        let Some(InFlight { buffer, .. }) = slot.take() else { return Err(QueueError::NotInFlight) };
+        self.used_next = self.used_next.wrapping_add(1);
+        self.free.push(id as u16);
+        Ok(Some((buffer, written)))
+    }
+
+    /// Reads the used index; true if there is something to take.
+    fn look(&mut self) -> Result<bool, QueueError> {
+        // Acquire: the elements are read after the index.
+        let seen = u16::from_le(self.word(self.used, 1).load(Ordering::Acquire));
+        let ready = seen.wrapping_sub(self.used_next);
+        if ready > self.in_flight() {
+            return Err(QueueError::IndexJump);
+        }
+        self.used_seen = seen;
+        Ok(ready != 0)
+    }
+
+    /// Asks for an interrupt at the next used buffer. False if there is one already (or the ring is broken, which
+    /// [`SplitQueue::pop`] will report): take it instead of sleeping.
+    #[must_use]
+    pub fn arm(&mut self) -> bool {
+        if self.event_idx {
+            let used_event = 2 + usize::from(self.size);
+            self.word(self.avail, used_event).store(self.used_next.to_le(), Ordering::Relaxed);
+        } else {
+            self.word(self.avail, 0).store(0, Ordering::Relaxed);
+        }
+        self.interrupts_on = true;
+        // The wish must be visible before the index is read, or both sides could sleep.
+        fence(Ordering::SeqCst);
+        matches!(self.look(), Ok(false))
+    }
+
+    /// Tells the device that no interrupts are needed while the driver is polling anyway (a hint: §2.7.7).
+    pub fn disarm(&mut self) {
+        if !self.interrupts_on {
+            return;
+        }
+        self.interrupts_on = false;
+        if self.event_idx {
+            // An index just passed: it comes round again only after 65,535 more buffers.
+            let used_event = 2 + usize::from(self.size);
+            self.word(self.avail, used_event).store(self.used_next.wrapping_sub(1).to_le(), Ordering::Relaxed);
+        } else {
+            let flags = AvailF::NO_INTERRUPT.bits().to_ne().to_le();
+            self.word(self.avail, 0).store(flags, Ordering::Relaxed);
+        }
+    }
+
+    /// The `index`-th 16-bit word of a ring, shared with the device.
+    #[inline]
+    fn word(&self, ring: NonNull<u16>, index: usize) -> &AtomicU16 {
+        // SAFETY: callers pass `avail` or `used` with an index inside that ring (its event word included), which
+        // lies in the region; the memory is 2-aligned and only accessed atomically while the device runs.
+        unsafe { AtomicU16::from_ptr(ring.add(index).as_ptr()) }
+    }
+}
+
+/// Whether going from `old` to `new` passed `event` (§2.7.10, `vring_need_event`).
+fn passed(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// `passed` is: the event index is one of old, old+1, ..., new-1.
+        #[test]
+        fn passed_means_in_range(old: u16, step in 0u16..400, event: u16) {
+            let new = old.wrapping_add(step);
+            let in_range = (0..step).any(|i| old.wrapping_add(i) == event);
+            prop_assert_eq!(passed(event, new, old), in_range);
+        }
+    }
+
+    #[test]
+    fn parts_do_not_overlap_and_are_aligned() {
+        for size in (0..=8).map(|shift| 1u16 << shift) {
+            assert!(avail_offset(size) + 6 + 2 * usize::from(size) <= used_offset(size));
+            assert_eq!(used_offset(size) % 4, 0);
+        }
+        assert!(memory_for(MAX_QUEUE_SIZE) <= 8192);
+    }
+}
