@@ -1,0 +1,49 @@
+//! Which connection a segment belongs to: a table keyed by 4-tuple, hashed with a secret key so that nobody
+//! can choose tuples that collide.
+
+use core::hash::{BuildHasher, Hash, Hasher};
+use core::net::IpAddr;
+use siphasher::sip::SipHasher13;
+
+/// A connection's 4-tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowKey {
+    /// The client's address.
+    pub remote: IpAddr,
+    /// The client's port.
+    pub remote_port: u16,
+    /// The address it connected to.
+    pub local: IpAddr,
+    /// The port it connected to.
+    pub local_port: u16,
+}
+
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ports = u32::from(self.remote_port) << 16 | u32::from(self.local_port);
+        // One write for the common case: each write has its own cost.
+        if let (IpAddr::V4(remote), IpAddr::V4(local)) = (self.remote, self.local) {
+            let mut bytes = [0; 12];
+            bytes[..4].copy_from_slice(&remote.octets());
+            bytes[4..8].copy_from_slice(&local.octets());
+            bytes[8..].copy_from_slice(&ports.to_le_bytes());
+            state.write(&bytes);
+        } else {
+            self.remote.hash(state);
+            self.local.hash(state);
+            state.write_u32(ports);
+        }
+    }
+}
+
+/// SipHash-1-3 with a secret key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyedHash(pub(super) u64, pub(super) u64);
+
+impl BuildHasher for KeyedHash {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+}

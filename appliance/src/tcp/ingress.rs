@@ -1,0 +1,301 @@
+//! What becomes of a received frame.
+
+use super::port::{ETHERNET_LEN, Port};
+use super::{ConnId, Connection, FlowKey, Stack, arp, configure, interface};
+use crate::time::Instant;
+use core::hash::BuildHasher;
+use core::net::IpAddr;
+use netdrv::nic::Nic;
+use smoltcp::socket::tcp::State;
+use smoltcp::wire::{
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Address, Ipv4Packet, TcpControl,
+    TcpPacket, TcpRepr, UdpPacket,
+};
+
+/// The DHCP client's port (RFC 2131 §4.1).
+const DHCP_CLIENT_PORT: u16 = 68;
+
+impl<T: Default> Stack<T> {
+    /// Handles one Ethernet frame; `verified` says that the card vouches for its transport checksum. Returns the
+    /// connection it belongs to, which then has to be looked at and flushed.
+    ///
+    /// Call only while the card has room for an answer ([`Nic::tx_room`] > 0).
+    pub fn receive<N: Nic>(&mut self, now: Instant, frame: &[u8], verified: bool, nic: &mut N) -> Option<ConnId> {
+        self.counters.frames_received += 1;
+        let Ok(ethernet) = EthernetFrame::new_checked(frame) else {
+            self.counters.frames_malformed += 1;
+            return None;
+        };
+        let to = ethernet.dst_addr();
+        if to.0 != self.info.mac && !to.is_broadcast() {
+            self.counters.frames_ignored += 1;
+            return None;
+        }
+        match ethernet.ethertype() {
+            EthernetProtocol::Ipv4 => self.receive_ipv4(now, frame, ethernet.src_addr(), verified, nic),
+            EthernetProtocol::Arp => {
+                let answered = self.local.is_some_and(|local| {
+                    arp::answer(ethernet.payload(), nic, self.info.mac, local.address())
+                });
+                self.counters.frames_ignored += u64::from(!answered);
+                None
+            }
+            _ => {
+                self.counters.frames_ignored += 1;
+                None
+            }
+        }
+    }
+
+    fn receive_ipv4<N: Nic>(
+        &mut self,
+        now: Instant,
+        frame: &[u8],
+        peer: EthernetAddress,
+        verified: bool,
+        nic: &mut N,
+    ) -> Option<ConnId> {
+        let bytes = &frame[ETHERNET_LEN..];
+        // Accepted lengths: header within packet, packet within frame (the rest is Ethernet padding).
+        let Ok(packet) = Ipv4Packet::new_checked(bytes) else {
+            self.counters.frames_malformed += 1;
+            return None;
+        };
+        let bytes = &bytes[..usize::from(packet.total_len())];
+        let protocol = packet.next_header();
+        if protocol == IpProtocol::Udp && is_dhcp(packet.payload()) {
+            let change = self.dhcp.as_mut().and_then(|client| client.poll(now, nic, Some(frame)));
+            if let Some(change) = change {
+                self.set_address(change);
+            }
+            return None;
+        }
+        let ours = self.local.is_some_and(|local| local.address() == packet.dst_addr());
+        let from_unicast = {
+            let source = packet.src_addr();
+            !(source.is_unspecified() || source.is_broadcast() || source.is_multicast() || source.is_loopback())
+        };
+        if !ours || !from_unicast || packet.more_frags() || packet.frag_offset() != 0 {
+            self.counters.frames_ignored += 1;
+            return None;
+        }
+        match protocol {
+            IpProtocol::Tcp => self.receive_tcp(now, bytes, peer, verified, nic),
+            IpProtocol::Icmp => {
+                self.feed_nobody(now, bytes, peer, nic);
+                None
+            }
+            _ => {
+                self.counters.frames_ignored += 1;
+                None
+            }
+        }
+    }
+
+    fn receive_tcp<N: Nic>(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        peer: EthernetAddress,
+        verified: bool,
+        nic: &mut N,
+    ) -> Option<ConnId> {
+        let packet = Ipv4Packet::new_unchecked(bytes);
+        let (remote, local) = (packet.src_addr(), packet.dst_addr());
+        let segment = match TcpPacket::new_checked(packet.payload()) {
+            Ok(segment)
+                if verified || segment.verify_checksum(&IpAddress::Ipv4(remote), &IpAddress::Ipv4(local)) =>
+            {
+                segment
+            }
+            _ => {
+                self.counters.frames_malformed += 1;
+                return None;
+            }
+        };
+        let key = FlowKey {
+            remote: IpAddr::V4(remote),
+            remote_port: segment.src_port(),
+            local: IpAddr::V4(local),
+            local_port: segment.dst_port(),
+        };
+        if let Some(&index) = self.flows.get(&key) {
+            return self.feed(index, now, bytes, peer, nic);
+        }
+        let opens = segment.syn() && !segment.ack() && !segment.rst() && !segment.fin();
+        if opens && self.config.ports.contains(&key.local_port) {
+            self.time_wait.remove(&key);
+            let index = self.open(key, now, peer)?;
+            return self.feed(index, now, bytes, peer, nic);
+        }
+        if let Some(last) = self.time_wait.get(&key)
+            && !segment.rst()
+        {
+            self.counters.time_wait_answered += 1;
+            self.acknowledge(&key, (remote, local), last, peer, nic);
+            return None;
+        }
+        self.feed_nobody(now, bytes, peer, nic);
+        None
+    }
+
+    /// Lets smoltcp answer for nobody: RST to a stray segment, an ICMP echo reply.
+    fn feed_nobody<N: Nic>(&mut self, now: Instant, bytes: &[u8], peer: EthernetAddress, nic: &mut N) {
+        let mut port = Port {
+            nic,
+            info: &self.info,
+            peer,
+            received: Some(bytes),
+            reserve: 0,
+            last_sent: None,
+            blocked: false,
+        };
+        self.iface.poll_ingress_single(now.to_smoltcp(), &mut port, &mut self.nobody);
+    }
+
+    fn feed<N: Nic>(
+        &mut self,
+        index: u32,
+        now: Instant,
+        bytes: &[u8],
+        peer: EthernetAddress,
+        nic: &mut N,
+    ) -> Option<ConnId> {
+        let connection = self.slots[index as usize].as_mut()?;
+        let mut port = Port {
+            nic,
+            info: &self.info,
+            peer,
+            received: Some(bytes),
+            reserve: 0,
+            last_sent: None,
+            blocked: false,
+        };
+        self.iface.poll_ingress_single(now.to_smoltcp(), &mut port, &mut connection.socket.set);
+        if let Some(last) = port.last_sent {
+            connection.last_sent = last;
+        }
+        // A gateway that fails over sends from another hardware address.
+        connection.peer = peer;
+        let id = ConnId { index, generation: connection.generation };
+        let state = connection.socket.get().state();
+        if connection.half_open && !matches!(state, State::SynReceived) {
+            if matches!(state, State::Listen | State::Closed) {
+                self.remove(id);
+                return None;
+            }
+            connection.half_open = false;
+            connection.deadline = None;
+            self.half_open_count -= 1;
+            self.counters.connections_accepted += 1;
+        }
+        Some(id)
+    }
+
+    /// Makes a connection that waits for this SYN, or refuses silently (the client will try again).
+    fn open(&mut self, key: FlowKey, now: Instant, peer: EthernetAddress) -> Option<u32> {
+        while self.half_open_count >= self.config.max_half_open {
+            let Some(oldest) = self.half_open.pop_front() else { break };
+            if self.is_half_open(oldest) {
+                self.counters.half_open_evicted += 1;
+                self.remove(oldest);
+            }
+        }
+        let socket = (self.flows.len() < self.config.max_connections).then(|| self.buffers.acquire()).flatten();
+        let Some(mut socket) = socket else {
+            self.counters.connections_refused += 1;
+            return None;
+        };
+        self.connections_opened += 1;
+        self.iface = interface(&self.info, self.sequence_seeds.hash_one((key, self.connections_opened)));
+        configure(&mut self.iface, self.local);
+        let tcp = socket.get_mut();
+        // A recycled socket may still hold its last connection's state: abort, then listen, resets it.
+        tcp.abort();
+        tcp.set_congestion_control(smoltcp::socket::tcp::CongestionControl::Reno);
+        tcp.set_nagle_enabled(false);
+        if tcp.listen(key.local_port).is_err() {
+            self.buffers.release(socket);
+            self.counters.connections_refused += 1;
+            return None;
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.generations.push(0);
+            self.slots.len() as u32 - 1
+        });
+        let generation = self.generations[index as usize];
+        self.slots[index as usize] = Some(Connection {
+            socket,
+            key,
+            peer,
+            generation,
+            half_open: true,
+            deadline: Some(now + self.config.handshake_timeout),
+            last_sent: Default::default(),
+            app: T::default(),
+        });
+        self.flows.insert(key, index);
+        self.half_open_count += 1;
+        // Entries of completed handshakes are skipped when they come to the front; keep their number bounded too.
+        if self.half_open.len() > self.config.max_half_open {
+            let (slots, live) = (&self.slots, |id: &ConnId, slots: &[Option<Connection<T>>]| {
+                slots[id.index()].as_ref().is_some_and(|c| c.generation == id.generation && c.half_open)
+            });
+            self.half_open.retain(|id| live(id, slots));
+        }
+        self.half_open.push_back(ConnId { index, generation });
+        Some(index)
+    }
+
+    /// Repeats the last acknowledgement of a connection in TIME-WAIT.
+    fn acknowledge<N: Nic>(
+        &mut self,
+        key: &FlowKey,
+        (remote, local): (Ipv4Address, Ipv4Address),
+        last: super::port::LastSent,
+        peer: EthernetAddress,
+        nic: &mut N,
+    ) {
+        let tcp = TcpRepr {
+            src_port: key.local_port,
+            dst_port: key.remote_port,
+            control: TcpControl::None,
+            seq_number: smoltcp::wire::TcpSeqNumber(last.next_seq),
+            ack_number: Some(smoltcp::wire::TcpSeqNumber(last.ack)),
+            window_len: 0,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload: &[],
+        };
+        let ip = smoltcp::wire::Ipv4Repr {
+            src_addr: local,
+            dst_addr: remote,
+            next_header: IpProtocol::Tcp,
+            payload_len: tcp.buffer_len(),
+            hop_limit: 64,
+        };
+        let len = ETHERNET_LEN + ip.buffer_len() + tcp.buffer_len();
+        let checksums = smoltcp::phy::ChecksumCapabilities::default();
+        // No room for it: the peer will repeat its FIN.
+        let _ = nic.transmit(len, |frame| {
+            super::port::write_header(frame, self.info.mac, peer);
+            let (header, payload) = frame[ETHERNET_LEN..].split_at_mut(ip.buffer_len());
+            ip.emit(&mut Ipv4Packet::new_unchecked(header), &checksums);
+            tcp.emit(
+                &mut TcpPacket::new_unchecked(payload),
+                &IpAddress::Ipv4(local),
+                &IpAddress::Ipv4(remote),
+                &checksums,
+            );
+            ((), netdrv::nic::TxOffload::default())
+        });
+    }
+}
+
+fn is_dhcp(payload: &[u8]) -> bool {
+    UdpPacket::new_checked(payload).is_ok_and(|udp| udp.dst_port() == DHCP_CLIENT_PORT)
+}

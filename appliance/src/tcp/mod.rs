@@ -1,0 +1,385 @@
+//! From Ethernet frames to connections and back.
+//!
+//! Every connection has a smoltcp socket of its own in a one-slot set. A frame is matched to its connection by a keyed
+//! hash of the 4-tuple, fed to that set alone, and only connections with something to say are asked for output; timers sit
+//! in a [`wheel`]. So a packet costs the same at ten connections and at ten thousand.
+//!
+//! ```text
+//!  frame ─► receive ─► ARP │ ICMP echo │ DHCP │ TCP ─► flow table ─► socket ─► ConnId to the caller
+//!  caller ─► socket(id).send ─► flush(id) ─► frames
+//! ```
+//!
+//! Addresses: frames go back to the hardware address they came from, so there is no routing table and no neighbour
+//! cache. Only IPv4 for now; [`FlowKey`] and the callers already carry [`core::net::IpAddr`].
+
+mod arp;
+mod buffers;
+mod dhcp;
+mod flow;
+mod ingress;
+mod port;
+mod time_wait;
+pub mod wheel;
+
+pub use buffers::Tier;
+pub use flow::FlowKey;
+pub use smoltcp::socket::tcp::{Socket, State};
+
+use crate::settings::StaticAddress;
+use crate::time::Instant;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use buffers::Buffers;
+use core::net::IpAddr;
+use core::time::Duration;
+use flow::KeyedHash;
+use hashbrown::HashMap;
+use netdrv::nic::{Nic, NicInfo};
+use port::{CapabilitiesOnly, LastSent, Port};
+use smoltcp::iface::{Config, Interface, SocketSet};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Address, Ipv4Cidr};
+use time_wait::TimeWait;
+use wheel::Wheel;
+
+/// Transmit slots kept for answers to received frames: output of connections waits while fewer are free.
+pub const REPLY_RESERVE: usize = 8;
+
+/// Limits and addresses of a [`Stack`].
+#[derive(Clone, Debug)]
+pub struct StackConfig {
+    /// Static address, or DHCP.
+    pub address: Option<StaticAddress>,
+    /// Ports that accept connections.
+    pub ports: Vec<u16>,
+    /// Bytes for sockets and their buffers.
+    pub buffer_bytes: usize,
+    /// Open connections, half-open ones included.
+    pub max_connections: usize,
+    /// Connections whose handshake is not complete; the oldest gives way to a new one.
+    pub max_half_open: usize,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+    /// Secret, random: keys of the flow table and of initial sequence numbers.
+    pub seed: [u64; 4],
+}
+
+/// What happened, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames received.
+    pub frames_received: u64,
+    /// Frames that are not for us, of protocols we do not speak, or fragments.
+    pub frames_ignored: u64,
+    /// Frames too short or with wrong checksums or lengths.
+    pub frames_malformed: u64,
+    /// Connections whose handshake completed.
+    pub connections_accepted: u64,
+    /// Connection attempts dropped because memory or the connection limit was reached (`Connections_Refused`).
+    pub connections_refused: u64,
+    /// Half-open connections that gave way to newer ones.
+    pub half_open_evicted: u64,
+    /// Half-open connections that took too long.
+    pub half_open_timed_out: u64,
+    /// Segments answered from a TIME-WAIT record.
+    pub time_wait_answered: u64,
+    /// smoltcp wanted to be polled at once but had nothing to send; polled a millisecond later instead.
+    pub idle_polls_delayed: u64,
+}
+
+/// Names a connection. Not reused for another connection while this one's events may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    index: u32,
+    generation: u32,
+}
+
+impl ConnId {
+    /// A small dense number, free for another connection after this one has gone.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+struct Connection<T> {
+    socket: buffers::Socket,
+    key: FlowKey,
+    peer: EthernetAddress,
+    generation: u32,
+    half_open: bool,
+    deadline: Option<Instant>,
+    last_sent: LastSent,
+    app: T,
+}
+
+/// All connections of one core, each with the caller's state `T` beside its socket.
+pub struct Stack<T> {
+    iface: Interface,
+    info: NicInfo,
+    config: StackConfig,
+    local: Option<Ipv4Cidr>,
+    dhcp: Option<dhcp::Client>,
+    flows: HashMap<FlowKey, u32, KeyedHash>,
+    slots: Vec<Option<Connection<T>>>,
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    half_open: VecDeque<ConnId>,
+    half_open_count: usize,
+    time_wait: TimeWait,
+    wheel: Wheel,
+    buffers: Buffers,
+    /// A socket set without sockets: smoltcp answers for it with RST and ICMP echo replies.
+    nobody: SocketSet<'static>,
+    sequence_seeds: KeyedHash,
+    connections_opened: u64,
+    announce: bool,
+    counters: Counters,
+}
+
+/// Whether a connection may have more to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything that may be sent now was.
+    Done,
+    /// The card's queue is full: flush again when it has room.
+    Blocked,
+    /// The connection is over and has been removed.
+    Gone,
+}
+
+impl<T: Default> Stack<T> {
+    /// A stack for one card.
+    pub fn new(config: StackConfig, info: NicInfo, now: Instant) -> Self {
+        let [a, b, c, d] = config.seed;
+        let mut stack = Self {
+            iface: interface(&info, c),
+            local: None,
+            dhcp: config.address.is_none().then(|| dhcp::Client::new(&info, a ^ d, now)),
+            flows: HashMap::with_hasher(KeyedHash(a, b)),
+            slots: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            half_open: VecDeque::with_capacity(config.max_half_open + 1),
+            half_open_count: 0,
+            time_wait: TimeWait::new(1024, KeyedHash(a, b)),
+            wheel: Wheel::new(now),
+            buffers: Buffers::new(config.buffer_bytes),
+            nobody: SocketSet::new(Vec::new()),
+            sequence_seeds: KeyedHash(c, d),
+            connections_opened: 0,
+            announce: false,
+            counters: Counters::default(),
+            info,
+            config,
+        };
+        if let Some(StaticAddress { address, prefix_len, .. }) = stack.config.address {
+            stack.set_address(Some(Ipv4Cidr::new(Ipv4Address::from(address), prefix_len)));
+        }
+        stack
+    }
+
+    /// What happened, since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Open connections whose handshake is complete.
+    pub fn established(&self) -> usize {
+        self.flows.len() - self.half_open_count
+    }
+
+    /// Connections whose handshake is under way.
+    pub fn half_open(&self) -> usize {
+        self.half_open_count
+    }
+
+    /// Bytes held by sockets and their buffers.
+    pub fn buffer_bytes(&self) -> usize {
+        self.buffers.in_use()
+    }
+
+    /// Our address, once there is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.local.map(|cidr| IpAddr::V4(cidr.address()))
+    }
+
+    /// A connection's socket and the caller's state, or `None` if it has gone.
+    pub fn get(&mut self, id: ConnId) -> Option<(&mut Socket<'static>, &mut T)> {
+        let connection = self.slots.get_mut(id.index())?.as_mut()?;
+        (connection.generation == id.generation).then(|| (connection.socket.get_mut(), &mut connection.app))
+    }
+
+    /// A connection's 4-tuple.
+    pub fn key(&self, id: ConnId) -> Option<FlowKey> {
+        self.connection(id).map(|connection| connection.key)
+    }
+
+    /// Whether the connection's handshake is still under way.
+    pub fn is_half_open(&self, id: ConnId) -> bool {
+        self.connection(id).is_some_and(|connection| connection.half_open)
+    }
+
+    /// Sets when the caller wants to hear of this connection again even if nothing arrives
+    /// (through [`Stack::pop_due`]). Takes effect at the next [`Stack::flush`].
+    pub fn set_deadline(&mut self, id: ConnId, deadline: Option<Instant>) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.deadline = deadline;
+        }
+    }
+
+    /// The next connection whose timer has come: flush it, and look at its deadline.
+    pub fn pop_due(&mut self, now: Instant) -> Option<ConnId> {
+        while let Some(index) = self.wheel.pop_due(now) {
+            let id = ConnId { index, generation: *self.generations.get(index as usize)? };
+            let Some(connection) = self.connection(id) else { continue };
+            if connection.half_open && connection.deadline.is_some_and(|deadline| deadline <= now) {
+                self.counters.half_open_timed_out += 1;
+                self.remove(id);
+                continue;
+            }
+            return Some(id);
+        }
+        None
+    }
+
+    /// When something must be done even if no frame arrives.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let dhcp = self.dhcp.as_ref().and_then(dhcp::Client::next_deadline);
+        [self.wheel.next_deadline(), dhcp].into_iter().flatten().min()
+    }
+
+    /// Sends what a connection has to send, sets its timer, and removes it if it is over.
+    pub fn flush<N: Nic>(&mut self, id: ConnId, now: Instant, nic: &mut N) -> Flushed {
+        let Some(connection) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else {
+            return Flushed::Gone;
+        };
+        if connection.generation != id.generation {
+            return Flushed::Gone;
+        }
+        let at = now.to_smoltcp();
+        let mut port = Port {
+            nic,
+            info: &self.info,
+            peer: connection.peer,
+            received: None,
+            reserve: REPLY_RESERVE,
+            last_sent: None,
+            blocked: false,
+        };
+        while self.iface.poll_egress(at, &mut port, &mut connection.socket.set)
+            == smoltcp::iface::PollResult::SocketStateChanged
+        {}
+        let blocked = port.blocked;
+        if let Some(last) = port.last_sent {
+            connection.last_sent = last;
+        }
+        match connection.socket.get().state() {
+            State::TimeWait if !blocked => {
+                self.time_wait.insert(now, connection.key, connection.last_sent);
+                self.remove(id);
+                return Flushed::Gone;
+            }
+            State::Closed | State::Listen if !blocked => {
+                self.remove(id);
+                return Flushed::Gone;
+            }
+            _ => {}
+        }
+        if blocked {
+            return Flushed::Blocked;
+        }
+        self.rearm(id, now);
+        Flushed::Done
+    }
+
+    /// Runs what belongs to no connection: DHCP and address announcements.
+    pub fn maintain<N: Nic>(&mut self, now: Instant, nic: &mut N) {
+        if let Some(client) = &mut self.dhcp
+            && let Some(change) = client.poll(now, nic, None)
+        {
+            self.set_address(change);
+        }
+        if self.announce
+            && let Some(local) = self.local
+            && arp::announce(nic, self.info.mac, local.address()).is_ok()
+        {
+            self.announce = false;
+        }
+    }
+
+    /// A connection for which `choose` holds, to be closed when memory is short: looks at up to `scan` of them, from a
+    /// place that moves on with every connection opened.
+    pub fn find(&self, scan: usize, choose: impl Fn(&T) -> bool) -> Option<ConnId> {
+        let len = self.slots.len().max(1);
+        let start = self.connections_opened as usize % len;
+        (0..scan.min(len)).map(|i| (start + i) % len).find_map(|index| {
+            let connection = self.slots.get(index)?.as_ref()?;
+            (!connection.half_open && choose(&connection.app))
+                .then_some(ConnId { index: index as u32, generation: connection.generation })
+        })
+    }
+
+    /// Whether a new connection could not get memory or a place in the table now.
+    pub fn is_full(&self) -> bool {
+        self.flows.len() >= self.config.max_connections
+            || self.buffers.in_use() + Tier::Small.cost() > self.config.buffer_bytes
+    }
+
+    fn connection(&self, id: ConnId) -> Option<&Connection<T>> {
+        self.slots.get(id.index())?.as_ref().filter(|c| c.generation == id.generation)
+    }
+
+    fn connection_mut(&mut self, id: ConnId) -> Option<&mut Connection<T>> {
+        self.slots.get_mut(id.index())?.as_mut().filter(|c| c.generation == id.generation)
+    }
+
+    /// Sets the connection's timer to the earlier of smoltcp's and the caller's. A timer already set earlier stays: it
+    /// fires in vain once, which is cheaper than moving it at every packet.
+    fn rearm(&mut self, id: ConnId, now: Instant) {
+        let Some(connection) = self.slots[id.index()].as_ref() else { return };
+        let tcp = self.iface.poll_at(now.to_smoltcp(), &connection.socket.set).map(Instant::from_smoltcp);
+        let mut at = [tcp, connection.deadline].into_iter().flatten().min();
+        if tcp.is_some_and(|tcp| tcp <= now) {
+            self.counters.idle_polls_delayed += 1;
+            at = Some(now + Duration::from_millis(1));
+        }
+        if let Some(at) = at
+            && self.wheel.deadline(id.index).is_none_or(|set| at < set)
+        {
+            self.wheel.set(id.index, at);
+        }
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        let Some(connection) = self.slots[id.index()].take() else { return };
+        self.half_open_count -= usize::from(connection.half_open);
+        self.flows.remove(&connection.key);
+        self.wheel.cancel(id.index);
+        self.generations[id.index()] = connection.generation.wrapping_add(1);
+        self.free.push(id.index);
+        self.buffers.release(connection.socket);
+    }
+
+    fn set_address(&mut self, address: Option<Ipv4Cidr>) {
+        self.local = address;
+        self.announce = address.is_some();
+        configure(&mut self.iface, address);
+    }
+}
+
+/// A fresh interface: smoltcp's random numbers are predictable from earlier ones, so each connection's initial sequence
+/// number (RFC 6528) comes from a generator seeded for it alone.
+fn interface(info: &NicInfo, seed: u64) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = seed;
+    Interface::new(config, &mut CapabilitiesOnly(port::capabilities(info)), smoltcp::time::Instant::ZERO)
+}
+
+fn configure(iface: &mut Interface, address: Option<Ipv4Cidr>) {
+    iface.update_ip_addrs(|addresses| {
+        addresses.clear();
+        if let Some(cidr) = address {
+            // The list was just emptied and holds at least one.
+            let _ = addresses.push(IpCidr::Ipv4(cidr));
+        }
+    });
+}

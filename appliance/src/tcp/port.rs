@@ -1,0 +1,208 @@
+//! The device smoltcp sees: one received packet at most, and a card that takes what is sent to one peer.
+//!
+//! smoltcp runs with [`Medium::Ip`]; the Ethernet header is ours. Frames to a peer go to the hardware address its own
+//! frames came from, so that no neighbour cache is needed and none can be exhausted.
+
+use netdrv::nic::{ChecksumOffload, Nic, NicInfo, TxOffload};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
+use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, TcpPacket};
+
+/// Bytes of an Ethernet header.
+pub(super) const ETHERNET_LEN: usize = 14;
+/// Offset of the checksum field in a TCP header (RFC 9293 §3.1).
+const TCP_CHECKSUM_OFFSET: u16 = 16;
+
+/// What the last TCP segment sent to a peer said, for answering it after its connection is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LastSent {
+    /// The sequence number after the segment.
+    pub(super) next_seq: i32,
+    /// The acknowledgement number it carried.
+    pub(super) ack: i32,
+}
+
+/// One packet in, any number of packets out, all to and from the same peer.
+pub(super) struct Port<'a, N: Nic> {
+    pub(super) nic: &'a mut N,
+    pub(super) info: &'a NicInfo,
+    pub(super) peer: EthernetAddress,
+    pub(super) received: Option<&'a [u8]>,
+    /// Transmit slots that must stay free for replies to packets not yet received.
+    pub(super) reserve: usize,
+    pub(super) last_sent: Option<LastSent>,
+    /// The card had no room when smoltcp wanted to send.
+    pub(super) blocked: bool,
+}
+
+/// What smoltcp may leave to the card. Received transport checksums were verified before (by the card or by
+/// `super::ingress`), so smoltcp never verifies them.
+pub(super) fn capabilities(info: &NicInfo) -> DeviceCapabilities {
+    let mut caps = DeviceCapabilities::default();
+    caps.medium = Medium::Ip;
+    caps.max_transmission_unit = usize::from(info.mtu);
+    // None, whatever the queue holds: a burst size would clamp the receive window.
+    caps.max_burst_size = None;
+    caps.checksum.tcp = if info.tx_checksum { Checksum::None } else { Checksum::Tx };
+    caps.segmentation.tcpv4 = info
+        .tso4_max
+        .filter(|_| info.tx_checksum)
+        .and_then(|max| core::num::NonZeroUsize::new((max as usize).checked_sub(ETHERNET_LEN)?));
+    caps
+}
+
+impl<N: Nic> Device for Port<'_, N> {
+    type RxToken<'t>
+        = Received<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = Transmit<'t, N>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Transmit<'_, N>)> {
+        let packet = self.received.take()?;
+        Some((Received(packet), self.token()))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Transmit<'_, N>> {
+        self.blocked = self.nic.tx_room() <= self.reserve;
+        (!self.blocked).then(|| self.token())
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        capabilities(self.info)
+    }
+}
+
+impl<N: Nic> Port<'_, N> {
+    fn token(&mut self) -> Transmit<'_, N> {
+        Transmit {
+            nic: self.nic,
+            info: self.info,
+            peer: self.peer,
+            last_sent: &mut self.last_sent,
+            segment: None,
+        }
+    }
+}
+
+pub(super) struct Received<'t>(&'t [u8]);
+
+impl RxToken for Received<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+pub(super) struct Transmit<'t, N: Nic> {
+    nic: &'t mut N,
+    info: &'t NicInfo,
+    peer: EthernetAddress,
+    last_sent: &'t mut Option<LastSent>,
+    segment: Option<u16>,
+}
+
+impl<N: Nic> TxToken for Transmit<'_, N> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let Self { nic, info, peer, last_sent, segment } = self;
+        let mut f = Some(f);
+        let mut run = |packet: &mut [u8]| f.take().map(|f| f(packet));
+        let sent = nic.transmit(ETHERNET_LEN + len, |frame| {
+            write_header(frame, info.mac, peer);
+            let packet = &mut frame[ETHERNET_LEN..];
+            let result = run(packet);
+            let offload = describe(packet, info.tx_checksum, segment, last_sent);
+            (result, offload)
+        });
+        match sent.ok().flatten() {
+            Some(result) => result,
+            // The card refused the frame although it had room when the token was made: the packet is lost
+            // like any other on the way, but smoltcp still needs somewhere to write it.
+            None => match run(&mut alloc::vec![0; len]) {
+                Some(result) => result,
+                None => unreachable!("the closure runs once: either the card ran it or it did not"),
+            },
+        }
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.segment = meta.segmentation_offload_size.map(core::num::NonZeroU16::get);
+    }
+}
+
+/// Writes the Ethernet header of an IPv4 frame.
+pub(super) fn write_header(frame: &mut [u8], from: [u8; 6], to: EthernetAddress) {
+    let mut header = EthernetFrame::new_unchecked(frame);
+    header.set_src_addr(EthernetAddress(from));
+    header.set_dst_addr(to);
+    header.set_ethertype(EthernetProtocol::Ipv4);
+}
+
+/// Reads what is worth remembering from a packet about to be sent, and prepares its checksum for the card.
+fn describe(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Option<LastSent>) -> TxOffload {
+    let ip = Ipv4Packet::new_unchecked(&*packet);
+    if ip.next_header() != IpProtocol::Tcp {
+        return TxOffload::default();
+    }
+    let (source, destination, start) = (ip.src_addr(), ip.dst_addr(), usize::from(ip.header_len()));
+    let Some(segment_bytes) = packet.get_mut(start..) else { return TxOffload::default() };
+    let len = segment_bytes.len();
+    let mut tcp = TcpPacket::new_unchecked(segment_bytes);
+    let seq = tcp.seq_number() + tcp.segment_len();
+    *last = Some(LastSent { next_seq: seq.0, ack: tcp.ack_number().0 });
+    if !checksum {
+        return TxOffload::default();
+    }
+    tcp.set_checksum(pseudo_header_sum(source.octets(), destination.octets(), len));
+    TxOffload {
+        checksum: Some(ChecksumOffload {
+            start: (ETHERNET_LEN + start) as u16,
+            offset: TCP_CHECKSUM_OFFSET,
+        }),
+        tso4_segment: segment,
+    }
+}
+
+/// The folded one's-complement sum of the TCP pseudo-header (RFC 9293 §3.1), not inverted.
+fn pseudo_header_sum(source: [u8; 4], destination: [u8; 4], len: usize) -> u16 {
+    let word = |b: [u8; 4]| {
+        u32::from(u16::from_be_bytes([b[0], b[1]])) + u32::from(u16::from_be_bytes([b[2], b[3]]))
+    };
+    // A TSO frame is at most 64 KiB and a few headers, so the sum of seven 16-bit words cannot overflow.
+    let mut sum = word(source) + word(destination) + 6 + len as u32;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// A device that only says what it can do: making an [`smoltcp::iface::Interface`] takes no more.
+pub(super) struct CapabilitiesOnly(pub(super) DeviceCapabilities);
+
+impl Device for CapabilitiesOnly {
+    type RxToken<'t> = Received<'t>;
+    type TxToken<'t> = NoTransmit;
+
+    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, NoTransmit)> {
+        None
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<NoTransmit> {
+        None
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.0.clone()
+    }
+}
+
+/// A token that is never made.
+pub(super) enum NoTransmit {}
+
+impl TxToken for NoTransmit {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, _: usize, _: F) -> R {
+        match self {}
+    }
+}
