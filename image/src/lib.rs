@@ -13,8 +13,13 @@
 
 pub mod artifact;
 pub mod config;
+pub mod kernel;
+mod program;
+mod rules;
+pub mod step;
+pub mod toolchain;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 pub use artifact::Artifact;
@@ -25,8 +30,10 @@ pub use config::{Config, ConfigError};
 pub struct Options {
     /// The checkout that the programs are built from.
     pub workspace: PathBuf,
-    /// Where everything is built and written: `weir/` in the workspace's target directory.
+    /// Where everything is built: `weir/` in the workspace's target directory.
     pub target_dir: PathBuf,
+    /// Where finished images are written: `images/` in `target_dir`.
+    pub out_dir: PathBuf,
     /// A directory with another `libhermit.a` and loader (`--kernel DIR`) in place of the kernel that Weir builds.
     pub kernel: Option<PathBuf>,
 }
@@ -35,7 +42,15 @@ impl Options {
     /// Options for the checkout this crate was compiled from (`WEIR_WORKSPACE` names another), with its target directory
     /// (`CARGO_TARGET_DIR` if set).
     pub fn new() -> Result<Self> {
-        todo!()
+        let workspace = match std::env::var_os("WEIR_WORKSPACE") {
+            Some(path) => PathBuf::from(path),
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
+        };
+        let workspace =
+            workspace.canonicalize().with_context(|| format!("workspace {}", workspace.display()))?;
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+        let target_dir = std::path::absolute(target).context("CARGO_TARGET_DIR")?.join("weir");
+        Ok(Self { out_dir: target_dir.join("images"), workspace, target_dir, kernel: None })
     }
 }
 
@@ -73,6 +88,32 @@ pub fn build(_config: &Config, _options: &Options, _progress: Progress) -> Resul
 }
 
 /// Builds a program without a bundle.
-pub fn build_program(_program: Program, _options: &Options, _progress: Progress) -> Result<Image> {
-    todo!()
+pub fn build_program(program: Program, options: &Options, progress: Progress) -> Result<Image> {
+    let _lock = lock(options, progress)?;
+    let linked = program::link(program, options, progress)?;
+    write(program, &linked.loader, &linked.elf, 0, options)
+}
+
+/// Writes loader and image under their final names.
+fn write(program: Program, loader: &Path, elf: &[u8], bundle_len: u64, options: &Options) -> Result<Image> {
+    let name = loader.file_name().context("the loader has no name")?;
+    let content = std::fs::read(loader).with_context(|| format!("reading {}", loader.display()))?;
+    Ok(Image {
+        loader: Artifact::write(&options.out_dir.join(name), &content)?,
+        elf: Artifact::write(&options.out_dir.join(program.binary()), elf)?,
+        bundle_len,
+    })
+}
+
+/// Keeps a second build out of the same directory until the first has ended.
+fn lock(options: &Options, progress: Progress) -> Result<std::fs::File> {
+    std::fs::create_dir_all(&options.target_dir)
+        .with_context(|| format!("creating {}", options.target_dir.display()))?;
+    let path = options.target_dir.join("lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    if file.try_lock().is_err() {
+        progress("waiting for another build to end");
+        file.lock().with_context(|| format!("locking {}", path.display()))?;
+    }
+    Ok(file)
 }

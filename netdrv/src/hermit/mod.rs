@@ -38,6 +38,7 @@ mod heap;
 mod interrupts;
 mod machine;
 mod paging;
+pub mod payload;
 mod random;
 mod ring0;
 mod serial;

@@ -1,0 +1,2 @@
+//! Empty: this package only pins the kernel.
+#![no_std]

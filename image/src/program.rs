@@ -1,0 +1,64 @@
+//! Builds a Hermit program of this workspace and links it with the kernel.
+
+use crate::kernel::{Kernel, remap};
+use crate::toolchain::{Llvm, Toolchain};
+use crate::{Options, Program, Progress, step};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+const TARGET: &str = "x86_64-unknown-hermit";
+/// The workspace's profile for images.
+const PROFILE: &str = "image";
+
+impl Program {
+    /// Its package in the workspace.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Appliance => "appliance",
+            Self::Worker => "weir-worker",
+        }
+    }
+
+    /// Its binary, and the name of the image built from it.
+    pub fn binary(self) -> &'static str {
+        match self {
+            Self::Appliance => "weir-appliance",
+            Self::Worker => "weir-worker",
+        }
+    }
+}
+
+/// A linked program, not yet carrying a bundle.
+#[derive(Clone, Debug)]
+pub(crate) struct Linked {
+    pub(crate) elf: Vec<u8>,
+    pub(crate) loader: PathBuf,
+}
+
+/// Builds `program`; cargo decides what of it is out of date.
+pub(crate) fn link(program: Program, options: &Options, progress: Progress) -> Result<Linked> {
+    let (toolchain, llvm) = (Toolchain::find()?, Llvm::find()?);
+    let kernel = Kernel::provide(options, &toolchain, &llvm, progress)?;
+    progress(&format!("building {}", program.binary()));
+    let mut flags = remap(options, &toolchain);
+    // Cargo leaves flags out of the crates' hashes where a path is remapped, so that these paths cost no
+    // reproducibility.
+    flags.push(format!("-Clinker={}", llvm.lld.display()));
+    flags.push("-Clinker-flavor=ld.lld".into());
+    flags.push(format!("-Clink-arg={}", kernel.archive.display()));
+    let target_dir = options.target_dir.join("programs");
+    let mut cargo = toolchain.cargo();
+    cargo
+        .current_dir(&options.workspace)
+        .args(["build", "--locked", "-p", program.package(), "--bin", program.binary()])
+        .args(["--profile", PROFILE, "--target", TARGET])
+        .args(["-Zbuild-std=core,alloc,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem"])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    let log = target_dir.join(format!("{}.log", program.binary()));
+    step::run(&mut cargo, &format!("building {}", program.binary()), &log)?;
+    let path = target_dir.join(TARGET).join(PROFILE).join(program.binary());
+    let elf = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Linked { elf, loader: kernel.loader })
+}

@@ -1,0 +1,127 @@
+//! The search-and-replace rules that make the kernel's source compile with a current rustc.
+//!
+//! A rule names one file, what stands there and how often. If it stands there another number of times, the source is
+//! not the one that the rule was written for, and the build stops and says so.
+
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
+
+/// One search-and-replace rule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    /// File, relative to the directory that holds the packages.
+    pub(crate) file: &'static str,
+    /// What must stand there.
+    pub(crate) from: &'static str,
+    /// What replaces it.
+    pub(crate) to: &'static str,
+    /// How often it must stand there.
+    pub(crate) times: usize,
+}
+
+/// Which attribute and macro a naked function takes has changed since the kernel's release.
+const NAKED: &str = "#[naked]";
+const UNSAFE_NAKED: &str = "#[unsafe(naked)]";
+
+/// Every rule, in the order of application.
+pub(crate) const RULES: &[Rule] = &[
+    // Naked functions: the attribute is unsafe now, the body is one `naked_asm!`, which never returns by itself.
+    rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", NAKED, UNSAFE_NAKED, 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", "use core::arch::asm;", "use core::arch::naked_asm;", 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", "unsafe {\n\t\tasm!(", "{\n\t\tnaked_asm!(", 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", "\t\t\toptions(noreturn)\n", "", 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/scheduler.rs", NAKED, UNSAFE_NAKED, 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/scheduler.rs", "use core::arch::asm;", "use core::arch::naked_asm;", 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/scheduler.rs", "unsafe {\n\t\tasm!(", "{\n\t\tnaked_asm!(", 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/scheduler.rs", "\t\t\toptions(noreturn)\n", "", 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/switch.rs", NAKED, UNSAFE_NAKED, 2),
+    rule("libhermit-rs/src/arch/x86_64/kernel/switch.rs", "use core::arch::asm;", "use core::arch::{asm, naked_asm};", 1),
+    rule(
+        "libhermit-rs/src/arch/x86_64/kernel/switch.rs",
+        "unsafe {\n\t\tasm!(\n\t\t\tsave_context!(),",
+        "{\n\t\tnaked_asm!(\n\t\t\tsave_context!(),",
+        2,
+    ),
+    rule("libhermit-rs/src/arch/x86_64/kernel/switch.rs", "\t\t\toptions(noreturn)\n", "", 1),
+    rule("libhermit-rs/src/arch/x86_64/kernel/switch.rs", "\t\t\toptions(noreturn),\n", "", 1),
+    // Renamed in the library.
+    rule(
+        "libhermit-rs/src/arch/x86_64/mm/paging.rs",
+        "ptr::from_exposed_addr_mut",
+        "ptr::with_exposed_provenance_mut",
+        1,
+    ),
+    rule("talc/src/talck.rs", "new_layout.dangling()", "new_layout.dangling_ptr()", 1),
+    rule("talc/src/lib.rs", "#![feature(pointer_is_aligned)]", "#![feature(pointer_is_aligned_to)]", 1),
+    // The heap. `total_memory_size` counts from the kernel's end when the loader gives a memory map; subtracting what
+    // lies below the kernel's end once more would cost 10 MiB and twice the size of the bundle.
+    rule(
+        "libhermit-rs/src/mm/mod.rs",
+        "< kernel_end_address().as_usize() - env::get_ram_address().as_usize()\n\t\t\t+ reserved_space",
+        "< reserved_space",
+        1,
+    ),
+    rule(
+        "libhermit-rs/src/mm/mod.rs",
+        "(total_memory_size()\n\t\t- (kernel_end_address().as_usize() - env::get_ram_address().as_usize())\n\t\t- reserved_space)",
+        "(total_memory_size() - reserved_space)",
+        1,
+    ),
+];
+
+const fn rule(file: &'static str, from: &'static str, to: &'static str, times: usize) -> Rule {
+    Rule { file, from, to, times }
+}
+
+/// Applies all `rules` below `dir`.
+pub(crate) fn apply(rules: &[Rule], dir: &Path) -> Result<()> {
+    rules.iter().try_for_each(|rule| rule.apply(dir))
+}
+
+impl Rule {
+    fn apply(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(self.file);
+        let old = std::fs::read_to_string(&path).with_context(|| format!("compile fix: reading {}", path.display()))?;
+        let new = self.edit(&old)?;
+        std::fs::write(&path, new).with_context(|| format!("compile fix: writing {}", path.display()))
+    }
+
+    fn edit(&self, old: &str) -> Result<String> {
+        let found = old.matches(self.from).count();
+        ensure!(
+            found == self.times,
+            "compile fix for {} does not match: {:?} stands there {found} times, expected {}",
+            self.file,
+            self.from,
+            self.times
+        );
+        Ok(old.replace(self.from, self.to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: Rule = rule("a/b.rs", "old()", "new()", 2);
+
+    #[test]
+    fn applies_when_the_count_is_right() {
+        assert_eq!(RULE.edit("old(); x; old();").expect("matches"), "new(); x; new();");
+    }
+
+    #[test]
+    fn fails_loudly_when_the_source_is_another() {
+        for source in ["", "old();", "old(); old(); old();", "new(); new();"] {
+            let error = RULE.edit(source).expect_err("must not match").to_string();
+            assert!(error.starts_with("compile fix for a/b.rs does not match"), "{error}");
+            assert!(!error.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        assert!(apply(&[RULE], dir.path()).is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! One external command of a build: its output goes to a log, its failure becomes one line.
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An external command that failed.
+#[derive(Debug)]
+pub struct StepError {
+    /// What it was to do.
+    pub what: String,
+    /// The first line of its output that speaks of an error.
+    pub reason: String,
+    /// Everything it printed.
+    pub log: PathBuf,
+}
+
+impl std::fmt::Display for StepError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} failed: {} (all of it: {})", self.what, self.reason, self.log.display())
+    }
+}
+
+impl std::error::Error for StepError {}
+
+/// Runs `command` to its end with its output in `log`.
+pub(crate) fn run(command: &mut Command, what: &str, log: &Path) -> Result<()> {
+    let output = command.output().with_context(|| format!("{what}: starting {:?}", command.get_program()))?;
+    let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stdout));
+    if let Some(dir) = log.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    }
+    std::fs::write(log, &text).with_context(|| format!("writing {}", log.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let error = text.lines().find(|l| l.starts_with("error") || l.contains(": error:"));
+    let reason = error.or(text.lines().rfind(|l| !l.trim().is_empty())).unwrap_or("no output").trim().to_owned();
+    Err(StepError { what: what.to_owned(), reason, log: log.to_owned() }.into())
+}
+
+/// The standard output of a command that only answers a question; `None` if it cannot be run or fails.
+pub(crate) fn ask(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

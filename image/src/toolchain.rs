@@ -1,0 +1,149 @@
+//! Finds what a build needs and rustup's default installation may lack: a Rust toolchain with the library's source,
+//! and LLVM's linker, `objcopy` and `ar`.
+
+use crate::step::ask;
+use anyhow::{Result, anyhow};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The oldest rustc whose library and naked functions the kernel's compile fixes are written for.
+const OLDEST: (u32, u32) = (1, 96);
+
+/// A Rust toolchain with `rust-src`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain {
+    /// Its `cargo`.
+    pub cargo: PathBuf,
+    /// Its `rustc`.
+    pub rustc: PathBuf,
+    /// `rustc --print sysroot`.
+    pub sysroot: PathBuf,
+    /// `rustc -vV`: all that says which compiler it is.
+    pub version: String,
+}
+
+impl Toolchain {
+    /// The first of these that has `rust-src` and is new enough: `WEIR_CARGO` with `WEIR_RUSTC`, the toolchains of
+    /// rustup, `/usr/bin`.
+    pub fn find() -> Result<Self> {
+        let mut seen = Vec::new();
+        for (cargo, rustc) in candidates() {
+            match Self::examine(&cargo, &rustc) {
+                Ok(toolchain) => return Ok(toolchain),
+                Err(Some(why)) => seen.push(why),
+                Err(None) => {}
+            }
+        }
+        let found = if seen.is_empty() { "no Rust toolchain found".to_owned() } else { seen.join(", ") };
+        Err(anyhow!(
+            "no Rust toolchain with rust-src, {}.{} or newer ({found}): run `rustup component add rust-src`, or on Debian \
+             `apt-get install rustc-web cargo-web rust-web-src`",
+            OLDEST.0,
+            OLDEST.1
+        ))
+    }
+
+    /// A command line of this toolchain's cargo, undisturbed by the cargo that may be running us. It allows
+    /// `-Z build-std` on stable toolchains, which is the only unstable thing used.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = Command::new(&self.cargo);
+        for name in [
+            "CARGO", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_MANIFEST_DIR",
+            "CARGO_TARGET_DIR", "LD_LIBRARY_PATH", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTDOC", "RUSTFLAGS",
+            "RUSTUP_TOOLCHAIN",
+        ] {
+            command.env_remove(name);
+        }
+        command.env("RUSTC", &self.rustc).env("RUSTC_BOOTSTRAP", "1");
+        command
+    }
+
+    /// Where the library's source lies.
+    pub(crate) fn library(&self) -> PathBuf {
+        self.sysroot.join("lib/rustlib/src/rust")
+    }
+
+    /// Why a toolchain is unfit, or `Err(None)` if there is none.
+    fn examine(cargo: &Path, rustc: &Path) -> Result<Self, Option<String>> {
+        let version = ask(Command::new(rustc).arg("-vV")).ok_or(None)?;
+        ask(Command::new(cargo).arg("--version")).ok_or(None)?;
+        let sysroot = PathBuf::from(ask(Command::new(rustc).args(["--print", "sysroot"])).ok_or(None)?);
+        let release = release(&version).ok_or(None)?;
+        let found = Self { cargo: cargo.into(), rustc: rustc.into(), sysroot, version };
+        if !found.library().join("library/core/src/lib.rs").exists() {
+            Err(Some(format!("{}.{} in {} has none", release.0, release.1, found.sysroot.display())))
+        } else if release < OLDEST {
+            Err(Some(format!("{}.{} in {} is too old", release.0, release.1, found.sysroot.display())))
+        } else {
+            Ok(found)
+        }
+    }
+}
+
+fn candidates() -> Vec<(PathBuf, PathBuf)> {
+    let mut found = Vec::new();
+    if let (Some(cargo), Some(rustc)) = (std::env::var_os("WEIR_CARGO"), std::env::var_os("WEIR_RUSTC")) {
+        found.push((cargo.into(), rustc.into()));
+    }
+    let list = ask(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
+    for name in list.lines().filter_map(|l| l.split_whitespace().next()) {
+        let which = |tool| ask(Command::new("rustup").args(["which", "--toolchain", name, tool])).map(PathBuf::from);
+        found.extend(which("cargo").zip(which("rustc")));
+    }
+    found.push(("/usr/bin/cargo".into(), "/usr/bin/rustc".into()));
+    found
+}
+
+/// Major and minor number out of `rustc -vV`.
+fn release(version: &str) -> Option<(u32, u32)> {
+    let release = version.lines().find_map(|l| l.strip_prefix("release: "))?;
+    let mut parts = release.split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// The tools of LLVM that a build calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Llvm {
+    /// `ld.lld`.
+    pub lld: PathBuf,
+    /// `llvm-objcopy`.
+    pub objcopy: PathBuf,
+    /// `llvm-ar`.
+    pub ar: PathBuf,
+}
+
+impl Llvm {
+    /// Finds them on `PATH`, plain or with Debian's version suffix.
+    pub fn find() -> Result<Self> {
+        let missing = |tool| anyhow!("{tool} not found: on Debian `apt-get install lld llvm`");
+        Ok(Self {
+            lld: on_path("ld.lld").ok_or_else(|| missing("ld.lld"))?,
+            objcopy: on_path("llvm-objcopy").ok_or_else(|| missing("llvm-objcopy"))?,
+            ar: on_path("llvm-ar").ok_or_else(|| missing("llvm-ar"))?,
+        })
+    }
+}
+
+fn on_path(tool: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let plain = std::env::split_paths(&path).map(|d| d.join(tool));
+    let versions = (14..=30).rev().map(|v| PathBuf::from(format!("/usr/lib/llvm-{v}/bin/{tool}")));
+    plain.chain(versions).find(|p| p.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_is_read_from_stable_and_nightly() {
+        assert_eq!(release("rustc 1.96.0\nbinary: rustc\nrelease: 1.96.0\n"), Some((1, 96)));
+        assert_eq!(release("release: 1.98.0-nightly"), Some((1, 98)));
+        assert_eq!(release("gcc 12"), None);
+    }
+
+    #[test]
+    fn a_missing_toolchain_is_not_a_reason() {
+        assert_eq!(Toolchain::examine(Path::new("/nonexistent/cargo"), Path::new("/nonexistent/rustc")), Err(None));
+    }
+}
