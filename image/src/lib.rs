@@ -14,6 +14,7 @@
 pub mod artifact;
 pub mod config;
 pub mod kernel;
+pub mod payload;
 mod program;
 mod rules;
 pub mod step;
