@@ -98,6 +98,16 @@ impl ConnId {
     pub const fn index(self) -> usize {
         self.index as usize
     }
+
+    /// As one number, for layers to which it is opaque.
+    pub(crate) const fn to_bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+
+    /// Back from [`ConnId::to_bits`].
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
 }
 
 struct Connection<T> {
@@ -135,15 +145,17 @@ pub struct Stack<T> {
     counters: Counters,
 }
 
-/// Whether a connection may have more to send.
+/// What became of a connection that was flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flushed {
+pub enum Flushed<T> {
     /// Everything that may be sent now was.
     Done,
     /// The card's queue is full: flush again when it has room.
     Blocked,
-    /// The connection is over and has been removed.
-    Gone,
+    /// The connection is over and has been removed; this was the caller's state.
+    Over(T),
+    /// There is no such connection.
+    Unknown,
 }
 
 impl<T: Default> Stack<T> {
@@ -248,13 +260,11 @@ impl<T: Default> Stack<T> {
     }
 
     /// Sends what a connection has to send, sets its timer, and removes it if it is over.
-    pub fn flush<N: Nic>(&mut self, id: ConnId, now: Instant, nic: &mut N) -> Flushed {
-        let Some(connection) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else {
-            return Flushed::Gone;
+    pub fn flush<N: Nic>(&mut self, id: ConnId, now: Instant, nic: &mut N) -> Flushed<T> {
+        let slot = self.slots.get_mut(id.index()).and_then(Option::as_mut);
+        let Some(connection) = slot.filter(|c| c.generation == id.generation) else {
+            return Flushed::Unknown;
         };
-        if connection.generation != id.generation {
-            return Flushed::Gone;
-        }
         let at = now.to_smoltcp();
         let mut port = Port {
             nic,
@@ -275,12 +285,10 @@ impl<T: Default> Stack<T> {
         match connection.socket.get().state() {
             State::TimeWait if !blocked => {
                 self.time_wait.insert(now, connection.key, connection.last_sent);
-                self.remove(id);
-                return Flushed::Gone;
+                return self.remove(id).map_or(Flushed::Unknown, Flushed::Over);
             }
             State::Closed | State::Listen if !blocked => {
-                self.remove(id);
-                return Flushed::Gone;
+                return self.remove(id).map_or(Flushed::Unknown, Flushed::Over);
             }
             _ => {}
         }
@@ -349,14 +357,15 @@ impl<T: Default> Stack<T> {
         }
     }
 
-    fn remove(&mut self, id: ConnId) {
-        let Some(connection) = self.slots[id.index()].take() else { return };
+    fn remove(&mut self, id: ConnId) -> Option<T> {
+        let connection = self.slots[id.index()].take()?;
         self.half_open_count -= usize::from(connection.half_open);
         self.flows.remove(&connection.key);
         self.wheel.cancel(id.index);
         self.generations[id.index()] = connection.generation.wrapping_add(1);
         self.free.push(id.index);
         self.buffers.release(connection.socket);
+        Some(connection.app)
     }
 
     fn set_address(&mut self, address: Option<Ipv4Cidr>) {

@@ -1,0 +1,76 @@
+//! Links: streams to workers, and who uses them.
+
+use super::Requester;
+use super::worker::Worker;
+use crate::time::Instant;
+use alloc::vec::Vec;
+use netdrv::stream::StreamId;
+
+/// Names a link. Never means another link later, because the stream's name is never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId(StreamId);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkState {
+    Connecting,
+    Idle { since: Instant },
+    InUse(Requester),
+}
+
+pub(super) struct Link {
+    pub(super) pool: usize,
+    pub(super) worker: usize,
+    pub(super) stream: StreamId,
+    pub(super) state: LinkState,
+    /// The stream is gone, but its user has not finished with it yet.
+    pub(super) ended: bool,
+}
+
+/// All links, found by their stream's slot.
+#[derive(Default)]
+pub(super) struct Links {
+    slots: Vec<Option<Link>>,
+}
+
+impl Links {
+    pub(super) fn insert(&mut self, link: Link) {
+        let slot = usize::from(link.stream.slot);
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        self.slots[slot] = Some(link);
+    }
+
+    pub(super) fn by_stream(&self, stream: StreamId) -> Option<LinkId> {
+        self.get(LinkId(stream)).map(|_| LinkId(stream))
+    }
+
+    pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
+        self.slots.get(usize::from(id.0.slot))?.as_ref().filter(|link| link.stream == id.0)
+    }
+
+    pub(super) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.slots.get_mut(usize::from(id.0.slot))?.as_mut().filter(|link| link.stream == id.0)
+    }
+
+    pub(super) fn remove(&mut self, id: LinkId) -> Option<Link> {
+        self.get(id)?;
+        self.slots.get_mut(usize::from(id.0.slot))?.take()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.slots.iter().flatten().map(|link| (LinkId(link.stream), link))
+    }
+
+    pub(super) fn find(&self, choose: impl Fn(&Link) -> bool) -> Option<LinkId> {
+        self.iter().find(|(_, link)| choose(link)).map(|(id, _)| id)
+    }
+
+    /// An idle link of the pool, to the worker with the fewest requests in hand.
+    pub(super) fn find_idle(&self, pool: usize, workers: &[Worker]) -> Option<LinkId> {
+        self.iter()
+            .filter(|(_, link)| link.pool == pool && matches!(link.state, LinkState::Idle { .. }))
+            .min_by_key(|(_, link)| workers[link.worker].in_use)
+            .map(|(id, _)| id)
+    }
+}

@@ -1,0 +1,105 @@
+//! What every connection of a shard shares.
+
+use crate::cache::StaticStore;
+use crate::date::DateCache;
+use crate::http::Limits;
+use crate::log::Counters;
+use crate::pool::Pools;
+use crate::site::Router;
+use crate::time::Instant;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Longest response head, ours or a worker's, in bytes.
+pub(super) const MAX_RESPONSE_HEAD: usize = 16 << 10;
+/// What our own fields may add to a head that is passed on.
+const HEAD_HEADROOM: usize = 1 << 10;
+/// Buffers kept for the next head that arrives in pieces.
+const SPARE_BUFFERS: usize = 32;
+
+/// How long a connection may stay in each state. HTTP.sys's names; stricter values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// From the first byte of a head, or from the handshake, to the head's end.
+    pub header_wait: Duration,
+    /// Between two requests.
+    pub idle_connection: Duration,
+    /// Between two pieces of a request's content.
+    pub entity_body: Duration,
+    /// For discarding content nobody wants after the response.
+    pub drain_entity_body: Duration,
+    /// Between two moments at which the client takes response bytes.
+    pub send_stall: Duration,
+    /// From our FIN to the client's.
+    pub linger: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            header_wait: Duration::from_secs(30),
+            idle_connection: Duration::from_secs(120),
+            entity_body: Duration::from_secs(60),
+            drain_entity_body: Duration::from_secs(30),
+            send_stall: Duration::from_secs(60),
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What is served, and by which rules: read-only while requests are handled.
+pub(super) struct Serving<'b> {
+    pub(super) router: Router,
+    pub(super) files: StaticStore<'b>,
+    pub(super) limits: Limits,
+    pub(super) timers: Timers,
+    pub(super) date: DateCache,
+}
+
+pub(super) struct Env<'b, S> {
+    pub(super) now: Instant,
+    pub(super) serving: Serving<'b>,
+    pub(super) pools: Pools<S>,
+    pub(super) counters: Counters,
+    /// Receives decoded paths.
+    pub(super) path: Vec<u8>,
+    /// Heads are rendered here before they are sent, and chunks put together.
+    pub(super) render: Vec<u8>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl<'b, S> Env<'b, S> {
+    pub(super) fn new(
+        now: Instant,
+        router: Router,
+        files: StaticStore<'b>,
+        pools: Pools<S>,
+        timers: Timers,
+        unix_time: u64,
+    ) -> Self {
+        let limits = Limits::STRICT;
+        Self {
+            now,
+            pools,
+            counters: Counters::default(),
+            path: vec![0; limits.max_url_length],
+            render: vec![0; MAX_RESPONSE_HEAD.max(limits.max_request_bytes) + HEAD_HEADROOM],
+            spare: Vec::with_capacity(SPARE_BUFFERS),
+            serving: Serving { router, files, limits, timers, date: DateCache::new(unix_time) },
+        }
+    }
+
+    /// An empty buffer for a head or for output that found no room.
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back.
+    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > 0 && self.spare.len() < SPARE_BUFFERS {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+}

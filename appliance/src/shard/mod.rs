@@ -1,0 +1,282 @@
+//! One core's loop: frames and stream events in, timers, sessions, frames and stream bytes out.
+//!
+//! A shard owns everything it touches and never blocks. [`Shard::poll`] does all that can be done at one moment of a
+//! clock it is handed; the same code runs in the unikernel and in the simulator.
+//!
+//! ```text
+//!            ┌─────────── poll(now) ────────────┐
+//!  card ───► │ receive ─► mark connection dirty │
+//!  vsock ──► │ pool events ─► mark dirty        │
+//!  wheel ──► │ timers ─► mark dirty             │
+//!            │ for each dirty: session.run,     │ ───► card, vsock (one notification each)
+//!            │                 stack.flush      │
+//!            └──────────────────────────────────┘
+//! ```
+
+mod body;
+mod env;
+mod exchange;
+mod outbox;
+mod request;
+mod session;
+
+pub use env::Timers;
+
+use crate::bundle::Bundle;
+use crate::cache::StaticStore;
+use crate::log::Counters;
+use crate::pool::{PoolEvent, PoolLimits, Pools, Requester};
+use crate::site::{Router, RouterError};
+use crate::tcp::{ConnId, Flushed, REPLY_RESERVE, Stack, StackConfig};
+use crate::time::Instant;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+use env::Env;
+use netdrv::nic::Nic;
+use netdrv::stream::StreamTransport;
+use session::Session;
+
+/// Frames taken in before connections get their turn.
+const RECEIVE_BUDGET: usize = 64;
+/// Connections looked at to find an idle one to close.
+const EVICTION_SCAN: usize = 64;
+
+/// What a shard is told at its start.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Memory for TCP sockets and their buffers, in bytes.
+    pub buffer_bytes: usize,
+    /// Open connections at most.
+    pub max_connections: usize,
+    /// Half-open connections at most.
+    pub max_half_open: usize,
+    /// Bounds of pools.
+    pub pools: PoolLimits,
+    /// Timers of client connections.
+    pub timers: Timers,
+    /// Secret random numbers.
+    pub seed: [u64; 4],
+    /// Seconds since 1970-01-01 UTC at the first poll, for `Date`.
+    pub unix_time: u64,
+}
+
+impl ShardConfig {
+    /// For a machine that can spare `memory` bytes.
+    pub fn for_memory(memory: usize, seed: [u64; 4], unix_time: u64) -> Self {
+        Self {
+            buffer_bytes: memory,
+            max_connections: 65_536,
+            max_half_open: 256,
+            pools: PoolLimits::default(),
+            timers: Timers::default(),
+            seed,
+            unix_time,
+        }
+    }
+}
+
+/// When to poll again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// At once: there is more to do.
+    Now,
+    /// At the next interrupt, or at this time if it comes first.
+    At(Option<Instant>),
+}
+
+/// Everything one core serves.
+pub struct Shard<'b, N: Nic, S: StreamTransport> {
+    nic: N,
+    stack: Stack<Session<'b>>,
+    env: Env<'b, S>,
+    dirty: VecDeque<ConnId>,
+    started: Instant,
+    unix_time: u64,
+}
+
+impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
+    /// A shard that serves what the bundle says.
+    pub fn new(
+        config: ShardConfig,
+        bundle: &Bundle<'b>,
+        nic: N,
+        streams: S,
+        now: Instant,
+    ) -> Result<Self, RouterError> {
+        let settings = &bundle.manifest.settings;
+        let router = Router::new(settings)?;
+        let stack_config = StackConfig {
+            address: settings.server.address,
+            ports: router.ports().map(|(port, _)| port).collect::<Vec<_>>(),
+            buffer_bytes: config.buffer_bytes,
+            max_connections: config.max_connections,
+            max_half_open: config.max_half_open,
+            handshake_timeout: Duration::from_secs(15),
+            seed: config.seed,
+        };
+        let pools = Pools::new(&settings.pools, config.pools, streams);
+        let files = StaticStore::new(bundle);
+        Ok(Self {
+            stack: Stack::new(stack_config, nic.info(), now),
+            env: Env::new(now, router, files, pools, config.timers, config.unix_time),
+            dirty: VecDeque::with_capacity(1024),
+            started: now,
+            unix_time: config.unix_time,
+            nic,
+        })
+    }
+
+    /// Our address, once there is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.stack.address()
+    }
+
+    /// Requests and refusals counted.
+    pub fn counters(&self) -> &Counters {
+        &self.env.counters
+    }
+
+    /// The TCP layer's counters.
+    pub fn tcp(&self) -> &Stack<impl Default + use<'b, N, S>> {
+        &self.stack
+    }
+
+    /// The pools.
+    pub fn pools(&self) -> &Pools<S> {
+        &self.env.pools
+    }
+
+    /// The card.
+    pub fn nic(&mut self) -> &mut N {
+        &mut self.nic
+    }
+
+    /// The stream transport.
+    pub fn streams(&mut self) -> &mut S {
+        self.env.pools.streams()
+    }
+
+    /// Does all there is to do at `now`.
+    pub fn poll(&mut self, now: Instant) -> Wake {
+        self.env.now = now;
+        self.env.serving.date.set(self.unix_time + now.since(self.started).as_secs());
+        let more = self.receive(now);
+        self.stack.maintain(now, &mut self.nic);
+        self.env.pools.poll(now);
+        while let Some(event) = self.env.pools.next_event() {
+            self.on_pool_event(event);
+        }
+        while let Some(id) = self.stack.pop_due(now) {
+            self.mark(id);
+        }
+        self.run_dirty(now);
+        // Exchanges that ended may have given their links to others.
+        while let Some(event) = self.env.pools.next_event() {
+            self.on_pool_event(event);
+        }
+        self.nic.flush();
+        self.env.pools.streams().flush();
+        let blocked = self.nic.tx_room() <= REPLY_RESERVE;
+        if !blocked && (more || !self.dirty.is_empty()) {
+            return Wake::Now;
+        }
+        let pools = self.env.pools.next_deadline();
+        Wake::At([self.stack.next_deadline(), pools].into_iter().flatten().min())
+    }
+
+    /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
+    pub fn arm(&mut self) -> bool {
+        let streams = self.env.pools.streams().arm();
+        self.nic.arm() && streams
+    }
+
+    /// Takes frames in; true if there may be more.
+    fn receive(&mut self, now: Instant) -> bool {
+        for _ in 0..RECEIVE_BUDGET {
+            if self.nic.tx_room() == 0 {
+                return true;
+            }
+            let Some(frame) = self.nic.receive() else { return false };
+            let id =
+                self.stack.receive(now, frame.buffer.as_ref(), frame.checksum_verified, &mut self.nic);
+            self.nic.recycle(frame.buffer);
+            if let Some(id) = id {
+                self.mark(id);
+            }
+            if self.stack.is_full() {
+                self.evict();
+            }
+        }
+        true
+    }
+
+    fn mark(&mut self, id: ConnId) {
+        if let Some((_, session)) = self.stack.get(id)
+            && !session.queued
+        {
+            session.queued = true;
+            self.dirty.push_back(id);
+        }
+    }
+
+    fn run_dirty(&mut self, now: Instant) {
+        for _ in 0..self.dirty.len() {
+            let Some(id) = self.dirty.pop_front() else { break };
+            let half_open = self.stack.is_half_open(id);
+            let Some(key) = self.stack.key(id) else { continue };
+            let Some((socket, session)) = self.stack.get(id) else { continue };
+            session.queued = false;
+            if !half_open {
+                session.run(requester(id), &key, socket, &mut self.env);
+                let deadline = session.deadline();
+                self.stack.set_deadline(id, deadline);
+            }
+            match self.stack.flush(id, now, &mut self.nic) {
+                Flushed::Blocked => self.mark(id),
+                Flushed::Over(mut session) => session.abandon(requester(id), &mut self.env),
+                Flushed::Done | Flushed::Unknown => {}
+            }
+        }
+    }
+
+    fn on_pool_event(&mut self, event: PoolEvent) {
+        let (PoolEvent::Assigned(who, _)
+        | PoolEvent::Ready(who)
+        | PoolEvent::LinkEnded(who, _)
+        | PoolEvent::Expired(who)) = event;
+        let id = connection(who);
+        let found = self.stack.get(id);
+        match (event, found) {
+            (PoolEvent::Assigned(_, link), found) => {
+                // Without a taker its client has gone in the meantime.
+                if !found.is_some_and(|(_, session)| session.on_assigned(link)) {
+                    self.env.pools.finish(link, true, self.env.now);
+                }
+            }
+            (PoolEvent::LinkEnded(..), Some((_, session))) => session.on_link_ended(),
+            (PoolEvent::Expired(_), Some((socket, session))) => session.on_expired(socket, &mut self.env),
+            _ => {}
+        }
+        self.mark(id);
+    }
+
+    /// Closes a connection that waits for its next request, to make room for a new one.
+    fn evict(&mut self) {
+        let Some(id) = self.stack.find(EVICTION_SCAN, Session::is_idle) else { return };
+        if let Some((socket, session)) = self.stack.get(id) {
+            session.abort(requester(id), socket, &mut self.env);
+            self.env.counters.evicted += 1;
+            self.mark(id);
+        }
+    }
+}
+
+fn requester(id: ConnId) -> Requester {
+    id.to_bits()
+}
+
+fn connection(requester: Requester) -> ConnId {
+    ConnId::from_bits(requester)
+}

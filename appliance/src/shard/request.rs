@@ -1,0 +1,87 @@
+//! What to do with a request, decided from its head alone.
+
+use super::body::Body;
+use super::env::Serving;
+use super::exchange::Exchange;
+use crate::cache::Lookup;
+use crate::http::forward::{Forwarded, write_request};
+use crate::http::request::{Framing, RequestHead};
+use crate::http::{Refusal, Sink, serve};
+use crate::reason::Reason;
+use crate::settings::Handler;
+use crate::site::{RouteResult, Scheme};
+use crate::tcp::FlowKey;
+use alloc::boxed::Box;
+
+/// The verdict on a request.
+pub(super) enum Decision<'b> {
+    /// Answer from memory.
+    Respond {
+        /// The response head (for generated responses, all of it) is this much of the render buffer.
+        head_len: usize,
+        content: &'b [u8],
+        keep_alive: bool,
+        /// The request's own content, which nobody wants.
+        drain: Body,
+    },
+    /// Hand it to a worker.
+    Forward(Box<Exchange>),
+    /// Answer with an error and close.
+    Refuse(Refusal),
+}
+
+/// Routes a request and prepares the answer, or the head for the worker, in `render`.
+pub(super) fn decide<'b>(
+    head: &RequestHead<'_>,
+    key: &FlowKey,
+    serving: &Serving<'b>,
+    render: &mut [u8],
+) -> Decision<'b> {
+    let route = serving.router.route(Scheme::Http, key.local_port, head.host, key.local, head.path);
+    let decision = match route {
+        RouteResult::NoMatch => Err(Refusal::new(400, Reason::Hostname)),
+        RouteResult::Matched(matched) => match matched.handler {
+            Handler::Files(tree) => serve_file(head, tree, matched.rest, serving, render),
+            Handler::Pool(pool) => forward(head, key, pool, render),
+        },
+    };
+    decision.unwrap_or_else(Decision::Refuse)
+}
+
+fn serve_file<'b>(
+    head: &RequestHead<'_>,
+    tree: u16,
+    rest: &str,
+    serving: &Serving<'b>,
+    render: &mut [u8],
+) -> Result<Decision<'b>, Refusal> {
+    // A client that waits for 100 (Continue) may or may not send its content after another answer: close
+    // (RFC 9110 §10.1.1).
+    let keep_alive = !(head.expects_continue && head.framing != Framing::None);
+    let date = &serving.date;
+    let mut out = Sink::new(render);
+    let (plan, content): (_, &[u8]) = match serving.files.lookup(tree, rest) {
+        Lookup::Found(stored) => (serve::plan(head, stored, keep_alive, date, &mut out), stored.content()),
+        Lookup::Directory => (serve::redirect_to_directory(head, keep_alive, date, &mut out), &[]),
+        Lookup::NotFound => (serve::not_found(head, keep_alive, date, &mut out), &[]),
+    };
+    let plan = plan.map_err(|_| Refusal::new(500, Reason::Internal))?;
+    Ok(Decision::Respond {
+        head_len: out.len(),
+        content: content.get(plan.content).unwrap_or_default(),
+        keep_alive: plan.keep_alive,
+        drain: Body::from(head.framing),
+    })
+}
+
+fn forward<'b>(
+    head: &RequestHead<'_>,
+    key: &FlowKey,
+    pool: u16,
+    render: &mut [u8],
+) -> Result<Decision<'b>, Refusal> {
+    let forwarded = Forwarded { client: key.remote, scheme: Scheme::Http, expect_answered: true };
+    let mut out = Sink::new(render);
+    write_request(head, &forwarded, &mut out).map_err(|_| Refusal::new(431, Reason::RequestLength))?;
+    Ok(Decision::Forward(Box::new(Exchange::new(pool, head, out.written()))))
+}

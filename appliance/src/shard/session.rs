@@ -1,0 +1,352 @@
+//! One client connection: requests in, responses out, one at a time and in order (RFC 9112 §9.3.2).
+
+use super::body::Body;
+use super::env::Env;
+use super::exchange::{Exchange, Status};
+use super::outbox::Outbox;
+use super::request::{Decision, decide};
+use crate::http::request::{Parsed, Progress, parse};
+use crate::http::{Refusal, error};
+use crate::pool::{LinkId, Requester};
+use crate::reason::Reason;
+use crate::tcp::{FlowKey, Socket, State};
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+use netdrv::stream::StreamTransport;
+
+/// Content nobody wants is read so far to keep the connection; beyond that, closing it is cheaper.
+const MAX_DRAIN: u64 = 256 << 10;
+
+/// The state of one client connection beside its socket.
+#[derive(Default)]
+pub(super) struct Session<'b> {
+    phase: Phase<'b>,
+    /// A head that arrived in pieces, so far.
+    head: Vec<u8>,
+    progress: Progress,
+    outbox: Outbox,
+    /// Requests answered on this connection.
+    served: u32,
+    timer: Timer,
+    /// It stands in the shard's queue.
+    pub(super) queued: bool,
+}
+
+#[derive(Default)]
+enum Phase<'b> {
+    /// Waiting for a head.
+    #[default]
+    Head,
+    /// Sending content from memory.
+    Respond { content: &'b [u8], keep_alive: bool, drain: Body },
+    /// Reading content that nobody wants.
+    Drain { content: Body, read: u64 },
+    /// Waiting for or served by a worker.
+    Forward(Box<Exchange>),
+    /// Our FIN is on its way; whatever still arrives is thrown away.
+    Linger,
+}
+
+/// Which of the connection's timers runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum TimerKind {
+    #[default]
+    None,
+    HeaderWait,
+    IdleConnection,
+    EntityBody,
+    DrainEntityBody,
+    SendStall,
+    Linger,
+}
+
+#[derive(Default)]
+struct Timer {
+    kind: TimerKind,
+    deadline: Option<Instant>,
+}
+
+/// What one step did.
+enum Step {
+    /// Something changed: look again.
+    Again,
+    /// Nothing to do before something arrives or leaves.
+    Wait,
+}
+
+impl<'b> Session<'b> {
+    /// Neither a request nor a response is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Head) && self.head.is_empty() && self.served > 0
+    }
+
+    /// When this connection's timer fires.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timer.deadline
+    }
+
+    pub(super) fn on_assigned(&mut self, link: LinkId) -> bool {
+        match &mut self.phase {
+            Phase::Forward(exchange) => exchange.on_assigned(link),
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn on_link_ended(&mut self) {
+        if let Phase::Forward(exchange) = &mut self.phase {
+            exchange.on_link_ended();
+        }
+    }
+
+    /// The request waited in its queue for too long.
+    pub(super) fn on_expired<S>(&mut self, socket: &mut Socket<'_>, env: &mut Env<'b, S>) {
+        if matches!(self.phase, Phase::Forward(_)) {
+            self.refuse(Refusal::new(503, Reason::TimerReqQueue), socket, env);
+        }
+    }
+
+    /// Ends the connection at once, with RST.
+    pub(super) fn abort<S: StreamTransport>(&mut self, me: Requester, socket: &mut Socket<'_>, env: &mut Env<'b, S>) {
+        self.abandon(me, env);
+        socket.abort();
+    }
+
+    /// Gives back what the session holds elsewhere; its socket is gone or going.
+    pub(super) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<'b, S>) {
+        if let Phase::Forward(exchange) = &mut self.phase {
+            exchange.abandon(me, env);
+            env.counters.count(Reason::ConnectionDropped);
+        }
+        self.phase = Phase::Linger;
+        env.recycle(core::mem::take(&mut self.head));
+    }
+
+    /// Does all that can be done now.
+    pub(super) fn run<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        key: &FlowKey,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        let mut moved = false;
+        loop {
+            if matches!(socket.state(), State::Closed | State::Listen) {
+                return self.abandon(me, env);
+            }
+            let step = if self.outbox.flush(socket, env) { self.step(me, key, socket, env, &mut moved) } else { Step::Wait };
+            match step {
+                Step::Again => moved = true,
+                Step::Wait => break,
+            }
+        }
+        self.set_timer(socket, env, moved);
+        if self.timer.deadline.is_some_and(|deadline| deadline <= env.now) {
+            self.on_timer(me, socket, env);
+        }
+    }
+
+    fn step<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        key: &FlowKey,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+        moved: &mut bool,
+    ) -> Step {
+        match &mut self.phase {
+            Phase::Head => self.receive_head(me, key, socket, env),
+            Phase::Respond { content, .. } if !content.is_empty() => match socket.send_slice(content) {
+                Ok(0) | Err(_) => Step::Wait,
+                Ok(n) => {
+                    *content = &content[n..];
+                    Step::Again
+                }
+            },
+            Phase::Respond { keep_alive, drain, .. } => {
+                let (keep_alive, drain) = (*keep_alive, drain.clone());
+                self.finish_response(keep_alive, drain, socket)
+            }
+            Phase::Drain { content, read } => {
+                let step = socket.recv(|input| match content.read(input) {
+                    Ok(span) => (span.consumed, Ok(span.consumed)),
+                    Err(error) => (0, Err(error)),
+                });
+                match step {
+                    Ok(Ok(0)) if !content.is_finished() => Step::Wait,
+                    Ok(Ok(n)) if *read + n as u64 <= MAX_DRAIN => {
+                        *read += n as u64;
+                        if content.is_finished() {
+                            self.phase = Phase::Head;
+                        }
+                        Step::Again
+                    }
+                    _ => self.close(socket),
+                }
+            }
+            Phase::Forward(exchange) => {
+                let (status, progress) = exchange.run(me, socket, &mut self.outbox, env);
+                *moved |= progress;
+                match status {
+                    Status::Waiting => Step::Wait,
+                    Status::Done { keep_alive } => self.finish_response(keep_alive, Body::NONE, socket),
+                    Status::Failed(refusal) => self.refuse(refusal, socket, env),
+                    Status::Broken(reason) => {
+                        // Truncation must be visible: a FIN would look like an end to a client that reads until close.
+                        env.counters.truncated += 1;
+                        env.counters.count(reason);
+                        self.phase = Phase::Linger;
+                        socket.abort();
+                        Step::Wait
+                    }
+                }
+            }
+            Phase::Linger => match socket.recv(|input| (input.len(), input.len())) {
+                Ok(0) | Err(_) => Step::Wait,
+                Ok(_) => Step::Again,
+            },
+        }
+    }
+
+    /// Takes the next head from the socket, in place if it is there in one piece.
+    fn receive_head<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        key: &FlowKey,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
+        let received = socket.recv(|input| {
+            if input.is_empty() {
+                return (0, None);
+            }
+            let before = self.head.len();
+            let room = (env.serving.limits.max_request_bytes + 1).saturating_sub(before);
+            let piece = &input[..input.len().min(room)];
+            let gathered = before > 0;
+            if gathered {
+                self.head.extend_from_slice(piece);
+            }
+            let bytes = if gathered { &self.head[..] } else { piece };
+            match parse(bytes, &env.serving.limits, &mut env.path, &mut self.progress) {
+                Parsed::Partial => {
+                    if !gathered {
+                        let mut buffer = env.buffer();
+                        buffer.extend_from_slice(piece);
+                        self.head = buffer;
+                    }
+                    (piece.len(), Some(None))
+                }
+                Parsed::Refused(refusal) => (piece.len(), Some(Some(Decision::Refuse(refusal)))),
+                Parsed::Complete { head, len } => {
+                    let decision = decide(&head, key, &env.serving, &mut env.render);
+                    (len - before, Some(Some(decision)))
+                }
+            }
+        });
+        let decision = match received {
+            Ok(None) => return Step::Wait,
+            Ok(Some(None)) => return Step::Again,
+            Ok(Some(Some(decision))) => decision,
+            // The client sends nothing more.
+            Err(_) => return self.close(socket),
+        };
+        self.progress = Progress::default();
+        env.recycle(core::mem::take(&mut self.head));
+        match decision {
+            Decision::Refuse(refusal) => return self.refuse(refusal, socket, env),
+            Decision::Respond { head_len, content, keep_alive, drain } => {
+                env.counters.served_from_memory += 1;
+                self.outbox.send_rendered(socket, head_len, env);
+                self.phase = Phase::Respond { content, keep_alive, drain };
+            }
+            Decision::Forward(exchange) => match exchange.submit(me, env) {
+                Ok(()) => self.phase = Phase::Forward(exchange),
+                Err(refusal) => return self.refuse(refusal, socket, env),
+            },
+        }
+        env.counters.requests += 1;
+        Step::Again
+    }
+
+    fn finish_response(&mut self, keep_alive: bool, drain: Body, socket: &mut Socket<'_>) -> Step {
+        self.served = self.served.saturating_add(1);
+        if !keep_alive {
+            return self.close(socket);
+        }
+        self.phase =
+            if drain.is_finished() { Phase::Head } else { Phase::Drain { content: drain, read: 0 } };
+        Step::Again
+    }
+
+    /// Answers an error and closes (HTTP.sys closes after every error it answers itself).
+    fn refuse<S>(&mut self, refusal: Refusal, socket: &mut Socket<'_>, env: &mut Env<'b, S>) -> Step {
+        env.counters.count(refusal.reason);
+        self.outbox.send(socket, error::response(refusal.status), env);
+        self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
+        Step::Again
+    }
+
+    /// Sends FIN after everything that was written. What the client still sends is read for a while, since a RST
+    /// in answer to it could destroy the response before the client has read it (RFC 9112 §9.6).
+    fn close(&mut self, socket: &mut Socket<'_>) -> Step {
+        socket.close();
+        self.phase = Phase::Linger;
+        Step::Again
+    }
+
+    /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
+    fn set_timer<S>(&mut self, socket: &Socket<'_>, env: &Env<'b, S>, moved: bool) {
+        let unsent = !self.outbox.is_empty() || matches!(self.phase, Phase::Respond { .. });
+        let kind = match &self.phase {
+            _ if unsent => TimerKind::SendStall,
+            Phase::Head if self.head.is_empty() && self.served > 0 => TimerKind::IdleConnection,
+            Phase::Head => TimerKind::HeaderWait,
+            Phase::Drain { .. } => TimerKind::DrainEntityBody,
+            Phase::Forward(exchange) if exchange.waits_for_client() => TimerKind::EntityBody,
+            Phase::Forward(_) if socket.send_queue() > 0 => TimerKind::SendStall,
+            Phase::Forward(_) => TimerKind::None,
+            Phase::Linger => TimerKind::Linger,
+            Phase::Respond { .. } => TimerKind::SendStall,
+        };
+        let measures_progress =
+            matches!(kind, TimerKind::EntityBody | TimerKind::SendStall | TimerKind::IdleConnection);
+        if kind == self.timer.kind && !(moved && measures_progress) {
+            return;
+        }
+        let timers = &env.serving.timers;
+        let after = |duration: Duration| Some(env.now + duration);
+        let deadline = match kind {
+            TimerKind::None => None,
+            TimerKind::HeaderWait => after(timers.header_wait),
+            TimerKind::IdleConnection => after(timers.idle_connection),
+            TimerKind::EntityBody => after(timers.entity_body),
+            TimerKind::DrainEntityBody => after(timers.drain_entity_body),
+            TimerKind::SendStall => after(timers.send_stall),
+            TimerKind::Linger => after(timers.linger),
+        };
+        self.timer = Timer { kind, deadline };
+    }
+
+    /// Ends a connection that took too long, in the way its state calls for.
+    fn on_timer<S: StreamTransport>(&mut self, me: Requester, socket: &mut Socket<'_>, env: &mut Env<'b, S>) {
+        let reason = match self.timer.kind {
+            TimerKind::None => return,
+            TimerKind::HeaderWait => Reason::TimerHeaderWait,
+            TimerKind::IdleConnection => {
+                env.counters.count(Reason::TimerConnectionIdle);
+                self.close(socket);
+                return self.set_timer(socket, env, true);
+            }
+            TimerKind::EntityBody | TimerKind::DrainEntityBody => Reason::TimerEntityBody,
+            TimerKind::SendStall => Reason::TimerMinBytesPerSecond,
+            // Nothing was asked and nothing is owed.
+            TimerKind::Linger => return self.abort(me, socket, env),
+        };
+        env.counters.count(reason);
+        self.abort(me, socket, env);
+    }
+}
