@@ -1,2 +1,6 @@
-//! Placeholder until its author fills it.
-fn main() {}
+//! The `weir` command; [`weir`] is what it is made of.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    weir::cli::main()
+}

@@ -1,0 +1,105 @@
+//! The command line. Every failure is one line on standard error and an exit status of 1.
+
+use crate::host::child;
+use crate::up;
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "weir",
+    version,
+    about = "HTTP.sys as a unikernel: build it, run it, look after its workers"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the images, boot the appliance and its workers in QEMU, run until SIGINT or SIGTERM.
+    Up(up::UpArgs),
+    /// Check a configuration and everything it names.
+    Check {
+        /// The configuration.
+        config: PathBuf,
+    },
+    /// Build images.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Run a program that dies with this one (for the supervisor itself).
+    #[command(name = child::SUBCOMMAND, hide = true)]
+    Tethered {
+        #[arg(long)]
+        parent: i32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[derive(Subcommand)]
+enum ImageCommand {
+    /// Build the appliance with a configuration's settings and files, and the worker images it names.
+    Build(BuildArgs),
+}
+
+#[derive(Args)]
+struct BuildArgs {
+    /// The configuration.
+    config: PathBuf,
+    /// A directory with another libhermit.a and loader.
+    #[arg(long, value_name = "DIR")]
+    kernel: Option<PathBuf>,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Up(args) => up::run(&args),
+        Command::Check { config } => check(&config),
+        Command::Image(ImageCommand::Build(args)) => build(&args),
+        Command::Tethered { parent, command } => child::become_tethered(parent, &command),
+    }
+}
+
+fn check(path: &Path) -> Result<()> {
+    let config = image::check(path)?;
+    let workers: usize = config.pools.iter().map(|pool| pool.workers.len()).sum();
+    println!(
+        "{}: {} sites, {} pools, {workers} workers",
+        path.display(),
+        config.sites.len(),
+        config.pools.len()
+    );
+    Ok(())
+}
+
+fn build(args: &BuildArgs) -> Result<()> {
+    let config = image::check(&args.config)?;
+    let images = up::Images::build(&config, args.kernel.clone(), None).context("building the images")?;
+    println!("{}\n{}", images.appliance.loader, images.appliance.elf);
+    if let Some(worker) = &images.worker {
+        println!("{}", worker.elf);
+    }
+    Ok(())
+}
+
+/// An error and its causes on one line, whatever a tool's message inside it looks like.
+fn one_line(error: &anyhow::Error) -> String {
+    let lines = format!("{error:#}");
+    lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
+}

@@ -1,0 +1,33 @@
+//! The host side of Weir: what Windows' WAS is to IIS, this is to a Weir appliance.
+//!
+//! ```text
+//!                     ┌────────────── weir up ───────────────┐
+//! client ──TCP──▶ QEMU: appliance                            │
+//!                     │   │ virtio-vsock                     │
+//!                     │ vsock daemon ──▶ appliance.vsock_10000
+//!                     │                      │ relay         │
+//!                     │               vsock daemon of worker │
+//!                     │                      │ virtio-vsock  │
+//!                     │               QEMU: worker VM        │
+//!                     └──────────────────────────────────────┘
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`up`] | brings everything up in order and takes it down again |
+//! | [`supervisor`] | keeps each worker running; a state machine without input or output of its own |
+//! | [`relay`] | joins the appliance's vsock streams to a worker |
+//! | [`vm`] | one virtual machine: its vsock daemon, its QEMU, its serial line |
+//! | [`host`] | child processes that cannot outlive us, programs and ports of the host |
+//!
+//! One thread runs it all (tokio's current-thread runtime); serial lines have a thread each, because writing to a stopped
+//! terminal blocks.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod host;
+pub mod relay;
+pub mod supervisor;
+pub mod up;
+pub mod vm;

@@ -1,0 +1,144 @@
+//! Joins the appliance's vsock streams to a worker.
+//!
+//! A stream that the appliance opens to the host's CID 2 arrives from its vsock daemon at a Unix socket; a [`Relay`]
+//! listens there, opens a stream to the worker and moves bytes until one of the two ends.
+//!
+//! - **Back-pressure**: a direction reads only when everything it read before has been written, so what the relay holds
+//!   is one buffer of [`link::BUFFER`] bytes per direction and stream, and at most [`Limits::streams`] streams.
+//! - **Ends**: half-closes do not survive the daemons, so the end of one side ends the other, after everything that the
+//!   ended side sent has been delivered. A worker that takes no more but still answers gets its answer through.
+//! - **A worker VM's end** ends its streams at once: [`Target::Vm`] carries a token that the supervisor cancels.
+//! - **A worker that is not there yet**: the stream is held until it is, at most [`Limits::hold`]. The appliance cannot
+//!   tell the difference from a slow worker, which is the point.
+
+pub mod link;
+pub mod target;
+
+use anyhow::{Context, Result};
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+use target::Target;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Bounds of one relay.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most streams at a time; further ones are closed at once.
+    pub streams: usize,
+    /// Longest wait for a worker that is being started.
+    pub hold: Duration,
+    /// Longest wait for a running worker to accept a stream.
+    pub open: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { streams: 256, hold: Duration::from_secs(20), open: Duration::from_secs(5) }
+    }
+}
+
+/// What a relay has done so far.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Streams accepted from the appliance.
+    pub accepted: Cell<u64>,
+    /// Streams closed because there were too many.
+    pub refused: Cell<u64>,
+    /// Streams closed because the worker could not be reached.
+    pub unreachable: Cell<u64>,
+    /// Bytes that went to the worker.
+    pub to_worker: Cell<u64>,
+    /// Bytes that came from the worker.
+    pub from_worker: Cell<u64>,
+}
+
+impl Counters {
+    fn add(counter: &Cell<u64>, n: u64) {
+        counter.set(counter.get().wrapping_add(n));
+    }
+}
+
+/// Listens for one worker's streams. Runs on a [`tokio::task::LocalSet`].
+#[derive(Debug)]
+pub struct Relay {
+    listener: UnixListener,
+    path: PathBuf,
+    target: Target,
+    limits: Limits,
+    counters: Rc<Counters>,
+}
+
+impl Relay {
+    /// Begins to listen. This has to happen before the appliance starts: a connection request to a port where nobody
+    /// listens is not refused but times out.
+    pub fn bind(path: &Path, target: Target, limits: Limits) -> Result<Self> {
+        let listener =
+            UnixListener::bind(path).with_context(|| format!("relay socket {}", path.display()))?;
+        Ok(Self { listener, path: path.to_owned(), target, limits, counters: Rc::default() })
+    }
+
+    /// The path at which the vsock daemon of the VM at `vsock` looks for a listener on `port`.
+    pub fn path_for(vsock: &Path, port: u32) -> PathBuf {
+        let mut path = vsock.as_os_str().to_owned();
+        path.push(format!("_{port}"));
+        path.into()
+    }
+
+    /// The counters, which outlive the relay.
+    pub fn counters(&self) -> Rc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Relays until dropped.
+    pub async fn run(self) {
+        let mut links = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    // Every stream is accepted, even one too many: the daemon connects with a blocking call, and
+                    // a full backlog would stop it altogether.
+                    Ok((stream, _)) if links.len() < self.limits.streams => {
+                        Counters::add(&self.counters.accepted, 1);
+                        let (target, limits, counters) = (self.target.clone(), self.limits, self.counters.clone());
+                        links.spawn_local(serve(stream, target, limits, counters));
+                    }
+                    Ok(_) => Counters::add(&self.counters.refused, 1),
+                    Err(error) => {
+                        // Out of file descriptors, most likely: streams that end give some back.
+                        eprintln!("[relay] {}: {error}", self.path.display());
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                },
+                Some(_) = links.join_next() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn serve(appliance: UnixStream, target: Target, limits: Limits, counters: Rc<Counters>) {
+    let Some((worker, until)) = reach(&target, limits).await else {
+        Counters::add(&counters.unreachable, 1);
+        return;
+    };
+    tokio::select! {
+        () = until.cancelled() => {}
+        () = link::join(appliance, worker, &counters) => {}
+    }
+}
+
+/// Opens a stream to the worker; `None` if it cannot be had in time.
+async fn reach(target: &Target, limits: Limits) -> Option<(target::Stream, target::Until)> {
+    let ready = timeout(limits.hold, target.ready()).await.ok()??;
+    let stream = timeout(limits.open, ready.open()).await.ok()?.ok()?;
+    Some((stream, ready.until))
+}

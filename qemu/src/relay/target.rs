@@ -1,0 +1,99 @@
+//! Where a relay leads.
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio_util::either::Either;
+pub use tokio_util::sync::CancellationToken as Until;
+
+/// A worker as the relay sees it.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A VM that the supervisor starts, ends and starts again: where it is now, `None` while it is not up.
+    Vm(watch::Receiver<Option<Running>>),
+    /// A server on a TCP port.
+    Tcp(String, u16),
+    /// A server on a Unix socket.
+    Unix(PathBuf),
+}
+
+/// A worker VM that is up.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// The host's end of its vsock.
+    pub vsock: PathBuf,
+    /// The port it listens on.
+    pub port: u32,
+    /// Cancelled when the VM ends.
+    pub until: Until,
+}
+
+/// A stream to a worker.
+pub type Stream = Either<UnixStream, TcpStream>;
+
+/// A worker that can be connected to.
+#[derive(Debug)]
+pub struct Ready {
+    place: Place,
+    /// Cancelled when the worker ends.
+    pub until: Until,
+}
+
+#[derive(Debug)]
+enum Place {
+    Vsock(PathBuf, u32),
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+impl Target {
+    /// Waits until the worker is up; `None` if it never will be.
+    pub async fn ready(&self) -> Option<Ready> {
+        let (place, until) = match self {
+            Self::Vm(state) => {
+                let mut state = state.clone();
+                let running = state.wait_for(Option::is_some).await.ok()?.clone()?;
+                (Place::Vsock(running.vsock, running.port), running.until)
+            }
+            Self::Tcp(host, port) => (Place::Tcp(host.clone(), *port), Until::new()),
+            Self::Unix(path) => (Place::Unix(path.clone()), Until::new()),
+        };
+        Some(Ready { place, until })
+    }
+}
+
+impl Ready {
+    /// Opens a stream.
+    pub async fn open(&self) -> Result<Stream> {
+        Ok(match &self.place {
+            Place::Vsock(path, port) => Either::Left(connect_vsock(path, *port).await?),
+            Place::Unix(path) => Either::Left(UnixStream::connect(path).await?),
+            Place::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                Either::Right(stream)
+            }
+        })
+    }
+}
+
+/// Opens a stream to `port` of the VM whose daemon is at `path`.
+pub async fn connect_vsock(path: &Path, port: u32) -> Result<UnixStream> {
+    let mut stream = UnixStream::connect(path).await.with_context(|| format!("{}", path.display()))?;
+    stream.write_all(format!("CONNECT {port}\n").as_bytes()).await?;
+    // Byte by byte: what follows the line is the worker's and must stay in the socket.
+    let mut answer = Vec::with_capacity(32);
+    loop {
+        match stream.read_u8().await.with_context(|| format!("vsock port {port} does not accept"))? {
+            b'\n' => break,
+            _ if answer.len() == 32 => break,
+            byte => answer.push(byte),
+        }
+    }
+    if !answer.starts_with(b"OK ") {
+        bail!("vsock port {port}: the daemon answered {:?}", String::from_utf8_lossy(&answer));
+    }
+    Ok(stream)
+}

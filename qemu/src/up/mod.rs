@@ -1,0 +1,160 @@
+//! `weir up`: everything in order, and everything down again.
+
+mod images;
+mod plan;
+mod ready;
+
+use crate::host::accel::Accel;
+use crate::host::child::{self, Launcher};
+use crate::host::programs::{Programs, check_port_free};
+use crate::relay::Relay;
+use crate::supervisor::worker::WorkerVm;
+use crate::vm::net::{NetKind, parse_address};
+use crate::vm::{Host, Vm};
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use plan::Plan;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinSet, LocalSet};
+
+pub use images::Images;
+
+/// What `weir up` is told.
+#[derive(Args, Clone, Debug)]
+pub struct UpArgs {
+    /// The configuration; the demo's if there is none.
+    pub config: Option<PathBuf>,
+    /// Port of 127.0.0.1 that leads to the appliance's first HTTP port. Its other ports keep their numbers.
+    #[arg(long, value_name = "N", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+    pub http_port: u16,
+    /// The appliance's memory.
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = plan::parse_memory)]
+    pub memory: u32,
+    /// Accelerator; auto takes kvm where the CPU shows vmx or svm.
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+    /// `user`, or `tap:IFNAME` for an existing tap interface.
+    #[arg(long, value_name = "NET", default_value = "user")]
+    pub net: NetKind,
+    /// Static IPv4 address of the appliance instead of DHCP, such as 192.168.7.2/24.
+    #[arg(long, value_name = "CIDR")]
+    pub address: Option<String>,
+    /// A directory with another libhermit.a and loader.
+    #[arg(long, value_name = "DIR")]
+    pub kernel: Option<PathBuf>,
+}
+
+/// Runs until a signal comes (Ok) or something that cannot be mended ends (Err). Nothing it started is left either way.
+pub fn run(args: &UpArgs) -> Result<()> {
+    child::adopt_orphans()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    let result = runtime.block_on(LocalSet::new().run_until(until_signal(args)));
+    // A build that was interrupted still waits for its compilers, which end in the next line.
+    runtime.shutdown_background();
+    child::stop_descendants();
+    result
+}
+
+async fn until_signal(args: &UpArgs) -> Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    let name = tokio::select! {
+        result = up(args) => return result,
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+        _ = hangup.recv() => "SIGHUP",
+    };
+    eprintln!("[weir] {name}: stopping");
+    Ok(())
+}
+
+/// Returns only with an error: success is to be interrupted.
+async fn up(args: &UpArgs) -> Result<()> {
+    let options = image::Options::new()?;
+    let path = args.config.clone().unwrap_or_else(|| options.workspace.join("qemu/demo/weir.toml"));
+    let mut config = image::check(&path)?;
+    if let Some(address) = &args.address {
+        config.address = Some(parse_address(address)?);
+    }
+    let programs = Programs::find(&options.workspace)?;
+    let host = Host { launcher: Launcher::new()?, programs };
+    let net = plan::network(args, &config)?;
+    for (port, _) in &net.forwards {
+        check_port_free(*port)?;
+    }
+
+    let runtime_dir =
+        tempfile::Builder::new().prefix("weir-").tempdir().context("making a runtime directory")?;
+    let images = {
+        let (config, kernel) = (config.clone(), args.kernel.clone());
+        let out = runtime_dir.path().join("images");
+        tokio::task::spawn_blocking(move || Images::build(&config, kernel, Some(out))).await?
+    }
+    .context("building the images")?;
+
+    let plan = Plan::new(args, &config, &images, net)?;
+    let mut running = Running::start(plan, &host, runtime_dir.path()).await?;
+    let outcome = running.watch().await;
+    running.appliance.stop().await;
+    outcome
+}
+
+/// The appliance and everything around it. Dropping it kills it.
+struct Running {
+    appliance: Vm,
+    workers: JoinSet<Result<()>>,
+    up: Vec<tokio::sync::watch::Receiver<Option<crate::relay::target::Running>>>,
+    url: ready::Url,
+    _relays: JoinSet<()>,
+}
+
+impl Running {
+    async fn start(plan: Plan, host: &Host, directory: &Path) -> Result<Self> {
+        let vsock = directory.join("appliance.vsock");
+        let (mut workers, mut relays, mut up) = (JoinSet::new(), JoinSet::new(), Vec::new());
+        for vm in plan.workers {
+            let directory = directory.join(&vm.spec.name);
+            std::fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;
+            let worker = WorkerVm::new(vm.spec, vm.port, host.clone(), &directory, vm.policy);
+            relays.spawn_local(bind(&vsock, vm.relay_port, worker.target())?.run());
+            up.push(worker.subscribe());
+            workers.spawn_local(worker.run());
+        }
+        for (port, target) in plan.addresses {
+            relays.spawn_local(bind(&vsock, port, target)?.run());
+        }
+        let directory = directory.join("appliance");
+        std::fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;
+        let appliance = Vm::start(&plan.appliance, host, &directory, &vsock).await?;
+        Ok(Self { appliance, workers, up, url: plan.url, _relays: relays })
+    }
+
+    /// Says when everything is up, and returns when something has ended for good.
+    async fn watch(&mut self) -> Result<()> {
+        let serial = self.appliance.serial().clone();
+        let all_up = async {
+            for worker in &mut self.up {
+                // Fails if the worker was given up, which the other branch reports.
+                if worker.wait_for(Option::is_some).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            let url = self.url.answers(&serial).await;
+            // A closed standard output is no reason to stop serving.
+            let _ = writeln!(std::io::stdout(), "ready {url}").and_then(|()| std::io::stdout().flush());
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            cause = self.appliance.ended() => Err(anyhow!(cause)),
+            Some(ended) = self.workers.join_next() => ended.context("a supervisor task")?,
+            () = all_up => Ok(()),
+        }
+    }
+}
+
+fn bind(vsock: &Path, port: u32, target: crate::relay::target::Target) -> Result<Relay> {
+    Relay::bind(&Relay::path_for(vsock, port), target, crate::relay::Limits::default())
+}

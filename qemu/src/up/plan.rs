@@ -1,0 +1,141 @@
+//! From a checked configuration to the machines, relays and ports it takes.
+
+use super::ready::Url;
+use super::{Images, UpArgs};
+use crate::relay::target::Target;
+use crate::supervisor::lifecycle::Policy;
+use crate::vm::Spec;
+use crate::vm::net::{Net, NetKind};
+use anyhow::{Context, Result, bail, ensure};
+use image::config::{Address, Config, VmImage, Worker, WorkerKind};
+
+/// The appliance's vsock context identifier; workers follow. 0 to 2 are taken by the standard.
+const FIRST_CID: u32 = 3;
+/// Least memory QEMU's firmware and the loader boot with.
+const LEAST_MEMORY_MIB: u32 = 16;
+
+/// What to start.
+pub(super) struct Plan {
+    pub(super) appliance: Spec,
+    pub(super) workers: Vec<PlannedVm>,
+    /// Relays to workers that are there already: the port the appliance dials, and where it leads.
+    pub(super) addresses: Vec<(u32, Target)>,
+    pub(super) url: Url,
+}
+
+/// A worker VM to start.
+pub(super) struct PlannedVm {
+    pub(super) spec: Spec,
+    pub(super) port: u32,
+    pub(super) relay_port: u32,
+    pub(super) policy: Policy,
+}
+
+impl Plan {
+    pub(super) fn new(args: &UpArgs, config: &Config, images: &Images, net: Net) -> Result<Self> {
+        let loader = images.appliance.loader.path.clone();
+        let (mut workers, mut addresses) = (Vec::new(), Vec::new());
+        for pool in &config.pools {
+            for (number, worker) in pool.workers.iter().enumerate() {
+                let name = format!("{}-{number}", pool.name);
+                match &worker.kind {
+                    WorkerKind::Vm { image, memory_mib } => {
+                        let (loader, elf) = match image {
+                            VmImage::Worker => {
+                                let image =
+                                    images.worker.as_ref().context("the worker image was not built")?;
+                                (image.loader.path.clone(), image.elf.path.clone())
+                            }
+                            VmImage::Elf(path) => (loader.clone(), path.clone()),
+                        };
+                        let cid = FIRST_CID + 1 + u32::try_from(workers.len())?;
+                        let spec = Spec {
+                            name,
+                            loader,
+                            elf,
+                            memory_mib: *memory_mib,
+                            cid,
+                            accel: args.accel,
+                            net: None,
+                        };
+                        let (port, relay_port) = (weir_worker::PORT, worker.dial.port);
+                        workers.push(PlannedVm { spec, port, relay_port, policy: Policy::default() });
+                    }
+                    WorkerKind::Address(address) => {
+                        let target =
+                            relayed(address, worker).with_context(|| format!("pool {}", pool.name))?;
+                        addresses.push((worker.dial.port, target));
+                    }
+                }
+            }
+        }
+        let url = Url::new(&net, args.http_port, config)?;
+        let appliance = Spec {
+            name: "appliance".into(),
+            loader,
+            elf: images.appliance.elf.path.clone(),
+            memory_mib: args.memory,
+            cid: FIRST_CID,
+            accel: args.accel,
+            net: Some(net),
+        };
+        Ok(Self { appliance, workers, addresses, url })
+    }
+}
+
+fn relayed(address: &Address, worker: &Worker) -> Result<Target> {
+    Ok(match address {
+        Address::Tcp { host, port } => Target::Tcp(host.clone(), *port),
+        Address::Unix(path) => Target::Unix(path.clone()),
+        Address::Vsock { .. } => bail!(
+            "vsock:{}:{} cannot be reached from an appliance under `weir up`, whose vsock ends at this program; \
+             expected tcp:HOST:PORT or unix:PATH",
+            worker.dial.cid,
+            worker.dial.port
+        ),
+    })
+}
+
+/// The appliance's network. In user mode its lowest port is reached at `--http-port`, any other at its own number.
+pub(super) fn network(args: &UpArgs, config: &Config) -> Result<Net> {
+    let ports = config.ports();
+    let forwards = match &args.net {
+        NetKind::Tap(_) => Vec::new(),
+        NetKind::User => ports
+            .iter()
+            .enumerate()
+            .map(|(i, &port)| (if i == 0 { args.http_port } else { port }, port))
+            .collect(),
+    };
+    ensure!(!ports.is_empty(), "{}: no site has a URL prefix", config.path.display());
+    if let Some((host, port)) = forwards.iter().skip(1).find(|(host, _)| *host == args.http_port) {
+        bail!("--http-port {host} is also the number of the appliance's port {port}; choose another");
+    }
+    Ok(Net { kind: args.net.clone(), address: config.address, forwards })
+}
+
+/// Reads `--memory`: MiB, or with `M` or `G`.
+pub(super) fn parse_memory(text: &str) -> Result<u32, String> {
+    let (number, unit) = match text.strip_suffix(['G', 'g']) {
+        Some(number) => (number, 1024),
+        None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 1),
+    };
+    let mib = number.parse::<u32>().ok().and_then(|n| n.checked_mul(unit));
+    mib.filter(|mib| (LEAST_MEMORY_MIB..=65_536).contains(mib))
+        .ok_or_else(|| format!("expected a size such as 64M, at least {LEAST_MEMORY_MIB}M"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_sizes() {
+        assert_eq!(parse_memory("64M"), Ok(64));
+        assert_eq!(parse_memory("48"), Ok(48));
+        assert_eq!(parse_memory("1G"), Ok(1024));
+        for bad in ["", "M", "15M", "-1", "64K", "9999999999", "65G"] {
+            assert!(parse_memory(bad).is_err(), "{bad}");
+        }
+    }
+}

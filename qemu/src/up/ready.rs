@@ -1,0 +1,66 @@
+//! When the appliance answers, and where.
+
+use crate::vm::net::{Net, NetKind};
+use crate::vm::serial::Serial;
+use anyhow::{Context, Result};
+use image::config::Config;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// First patience with one attempt. Short, because a SYN that reaches a machine without its network up is only sent
+/// again after a second; it grows, because a busy host may need longer than that for any answer.
+const FIRST_PATIENCE: Duration = Duration::from_millis(50);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(2);
+/// What the appliance says on its serial line when it has an address.
+const ADDRESS_LINE: &str = "address ";
+
+/// Where the appliance is reached from the host.
+#[derive(Clone, Debug)]
+pub(super) struct Url {
+    /// `None`: by DHCP from somebody else's server.
+    address: Option<Ipv4Addr>,
+    port: u16,
+}
+
+impl Url {
+    pub(super) fn new(net: &Net, http_port: u16, config: &Config) -> Result<Self> {
+        Ok(match net.kind {
+            NetKind::User => Self { address: Some(Ipv4Addr::LOCALHOST), port: http_port },
+            NetKind::Tap(_) => Self {
+                address: net.address.map(|address| address.address.into()),
+                port: *config.ports().first().context("no site has a URL prefix")?,
+            },
+        })
+    }
+
+    /// Waits for the first HTTP response of any status and returns the URL in words.
+    pub(super) async fn answers(&self, serial: &Serial) -> impl fmt::Display + use<> {
+        let mut patience = FIRST_PATIENCE;
+        loop {
+            let address =
+                self.address.or_else(|| serial.value_after(ADDRESS_LINE)?.split('/').next()?.parse().ok());
+            if let Some(address) = address {
+                let at = SocketAddrV4::new(address, self.port);
+                if matches!(timeout(patience, is_http(at)).await, Ok(Ok(true))) {
+                    return format!("http://{at}");
+                }
+                patience = (patience + patience / 4).min(LONGEST_PATIENCE);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn is_http(at: SocketAddrV4) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(at).await?;
+    stream
+        .write_all(format!("HEAD / HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes())
+        .await?;
+    let mut start = [0; 7];
+    stream.read_exact(&mut start).await?;
+    Ok(&start == b"HTTP/1.")
+}

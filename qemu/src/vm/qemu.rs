@@ -1,0 +1,45 @@
+//! QEMU's command line and exit statuses.
+
+use super::Spec;
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+
+/// The arguments for a VM whose vsock daemon listens at `control`.
+pub fn args(spec: &Spec, control: &Path) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
+    add(&["-name", &spec.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    add(&["-M", "q35,memory-backend=mem0", "-m", &format!("{}M", spec.memory_mib), "-smp", "1"]);
+    // The daemon reads and writes the queues in the VM's memory, so it has to be shared.
+    add(&["-object", &format!("memory-backend-memfd,id=mem0,size={}M,share=on", spec.memory_mib)]);
+    add(&spec.accel.qemu_args());
+    add(&["-kernel", &escaped(&spec.loader), "-initrd", &escaped(&spec.elf)]);
+    add(&["-chardev", "stdio,id=serial0,signal=off", "-serial", "chardev:serial0"]);
+    add(&["-chardev", &format!("socket,id=vsock0,path={}", escaped(control))]);
+    add(&["-device", "vhost-user-vsock-pci,chardev=vsock0"]);
+    add(&["-device", "virtio-rng-pci", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+    if let Some(net) = &spec.net {
+        // Without romfile= the firmware would look for something to boot from on the network card's ROM.
+        add(&["-netdev", &net.netdev(), "-device", "virtio-net-pci,netdev=net0,romfile="]);
+    }
+    args
+}
+
+/// In QEMU's option lists a comma is written twice.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+/// What QEMU's end says about the machine in it.
+pub fn describe_exit(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "the machine powered itself off".into(),
+        (Some(3), _) => "the program ended with an error".into(),
+        (Some(5), _) => "the program panicked".into(),
+        (Some(code), _) => format!("QEMU ended with status {code}"),
+        (None, Some(signal)) => format!("QEMU was killed by signal {signal}"),
+        (None, None) => "QEMU ended".into(),
+    }
+}
