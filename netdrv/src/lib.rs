@@ -5,10 +5,13 @@
 extern crate alloc;
 
 pub mod dma;
+pub mod entropy;
+pub mod net;
 pub mod nic;
 pub mod pci;
 pub mod platform;
 pub mod queue;
+pub mod rng;
 pub mod stream;
 pub mod transport;
 

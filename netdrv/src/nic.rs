@@ -68,6 +68,13 @@ pub trait Nic {
     /// How many frames [`Nic::transmit`] accepts now without [`TxFull`].
     fn tx_room(&self) -> usize;
 
+    /// How many frames of `len` bytes [`Nic::transmit`] accepts now: for frames to be segmented, which have few
+    /// buffers of their own.
+    fn tx_room_for(&self, len: usize) -> usize {
+        let _ = len;
+        self.tx_room()
+    }
+
     /// Queues one frame of `len` bytes (Ethernet header included): `fill` writes it in place and says what
     /// is left to the card. `len` is at most `mtu + 14`, or `tso4_max` for a frame to be segmented; a longer
     /// one is refused with [`TxFull`]. The device may learn of it only at [`Nic::flush`].

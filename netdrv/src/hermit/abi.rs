@@ -6,6 +6,41 @@
 //! | `sys_clock_gettime` | the wall clock, once at start |
 //! | `sys_exit` | power off |
 //!
-//! All three have the same signature in libhermit-rs 0.6 and in every kernel that hermit-abi 0.5 is for. The other
+//! All four have the same signature in libhermit-rs 0.6 and in every kernel that hermit-abi 0.5 is for. The other
 //! way round, the image supplies `runtime_entry` and its own `sys_read_entropy` (see [`super::random`]); the
 //! kernel's must not be exported.
+
+use core::ptr::NonNull;
+
+/// Memory from the kernel's heap, or `None`.
+pub(super) fn malloc(size: usize, align: usize) -> Option<NonNull<u8>> {
+    // SAFETY: sys_malloc takes any size and alignment; it answers null for what it cannot or will not serve.
+    NonNull::new(unsafe { hermit_abi::malloc(size, align) })
+}
+
+/// Gives memory from [`malloc`] back to the kernel.
+///
+/// # Safety
+///
+/// `memory` must come from `malloc(size, align)` and not be used any more.
+pub(super) unsafe fn free(memory: NonNull<u8>, size: usize, align: usize) {
+    // SAFETY: passed on to the caller.
+    unsafe { hermit_abi::free(memory.as_ptr(), size, align) }
+}
+
+/// The kernel's clock as nanoseconds since 1970 (`wall`) or since its start; 0 if it does not say.
+pub(super) fn kernel_time_ns(wall: bool) -> u64 {
+    let mut time = hermit_abi::timespec { tv_sec: 0, tv_nsec: 0 };
+    let clock = if wall { hermit_abi::CLOCK_REALTIME } else { hermit_abi::CLOCK_MONOTONIC };
+    // SAFETY: `time` is valid for writing.
+    let status = unsafe { hermit_abi::clock_gettime(clock, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    if status == 0 { seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds) } else { 0 }
+}
+
+/// Powers off. libhermit-rs 0.6 ignores `status` on QEMU: see [`super::exit`].
+pub(super) fn exit(status: i32) -> ! {
+    // SAFETY: sys_exit takes any status and does not return.
+    unsafe { hermit_abi::exit(status) }
+}

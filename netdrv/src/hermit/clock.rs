@@ -1,0 +1,111 @@
+//! Time: the time stamp counter, measured against the programmable interval timer.
+//!
+//! The kernel measures it too, but to whole megahertz and by counting interrupts, which a busy host delays. Here
+//! each end of the measurement is taken several times and the tightest reading counts, so that a disturbed one
+//! does no harm. Under QEMU's emulator the counter is the host's; this holds for it as for a real machine.
+
+use super::{abi, apic::Apic, cpu};
+
+/// Monotonic time and the wall clock. Copies agree with each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start_tsc: u64,
+    /// Nanoseconds per count, times 2³².
+    ns_per_count: u64,
+    /// Wall clock at `start_tsc`, in nanoseconds since 1970.
+    start_wall_ns: u64,
+}
+
+/// Length of the measurement: 10 ms.
+const MEASURE_TICKS: u64 = Pit::HZ / 100;
+
+impl Clock {
+    /// Measures for 10 ms, the APIC timer as well.
+    pub(super) fn measure(apic: &mut Apic) -> Self {
+        let start_wall_ns = abi::kernel_time_ns(true);
+        let start_tsc = cpu::rdtsc();
+        Pit::start();
+        let (first_count, first_tsc) = Pit::sample();
+        apic.start_measuring();
+        let mut now = first_count;
+        let limit = cpu::rdtsc().wrapping_add(1 << 33);
+        while first_count.saturating_sub(now) < MEASURE_TICKS && cpu::rdtsc() < limit {
+            now = Pit::read();
+        }
+        let (last_count, last_tsc) = Pit::sample();
+        let ticks = first_count.saturating_sub(last_count);
+        apic.finish_measuring(ticks);
+        let counts = last_tsc.wrapping_sub(first_tsc).max(1);
+        // Without a timer chip 1 GHz is as good a guess as any.
+        let ns_per_count = if ticks < MEASURE_TICKS {
+            1 << 32
+        } else {
+            ((u128::from(ticks) * 1_000_000_000 << 32) / (u128::from(Pit::HZ) * u128::from(counts))) as u64
+        };
+        Self { start_tsc, ns_per_count, start_wall_ns }
+    }
+
+    /// Nanoseconds since [`super::Machine::start`]. Never goes back.
+    #[inline]
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        let counts = cpu::rdtsc().wrapping_sub(self.start_tsc);
+        (u128::from(counts) * u128::from(self.ns_per_count) >> 32) as u64
+    }
+
+    /// Nanoseconds since 1970 when [`Clock::now_ns`] was 0.
+    #[must_use]
+    pub fn start_wall_ns(&self) -> u64 {
+        self.start_wall_ns
+    }
+
+    /// Seconds since 1970: the machine's real-time clock at start plus monotonic time since.
+    #[must_use]
+    pub fn unix_seconds(&self) -> u64 {
+        (self.start_wall_ns + self.now_ns()) / 1_000_000_000
+    }
+}
+
+/// Channel 2 of the 8254 timer, counting down from 65535 once: 54 ms.
+pub(super) struct Pit;
+
+impl Pit {
+    /// Its frequency.
+    pub(super) const HZ: u64 = 1_193_182;
+    const CHANNEL_2: u16 = 0x42;
+    const COMMAND: u16 = 0x43;
+    const GATE: u16 = 0x61;
+    /// Readings per sample; the one that took the shortest time counts.
+    const READINGS: usize = 5;
+
+    fn start() {
+        // Gate on, speaker off.
+        cpu::outb(Self::GATE, cpu::inb(Self::GATE) & !2 | 1);
+        // Channel 2, low byte then high byte, mode 0 (count down once).
+        cpu::outb(Self::COMMAND, 0b1011_0000);
+        cpu::outb(Self::CHANNEL_2, 0xff);
+        cpu::outb(Self::CHANNEL_2, 0xff);
+    }
+
+    fn read() -> u64 {
+        // Latch channel 2, so that both bytes are of one count.
+        cpu::outb(Self::COMMAND, 0b1000_0000);
+        let low = cpu::inb(Self::CHANNEL_2);
+        let high = cpu::inb(Self::CHANNEL_2);
+        u64::from(u16::from_le_bytes([low, high]))
+    }
+
+    /// A count and the time stamp at which it was read.
+    fn sample() -> (u64, u64) {
+        let (mut best, mut width) = ((0, 0), u64::MAX);
+        for _ in 0..Self::READINGS {
+            let before = cpu::rdtsc();
+            let count = Self::read();
+            let took = cpu::rdtsc().wrapping_sub(before);
+            if took < width {
+                (best, width) = ((count, before.wrapping_add(took / 2)), took);
+            }
+        }
+        best
+    }
+}

@@ -1,0 +1,61 @@
+//! The ways out: [`exit`], the panic handler, and what QEMU makes of them.
+//!
+//! libhermit-rs 0.6 powers off through ACPI whatever status it is given, and then QEMU ends with status 0. So a
+//! status other than 0 is first written to QEMU's `isa-debug-exit` device, where there is one
+//! (`-device isa-debug-exit,iobase=0xf4,iosize=4`); QEMU then ends with `(code << 1) | 1`:
+//!
+//! | way out | with the device | without it |
+//! |---|---|---|
+//! | `exit(0)`, `main` returned `Ok` | 0 | 0 |
+//! | `main` returned `Err` ([`EXIT_FAILURE`] = 1) | 3 | 0 |
+//! | panic ([`EXIT_PANIC`] = 2) | 5 | 0 |
+//!
+//! Without the device the failure is still in the last serial line (`error: …` or `panic at …`).
+
+use super::{abi, cpu, heap};
+use core::{
+    fmt::Debug,
+    panic::PanicInfo,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// The code of a program that ended with an error.
+pub const EXIT_FAILURE: i32 = 1;
+/// The code of a program that panicked.
+pub const EXIT_PANIC: i32 = 2;
+
+const DEBUG_EXIT_PORT: u16 = 0xf4;
+
+/// Powers the machine off; 0 is success. The module's table says what QEMU ends with.
+pub fn exit(code: i32) -> ! {
+    if code != 0 {
+        cpu::outl(DEBUG_EXIT_PORT, code as u32);
+    }
+    abi::exit(code)
+}
+
+/// Runs a program from the kernel's entry to the end of the machine. Used by [`crate::entry!`].
+pub fn run<E: Debug>(main: fn() -> Result<(), E>) -> ! {
+    heap::init();
+    match main() {
+        Ok(()) => exit(0),
+        Err(error) => {
+            crate::println!("error: {error:?}");
+            exit(EXIT_FAILURE)
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    static PANICKING: AtomicBool = AtomicBool::new(false);
+    cpu::interrupts_off();
+    // A panic while printing one must not go round in circles.
+    if !PANICKING.swap(true, Ordering::Relaxed) {
+        match info.location() {
+            Some(place) => crate::println!("panic at {}:{}: {}", place.file(), place.line(), info.message()),
+            None => crate::println!("panic: {}", info.message()),
+        }
+    }
+    exit(EXIT_PANIC)
+}

@@ -1,0 +1,138 @@
+//! Own gates in the kernel's interrupt descriptor table (Intel SDM 3A §6.14).
+//!
+//! The gates do next to nothing: an interrupt's only purpose is to end `hlt`; the program then polls. They are only
+//! taken inside [`super::cpu::halt`], as interrupts are off everywhere else.
+
+use super::cpu;
+use core::{
+    arch::{asm, naked_asm},
+    ptr,
+    sync::atomic::{AtomicU32, AtomicU64},
+};
+
+/// Vector of all devices' queues. Above 64 the kernel only has a handler that complains.
+pub(super) const QUEUE_VECTOR: u8 = 0x90;
+/// Vector of configuration changes.
+pub(super) const CONFIG_VECTOR: u8 = 0x91;
+/// Vector of the timer.
+pub(super) const TIMER_VECTOR: u8 = 0x92;
+const PAGE_FAULT_VECTOR: u8 = 14;
+
+/// Configuration-change interrupts so far.
+pub(super) static CONFIG_CHANGES: AtomicU32 = AtomicU32::new(0);
+/// Address of the local APIC's end-of-interrupt register; 0 means x2APIC mode.
+pub(super) static EOI_REGISTER: AtomicU64 = AtomicU64::new(0);
+
+/// Installs the gates for devices and timer.
+pub(super) fn install() {
+    set_gate(QUEUE_VECTOR, Gate::to(wake_gate as *const () as u64));
+    set_gate(TIMER_VECTOR, Gate::to(wake_gate as *const () as u64));
+    set_gate(CONFIG_VECTOR, Gate::to(config_gate as *const () as u64));
+}
+
+/// Reads a word that may not be mapped. Interrupts must be off.
+pub(super) fn probe(address: u64) -> Option<u64> {
+    let mut value = 0;
+    let kernel_gate = gate(PAGE_FAULT_VECTOR);
+    set_gate(PAGE_FAULT_VECTOR, Gate::to(probe_fault_gate as *const () as u64));
+    // SAFETY: a fault in `probe_read` is caught by the gate just set, and nothing else runs meanwhile; `value` is
+    // valid for writing.
+    let read = unsafe { probe_read(address, &raw mut value) };
+    set_gate(PAGE_FAULT_VECTOR, kernel_gate);
+    (read != 0).then_some(value)
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Gate([u64; 2]);
+
+impl Gate {
+    /// A present 64-bit interrupt gate on the current stack and code segment.
+    fn to(handler: u64) -> Self {
+        let selector: u64;
+        // SAFETY: reading a segment register has no effect.
+        unsafe { asm!("mov {}, cs", out(reg) selector, options(nomem, nostack, preserves_flags)) };
+        let low = handler & 0xffff | (selector & 0xffff) << 16 | 0x8e00 << 32 | (handler >> 16 & 0xffff) << 48;
+        Self([low, handler >> 32])
+    }
+}
+
+fn table() -> *mut Gate {
+    let mut descriptor = [0u16; 5];
+    // SAFETY: sidt stores ten bytes, which the array has.
+    unsafe { asm!("sidt [{}]", in(reg) &raw mut descriptor, options(nostack, preserves_flags)) };
+    let [_limit, a, b, c, d] = descriptor.map(u64::from);
+    (a | b << 16 | c << 32 | d << 48) as *mut Gate
+}
+
+fn gate(vector: u8) -> Gate {
+    // SAFETY: the kernel's table has 256 entries of 16 bytes.
+    unsafe { ptr::read_volatile(table().add(usize::from(vector))) }
+}
+
+fn set_gate(vector: u8, gate: Gate) {
+    cpu::interrupts_off();
+    // SAFETY: the kernel's table has 256 entries and lies in its writable memory; interrupts are off, and the
+    // vectors used are this program's own, or put back before anything else can need them.
+    unsafe { ptr::write_volatile(table().add(usize::from(vector)), gate) };
+}
+
+/// Acknowledges the interrupt and returns.
+#[unsafe(naked)]
+extern "C" fn wake_gate() {
+    naked_asm!(
+        "push rax",
+        "push rcx",
+        "push rdx",
+        "mov rax, [rip + {eoi}]",
+        "test rax, rax",
+        "jz 2f",
+        "mov dword ptr [rax], 0",
+        "jmp 3f",
+        "2:",
+        "mov ecx, 0x80b", // IA32_X2APIC_EOI
+        "xor eax, eax",
+        "xor edx, edx",
+        "wrmsr",
+        "3:",
+        "pop rdx",
+        "pop rcx",
+        "pop rax",
+        "iretq",
+        eoi = sym EOI_REGISTER,
+    )
+}
+
+/// Counts, then the same.
+#[unsafe(naked)]
+extern "C" fn config_gate() {
+    naked_asm!(
+        "lock inc dword ptr [rip + {count}]",
+        "jmp {wake}",
+        count = sym CONFIG_CHANGES,
+        wake = sym wake_gate,
+    )
+}
+
+/// `*to = *from` and 1; or 0 if reading faults, by way of [`probe_fault_gate`], which resumes behind the read.
+#[unsafe(naked)]
+unsafe extern "C" fn probe_read(from: u64, to: *mut u64) -> u64 {
+    naked_asm!(
+        "mov eax, 1",
+        "mov rcx, [rdi]", // 3 bytes
+        "mov [rsi], rcx",
+        "ret",
+    )
+}
+
+/// Steps over the faulting 3-byte read in [`probe_read`] and makes it return 0 (the value stored is then rcx as it
+/// was, which nobody looks at).
+#[unsafe(naked)]
+extern "C" fn probe_fault_gate() {
+    naked_asm!(
+        "add rsp, 8", // the error code
+        "add qword ptr [rsp], 3",
+        "xor eax, eax",
+        "iretq",
+    )
+}

@@ -1,0 +1,351 @@
+//! virtio-net (virtio 1.2 §5.1) as a [`Nic`].
+//!
+//! Every buffer is one descriptor: the 12-byte device header, then the frame. Received frames are handed out in
+//! the buffer the device wrote; sent frames are written where the device reads them. 256 receive and 256 transmit
+//! buffers of 2 KiB, and 16 of 64 KiB where the card cuts large TCP frames itself: at most 2 MiB.
+
+mod buffers;
+mod features;
+mod header;
+
+pub use buffers::RxBuffer;
+pub use features::DEVICE_TYPE;
+
+use crate::{
+    nic::{Nic, NicInfo, RxFrame, TxFull, TxOffload},
+    platform::{PciAddress, Platform},
+    queue::{Direction, QueueError, SplitQueue},
+    transport::{DeviceError, Doorbell, EVENT_IDX, Transport},
+};
+use buffers::{ETHERNET_HEADER, LARGE_CAPACITY, RX_BUFFERS, RX_CAPACITY, SMALL_CAPACITY, TxPool};
+use features::Features;
+use header::HEADER_LEN;
+
+const RX_QUEUE: u16 = 0;
+const TX_QUEUE: u16 = 1;
+const QUEUE_SIZE: u16 = 256;
+/// A device that breaks the protocol this often is given up.
+const MAX_RESETS: u32 = 16;
+
+/// What went wrong since the start, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetErrors {
+    /// Used rings the device corrupted (each was answered by a reset).
+    pub ring: u64,
+    /// The last such error.
+    pub last: Option<QueueError>,
+    /// Received frames dropped because they were shorter than an Ethernet header, or in a form never negotiated.
+    pub rx_malformed: u64,
+    /// Resets, because of ring errors or because the device asked for one.
+    pub resets: u32,
+}
+
+/// The driver.
+#[derive(Debug)]
+pub struct VirtioNet<P: Platform> {
+    transport: Transport<P>,
+    features: Features,
+    info: NicInfo,
+    rx: Side,
+    tx: Side,
+    tx_pool: TxPool,
+    /// Length of a frame that was refused for lack of room, 0 if none was: freed buffers are waited for.
+    tx_starved: usize,
+    link_up: bool,
+    config_seen: u32,
+    state: State,
+    errors: NetErrors,
+}
+
+#[derive(Debug)]
+struct Side {
+    queue: SplitQueue,
+    doorbell: Doorbell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    /// The device broke the protocol or asked for a reset, which the next call does.
+    NeedsReset,
+    /// Given up: no frame comes or goes any more.
+    Dead,
+}
+
+impl Side {
+    fn publish<P: Platform>(&mut self, platform: &P) {
+        if self.queue.publish() {
+            self.doorbell.ring(platform);
+        }
+    }
+}
+
+impl<P: Platform> VirtioNet<P> {
+    /// Initialises the card and gives it its receive buffers.
+    pub fn new(platform: P, function: PciAddress) -> Result<Self, DeviceError> {
+        Self::with_features(platform, function, u64::MAX)
+    }
+
+    /// Like [`VirtioNet::new`], but uses only the optional features in `allowed` (feature bits as in §5.1.3 and
+    /// §6). For tests and for measuring what a feature is worth.
+    pub fn with_features(platform: P, function: PciAddress, allowed: u64) -> Result<Self, DeviceError> {
+        let mut transport = Transport::open(platform, function)?;
+        let features = Features::negotiate(&mut transport, allowed)?;
+        let info = features.read_info(&transport)?;
+        let rx_queue = transport.create_queue(RX_QUEUE, QUEUE_SIZE, Direction::FromDevice)?;
+        let tx_queue = transport.create_queue(TX_QUEUE, QUEUE_SIZE, Direction::ToDevice)?;
+        let tx_pool = TxPool::new(transport.platform(), features.has(features::HOST_TSO4))?;
+        let rx_buffers = buffers::rx_region(transport.platform())?;
+        let rx_doorbell = transport.enable_queue(RX_QUEUE, &rx_queue)?;
+        let tx_doorbell = transport.enable_queue(TX_QUEUE, &tx_queue)?;
+        let config_seen = transport.platform().config_changes();
+        let mut card = Self {
+            link_up: features.read_link(&transport),
+            config_seen,
+            features,
+            info,
+            rx: Side { queue: rx_queue, doorbell: rx_doorbell },
+            tx: Side { queue: tx_queue, doorbell: tx_doorbell },
+            tx_pool,
+            tx_starved: 0,
+            state: State::Running,
+            errors: NetErrors::default(),
+            transport,
+        };
+        let event_idx = card.features.has(EVENT_IDX);
+        card.rx.queue.restart(event_idx, |_| ());
+        card.tx.queue.restart(event_idx, |_| ());
+        for buffer in rx_buffers.split(RX_CAPACITY).take(RX_BUFFERS) {
+            // A device whose queue is smaller than ours gets fewer buffers.
+            if card.rx.queue.push(buffer, RX_CAPACITY).is_err() {
+                break;
+            }
+        }
+        card.transport.start();
+        card.rx.publish(card.transport.platform());
+        Ok(card)
+    }
+
+    /// Whether the card raises interrupts; if not, it has to be polled.
+    pub fn has_interrupts(&self) -> bool {
+        self.transport.has_interrupts()
+    }
+
+    /// What went wrong since the start.
+    pub fn errors(&self) -> NetErrors {
+        self.errors
+    }
+
+    /// The negotiated feature bits.
+    pub fn features(&self) -> u64 {
+        self.features.bits()
+    }
+
+    /// Whether the card has been given up.
+    pub fn is_dead(&self) -> bool {
+        self.state == State::Dead
+    }
+
+    fn broken(&mut self, error: QueueError) {
+        self.errors.ring += 1;
+        self.errors.last = Some(error);
+        self.state = State::NeedsReset;
+    }
+
+    /// True if the card works; resets it first if it has to be.
+    #[inline]
+    fn ready(&mut self) -> bool {
+        match self.state {
+            State::Running => true,
+            State::NeedsReset => self.recover(),
+            State::Dead => false,
+        }
+    }
+
+    #[cold]
+    fn recover(&mut self) -> bool {
+        self.errors.resets += 1;
+        let restarted = self.errors.resets <= MAX_RESETS && self.restart().is_ok();
+        self.state = if restarted { State::Running } else { State::Dead };
+        if !restarted {
+            self.link_up = false;
+            // Whether or not it obeys: its buffers are never used for anything else.
+            let _ = self.transport.reset();
+        }
+        restarted
+    }
+
+    /// Resets the card and starts it again with the same buffers. Frames it had are lost.
+    fn restart(&mut self) -> Result<(), DeviceError> {
+        let features = Features::negotiate(&mut self.transport, self.features.bits())?;
+        // The layer above relies on what it was told: a device that changes its mind is not usable.
+        if features != self.features || features.read_info(&self.transport)? != self.info {
+            return Err(DeviceError::MissingFeature);
+        }
+        let event_idx = features.has(EVENT_IDX);
+        let Self { rx, tx, tx_pool, transport, .. } = self;
+        let mut rx_buffers = alloc::vec::Vec::with_capacity(RX_BUFFERS);
+        rx.queue.restart(event_idx, |buffer| rx_buffers.push(buffer));
+        tx.queue.restart(event_idx, |buffer| tx_pool.put(buffer));
+        rx.doorbell = transport.enable_queue(RX_QUEUE, &rx.queue)?;
+        tx.doorbell = transport.enable_queue(TX_QUEUE, &tx.queue)?;
+        for buffer in rx_buffers {
+            let _ = rx.queue.push(buffer, RX_CAPACITY);
+        }
+        transport.start();
+        rx.publish(transport.platform());
+        self.link_up = self.features.read_link(&self.transport);
+        Ok(())
+    }
+
+    /// Takes back the buffers of sent frames.
+    #[inline]
+    fn reclaim(&mut self) {
+        loop {
+            match self.tx.queue.pop() {
+                Ok(Some((buffer, _))) => self.tx_pool.put(buffer),
+                Ok(None) => return,
+                Err(error) => return self.broken(error),
+            }
+        }
+    }
+
+    /// Looks at the device configuration again if an interrupt said that it changed.
+    fn look_at_config(&mut self) {
+        let changes = self.transport.platform().config_changes();
+        if changes == self.config_seen && self.transport.has_interrupts() {
+            return;
+        }
+        self.config_seen = changes;
+        if self.transport.needs_reset() {
+            self.state = State::NeedsReset;
+        } else {
+            self.link_up = self.features.read_link(&self.transport);
+        }
+    }
+}
+
+impl<P: Platform> Nic for VirtioNet<P> {
+    type RxBuffer = RxBuffer;
+
+    fn info(&self) -> NicInfo {
+        self.info
+    }
+
+    fn link_up(&self) -> bool {
+        self.link_up
+    }
+
+    fn receive(&mut self) -> Option<RxFrame<RxBuffer>> {
+        if !self.ready() {
+            return None;
+        }
+        self.rx.queue.disarm();
+        loop {
+            match self.rx.queue.pop() {
+                Ok(Some((buffer, written))) => {
+                    let frame_len = (written as usize).checked_sub(HEADER_LEN).filter(|&len| len >= ETHERNET_HEADER);
+                    let header = header::read_rx(buffer.as_slice());
+                    if let (Some(len), Some(header)) = (frame_len, header) {
+                        let checksum_verified = self.features.has(features::GUEST_CSUM) && header.checksum_verified;
+                        return Some(RxFrame { buffer: RxBuffer::new(buffer, len), checksum_verified });
+                    }
+                    self.errors.rx_malformed += 1;
+                    let _ = self.rx.queue.push(buffer, RX_CAPACITY);
+                }
+                Ok(None) => {
+                    // Once a round: the data plane ends every round of receiving here.
+                    self.reclaim();
+                    return None;
+                }
+                Err(error) => {
+                    self.broken(error);
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn recycle(&mut self, buffer: RxBuffer) {
+        let buffer = buffer.into_inner();
+        let len = buffer.capacity().min(RX_CAPACITY);
+        // There is room for every buffer this card handed out; one of another card may find none and is dropped.
+        let _ = self.rx.queue.push(buffer, len);
+    }
+
+    fn tx_room(&self) -> usize {
+        match self.state {
+            State::Running => self.tx_pool.small().min(self.tx.queue.room()),
+            _ => 0,
+        }
+    }
+
+    fn tx_room_for(&self, len: usize) -> usize {
+        match self.state {
+            State::Running if len > SMALL_CAPACITY as usize - HEADER_LEN => {
+                self.tx_pool.large().min(self.tx.queue.room())
+            }
+            _ => self.tx_room(),
+        }
+    }
+
+    fn transmit<R>(&mut self, len: usize, fill: impl FnOnce(&mut [u8]) -> (R, TxOffload)) -> Result<R, TxFull> {
+        if !self.ready() || len < ETHERNET_HEADER {
+            return Err(TxFull);
+        }
+        let whole = len.saturating_add(HEADER_LEN);
+        if whole > LARGE_CAPACITY as usize {
+            return Err(TxFull);
+        }
+        if self.tx_pool.is_short(whole) || self.tx.queue.room() == 0 {
+            self.reclaim();
+        }
+        let taken = if self.tx.queue.room() == 0 { None } else { self.tx_pool.take(whole) };
+        let Some(mut buffer) = taken else {
+            self.tx_starved = len;
+            return Err(TxFull);
+        };
+        let (head, frame) = buffer.as_mut_slice()[..whole].split_at_mut(HEADER_LEN);
+        let (result, offload) = fill(frame);
+        header::write_tx(head, frame, &self.features.allowed_offload(offload, len));
+        match self.tx.queue.push(buffer, whole as u32) {
+            Ok(()) => Ok(result),
+            Err(buffer) => {
+                self.tx_pool.put(buffer);
+                Err(TxFull)
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.ready() {
+            self.rx.publish(self.transport.platform());
+            self.tx.publish(self.transport.platform());
+        }
+    }
+
+    fn arm(&mut self) -> bool {
+        self.look_at_config();
+        match self.state {
+            State::Dead => return true,
+            State::NeedsReset => {
+                self.recover();
+                return false;
+            }
+            State::Running => {}
+        }
+        self.reclaim();
+        if self.tx_starved != 0 && self.tx_room_for(self.tx_starved) > 0 {
+            self.tx_starved = 0;
+            return false;
+        }
+        let mut idle = self.rx.queue.arm();
+        let tx_empty = self.tx_room() == 0 || (self.info.tso4_max.is_some() && self.tx_pool.large() == 0);
+        if self.tx_starved != 0 || tx_empty {
+            idle &= self.tx.queue.arm();
+        } else {
+            self.tx.queue.disarm();
+        }
+        idle && self.state == State::Running
+    }
+}

@@ -1,0 +1,88 @@
+//! virtio-rng, the entropy device (virtio 1.2 §5.4): one queue, one buffer.
+
+use crate::{
+    dma::DmaBuffer,
+    platform::{PciAddress, Platform},
+    queue::{Direction, QueueError, SplitQueue},
+    transport::{DeviceError, Doorbell, Transport},
+};
+
+/// The device type (§5.4.1).
+pub const DEVICE_TYPE: u16 = 4;
+/// Most bytes one request can ask for.
+pub const MAX_REQUEST: usize = 256;
+
+const REQUEST_QUEUE: u16 = 0;
+const QUEUE_SIZE: u16 = 4;
+
+/// The driver. Ask with [`VirtioRng::request`], look with [`VirtioRng::take`]; nothing blocks.
+#[derive(Debug)]
+pub struct VirtioRng<P: Platform> {
+    transport: Transport<P>,
+    queue: SplitQueue,
+    doorbell: Doorbell,
+    /// `None` while the device has it.
+    buffer: Option<DmaBuffer>,
+    failed: bool,
+}
+
+impl<P: Platform> VirtioRng<P> {
+    /// Initialises the device. No feature is needed.
+    pub fn new(platform: P, function: PciAddress) -> Result<Self, DeviceError> {
+        let mut transport = Transport::open(platform, function)?;
+        transport.negotiate(0)?;
+        let queue = transport.create_queue(REQUEST_QUEUE, QUEUE_SIZE, Direction::FromDevice)?;
+        let region = transport.platform().dma_alloc(MAX_REQUEST).ok_or(DeviceError::NoMemory)?;
+        let buffer = region.split(MAX_REQUEST as u32).next();
+        let doorbell = transport.enable_queue(REQUEST_QUEUE, &queue)?;
+        transport.start();
+        Ok(Self { transport, queue, doorbell, buffer, failed: false })
+    }
+
+    /// Asks for up to `len` bytes (at most [`MAX_REQUEST`]). False if a request is under way or the device failed.
+    pub fn request(&mut self, len: usize) -> bool {
+        if self.failed {
+            return false;
+        }
+        let Some(buffer) = self.buffer.take() else { return false };
+        if let Err(buffer) = self.queue.push(buffer, len.clamp(1, MAX_REQUEST) as u32) {
+            self.buffer = Some(buffer);
+            return false;
+        }
+        if self.queue.publish() {
+            self.doorbell.ring(self.transport.platform());
+        }
+        true
+    }
+
+    /// Whether a request is under way.
+    pub fn pending(&self) -> bool {
+        !self.failed && self.buffer.is_none()
+    }
+
+    /// Takes the answer, if it is there: copies it to the front of `into`, forgets it, and says how many bytes it
+    /// was (at least 1, at most what was asked for; bytes that do not fit are dropped). A device that breaks the
+    /// protocol is reset and stays off.
+    pub fn take(&mut self, into: &mut [u8]) -> Result<Option<usize>, QueueError> {
+        if self.failed {
+            return Ok(None);
+        }
+        match self.queue.pop() {
+            Ok(None) => Ok(None),
+            Ok(Some((mut buffer, written))) => {
+                let bytes = &mut buffer.as_mut_slice()[..written as usize];
+                let taken = bytes.len().min(into.len());
+                into[..taken].copy_from_slice(&bytes[..taken]);
+                bytes.fill(0);
+                self.buffer = Some(buffer);
+                Ok((taken > 0).then_some(taken))
+            }
+            Err(error) => {
+                self.failed = true;
+                // Whether or not it obeys, its memory is never used for anything else.
+                let _ = self.transport.reset();
+                Err(error)
+            }
+        }
+    }
+}
