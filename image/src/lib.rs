@@ -13,6 +13,7 @@
 
 pub mod artifact;
 pub mod config;
+pub mod files;
 pub mod kernel;
 pub mod payload;
 mod program;
@@ -84,15 +85,30 @@ pub fn check(path: &Path) -> Result<Config, ConfigError> {
 }
 
 /// Builds the appliance with the bundle of `config`. Steps whose inputs are unchanged cost nothing.
-pub fn build(_config: &Config, _options: &Options, _progress: Progress) -> Result<Image> {
-    todo!()
+pub fn build(config: &Config, options: &Options, progress: Progress) -> Result<Image> {
+    let _lock = lock(options, progress)?;
+    let linked = program::link(Program::Appliance, options, progress)?;
+    progress("packing the bundle");
+    let bundle = bundle(config)?;
+    let elf = payload::attach(&linked.elf, &bundle).context("attaching the bundle")?;
+    write(Program::Appliance, &linked.loader, &elf, bundle.len() as u64, options)
+}
+
+/// The bundle of a configuration: settings and static files.
+pub fn bundle(config: &Config) -> Result<Vec<u8>> {
+    let mut sources = Vec::new();
+    for (tree, root) in (0..).zip(&config.trees) {
+        sources.extend(files::read(tree, root)?);
+    }
+    Ok(appliance::bundle::encode(&config.settings(), sources))
 }
 
 /// Builds a program without a bundle.
 pub fn build_program(program: Program, options: &Options, progress: Progress) -> Result<Image> {
     let _lock = lock(options, progress)?;
     let linked = program::link(program, options, progress)?;
-    write(program, &linked.loader, &linked.elf, 0, options)
+    let elf = payload::finish(&linked.elf).context("finishing the ELF")?;
+    write(program, &linked.loader, &elf, 0, options)
 }
 
 /// Writes loader and image under their final names.

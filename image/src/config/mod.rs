@@ -2,8 +2,18 @@
 //!
 //! Every error is one line, `FILE:LINE:COLUMN: what, expected what`.
 
+mod check;
+mod error;
+mod raw;
+mod value;
+
+pub use check::check;
+pub use error::ConfigError;
+pub use value::parse_address;
+
 use appliance::settings::{self, Settings, StaticAddress};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// The first host vsock port of the relay: worker number `n` (in the file's order) of those that the supervisor
 /// relays listens at the host's CID 2, port `RELAY_PORT_BASE + n`.
@@ -107,42 +117,31 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// Why a configuration was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The file.
-    pub path: PathBuf,
-    /// Line and column, both from 1; `None` if the file could not be read.
-    pub at: Option<(usize, usize)>,
-    /// What is wrong and what was expected.
-    pub what: String,
-}
-
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:", self.path.display())?;
-        if let Some((line, column)) = self.at {
-            write!(f, "{line}:{column}:")?;
-        }
-        write!(f, " {}", self.what)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl Config {
     /// The part of the configuration that the appliance sees.
     pub fn settings(&self) -> Settings {
-        todo!()
+        let prefix = |p: &Prefix| settings::Prefix { url: p.url.clone(), handler: p.handler };
+        let site = |s: &Site| settings::Site {
+            name: s.name.clone(),
+            prefixes: s.prefixes.iter().map(prefix).collect(),
+        };
+        let pool = |p: &Pool| settings::Pool {
+            name: p.name.clone(),
+            workers: p.workers.iter().map(|w| w.dial).collect(),
+        };
+        Settings {
+            server: settings::Server { address: self.address },
+            sites: self.sites.iter().map(site).collect(),
+            pools: self.pools.iter().map(pool).collect(),
+        }
     }
 
     /// The TCP ports of the URL prefixes, sorted, each once.
     pub fn ports(&self) -> Vec<u16> {
-        todo!()
+        let ports: BTreeSet<u16> = self.sites.iter().flat_map(|s| &s.prefixes).map(|p| p.port).collect();
+        ports.into_iter().collect()
     }
 }
 
-/// Reads and checks a configuration.
-pub fn check(_path: &Path) -> Result<Config, ConfigError> {
-    todo!()
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! From what is written to what is meant.
+
+use super::error::{ConfigError, Source};
+use super::value::{AddressError, memory, name, parse_address, prefix_error, worker_address};
+use super::{Address, Config, Pool, Prefix, RELAY_PORT_BASE, Site, VmImage, Worker, WorkerKind, raw};
+use crate::files;
+use appliance::settings::{self, Handler, StaticAddress};
+use appliance::site::{PrefixHost, Router, RouterError, Scheme, UrlPrefix};
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// The host, where the supervisor's relay listens.
+const HOST_CID: u32 = 2;
+
+/// Reads and checks a configuration and the existence of everything it names on the host.
+pub fn check(path: &Path) -> Result<Config> {
+    let unreadable = |what: String| ConfigError { path: path.to_owned(), at: None, what };
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(format!("{e}, expected a configuration")))?;
+    let source = Source { path, text: &text };
+    let file: raw::File = toml::from_str(&text).map_err(|e| {
+        let what = e.message().lines().collect::<Vec<_>>().join(", ");
+        source.error(e.span().map_or(0, |s| s.start), what)
+    })?;
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = dir.canonicalize().map_err(|e| unreadable(format!("directory: {e}")))?;
+    let mut checker = Checker { source, dir, trees: Vec::new(), pools: Vec::new(), relayed: 0 };
+    checker.config(&file)
+}
+
+struct Checker<'a> {
+    source: Source<'a>,
+    /// The configuration's directory, which relative paths start from.
+    dir: PathBuf,
+    trees: Vec<PathBuf>,
+    pools: Vec<Pool>,
+    /// How many workers the supervisor relays to so far.
+    relayed: u32,
+}
+
+impl Checker<'_> {
+    fn config(&mut self, file: &raw::File) -> Result<Config> {
+        let address = file.server.as_ref().map(|s| self.server(s)).transpose()?.flatten();
+        for pool in &file.pool {
+            let pool = self.pool(pool)?;
+            self.pools.push(pool);
+        }
+        if file.site.is_empty() {
+            return Err(self.source.error(0, "no site, expected at least one [[site]]"));
+        }
+        let mut sites: Vec<Site> = Vec::new();
+        for site in &file.site {
+            let site = self.site(site, &sites)?;
+            sites.push(site);
+        }
+        let config = Config {
+            path: self.source.path.to_owned(),
+            address,
+            sites,
+            pools: std::mem::take(&mut self.pools),
+            trees: std::mem::take(&mut self.trees),
+        };
+        self.routes(&config, file)?;
+        Ok(config)
+    }
+
+    fn server(&self, server: &raw::Server) -> Result<Option<StaticAddress>> {
+        let Some(address) = &server.address else {
+            return match &server.gateway {
+                Some(gateway) => Err(self.error(gateway, "gateway without address, expected both or neither")),
+                None => Ok(None),
+            };
+        };
+        let gateway = server.gateway.as_ref();
+        parse_address(address.get_ref(), gateway.map(|g| g.get_ref().as_str())).map(Some).map_err(|e| match e {
+            AddressError::Address(what) => self.error(address, what),
+            AddressError::Gateway(what) => self.error(gateway.unwrap_or(address), what),
+        })
+    }
+
+    fn site(&mut self, site: &Spanned<raw::Site>, others: &[Site]) -> Result<Site> {
+        let raw::Site { name, prefix } = site.get_ref();
+        self.name(name, others.iter().map(|s| s.name.as_str()))?;
+        if prefix.is_empty() {
+            return Err(self.error(site, "site without URL prefix, expected at least one [[site.prefix]]"));
+        }
+        let prefixes = prefix.iter().map(|p| self.prefix(p)).collect::<Result<_>>()?;
+        Ok(Site { name: name.get_ref().clone(), prefixes })
+    }
+
+    fn prefix(&mut self, prefix: &Spanned<raw::Prefix>) -> Result<Prefix> {
+        let raw::Prefix { url, files, pool } = prefix.get_ref();
+        let (url, port) = self.url(url)?;
+        let handler = match (files, pool) {
+            (Some(files), None) => Handler::Files(self.tree(files)?),
+            (None, Some(pool)) => {
+                let found = self.pools.iter().position(|p| p.name == *pool.get_ref());
+                let index = found.and_then(|n| u16::try_from(n).ok());
+                let wrong = || format!("no pool {:?}, expected the name of a [[pool]]", pool.get_ref());
+                Handler::Pool(index.ok_or_else(|| self.error(pool, wrong()))?)
+            }
+            (Some(_), Some(pool)) => return Err(self.error(pool, "files and pool, expected one of them")),
+            (None, None) => return Err(self.error(prefix, "neither files nor pool, expected one of them")),
+        };
+        Ok(Prefix { url, port, handler })
+    }
+
+    fn url(&self, url: &Spanned<String>) -> Result<(String, u16)> {
+        let parsed = UrlPrefix::parse(url.get_ref())
+            // One further for the quotation mark. Only an escape in the string could shift it.
+            .map_err(|e| self.source.error(url.span().start + 1 + e.position, prefix_error(&e)))?;
+        if parsed.scheme == Scheme::Https {
+            return Err(self.error(url, "TLS is not built yet, expected http://"));
+        }
+        if let PrefixHost::Ipv6(_) = parsed.host {
+            return Err(self.error(url, "IPv6 is not built yet, expected a name, an IPv4 address, `+`, `*` or `*.domain`"));
+        }
+        Ok((parsed.canonical(), parsed.port))
+    }
+
+    /// The number of a directory of static files.
+    fn tree(&mut self, files: &Spanned<String>) -> Result<u16> {
+        let path = self.dir.join(files.get_ref());
+        let missing = |e| self.error(files, format!("{}: {e}, expected a directory", path.display()));
+        let tree = path.canonicalize().map_err(missing)?;
+        let index = self.trees.iter().position(|t| *t == tree).unwrap_or(self.trees.len());
+        if index == self.trees.len() {
+            files::walk(&tree).map_err(|e| self.error(files, e.to_string()))?;
+            self.trees.push(tree);
+        }
+        u16::try_from(index).map_err(|_| self.error(files, "too many directories, expected at most 65536"))
+    }
+
+    fn pool(&mut self, pool: &Spanned<raw::Pool>) -> Result<Pool> {
+        let raw::Pool { name, worker } = pool.get_ref();
+        self.name(name, self.pools.iter().map(|p| p.name.as_str()))?;
+        if worker.is_empty() {
+            return Err(self.error(pool, "pool without worker, expected at least one [[pool.worker]]"));
+        }
+        let workers = worker.iter().map(|w| self.worker(w)).collect::<Result<_>>()?;
+        Ok(Pool { name: name.get_ref().clone(), workers })
+    }
+
+    fn worker(&mut self, worker: &Spanned<raw::Worker>) -> Result<Worker> {
+        let raw::Worker { kind, image, memory: size, at } = worker.get_ref();
+        let foreign = |key: &Option<Spanned<String>>, name: &str| match key {
+            Some(value) => Err(self.error(value, format!("{name} with kind {:?}, expected none", kind.get_ref()))),
+            None => Ok(()),
+        };
+        let kind = match kind.get_ref().as_str() {
+            "vm" => {
+                foreign(at, "at")?;
+                let missing = |key| self.error(worker, format!("worker VM without {key}, expected it"));
+                let image = self.image(image.as_ref().ok_or_else(|| missing("image"))?)?;
+                let size = size.as_ref().ok_or_else(|| missing("memory"))?;
+                WorkerKind::Vm { image, memory_mib: memory(size.get_ref()).map_err(|what| self.error(size, what))? }
+            }
+            "address" => {
+                foreign(image, "image")?;
+                foreign(size, "memory")?;
+                let at = at.as_ref().ok_or_else(|| self.error(worker, "worker without at, expected its address"))?;
+                WorkerKind::Address(worker_address(at.get_ref(), &self.dir).map_err(|what| self.error(at, what))?)
+            }
+            other => return Err(self.error(kind, format!("kind {other:?}, expected \"vm\" or \"address\""))),
+        };
+        let dial = match kind {
+            WorkerKind::Address(Address::Vsock { cid, port }) => settings::Worker { cid, port },
+            _ => {
+                self.relayed += 1;
+                settings::Worker { cid: HOST_CID, port: RELAY_PORT_BASE + self.relayed - 1 }
+            }
+        };
+        Ok(Worker { kind, dial })
+    }
+
+    fn image(&self, image: &Spanned<String>) -> Result<VmImage> {
+        if image.get_ref() == "worker" {
+            return Ok(VmImage::Worker);
+        }
+        let path = self.dir.join(image.get_ref());
+        if !path.is_file() {
+            return Err(self.error(image, format!("{}: not found, expected \"worker\" or an ELF", path.display())));
+        }
+        Ok(VmImage::Elf(path))
+    }
+
+    fn name<'n>(&self, given: &Spanned<String>, mut others: impl Iterator<Item = &'n str>) -> Result<()> {
+        name(given.get_ref()).map_err(|what| self.error(given, what))?;
+        match others.any(|other| other == given.get_ref()) {
+            true => Err(self.error(given, format!("name {:?} for the second time, expected another", given.get_ref()))),
+            false => Ok(()),
+        }
+    }
+
+    /// What only all prefixes together show; the appliance's own routing table decides.
+    fn routes(&self, config: &Config, file: &raw::File) -> Result<()> {
+        let Err(error) = Router::new(&config.settings()) else { return Ok(()) };
+        let (what, site, prefix) = match error {
+            RouterError::Duplicate(s, p) => ("URL prefix for the second time, expected another", s, p),
+            RouterError::SchemeConflict(s, p) => ("http and https on one port, expected one of them", s, p),
+            RouterError::Prefix(s, p, ref e) => (prefix_error(e), s, p),
+            RouterError::Pool(s, p) => ("no such pool, expected the name of a [[pool]]", s, p),
+        };
+        let url = file.site.get(site).and_then(|s| s.get_ref().prefix.get(prefix)).map(|p| p.get_ref().url.span());
+        Err(self.source.error(url.map_or(0, |u| u.start), what))
+    }
+
+    fn error<T>(&self, at: &Spanned<T>, what: impl Into<String>) -> ConfigError {
+        self.source.error(at.span().start, what)
+    }
+}

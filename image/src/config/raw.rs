@@ -1,0 +1,54 @@
+//! `weir.toml` as it is written, before anything is checked.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) server: Option<Server>,
+    #[serde(default)]
+    pub(super) site: Vec<Spanned<Site>>,
+    #[serde(default)]
+    pub(super) pool: Vec<Spanned<Pool>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) gateway: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Site {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) prefix: Vec<Spanned<Prefix>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prefix {
+    pub(super) url: Spanned<String>,
+    pub(super) files: Option<Spanned<String>>,
+    pub(super) pool: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pool {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) worker: Vec<Spanned<Worker>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Worker {
+    pub(super) kind: Spanned<String>,
+    pub(super) image: Option<Spanned<String>>,
+    pub(super) memory: Option<Spanned<String>>,
+    pub(super) at: Option<Spanned<String>>,
+}
