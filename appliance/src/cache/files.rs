@@ -1,19 +1,88 @@
 //! Static files as stored responses: found by one hash lookup, their heads rendered once.
 
-use crate::bundle::Bundle;
-use core::marker::PhantomData;
+use crate::bundle::{Bundle, File};
+use crate::date;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// Served for a directory.
+const INDEX: &str = "index.html";
 
 /// A representation with its head ready to copy. See [`crate::http::serve::plan`].
 #[derive(Clone, Debug)]
 pub struct StoredResponse<'a> {
     content: &'a [u8],
+    /// Status line, Content-Length, Content-Type, Accept-Ranges, ETag, Last-Modified: all of a 200 but Date and what
+    /// concerns the connection.
+    head: Box<str>,
+    /// Where Content-Type begins in `head`.
+    metadata: usize,
+    /// Where ETag begins in `head`.
+    validators: usize,
+    etag: Box<str>,
+    last_modified: u64,
 }
 
 impl<'a> StoredResponse<'a> {
+    fn new(file: &File, content: &'a [u8]) -> Self {
+        let mut head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", content.len());
+        let metadata = head.len();
+        head += &format!("Content-Type: {}\r\nAccept-Ranges: bytes\r\n", field_value(&file.media_type));
+        let validators = head.len();
+        let etag = field_value(&file.etag);
+        let modified = date::format(file.last_modified);
+        let modified = core::str::from_utf8(&modified).unwrap_or_default();
+        head += &format!("ETag: {etag}\r\nLast-Modified: {modified}\r\n");
+        Self {
+            content,
+            head: head.into(),
+            metadata,
+            validators,
+            etag: etag.into(),
+            last_modified: file.last_modified,
+        }
+    }
+
     /// The content.
+    #[inline]
     pub fn content(&self) -> &'a [u8] {
         self.content
     }
+
+    /// The head of a 200 up to the place of Date.
+    #[inline]
+    pub fn head(&self) -> &[u8] {
+        self.head.as_bytes()
+    }
+
+    /// Field lines that describe the representation: Content-Type, Accept-Ranges, ETag, Last-Modified.
+    pub fn metadata(&self) -> &[u8] {
+        self.head.as_bytes().get(self.metadata..).unwrap_or_default()
+    }
+
+    /// Field lines ETag and Last-Modified.
+    pub fn validators(&self) -> &[u8] {
+        self.head.as_bytes().get(self.validators..).unwrap_or_default()
+    }
+
+    /// Strong entity tag with quotes.
+    pub fn etag(&self) -> &[u8] {
+        self.etag.as_bytes()
+    }
+
+    /// Seconds since 1970-01-01 UTC.
+    pub fn last_modified(&self) -> u64 {
+        self.last_modified
+    }
+}
+
+/// The bundle was checked where it was made, but nothing in it may break a head apart.
+fn field_value(value: &str) -> String {
+    value.chars().filter(|c| matches!(c, ' '..='~')).collect()
 }
 
 /// What a path names.
@@ -27,21 +96,118 @@ pub enum Lookup<'s, 'a> {
     NotFound,
 }
 
-/// All static files of a bundle.
 #[derive(Clone, Debug)]
-pub struct StaticStore<'a> {
-    marker: PhantomData<&'a [u8]>,
+struct Name {
+    tree: u16,
+    /// Path below the prefix with its leading slash; empty for a tree's root without it.
+    path: Box<str>,
+    /// `None`: a directory named without its slash.
+    file: Option<usize>,
 }
 
+/// All static files of a bundle.
+///
+/// Every name a file can be asked for by (the file, the directory, the directory without its slash) is an entry of
+/// one hash table, so that a lookup is one hash and, nearly always, one comparison.
+#[derive(Clone, Debug)]
+pub struct StaticStore<'a> {
+    files: Vec<StoredResponse<'a>>,
+    names: Vec<Name>,
+    /// Open addressing, at most half full; indices into `names`, [`FREE`] where there is none.
+    slots: Vec<u32>,
+}
+
+const FREE: u32 = u32::MAX;
+
 impl<'a> StaticStore<'a> {
-    /// Renders the heads of all files of a bundle.
+    /// Renders the heads of all files of a bundle. Files that point outside the bundle are left out.
     pub fn new(bundle: &Bundle<'a>) -> Self {
-        todo!("{bundle:?}")
+        let mut files = Vec::new();
+        let mut names = Vec::new();
+        let mut directories = Vec::new();
+        for file in &bundle.manifest.files {
+            let Some(content) = bundle.content(file) else { continue };
+            let index = files.len();
+            files.push(StoredResponse::new(file, content));
+            let path = format!("/{}", file.path);
+            if let Some(directory) = path.strip_suffix(INDEX)
+                && directory.ends_with('/')
+            {
+                let without_slash = directory.strip_suffix('/').unwrap_or(directory);
+                directories.push(Name { tree: file.tree, path: directory.into(), file: Some(index) });
+                directories.push(Name { tree: file.tree, path: without_slash.into(), file: None });
+            }
+            names.push(Name { tree: file.tree, path: path.into(), file: Some(index) });
+        }
+        // Real files first: where names collide, they are found.
+        names.append(&mut directories);
+        let slots = build(&names);
+        Self { files, names, slots }
     }
 
     /// Finds a file. `rest` is [`crate::site::Match::rest`]: the path below the prefix with its leading slash, or
     /// empty. Names are case-sensitive.
     pub fn lookup(&self, tree: u16, rest: &str) -> Lookup<'_, 'a> {
-        todo!("{tree} {rest}")
+        for slot in probes(hash(tree, rest), self.slots.len()) {
+            let Some(name) = self.slots.get(slot).and_then(|&index| self.names.get(index as usize)) else {
+                break;
+            };
+            if name.tree == tree && *name.path == *rest {
+                return match name.file {
+                    None => Lookup::Directory,
+                    Some(index) => self.files.get(index).map_or(Lookup::NotFound, Lookup::Found),
+                };
+            }
+        }
+        Lookup::NotFound
+    }
+
+    /// The number of files.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// No files at all.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
 }
+
+fn build(names: &[Name]) -> Vec<u32> {
+    let mut slots = vec![FREE; (names.len() * 2 + 1).next_power_of_two()];
+    for (index, name) in names.iter().enumerate() {
+        let free = probes(hash(name.tree, &name.path), slots.len())
+            .find(|&slot| slots.get(slot).is_some_and(|&taken| taken == FREE));
+        if let Some(slot) = free.and_then(|slot| slots.get_mut(slot)) {
+            *slot = index as u32;
+        }
+    }
+    slots
+}
+
+/// The slots to look at, in their order. `len` is a power of two.
+fn probes(hash: u64, len: usize) -> impl Iterator<Item = usize> {
+    let mask = len.wrapping_sub(1);
+    let range: Range<usize> = 0..len;
+    range.map(move |step| (hash as usize).wrapping_add(step) & mask)
+}
+
+/// FNV-1a over eight bytes at a time, with a final mix. Names come from the operator: no secret seed is needed, and a
+/// client that looks for a long probe sequence finds at worst what the operator's names form by themselves.
+fn hash(tree: u16, path: &str) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut hash = 0xcbf2_9ce4_8422_2325 ^ u64::from(tree);
+    let (words, tail) = path.as_bytes().as_chunks::<8>();
+    for word in words {
+        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(PRIME);
+        hash ^= hash >> 32;
+    }
+    for &b in tail {
+        hash = (hash ^ u64::from(b)).wrapping_mul(PRIME);
+    }
+    hash ^ hash >> 29
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

@@ -7,6 +7,36 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 /// The last chunk with an empty trailer section.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
+/// Digits of a chunk size, leading zeros included.
+const MAX_SIZE_DIGITS: u8 = 16;
+/// Bytes of one chunk's extensions. They are ignored (RFC 9112 §7.1.1).
+const MAX_EXTENSION: u16 = 256;
+/// Bytes of all extensions of a message: one-byte chunks must not carry more framing than a sane sender needs.
+const MAX_EXTENSIONS: u32 = 16 * 1024;
+/// Bytes of the trailer section.
+const MAX_TRAILER: u16 = 4 * 1024;
+/// The longest name in [`FORBIDDEN_TRAILERS`], which is as much of a name as needs to be remembered.
+const NAME_LEN: usize = 20;
+
+/// Fields that must not come as trailers because they decide on framing, routing or authentication
+/// (RFC 9110 §6.5.1). `_` is compared as `-`.
+const FORBIDDEN_TRAILERS: [&[u8]; 14] = [
+    b"authorization",
+    b"cache-control",
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"expect",
+    b"host",
+    b"proxy-authorization",
+    b"set-cookie",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+];
+
 /// What is wrong with chunked content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkError {
@@ -33,9 +63,44 @@ pub struct Decoded {
     pub finished: bool,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// At the first digit of a size.
+    #[default]
+    SizeStart,
+    Size,
+    Extension,
+    /// Inside a quoted string of an extension.
+    Quoted,
+    /// After a backslash in such a string.
+    Escaped,
+    /// After the CR of the size line.
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    /// After the CR of a trailer line.
+    TrailerLf,
+    /// After the CR of the empty line.
+    EndLf,
+    Finished,
+}
+
 /// Incremental decoder. The same content comes out however the input is split.
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
+    state: State,
+    digits: u8,
+    /// Bytes of this chunk's extension, or of the trailer section.
+    line: u16,
+    extensions: u32,
+    name: [u8; NAME_LEN],
+    name_len: u8,
+    /// What is left of this chunk.
+    left: u64,
     total: u64,
 }
 
@@ -49,13 +114,151 @@ impl Decoder {
     /// input while `consumed` does not reach its end and it is not `finished`. After an error nothing more may
     /// be read.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, ChunkError> {
-        let _ = input;
-        todo!()
+        let mut at = 0;
+        while let Some(&b) = input.get(at) {
+            if self.state == State::Data {
+                let available = (input.len() - at) as u64;
+                let span = self.left.min(available);
+                self.left -= span;
+                if self.left == 0 {
+                    self.state = State::DataCr;
+                }
+                let end = at + span as usize;
+                return Ok(Decoded { consumed: end, content: at..end, finished: false });
+            }
+            if self.state == State::Finished {
+                break;
+            }
+            self.framing(b)?;
+            at += 1;
+        }
+        Ok(Decoded { consumed: at, content: at..at, finished: self.state == State::Finished })
     }
 
-    /// Bytes of content so far.
+    /// Takes one byte that is not content.
+    fn framing(&mut self, b: u8) -> Result<(), ChunkError> {
+        self.state = match self.state {
+            State::SizeStart => {
+                (self.left, self.digits, self.line) = (0, 0, 0);
+                self.digit(b)?
+            }
+            State::Size => match b {
+                b'\r' => State::SizeLf,
+                // RFC 9112 §7.1.1 allows white space before ";" in theory; nobody needs it.
+                b';' => self.extension(State::Extension)?,
+                b'\n' => return Err(ChunkError::LineEnd),
+                _ => self.digit(b)?,
+            },
+            State::Extension => match b {
+                b'\r' => State::SizeLf,
+                b'\n' => return Err(ChunkError::LineEnd),
+                b'"' => self.extension(State::Quoted)?,
+                b'\t' | b' '..=b'~' => self.extension(State::Extension)?,
+                _ => return Err(ChunkError::Extension),
+            },
+            State::Quoted => match b {
+                b'"' => self.extension(State::Extension)?,
+                b'\\' => self.extension(State::Escaped)?,
+                b'\t' | b' '..=b'~' | 0x80.. => self.extension(State::Quoted)?,
+                _ => return Err(ChunkError::Extension),
+            },
+            State::Escaped => match b {
+                b'\t' | b' '..=b'~' | 0x80.. => self.extension(State::Quoted)?,
+                _ => return Err(ChunkError::Extension),
+            },
+            State::SizeLf if b != b'\n' => return Err(ChunkError::LineEnd),
+            State::SizeLf if self.left == 0 => {
+                self.line = 0;
+                State::TrailerStart
+            }
+            State::SizeLf => {
+                self.total = self.total.checked_add(self.left).ok_or(ChunkError::Overflow)?;
+                State::Data
+            }
+            State::DataCr if b == b'\r' => State::DataLf,
+            State::DataLf if b == b'\n' => State::SizeStart,
+            State::DataCr | State::DataLf => return Err(ChunkError::LineEnd),
+            State::TrailerStart if b == b'\r' => State::EndLf,
+            State::TrailerStart => {
+                self.name_len = 0;
+                self.trailer_name(b)?
+            }
+            State::TrailerName => self.trailer_name(b)?,
+            State::TrailerValue => match b {
+                b'\r' => State::TrailerLf,
+                b'\n' => return Err(ChunkError::LineEnd),
+                b'\t' | b' '..=b'~' | 0x80.. => self.trailer(State::TrailerValue)?,
+                _ => return Err(ChunkError::Trailer),
+            },
+            State::TrailerLf if b == b'\n' => State::TrailerStart,
+            State::EndLf if b == b'\n' => State::Finished,
+            State::TrailerLf | State::EndLf => return Err(ChunkError::LineEnd),
+            // `decode` does not ask for these.
+            State::Data | State::Finished => self.state,
+        };
+        Ok(())
+    }
+
+    fn digit(&mut self, b: u8) -> Result<State, ChunkError> {
+        let digit = hex(b).ok_or(ChunkError::Size)?;
+        // Sixteen digits fit 64 bits exactly.
+        if self.digits == MAX_SIZE_DIGITS {
+            return Err(ChunkError::Overflow);
+        }
+        self.digits += 1;
+        self.left = self.left << 4 | u64::from(digit);
+        Ok(State::Size)
+    }
+
+    fn extension(&mut self, next: State) -> Result<State, ChunkError> {
+        self.line += 1;
+        self.extensions += 1;
+        if self.line > MAX_EXTENSION || self.extensions > MAX_EXTENSIONS {
+            return Err(ChunkError::Extension);
+        }
+        Ok(next)
+    }
+
+    fn trailer(&mut self, next: State) -> Result<State, ChunkError> {
+        self.line += 1;
+        if self.line > MAX_TRAILER { Err(ChunkError::Trailer) } else { Ok(next) }
+    }
+
+    fn trailer_name(&mut self, b: u8) -> Result<State, ChunkError> {
+        if b == b':' {
+            let name = self.name.get(..usize::from(self.name_len)).unwrap_or_default();
+            if name.is_empty() || FORBIDDEN_TRAILERS.contains(&name) {
+                return Err(ChunkError::Trailer);
+            }
+            return self.trailer(State::TrailerValue);
+        }
+        if !super::syntax::is_tchar(b) {
+            return Err(if b == b'\n' { ChunkError::LineEnd } else { ChunkError::Trailer });
+        }
+        if let Some(slot) = self.name.get_mut(usize::from(self.name_len)) {
+            *slot = if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+            self.name_len += 1;
+        }
+        self.trailer(State::TrailerName)
+    }
+
+    /// Bytes of content announced so far (the whole of the chunk under way included).
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// The content is complete.
+    pub fn is_finished(&self) -> bool {
+        self.state == State::Finished
+    }
+}
+
+fn hex(b: u8) -> Option<u8> {
+    match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        b'A'..=b'F' => Some(b - b'A' + 10),
+        _ => None,
     }
 }
 
@@ -69,8 +272,15 @@ pub struct ChunkHeader {
 impl ChunkHeader {
     /// For a chunk of `len` bytes. `len` must not be 0: that would end the content (see [`LAST_CHUNK`]).
     pub fn new(len: u64) -> Self {
-        let _ = len;
-        todo!()
+        let mut bytes = *b"0000000000000000\r\n";
+        let mut rest = len;
+        let mut start = 16;
+        while rest != 0 {
+            start -= 1;
+            bytes[start] = b"0123456789abcdef"[(rest & 15) as usize];
+            rest >>= 4;
+        }
+        Self { bytes, start: start.min(15) as u8 }
     }
 
     /// Size in hexadecimal and CRLF.
@@ -78,3 +288,7 @@ impl ChunkHeader {
         self.bytes.get(usize::from(self.start)..).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[path = "chunked_tests.rs"]
+mod tests;

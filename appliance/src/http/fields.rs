@@ -10,7 +10,8 @@ pub struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// Compares the name without regard to case. `name` must be in lower case.
+    /// Compares the name without regard to case.
+    #[inline]
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
@@ -23,9 +24,21 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The first value of a field (`name` in lower case).
+    /// Field lines, each ended by CRLF, already validated.
+    pub(crate) fn new(raw: &'a [u8]) -> Self {
+        Self { raw }
+    }
+
+    /// The value of the first field line of this name.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
         self.into_iter().find(|f| f.is(name)).map(|f| f.value)
+    }
+
+    /// The value of a field that may occur once: `None` if it is missing or repeated.
+    pub fn get_only(self, name: &str) -> Option<&'a [u8]> {
+        let mut values = self.into_iter().filter(|f| f.is(name)).map(|f| f.value);
+        let first = values.next();
+        if values.next().is_some() { None } else { first }
     }
 
     /// All elements of a list-valued field over all its field lines (RFC 9110 §5.6.1): empty elements are skipped,
@@ -54,9 +67,24 @@ impl<'a> Iterator for FieldIter<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        let _ = self.rest;
-        todo!()
+        let colon = self.rest.iter().position(|&b| b == b':')?;
+        let (name, after) = self.rest.split_at_checked(colon)?;
+        let end = after.iter().position(|&b| b == b'\n')?;
+        let value = after.get(1..end)?;
+        self.rest = after.get(end + 1..)?;
+        Some(Field { name, value: trim(value.strip_suffix(b"\r").unwrap_or(value)) })
     }
+}
+
+/// Removes optional white space (RFC 9110 §5.6.3) from both ends.
+pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// The elements of one list value (RFC 9110 §5.6.1), empty ones skipped, white space trimmed.
@@ -74,7 +102,68 @@ impl<'a> Iterator for Elements<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let _ = self.rest;
-        todo!()
+        while !self.rest.is_empty() {
+            let end = element_end(self.rest);
+            let (element, after) = self.rest.split_at_checked(end)?;
+            self.rest = after.get(1..).unwrap_or_default();
+            let element = trim(element);
+            if !element.is_empty() {
+                return Some(element);
+            }
+        }
+        None
+    }
+}
+
+/// Where the first comma outside a quoted string is, or the end. An unterminated quoted string reaches to the end.
+fn element_end(value: &[u8]) -> usize {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (i, &b) in value.iter().enumerate() {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => return i,
+            _ => {}
+        }
+    }
+    value.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(value: &str) -> Vec<&str> {
+        elements(value.as_bytes()).map(|e| core::str::from_utf8(e).unwrap()).collect()
+    }
+
+    #[test]
+    fn lists_skip_empty_elements() {
+        assert_eq!(list("a, b"), ["a", "b"]);
+        assert_eq!(list("a,, ,\t,b ,"), ["a", "b"]);
+        assert_eq!(list(""), [""; 0]);
+        assert_eq!(list(" , ,"), [""; 0]);
+        assert_eq!(list("gzip;q=1.0,\tbr"), ["gzip;q=1.0", "br"]);
+    }
+
+    #[test]
+    fn commas_in_quoted_strings_do_not_separate() {
+        assert_eq!(list(r#""a,b", "c""#), [r#""a,b""#, r#""c""#]);
+        assert_eq!(list(r#""a\",b",c"#), [r#""a\",b""#, "c"]);
+        assert_eq!(list(r#""open, to the end"#), [r#""open, to the end"#]);
+    }
+
+    #[test]
+    fn fields_are_found_in_any_case() {
+        let fields = Fields::new(b"Host: a\r\nX-List: 1,2\r\nEmpty:\r\nx-list:\t3 \r\n");
+        assert_eq!(fields.get("host"), Some(&b"a"[..]));
+        assert_eq!(fields.get("empty"), Some(&b""[..]));
+        assert_eq!(fields.get("none"), None);
+        assert_eq!(fields.get_only("x-list"), None);
+        assert_eq!(fields.get_only("host"), Some(&b"a"[..]));
+        assert_eq!(fields.elements("x-list").collect::<Vec<_>>(), [b"1", b"2", b"3"]);
+        assert_eq!(fields.into_iter().count(), 4);
     }
 }

@@ -1,6 +1,8 @@
 //! Bounds on a request head, by HTTP.sys's names. Every size is a `usize`: sixteen bits were not enough for HTTP.sys
 //! (CVE-2026-47291).
 
+use super::{Reason, Refusal};
+
 /// Bounds on a request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -50,6 +52,13 @@ impl Limits {
         oversized_head_is_400: true,
         lenient_query: true,
     };
+}
+
+impl Limits {
+    /// The answer to a head or field that is too long.
+    pub(crate) fn oversized(&self, reason: Reason) -> Refusal {
+        Refusal::new(if self.oversized_head_is_400 { 400 } else { 431 }, reason)
+    }
 }
 
 impl Default for Limits {

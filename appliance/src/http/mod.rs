@@ -4,9 +4,11 @@
 
 pub mod chunked;
 pub mod conditional;
+mod diagnosis;
 pub mod error;
 pub mod fields;
 pub mod forward;
+mod hop;
 pub mod limits;
 pub mod method;
 pub mod range;
@@ -14,6 +16,8 @@ pub mod request;
 pub mod response;
 pub mod serve;
 mod sink;
+mod syntax;
+mod target;
 
 pub use crate::date;
 pub use crate::reason::Reason;

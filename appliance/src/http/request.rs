@@ -1,7 +1,12 @@
 //! Parsing and strict validation of a request head (RFC 9112 §2, §3, §5, §6).
+//!
+//! `httparse` finds the parts. It forgives bare LF and any number of empty lines, and knows nothing of what fields
+//! mean: whether its result is a request is decided here, and where two readings are possible the answer is no.
 
-use super::{Fields, Limits, Method, Refusal, Version};
+use super::target::{self, Authority};
+use super::{Fields, Limits, Method, Reason, Refusal, Version, diagnosis};
 use crate::site::Scheme;
+use core::mem::MaybeUninit;
 
 /// How the content of a request is delimited (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +61,35 @@ pub struct RequestHead<'a> {
     pub expects_continue: bool,
     /// All field lines.
     pub fields: Fields<'a>,
-    /// Which of the fields that [`super::serve`] looks at are there.
-    pub(crate) present: u16,
+    /// Which of the fields that other modules look for are there.
+    pub(crate) present: Present,
     /// The path had dot segments: what is forwarded must not have them.
     pub(crate) rewritten: bool,
+}
+
+/// A set of fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Present(u8);
+
+impl Present {
+    pub(crate) const CONNECTION: u8 = 1;
+    /// Any of the fields of RFC 9110 §13.1 but If-Range.
+    pub(crate) const PRECONDITION: u8 = 2;
+    pub(crate) const RANGE: u8 = 4;
+
+    pub(crate) fn any(self, set: u8) -> bool {
+        self.0 & set != 0
+    }
+}
+
+impl RequestHead<'_> {
+    /// Refuses a request in absolute-form that names another scheme than the connection's (RFC 9110 §7.4).
+    pub fn check_scheme(&self, scheme: Scheme) -> Result<(), Refusal> {
+        match self.form {
+            TargetForm::Absolute(named) if named != scheme => Err(Refusal::new(421, Reason::Url)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The verdict on the bytes received so far.
@@ -83,20 +113,329 @@ pub enum Parsed<'a> {
 /// Make a new one (`Progress::default()`) for each head.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
+    /// Up to here there is no empty line.
     scanned: usize,
+    /// Length of the buffer when it was last parsed.
     parsed: usize,
+}
+
+impl Progress {
+    /// Is it worth parsing? At first sight, when the head may be complete, and else when the buffer has doubled,
+    /// so that garbage is noticed early and all attempts together cost no more than two.
+    fn is_due(&mut self, buf: &[u8], limit: usize) -> bool {
+        if self.parsed != 0 && buf.len() < limit && buf.len() / 2 < self.parsed && !self.head_may_end(buf) {
+            return false;
+        }
+        self.parsed = buf.len();
+        true
+    }
+
+    /// Looks for an empty line in what was not scanned yet.
+    fn head_may_end(&mut self, buf: &[u8]) -> bool {
+        let new = buf.get(self.scanned..).unwrap_or_default();
+        let found = new.windows(2).any(|w| w == b"\n\n") || new.windows(3).any(|w| w == b"\n\r\n");
+        self.scanned = buf.len().saturating_sub(2);
+        found
+    }
 }
 
 /// Looks for a request head at the start of `buf`.
 ///
-/// `scratch` receives the path if it has to be decoded; with at least `limits.max_url_length` bytes it always fits
-/// (else the answer is 414). The verdict does not depend on how the bytes were split.
+/// `scratch` receives the path if it has to be decoded; with at least `limits.max_url_length + 1` bytes it always fits
+/// (else the answer is 414). The verdict does not depend on how the bytes were split. It is never `Partial` when
+/// `buf` holds `limits.max_request_bytes` or more.
 pub fn parse<'a>(
     buf: &'a [u8],
     limits: &Limits,
     scratch: &'a mut [u8],
     progress: &mut Progress,
 ) -> Parsed<'a> {
-    let _ = (buf, limits, scratch, progress.scanned, progress.parsed);
-    todo!()
+    if !progress.is_due(buf, limits.max_request_bytes) {
+        return Parsed::Partial;
+    }
+    match parse_now(buf, limits, scratch) {
+        Ok(Some((head, len))) => Parsed::Complete { head, len },
+        Ok(None) => Parsed::Partial,
+        Err(refusal) => Parsed::Refused(refusal),
+    }
 }
+
+type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; Limits::MAX_FIELDS];
+
+fn parse_now<'a>(
+    buf: &'a [u8],
+    limits: &Limits,
+    scratch: &'a mut [u8],
+) -> Result<Option<(RequestHead<'a>, usize)>, Refusal> {
+    // Nothing beyond the limit is looked at, so that the verdict is the same whenever it arrives.
+    let window = buf.get(..limits.max_request_bytes).unwrap_or(buf);
+    // RFC 9112 §2.2: one empty line before the request line is forgiven. httparse would forgive more.
+    let skipped = match window {
+        [b'\r', b'\n', ..] => 2,
+        [] | [b'\r'] => return partial(window, buf, limits),
+        _ => 0,
+    };
+    let window = window.get(skipped..).unwrap_or_default();
+    if matches!(window, [b'\r' | b'\n', ..]) {
+        return Err(Refusal::new(400, Reason::InvalidCrLf));
+    }
+    let mut headers: Uninit<'a> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let len = match request.parse_with_uninit_headers(window, &mut headers) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return partial(window, buf, limits),
+        Err(error) => return Err(diagnosis::refusal(window, error, limits)),
+    };
+    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
+        return Err(Refusal::new(400, Reason::BadRequest));
+    };
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let mut summary = Summary::default();
+    let fields = summary.read(window, len, request.headers, limits)?;
+    let method = parse_method(method)?;
+    let target_parts = target::parse(target, method, limits, scratch)?;
+    let authority = summary.authority(version, &target_parts)?;
+    let head = RequestHead {
+        method,
+        version,
+        form: target_parts.form,
+        target,
+        raw_path: target_parts.raw_path,
+        path: target_parts.path,
+        query: target_parts.query,
+        host: authority.host,
+        port: authority.port,
+        framing: summary.framing(version)?,
+        keep_alive: !summary.close && (version == Version::Http11 || summary.keep_alive),
+        // RFC 9110 §10.1.1: an HTTP/1.0 client cannot expect it.
+        expects_continue: summary.expects_continue && version == Version::Http11,
+        fields,
+        present: summary.present,
+        rewritten: target_parts.rewritten,
+    };
+    Ok(Some((head, skipped + len)))
+}
+
+/// More is needed, if there is room for more.
+fn partial<T>(window: &[u8], buf: &[u8], limits: &Limits) -> Result<Option<T>, Refusal> {
+    if buf.len() < limits.max_request_bytes {
+        return Ok(None);
+    }
+    Err(if window.contains(&b'\n') {
+        limits.oversized(Reason::RequestLength)
+    } else {
+        Refusal::new(414, Reason::UrlLength)
+    })
+}
+
+fn parse_method(token: &str) -> Result<Method<'_>, Refusal> {
+    Ok(match token {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
+        "OPTIONS" => Method::Options,
+        "PATCH" => Method::Patch,
+        "CONNECT" | "TRACE" => return Err(Refusal::new(501, Reason::NotImplemented)),
+        _ => return diagnosis::other_method(token),
+    })
+}
+
+/// What the fields say about the request as a whole.
+#[derive(Default)]
+struct Summary<'a> {
+    host: Option<Authority<'a>>,
+    content_length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+    connection_options: usize,
+    present: Present,
+}
+
+/// Options that one head may list in Connection; more are a way to make us compare names.
+pub(crate) const MAX_CONNECTION_OPTIONS: usize = 16;
+
+const HEADER: Refusal = Refusal::new(400, Reason::Header);
+const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);
+const NUMBER: Refusal = Refusal::new(400, Reason::Number);
+const CR_LF: Refusal = Refusal::new(400, Reason::InvalidCrLf);
+
+impl<'a> Summary<'a> {
+    /// Checks the line ends and lengths of all field lines and reads those that matter here.
+    fn read(
+        &mut self,
+        window: &'a [u8],
+        len: usize,
+        headers: &[httparse::Header<'a>],
+        limits: &Limits,
+    ) -> Result<Fields<'a>, Refusal> {
+        if headers.len() > limits.max_fields {
+            return Err(limits.oversized(Reason::RequestLength));
+        }
+        let base = window.as_ptr() as usize;
+        let end = len.wrapping_sub(2);
+        let first = headers.first().map_or(end, |h| (h.name.as_ptr() as usize).wrapping_sub(base));
+        // httparse takes LF alone for a line end. Every line must end with CRLF: the one before each name, and the
+        // two at the end.
+        let mut start = first;
+        for (i, header) in headers.iter().enumerate() {
+            let next = headers.get(i + 1).map_or(end, |h| (h.name.as_ptr() as usize).wrapping_sub(base));
+            if !ends_a_line(window, start) {
+                return Err(CR_LF);
+            }
+            if next.wrapping_sub(start) > limits.max_field_length.saturating_add(2) {
+                return Err(limits.oversized(Reason::FieldLength));
+            }
+            self.field(header.name.as_bytes(), header.value)?;
+            start = next;
+        }
+        if !ends_a_line(window, end) || !ends_a_line(window, len) {
+            return Err(CR_LF);
+        }
+        Ok(Fields::new(window.get(first..end).unwrap_or_default()))
+    }
+
+    #[inline]
+    fn field(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
+        // Most fields are told apart by their length.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            5 if name.eq_ignore_ascii_case(b"range") => self.note(Present::RANGE),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
+            8 if name.eq_ignore_ascii_case(b"if-match") => self.note(Present::PRECONDITION),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
+            13 if name.eq_ignore_ascii_case(b"if-none-match") => self.note(Present::PRECONDITION),
+            14 if same_but_underscore(name, b"content-length") => self.length(name, value),
+            17 if name.eq_ignore_ascii_case(b"if-modified-since") => self.note(Present::PRECONDITION),
+            17 if same_but_underscore(name, b"transfer-encoding") => self.transfer_encoding(name, value),
+            19 if name.eq_ignore_ascii_case(b"if-unmodified-since") => self.note(Present::PRECONDITION),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&mut self, field: u8) -> Result<(), Refusal> {
+        self.present.0 |= field;
+        Ok(())
+    }
+
+    fn host(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
+        let value = core::str::from_utf8(value).map_err(|_| HOSTNAME)?;
+        let authority = target::parse_authority(value)?;
+        // RFC 9112 §3.2: more than one Host is an error, even if they agree.
+        if self.host.replace(authority).is_some() { Err(HOSTNAME) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        for expectation in super::fields::elements(value) {
+            if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Refusal::new(417, Reason::Header));
+            }
+            self.expects_continue = true;
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        self.present.0 |= Present::CONNECTION;
+        for option in super::fields::elements(value) {
+            self.connection_options += 1;
+            if self.connection_options > MAX_CONNECTION_OPTIONS || !option.iter().all(|&b| super::syntax::is_tchar(b))
+            {
+                return Err(HEADER);
+            }
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if is_end_to_end(option) {
+                return Err(HEADER);
+            }
+        }
+        Ok(())
+    }
+
+    fn length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        // Content_Length means Content-Length to servers that turn names into environment variables.
+        if name.contains(&b'_') {
+            return Err(HEADER);
+        }
+        let length = content_length(value).ok_or(NUMBER)?;
+        // RFC 9112 §6.3 lets us refuse a repeated length even if both agree.
+        if self.content_length.replace(length).is_some() { Err(NUMBER) } else { Ok(()) }
+    }
+
+    fn transfer_encoding(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        if name.contains(&b'_') || self.chunked {
+            return Err(HEADER);
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(diagnosis::transfer_encoding(value));
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    /// RFC 9112 §6.3
+    fn framing(&self, version: Version) -> Result<Framing, Refusal> {
+        match (self.chunked, self.content_length) {
+            (false, None) => Ok(Framing::None),
+            (false, Some(length)) => Ok(Framing::Length(length)),
+            (true, None) if version == Version::Http11 => Ok(Framing::Chunked),
+            (true, _) => Err(HEADER),
+        }
+    }
+
+    /// RFC 9112 §3.2, §3.3
+    fn authority(&self, version: Version, target: &target::Target<'a>) -> Result<Authority<'a>, Refusal> {
+        match (self.host, target.authority, target.form) {
+            (Some(host), None, _) => Ok(host),
+            (Some(host), Some(named), TargetForm::Absolute(scheme)) if named.same(&host, scheme) => Ok(named),
+            (Some(_), Some(_), _) => Err(HOSTNAME),
+            (None, named, _) if version == Version::Http10 => {
+                Ok(named.unwrap_or(Authority { host: "", port: None }))
+            }
+            (None, _, _) => Err(HOSTNAME),
+        }
+    }
+}
+
+/// The two bytes before `at` are CRLF.
+#[inline]
+fn ends_a_line(window: &[u8], at: usize) -> bool {
+    window.get(at.wrapping_sub(2)..at) == Some(b"\r\n")
+}
+
+/// Equal in any case, `_` counting as `-`.
+fn same_but_underscore(name: &[u8], lower: &[u8]) -> bool {
+    name.len() == lower.len()
+        && name.iter().zip(lower).all(|(a, b)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-'))
+}
+
+/// Fields that a Connection option must not name (RFC 9110 §7.6.1): removing them would change what the message means.
+fn is_end_to_end(option: &[u8]) -> bool {
+    ["host", "content-length", "content-type", "content-encoding", "authorization", "cookie"]
+        .iter()
+        .any(|name| option.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// A Content-Length value: digits only (RFC 9110 §8.6), and a number that fits 64 bits.
+pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |n, &b| {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        n.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,7 +1,9 @@
 //! A worker's response head: parsed as strictly as a request, and written for the client (RFC 9112 §4, §6.3).
 
-use super::{Fields, Overflow, Sink, Version};
+use super::request::{MAX_CONNECTION_OPTIONS, content_length};
+use super::{Fields, Limits, Overflow, Sink, Version, hop, syntax};
 use crate::date::DateCache;
+use core::mem::MaybeUninit;
 
 /// How the content of a worker's response is delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +80,137 @@ pub enum Parsed<'a> {
 /// Looks for a response head at the start of `buf`. `to_head`: it answers a HEAD request. Never `Partial` when `buf`
 /// holds `max_bytes` or more.
 pub fn parse(buf: &[u8], to_head: bool, max_bytes: usize) -> Parsed<'_> {
-    let _ = (buf, to_head, max_bytes);
-    todo!()
+    match parse_now(buf, to_head, max_bytes) {
+        Ok(Some((head, len))) => Parsed::Complete { head, len },
+        Ok(None) => Parsed::Partial,
+        Err(error) => Parsed::Invalid(error),
+    }
+}
+
+fn parse_now(
+    buf: &[u8],
+    to_head: bool,
+    max_bytes: usize,
+) -> Result<Option<(ResponseHead<'_>, usize)>, ResponseError> {
+    let window = buf.get(..max_bytes).unwrap_or(buf);
+    // httparse would skip empty lines.
+    if window.first().is_some_and(|&b| b != b'H') {
+        return Err(ResponseError::StatusLine);
+    }
+    let mut headers = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        window,
+        &mut headers,
+    );
+    let len = match parsed {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) if buf.len() < max_bytes => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(ResponseError::TooLarge);
+        }
+        Err(httparse::Error::HeaderName | httparse::Error::HeaderValue) => return Err(ResponseError::Field),
+        Err(_) => return Err(ResponseError::StatusLine),
+    };
+    let (Some(minor), Some(status)) = (response.version, response.code) else {
+        return Err(ResponseError::StatusLine);
+    };
+    // 101 would turn the link into something else than HTTP; nobody asked for it.
+    if !(100..=599).contains(&status) || status == 101 {
+        return Err(ResponseError::Status);
+    }
+    let base = window.as_ptr() as usize;
+    let end = len.wrapping_sub(2);
+    let first = response.headers.first().map_or(end, |h| (h.name.as_ptr() as usize).wrapping_sub(base));
+    let raw = window.get(first..end).unwrap_or_default();
+    // httparse takes LF alone for a line end: every LF must follow a CR.
+    let all_crlf = window.get(..len).unwrap_or_default().windows(2).all(|w| w[1] != b'\n' || w[0] == b'\r');
+    if !all_crlf {
+        return Err(ResponseError::Field);
+    }
+    let mut summary = Summary::default();
+    for header in response.headers.iter() {
+        summary.field(header.name.as_bytes(), header.value)?;
+    }
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let framing = summary.framing(version, status, to_head)?;
+    let head = ResponseHead {
+        status,
+        phrase: response.reason.unwrap_or_default(),
+        version,
+        framing,
+        content_length: summary.content_length,
+        keep_alive: framing != Framing::UntilClose
+            && !summary.close
+            && (version == Version::Http11 || summary.keep_alive),
+        fields: Fields::new(raw),
+        has_date: summary.has_date,
+    };
+    Ok(Some((head, len)))
+}
+
+#[derive(Default)]
+struct Summary {
+    content_length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    has_date: bool,
+    connection_options: usize,
+}
+
+impl Summary {
+    fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), ResponseError> {
+        let is = |lower: &[u8]| name.eq_ignore_ascii_case(lower);
+        match name.len() {
+            4 if is(b"date") => self.has_date = true,
+            10 if is(b"connection") => self.connection(value)?,
+            14 if is(b"content-length") => {
+                let length = content_length(value).ok_or(ResponseError::Framing)?;
+                if self.content_length.replace(length).is_some() {
+                    return Err(ResponseError::Framing);
+                }
+            }
+            17 if is(b"transfer-encoding") => {
+                // Only chunked, and only once: anything else is not ours to take apart.
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ResponseError::Framing);
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), ResponseError> {
+        for option in super::fields::elements(value) {
+            self.connection_options += 1;
+            if self.connection_options > MAX_CONNECTION_OPTIONS || !option.iter().all(|&b| syntax::is_tchar(b)) {
+                return Err(ResponseError::Field);
+            }
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+        Ok(())
+    }
+
+    /// RFC 9112 §6.3
+    fn framing(&self, version: Version, status: u16, to_head: bool) -> Result<Framing, ResponseError> {
+        if self.chunked && (self.content_length.is_some() || version == Version::Http10) {
+            return Err(ResponseError::Framing);
+        }
+        if to_head || status < 200 || status == 204 || status == 304 {
+            return Ok(Framing::None);
+        }
+        Ok(match self.content_length {
+            _ if self.chunked => Framing::Chunked,
+            Some(0) => Framing::None,
+            Some(length) => Framing::Length(length),
+            None => Framing::UntilClose,
+        })
+    }
 }
 
 /// What the client's request says about how to answer.
@@ -111,6 +242,59 @@ pub fn write_response(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Delivery, Overflow> {
-    let _ = (head, client, date, out);
-    todo!()
+    out.put(b"HTTP/1.1 ")?;
+    out.put_decimal(u64::from(head.status))?;
+    out.put(b" ")?;
+    out.put(head.phrase.as_bytes())?;
+    out.put(b"\r\n")?;
+    let nominated = hop::Nominated::read(head.fields);
+    for field in head.fields {
+        if !hop::is_hop_by_hop(field.name) && !nominated.contains(field.name) {
+            out.put_field(field.name, field.value)?;
+        }
+    }
+    if head.is_interim() {
+        out.put(b"\r\n")?;
+        return Ok(Delivery { framing: Framing::None, keep_alive: client.keep_alive });
+    }
+    if !head.has_date {
+        out.put(date.line())?;
+    }
+    let delivery = delivery(head, client);
+    match delivery.framing {
+        Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n")?,
+        // RFC 9110 §8.6: never with 204. With 304 it would have to be that of a 200, which we cannot know.
+        Framing::None | Framing::Length(_) if head.status != 204 && head.status != 304 => {
+            if let Some(length) = head.content_length {
+                out.put(b"Content-Length: ")?;
+                out.put_decimal(length)?;
+                out.put(b"\r\n")?;
+            }
+        }
+        _ => {}
+    }
+    out.put(connection(client.version, delivery.keep_alive))?;
+    Ok(delivery)
 }
+
+/// The end of a head: what it says about the connection (RFC 9112 §9.3), and the empty line.
+pub(crate) fn connection(version: Version, keep_alive: bool) -> &'static [u8] {
+    match (version, keep_alive) {
+        (Version::Http11, true) => b"\r\n",
+        (Version::Http10, true) => b"Connection: keep-alive\r\n\r\n",
+        (_, false) => b"Connection: close\r\n\r\n",
+    }
+}
+
+fn delivery(head: &ResponseHead<'_>, client: Client) -> Delivery {
+    let framing = match head.framing {
+        Framing::Chunked | Framing::UntilClose if client.version == Version::Http11 => Framing::Chunked,
+        Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
+        known => known,
+    };
+    Delivery { framing, keep_alive: client.keep_alive && framing != Framing::UntilClose }
+}
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;

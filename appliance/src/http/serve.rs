@@ -1,6 +1,8 @@
 //! Answers a request from a stored response: 200, 206, 304, 405, 412, 416, 301.
 
-use super::{Overflow, RequestHead, Sink};
+use super::request::{Present, TargetForm};
+use super::response::connection;
+use super::{Method, Overflow, RequestHead, Sink, conditional, error, range};
 use crate::cache::StoredResponse;
 use crate::date::DateCache;
 use core::ops::Range;
@@ -24,8 +26,91 @@ pub fn plan(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
-    let _ = (head, stored, keep_alive, date, out);
-    todo!()
+    let keep_alive = keep_alive && head.keep_alive;
+    let len = stored.content().len();
+    let content = match head.method {
+        Method::Get => 0..len,
+        Method::Head => 0..0,
+        _ => return method_not_allowed(head, keep_alive, date, out),
+    };
+    if head.present.any(Present::PRECONDITION | Present::RANGE)
+        && let Some(plan) = special(head, stored, keep_alive, date, out)?
+    {
+        return Ok(plan);
+    }
+    out.put(stored.head())?;
+    finish(head, keep_alive, date, out)?;
+    Ok(Plan { status: 200, content, keep_alive })
+}
+
+/// What conditions and ranges ask for, if it is not the whole after all.
+fn special(
+    head: &RequestHead<'_>,
+    stored: &StoredResponse<'_>,
+    keep_alive: bool,
+    date: &DateCache,
+    out: &mut Sink<'_>,
+) -> Result<Option<Plan>, Overflow> {
+    let (etag, last_modified) = (stored.etag(), stored.last_modified());
+    match conditional::evaluate(head, etag, last_modified, date.unix()) {
+        conditional::Precondition::Proceed => {}
+        conditional::Precondition::NotModified => {
+            out.put(b"HTTP/1.1 304 Not Modified\r\n")?;
+            out.put(stored.validators())?;
+            finish(head, keep_alive, date, out)?;
+            return Ok(Some(Plan { status: 304, content: 0..0, keep_alive }));
+        }
+        conditional::Precondition::Failed => {
+            return message(head, 412, b"", keep_alive, date, out).map(Some);
+        }
+    }
+    // RFC 9110 §14.2: Range means something for GET only.
+    if head.method != Method::Get || !head.present.any(Present::RANGE) {
+        return Ok(None);
+    }
+    let Some(value) = head.fields.get_only("range") else { return Ok(None) };
+    if !conditional::range_applies(head, etag, last_modified, date.unix()) {
+        return Ok(None);
+    }
+    let len = stored.content().len();
+    match range::parse(value, len as u64) {
+        range::ByteRange::Ignored => Ok(None),
+        range::ByteRange::Unsatisfiable => {
+            let mut field = [0; 48];
+            let mut line = Sink::new(&mut field);
+            line.put(b"Content-Range: bytes */")?;
+            line.put_decimal(len as u64)?;
+            line.put(b"\r\n")?;
+            message(head, 416, line.written(), keep_alive, date, out).map(Some)
+        }
+        range::ByteRange::Satisfiable { first, end } => {
+            out.put(b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes ")?;
+            out.put_decimal(first)?;
+            out.put(b"-")?;
+            out.put_decimal(end - 1)?;
+            out.put(b"/")?;
+            out.put_decimal(len as u64)?;
+            out.put(b"\r\nContent-Length: ")?;
+            out.put_decimal(end - first)?;
+            out.put(b"\r\n")?;
+            out.put(stored.metadata())?;
+            finish(head, keep_alive, date, out)?;
+            // Both lie within the content, whose length is a usize.
+            Ok(Some(Plan { status: 206, content: first as usize..end as usize, keep_alive }))
+        }
+    }
+}
+
+/// Date, Connection and the empty line.
+#[inline]
+fn finish(
+    head: &RequestHead<'_>,
+    keep_alive: bool,
+    date: &DateCache,
+    out: &mut Sink<'_>,
+) -> Result<(), Overflow> {
+    out.put(date.line())?;
+    out.put(connection(head.version, keep_alive))
 }
 
 /// Writes a 301 to the same path with a slash at its end. The whole response is in the sink.
@@ -35,8 +120,22 @@ pub fn redirect_to_directory(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
-    let _ = (head, keep_alive, date, out);
-    todo!()
+    let keep_alive = keep_alive && head.keep_alive;
+    if !matches!(head.method, Method::Get | Method::Head) {
+        return method_not_allowed(head, keep_alive, date, out);
+    }
+    // Two slashes at the start would name another host (RFC 3986 §4.2), and so would a slash and a backslash to some.
+    let path = head.raw_path.trim_start_matches('/');
+    out.put(b"HTTP/1.1 301 Moved Permanently\r\nLocation: /")?;
+    out.put(path.as_bytes())?;
+    out.put(b"/")?;
+    if let Some(query) = head.query {
+        out.put(b"?")?;
+        out.put(query.as_bytes())?;
+    }
+    out.put(b"\r\nContent-Length: 0\r\n")?;
+    finish(head, keep_alive, date, out)?;
+    Ok(Plan { status: 301, content: 0..0, keep_alive })
 }
 
 /// Writes a 404 (or 405 if the method is not GET or HEAD) that keeps the connection. The whole response is in the sink.
@@ -46,6 +145,67 @@ pub fn not_found(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
-    let _ = (head, keep_alive, date, out);
-    todo!()
+    let keep_alive = keep_alive && head.keep_alive;
+    if !matches!(head.method, Method::Get | Method::Head) {
+        return method_not_allowed(head, keep_alive, date, out);
+    }
+    message(head, 404, b"", keep_alive, date, out)
 }
+
+/// Writes the answer to `OPTIONS *` (RFC 9110 §9.3.7), or `None` if this is another request.
+pub fn options_asterisk(
+    head: &RequestHead<'_>,
+    keep_alive: bool,
+    date: &DateCache,
+    out: &mut Sink<'_>,
+) -> Result<Option<Plan>, Overflow> {
+    if head.form != TargetForm::Asterisk {
+        return Ok(None);
+    }
+    let keep_alive = keep_alive && head.keep_alive;
+    out.put(b"HTTP/1.1 204 No Content\r\n")?;
+    finish(head, keep_alive, date, out)?;
+    Ok(Some(Plan { status: 204, content: 0..0, keep_alive }))
+}
+
+fn method_not_allowed(
+    head: &RequestHead<'_>,
+    keep_alive: bool,
+    date: &DateCache,
+    out: &mut Sink<'_>,
+) -> Result<Plan, Overflow> {
+    message(head, 405, b"Allow: GET, HEAD\r\n", keep_alive, date, out)
+}
+
+/// A response with its reason phrase as content that, unlike [`error::response`], keeps the connection.
+fn message(
+    head: &RequestHead<'_>,
+    status: u16,
+    fields: &[u8],
+    keep_alive: bool,
+    date: &DateCache,
+    out: &mut Sink<'_>,
+) -> Result<Plan, Overflow> {
+    let phrase = error::phrase(status).as_bytes();
+    out.put(b"HTTP/1.1 ")?;
+    out.put_decimal(u64::from(status))?;
+    out.put(b" ")?;
+    out.put(phrase)?;
+    out.put(b"\r\nContent-Type: text/plain\r\nContent-Length: ")?;
+    // Three digits, a blank, the phrase and a line end.
+    out.put_decimal(phrase.len() as u64 + 5)?;
+    out.put(b"\r\n")?;
+    out.put(fields)?;
+    finish(head, keep_alive, date, out)?;
+    if head.method != Method::Head {
+        out.put_decimal(u64::from(status))?;
+        out.put(b" ")?;
+        out.put(phrase)?;
+        out.put(b"\n")?;
+    }
+    Ok(Plan { status, content: 0..0, keep_alive })
+}
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

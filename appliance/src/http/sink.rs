@@ -18,6 +18,7 @@ impl<'b> Sink<'b> {
     }
 
     /// Appends bytes, all or none.
+    #[inline]
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         let end = self.len.checked_add(bytes.len()).ok_or(Overflow)?;
         self.buf.get_mut(self.len..end).ok_or(Overflow)?.copy_from_slice(bytes);
@@ -26,9 +27,26 @@ impl<'b> Sink<'b> {
     }
 
     /// Appends a decimal number.
-    pub fn put_decimal(&mut self, n: u64) -> Result<(), Overflow> {
-        let _ = n;
-        todo!()
+    pub fn put_decimal(&mut self, mut n: u64) -> Result<(), Overflow> {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (n % 10) as u8;
+            start -= 1;
+            n /= 10;
+            if n == 0 {
+                break;
+            }
+        }
+        self.put(digits.get(start..).unwrap_or_default())
+    }
+
+    /// Appends a field line.
+    pub(crate) fn put_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Overflow> {
+        self.put(name)?;
+        self.put(b": ")?;
+        self.put(value)?;
+        self.put(b"\r\n")
     }
 
     /// How many bytes were written.
@@ -44,5 +62,37 @@ impl<'b> Sink<'b> {
     /// What was written.
     pub fn written(&self) -> &[u8] {
         self.buf.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl core::fmt::Write for Sink<'_> {
+    fn write_str(&mut self, s: &str) -> core::fmt::Result {
+        self.put(s.as_bytes()).map_err(|Overflow| core::fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals() {
+        for n in [0, 1, 9, 10, 99, 65_535, u64::MAX] {
+            let mut buf = [0; 20];
+            let mut sink = Sink::new(&mut buf);
+            sink.put_decimal(n).unwrap();
+            assert_eq!(sink.written(), n.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_beyond_the_end() {
+        let mut buf = [0; 3];
+        let mut sink = Sink::new(&mut buf);
+        sink.put(b"ab").unwrap();
+        assert_eq!(sink.put(b"cd"), Err(Overflow));
+        assert_eq!(sink.written(), b"ab");
+        sink.put(b"c").unwrap();
+        assert_eq!(sink.put(b"d"), Err(Overflow));
     }
 }

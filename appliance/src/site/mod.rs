@@ -2,6 +2,7 @@
 
 mod prefix;
 mod router;
+mod table;
 
 pub use prefix::{PrefixError, PrefixErrorKind, PrefixHost, UrlPrefix};
 pub use router::{Match, RouteResult, Router, RouterError};

@@ -1,7 +1,16 @@
 //! The routing table.
+//!
+//! Two hash tables: from (category, scheme, port, host) to a *binding*, and from (binding, path) to a prefix. A lookup
+//! walks at most five categories and, inside a binding, the segments of the path up to the length of the binding's
+//! longest prefix, whatever the number of prefixes.
 
+use super::prefix::{PrefixHost, UrlPrefix};
+use super::table::{Hash, Table};
 use super::{PrefixError, Scheme};
 use crate::settings::{Handler, Settings};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
 use core::net::IpAddr;
 
 /// Where a request goes.
@@ -40,18 +49,155 @@ pub enum RouterError {
     Pool(usize, usize),
 }
 
+impl fmt::Display for RouterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(site, prefix, error) => write!(f, "site {site}, prefix {prefix}: {error}"),
+            Self::Duplicate(site, prefix) => write!(f, "site {site}, prefix {prefix}: registered already"),
+            Self::SchemeConflict(site, prefix) => {
+                write!(f, "site {site}, prefix {prefix}: http and https on one port")
+            }
+            Self::Pool(site, prefix) => write!(f, "site {site}, prefix {prefix}: no such pool"),
+        }
+    }
+}
+
+impl core::error::Error for RouterError {}
+
+/// In the order in which they are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Category {
+    StrongWildcard,
+    Explicit,
+    Subdomains,
+    Address,
+    WeakWildcard,
+}
+
+/// A host on a port.
+#[derive(Clone, Debug)]
+struct Binding {
+    category: Category,
+    scheme: Scheme,
+    port: u16,
+    /// In lower case; empty for wildcards.
+    host: Box<[u8]>,
+    /// Length of its longest path, without the slash at its end.
+    longest: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    binding: usize,
+    /// In lower case, without the slash at its end.
+    path: Box<str>,
+    site: usize,
+    prefix: usize,
+    handler: Handler,
+}
+
 /// Routes requests in a time that does not depend on the number of prefixes.
 #[derive(Clone, Debug)]
-pub struct Router {}
+pub struct Router {
+    bindings: Table<Binding>,
+    entries: Table<Entry>,
+    /// Which categories have any binding.
+    used: [bool; 5],
+    ports: Vec<(u16, Scheme)>,
+}
 
 impl Router {
     /// Builds the table.
     pub fn new(settings: &Settings) -> Result<Self, RouterError> {
-        todo!("{settings:?}")
+        let count = settings.sites.iter().map(|site| site.prefixes.len()).sum();
+        let mut router = Self {
+            bindings: Table::with_capacity(count),
+            entries: Table::with_capacity(count),
+            used: [false; 5],
+            ports: Vec::new(),
+        };
+        for (s, site) in settings.sites.iter().enumerate() {
+            for (p, prefix) in site.prefixes.iter().enumerate() {
+                let url = UrlPrefix::parse(&prefix.url).map_err(|e| RouterError::Prefix(s, p, e))?;
+                if let Handler::Pool(pool) = prefix.handler
+                    && usize::from(pool) >= settings.pools.len()
+                {
+                    return Err(RouterError::Pool(s, p));
+                }
+                if !router.add_port(url.port, url.scheme) {
+                    return Err(RouterError::SchemeConflict(s, p));
+                }
+                let path = url.path.strip_suffix('/').unwrap_or(url.path).to_ascii_lowercase();
+                let binding = router.add_binding(&url, path.len());
+                let entry = Entry { binding, path: path.into(), site: s, prefix: p, handler: prefix.handler };
+                if !router.add_entry(entry) {
+                    return Err(RouterError::Duplicate(s, p));
+                }
+            }
+        }
+        Ok(router)
+    }
+
+    /// False if the port is taken by the other scheme.
+    fn add_port(&mut self, port: u16, scheme: Scheme) -> bool {
+        match self.ports.binary_search_by_key(&port, |&(port, _)| port) {
+            Ok(at) => self.ports.get(at).is_some_and(|&(_, taken)| taken == scheme),
+            Err(at) => {
+                self.ports.insert(at, (port, scheme));
+                true
+            }
+        }
+    }
+
+    fn add_binding(&mut self, url: &UrlPrefix<'_>, path_len: usize) -> usize {
+        let (category, host) = category(url.host);
+        self.used[category as usize] = true;
+        let hash = binding_hash(category, url.scheme, url.port, &host);
+        let index = match self.find_binding(hash, category, url.scheme, url.port, &host) {
+            Some(index) => index,
+            None => self.bindings.insert(
+                hash,
+                Binding { category, scheme: url.scheme, port: url.port, host: host.into(), longest: 0 },
+            ),
+        };
+        if let Some(binding) = self.bindings.get_mut(index) {
+            binding.longest = binding.longest.max(path_len);
+        }
+        index
+    }
+
+    /// False if it is there already.
+    fn add_entry(&mut self, entry: Entry) -> bool {
+        let mut hash = Hash::new(entry.binding as u64);
+        hash.lower(entry.path.as_bytes());
+        let hash = hash.finish();
+        if self.entries.find(hash, |e| e.binding == entry.binding && e.path == entry.path).is_some() {
+            return false;
+        }
+        self.entries.insert(hash, entry);
+        true
+    }
+
+    #[inline]
+    fn find_binding(
+        &self,
+        hash: u64,
+        category: Category,
+        scheme: Scheme,
+        port: u16,
+        host: &[u8],
+    ) -> Option<usize> {
+        self.bindings.find(hash, |b| {
+            b.category == category
+                && b.port == port
+                && b.scheme == scheme
+                // The bytes of an address have no case.
+                && (*b.host == *host || category != Category::Address && b.host.eq_ignore_ascii_case(host))
+        })
     }
 
     /// Finds the prefix for a request. `host` without port, as received (empty for none); `path` decoded and
-    /// normalised. Host and prefix path are compared without regard to case.
+    /// normalised. Host and prefix path are compared without regard to case (of ASCII letters).
     pub fn route<'p>(
         &self,
         scheme: Scheme,
@@ -60,12 +206,94 @@ impl Router {
         local_ip: IpAddr,
         path: &'p str,
     ) -> RouteResult<'p> {
-        let _ = (scheme, local_port, host, local_ip, path);
-        todo!()
+        let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
+        let lookup = |category: Category, host: &[u8]| {
+            let hash = binding_hash(category, scheme, local_port, host);
+            let index = self.find_binding(hash, category, scheme, local_port, host)?;
+            self.match_path(index, path)
+        };
+        let category = |category: Category, host: &[u8]| {
+            if self.used[category as usize] { lookup(category, host) } else { None }
+        };
+        let found = category(Category::StrongWildcard, b"")
+            .or_else(|| category(Category::Explicit, host))
+            .or_else(|| self.subdomains(host, lookup))
+            .or_else(|| match local_ip {
+                IpAddr::V4(address) => category(Category::Address, &address.octets()),
+                IpAddr::V6(address) => category(Category::Address, &address.octets()),
+            })
+            .or_else(|| category(Category::WeakWildcard, b""));
+        found.map_or(RouteResult::NoMatch, RouteResult::Matched)
+    }
+
+    /// `*.domain`, the longest domain first. The number of labels is bounded by the length of a host name.
+    fn subdomains<'p>(
+        &self,
+        host: &[u8],
+        lookup: impl Fn(Category, &[u8]) -> Option<Match<'p>>,
+    ) -> Option<Match<'p>> {
+        if !self.used[Category::Subdomains as usize] {
+            return None;
+        }
+        let mut rest = host;
+        while let Some(dot) = rest.iter().position(|&b| b == b'.') {
+            rest = rest.get(dot + 1..)?;
+            if let Some(found) = lookup(Category::Subdomains, rest) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// The longest prefix of whole segments.
+    fn match_path<'p>(&self, binding: usize, path: &'p str) -> Option<Match<'p>> {
+        let longest = self.bindings.get(binding)?.longest;
+        let bytes = path.as_bytes();
+        let mut hash = Hash::new(binding as u64);
+        let mut best: Option<(&Entry, &'p str)> = None;
+        for end in 0..=longest.min(bytes.len()) {
+            let next = bytes.get(end).copied();
+            if matches!(next, None | Some(b'/')) {
+                let (prefix, rest) = path.split_at_checked(end)?;
+                let found = self.entries.find(hash.finish(), |e| {
+                    e.binding == binding && e.path.eq_ignore_ascii_case(prefix)
+                });
+                if let Some(entry) = found.and_then(|index| self.entries.get(index)) {
+                    best = Some((entry, rest));
+                }
+            }
+            if let Some(b) = next {
+                hash.lower(&[b]);
+            }
+        }
+        let (entry, rest) = best?;
+        Some(Match { site: entry.site, prefix: entry.prefix, handler: entry.handler, rest })
     }
 
     /// The ports to listen on, each once, in ascending order.
     pub fn ports(&self) -> impl Iterator<Item = (u16, Scheme)> + '_ {
-        core::iter::empty()
+        self.ports.iter().copied()
     }
 }
+
+fn category(host: PrefixHost<'_>) -> (Category, Vec<u8>) {
+    match host {
+        PrefixHost::StrongWildcard => (Category::StrongWildcard, Vec::new()),
+        PrefixHost::Explicit(name) => (Category::Explicit, name.to_ascii_lowercase().into()),
+        PrefixHost::Subdomains(domain) => (Category::Subdomains, domain.to_ascii_lowercase().into()),
+        PrefixHost::Ipv4(address) => (Category::Address, address.octets().into()),
+        PrefixHost::Ipv6(address) => (Category::Address, address.octets().into()),
+        PrefixHost::WeakWildcard => (Category::WeakWildcard, Vec::new()),
+    }
+}
+
+#[inline]
+fn binding_hash(category: Category, scheme: Scheme, port: u16, host: &[u8]) -> u64 {
+    let mut hash = Hash::new(u64::from(port) << 8 | (scheme as u64) << 4 | category as u64);
+    hash.lower(host);
+    hash.finish()
+}
+
+#[cfg(test)]
+#[path = "router_tests.rs"]
+mod tests;

@@ -1,0 +1,106 @@
+//! Character classes, one table look-up each.
+
+const TOKEN: u8 = 1;
+const HOST: u8 = 2;
+const QUERY: u8 = 4;
+const HEX: u8 = 8;
+const PATH: u8 = 16;
+
+const fn table() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 128 {
+        let b = i as u8;
+        let alnum = b.is_ascii_alphanumeric();
+        let mut class = 0;
+        if alnum || matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~') {
+            class |= TOKEN;
+        }
+        if alnum || matches!(b, b'-' | b'.' | b'_') {
+            class |= HOST;
+        }
+        // RFC 3986 §3.3 pchar and "/", and what browsers are known to send besides: | ^ [ ] (and in the query
+        // { } ` \ as well).
+        let pchar = alnum
+            || matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b'/' | b':' | b';' | b'=' | b'@')
+            || matches!(b, b'|' | b'^' | b'[' | b']');
+        if pchar {
+            class |= PATH;
+        }
+        if pchar || matches!(b, b'?' | b'{' | b'}' | b'`' | b'\\') {
+            class |= QUERY;
+        }
+        if b.is_ascii_hexdigit() {
+            class |= HEX;
+        }
+        table[i] = class;
+        i += 1;
+    }
+    table
+}
+
+static CLASS: [u8; 256] = table();
+
+/// tchar (RFC 9110 §5.6.2).
+#[inline]
+pub(crate) fn is_tchar(b: u8) -> bool {
+    CLASS[usize::from(b)] & TOKEN != 0
+}
+
+/// What a host name is made of: letters, digits, hyphen, dot and underscore.
+#[inline]
+pub(crate) fn is_host(b: u8) -> bool {
+    CLASS[usize::from(b)] & HOST != 0
+}
+
+/// What stands for itself in a query (not `%`).
+#[inline]
+pub(crate) fn is_query(b: u8) -> bool {
+    CLASS[usize::from(b)] & QUERY != 0
+}
+
+/// What stands for itself in a path (not `%`), the slash included.
+#[inline]
+pub(crate) fn is_path(b: u8) -> bool {
+    CLASS[usize::from(b)] & PATH != 0
+}
+
+/// A hexadecimal digit.
+#[inline]
+pub(crate) fn is_hex(b: u8) -> bool {
+    CLASS[usize::from(b)] & HEX != 0
+}
+
+/// The value of two hexadecimal digits.
+pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |b: u8| (b as char).to_digit(16);
+    Some((digit(high)? << 4 | digit(low)?) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes() {
+        let all = |f: fn(u8) -> bool| (0..=255u8).filter(|&b| f(b)).map(char::from).collect::<String>();
+        assert_eq!(
+            all(is_tchar),
+            "!#$%&'*+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz|~"
+        );
+        assert_eq!(all(is_hex), "0123456789ABCDEFabcdef");
+        let extra = |f: fn(u8) -> bool| {
+            (0..=255u8).filter(|&b| f(b) && !b.is_ascii_alphanumeric()).map(char::from).collect::<String>()
+        };
+        assert_eq!(extra(is_host), "-._");
+        assert_eq!(extra(is_path), "!$&'()*+,-./:;=@[]^_|~");
+        assert_eq!(extra(is_query), "!$&'()*+,-./:;=?@[\\]^_`{|}~");
+    }
+
+    #[test]
+    fn pairs() {
+        assert_eq!(hex_pair(b'f', b'F'), Some(255));
+        assert_eq!(hex_pair(b'0', b'g'), None);
+        assert_eq!(hex_pair(b'+', b'1'), None);
+    }
+}
