@@ -14,6 +14,7 @@ pub mod queue;
 pub mod rng;
 pub mod stream;
 pub mod transport;
+pub mod vsock;
 
 #[cfg(target_os = "hermit")]
 pub mod hermit;

@@ -1,0 +1,139 @@
+//! What peers send (virtio 1.2 §5.10.6).
+
+use super::{
+    State, VirtioVsock,
+    packet::{HEADER_LEN, Header, SHUTDOWN_BOTH},
+    table::{Phase, event, pending},
+};
+use crate::{dma::DmaBuffer, platform::Platform, stream::CloseReason};
+use virtio_spec::vsock::Op;
+
+impl<P: Platform> VirtioVsock<P> {
+    /// Takes all received packets. Bounded by the queue: buffers given back are shown to the device at `flush`.
+    pub(super) fn take_packets(&mut self) {
+        self.queues.rx.queue.disarm();
+        while self.state == State::Running {
+            match self.queues.rx.queue.pop() {
+                Ok(Some((buffer, written))) => {
+                    self.packet(&buffer, written as usize);
+                    let len = buffer.capacity();
+                    let _ = self.queues.rx.queue.push(buffer, len);
+                }
+                Ok(None) => return,
+                Err(error) => self.broken(error),
+            }
+        }
+    }
+
+    fn packet(&mut self, buffer: &DmaBuffer, written: usize) {
+        // The queue vouches for `written` being at most the buffer's capacity.
+        let Some((header, payload)) = buffer.as_slice().get(..written).and_then(split) else {
+            self.errors.malformed += 1;
+            return;
+        };
+        if header.destination.cid != self.cid {
+            self.errors.misdirected += 1;
+            return;
+        }
+        if !header.stream_type {
+            return self.unknown(&header);
+        }
+        match self.table.find(header.destination.port, header.source) {
+            Some(index) => self.stream_packet(index, &header, payload),
+            None if header.op == Some(Op::Request) => self.request(&header),
+            None => self.unknown(&header),
+        }
+    }
+
+    /// A packet that belongs to no stream is answered by RST, unless it is one (§5.10.6.4.1).
+    fn unknown(&mut self, header: &Header) {
+        if header.op != Some(Op::Rst) {
+            self.errors.unknown_stream += 1;
+            let mut answer = Header::new(Op::Rst, header.destination, header.source);
+            answer.stream_type = header.stream_type;
+            self.answer(answer);
+        }
+    }
+
+    /// Somebody connects.
+    fn request(&mut self, header: &Header) {
+        let port = header.destination.port;
+        if !self.listeners.contains(&port) {
+            return self.unknown(header);
+        }
+        let Some(index) = self.table.open(Phase::Open, port, header.source) else {
+            self.errors.refused += 1;
+            return self.answer(Header::new(Op::Rst, header.destination, header.source));
+        };
+        // A new stream has sent nothing, so any other count is wrong.
+        if !self.table.slot_mut(index).credit.update(header.buf_alloc, header.fwd_cnt) {
+            self.errors.protocol += 1;
+            self.answer_reset(index);
+            return self.table.free(index);
+        }
+        self.table.add_pending(index, pending::RESPONSE);
+        self.table.add_event(index, event::ACCEPTED);
+    }
+
+    fn stream_packet(&mut self, index: u16, header: &Header, payload: &[u8]) {
+        let phase = self.table.slot(index).phase;
+        if header.op == Some(Op::Rst) {
+            return match phase {
+                Phase::Closing => self.table.free(index),
+                _ => self.table.end(index, CloseReason::Reset),
+            };
+        }
+        if !self.table.slot_mut(index).credit.update(header.buf_alloc, header.fwd_cnt) {
+            return self.violated(index);
+        }
+        match (header.op, phase) {
+            (Some(Op::Response), Phase::Connecting) => {
+                self.table.slot_mut(index).phase = Phase::Open;
+                self.table.add_event(index, event::CONNECTED);
+            }
+            (Some(Op::Rw), Phase::Open) => {
+                let slot = self.table.slot_mut(index);
+                if !slot.credit.received(header.len) || !slot.received.append(payload) {
+                    return self.violated(index);
+                }
+                if !payload.is_empty() {
+                    self.table.add_event(index, event::READABLE);
+                }
+            }
+            (Some(Op::CreditUpdate), Phase::Open | Phase::Closing) => {}
+            (Some(Op::CreditRequest), Phase::Open) => self.table.add_pending(index, pending::CREDIT_UPDATE),
+            (Some(Op::Shutdown), Phase::Open) => return self.peer_shutdown(index, header.flags),
+            // Both sides closed at once: theirs is the answer to ours, ours to theirs.
+            (Some(Op::Shutdown), Phase::Closing) if header.flags & SHUTDOWN_BOTH == SHUTDOWN_BOTH => {
+                self.answer_reset(index);
+                return self.table.free(index);
+            }
+            // What was under way when we closed; nobody is left to read it.
+            (Some(Op::Rw | Op::CreditRequest | Op::Shutdown), Phase::Closing) => {}
+            _ => return self.violated(index),
+        }
+        let slot = self.table.slot_mut(index);
+        if slot.wants_room && slot.credit.to_send() > 0 {
+            slot.wants_room = false;
+            self.table.add_event(index, event::WRITABLE);
+        }
+    }
+
+    /// The peer will send no more, receive no more, or (which ends the stream) both. One direction alone is only
+    /// remembered: half-closes do not exist for the layers above.
+    fn peer_shutdown(&mut self, index: u16, flags: u32) {
+        let slot = self.table.slot_mut(index);
+        slot.peer_shutdown |= flags & SHUTDOWN_BOTH;
+        if slot.peer_shutdown == SHUTDOWN_BOTH {
+            self.answer_reset(index);
+            self.table.end(index, CloseReason::Shutdown);
+        }
+    }
+}
+
+/// Header and payload, if the packet is as long as it says and only a data packet has a payload.
+fn split(packet: &[u8]) -> Option<(Header, &[u8])> {
+    let header = Header::read(packet)?;
+    let payload = packet[HEADER_LEN..].get(..header.len as usize)?;
+    (payload.is_empty() || header.op == Some(Op::Rw)).then_some((header, payload))
+}

@@ -1,0 +1,126 @@
+//! The receive buffer of a stream: a ring of bytes.
+
+use super::RECEIVE_BUFFER;
+use alloc::{boxed::Box, vec::Vec};
+
+/// How many unused buffers are kept for the next streams.
+const SPARE_BUFFERS: usize = 32;
+
+/// Bytes received and not yet consumed. Without a buffer it is always empty.
+#[derive(Debug, Default)]
+pub(super) struct ReceiveRing {
+    buffer: Option<Box<[u8]>>,
+    start: usize,
+    len: usize,
+}
+
+impl ReceiveRing {
+    pub(super) fn with_buffer(buffer: Box<[u8]>) -> Self {
+        Self { buffer: Some(buffer), start: 0, len: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The contiguous front part; empty only if there is nothing.
+    #[inline]
+    pub(super) fn front(&self) -> &[u8] {
+        match &self.buffer {
+            Some(buffer) => &buffer[self.start..(self.start + self.len).min(buffer.len())],
+            None => &[],
+        }
+    }
+
+    /// Drops `n` bytes from the front, at most what [`ReceiveRing::front`] shows.
+    #[inline]
+    pub(super) fn consume(&mut self, n: usize) {
+        self.len -= n;
+        self.start += n;
+        // An empty ring starts over, so that what comes next is in one piece.
+        if self.len == 0 || self.buffer.as_ref().is_none_or(|buffer| self.start == buffer.len()) {
+            self.start = 0;
+        }
+    }
+
+    /// Appends; false, and nothing appended, if there is too little room.
+    #[inline]
+    pub(super) fn append(&mut self, data: &[u8]) -> bool {
+        let Some(buffer) = &mut self.buffer else { return data.is_empty() };
+        let size = buffer.len();
+        if data.len() > size - self.len {
+            return false;
+        }
+        let at = match self.start + self.len {
+            at if at >= size => at - size,
+            at => at,
+        };
+        let first = data.len().min(size - at);
+        buffer[at..at + first].copy_from_slice(&data[..first]);
+        buffer[..data.len() - first].copy_from_slice(&data[first..]);
+        self.len += data.len();
+        true
+    }
+
+    pub(super) fn into_buffer(self) -> Option<Box<[u8]>> {
+        self.buffer
+    }
+}
+
+/// Unused receive buffers.
+#[derive(Debug)]
+pub(super) struct BufferPool(Vec<Box<[u8]>>);
+
+impl BufferPool {
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(SPARE_BUFFERS))
+    }
+
+    /// A buffer, `None` if memory is short.
+    pub(super) fn take(&mut self) -> Option<Box<[u8]>> {
+        if let Some(buffer) = self.0.pop() {
+            return Some(buffer);
+        }
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(RECEIVE_BUFFER as usize).ok()?;
+        buffer.resize(RECEIVE_BUFFER as usize, 0);
+        Some(buffer.into_boxed_slice())
+    }
+
+    pub(super) fn put(&mut self, buffer: Box<[u8]>) {
+        if self.0.len() < SPARE_BUFFERS {
+            self.0.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_queue(steps in prop::collection::vec((any::<bool>(), 0usize..40), 1..200)) {
+            let mut ring = ReceiveRing::with_buffer(vec![0; 64].into_boxed_slice());
+            let mut model = VecDeque::new();
+            let mut next = 0u8;
+            for (append, n) in steps {
+                if append {
+                    let data: Vec<u8> = (0..n).map(|_| { next = next.wrapping_add(1); next }).collect();
+                    let fits = model.len() + n <= 64;
+                    prop_assert_eq!(ring.append(&data), fits);
+                    if fits { model.extend(data); }
+                } else {
+                    let n = n.min(ring.front().len());
+                    ring.consume(n);
+                    model.drain(..n);
+                }
+                let front = ring.front();
+                prop_assert_eq!(front.is_empty(), model.is_empty());
+                prop_assert!(front.iter().eq(model.iter().take(front.len())));
+            }
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The stream table: slots, lookup by address, pending events and pending packets. All of it is bounded by the
+//! number of slots, whatever a peer sends.
+
+use super::{
+    MAX_STREAMS,
+    credit::Credit,
+    ring::{BufferPool, ReceiveRing},
+};
+use crate::stream::{CloseReason, StreamEvent, StreamId, VsockAddr};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+
+/// Where a stream is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Free,
+    /// Request sent, no answer yet.
+    Connecting,
+    Open,
+    /// Over, but not released: what was received can still be read.
+    Ended,
+    /// Released while open: shutdown sent, the peer's RST is awaited.
+    Closing,
+}
+
+/// A set of one-bit flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn contains(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    /// Removes a flag; true if it was there.
+    pub(super) fn take(&mut self, flag: u8) -> bool {
+        let had = self.contains(flag);
+        self.0 &= !flag;
+        had
+    }
+
+    fn add(&mut self, flag: u8) {
+        self.0 |= flag;
+    }
+}
+
+/// Events of a stream not yet reported.
+pub(super) mod event {
+    pub(in super::super) const CONNECTED: u8 = 1;
+    pub(in super::super) const ACCEPTED: u8 = 2;
+    pub(in super::super) const READABLE: u8 = 4;
+    pub(in super::super) const WRITABLE: u8 = 8;
+    pub(in super::super) const CLOSED: u8 = 16;
+}
+
+/// Packets of a stream that wait for room in the transmit queue.
+pub(super) mod pending {
+    pub(in super::super) const REQUEST: u8 = 1;
+    pub(in super::super) const RESPONSE: u8 = 2;
+    pub(in super::super) const CREDIT_UPDATE: u8 = 4;
+    pub(in super::super) const CREDIT_REQUEST: u8 = 8;
+    pub(in super::super) const SHUTDOWN: u8 = 16;
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) phase: Phase,
+    pub(super) generation: u32,
+    pub(super) local_port: u32,
+    pub(super) peer: VsockAddr,
+    pub(super) credit: Credit,
+    pub(super) received: ReceiveRing,
+    /// When connecting or closing has to be over.
+    pub(super) deadline: u64,
+    pub(super) reason: CloseReason,
+    /// Shutdown flags the peer has sent.
+    pub(super) peer_shutdown: u32,
+    /// `send` accepted less than it was given.
+    pub(super) wants_room: bool,
+    pub(super) pending: Flags,
+    pending_queued: bool,
+    events: Flags,
+    event_queued: bool,
+    next: u16,
+}
+
+const NONE: u16 = u16::MAX;
+const BUCKETS: usize = 256;
+
+/// All streams.
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: Box<[Slot]>,
+    buckets: Box<[u16]>,
+    free: Vec<u16>,
+    /// Slots with events, and with pending packets, each at most once: never longer than the table.
+    event_queue: VecDeque<u16>,
+    pending_queue: VecDeque<u16>,
+    buffers: BufferPool,
+    earliest: Option<u64>,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        let slot = |_| Slot {
+            phase: Phase::Free,
+            generation: 0,
+            local_port: 0,
+            peer: VsockAddr { cid: 0, port: 0 },
+            credit: Credit::default(),
+            received: ReceiveRing::default(),
+            deadline: 0,
+            reason: CloseReason::Reset,
+            peer_shutdown: 0,
+            wants_room: false,
+            pending: Flags::default(),
+            pending_queued: false,
+            events: Flags::default(),
+            event_queued: false,
+            next: NONE,
+        };
+        Self {
+            slots: (0..MAX_STREAMS).map(slot).collect(),
+            buckets: alloc::vec![NONE; BUCKETS].into_boxed_slice(),
+            free: (0..MAX_STREAMS as u16).rev().collect(),
+            event_queue: VecDeque::with_capacity(MAX_STREAMS),
+            pending_queue: VecDeque::with_capacity(MAX_STREAMS),
+            buffers: BufferPool::new(),
+            earliest: None,
+        }
+    }
+
+    /// The slot of a stream, unless it has been released.
+    #[inline]
+    pub(super) fn index(&self, stream: StreamId) -> Option<u16> {
+        let slot = self.slots.get(usize::from(stream.slot))?;
+        let alive = slot.generation == stream.generation && !matches!(slot.phase, Phase::Free | Phase::Closing);
+        alive.then_some(stream.slot)
+    }
+
+    /// A slot, by an index this table gave out.
+    #[inline]
+    pub(super) fn slot(&self, index: u16) -> &Slot {
+        &self.slots[usize::from(index)]
+    }
+
+    /// As [`Table::slot`].
+    #[inline]
+    pub(super) fn slot_mut(&mut self, index: u16) -> &mut Slot {
+        &mut self.slots[usize::from(index)]
+    }
+
+    pub(super) fn id(&self, index: u16) -> StreamId {
+        StreamId { slot: index, generation: self.slot(index).generation }
+    }
+
+    /// The stream between a local port and a peer.
+    #[inline]
+    pub(super) fn find(&self, local_port: u32, peer: VsockAddr) -> Option<u16> {
+        let mut at = self.buckets[bucket(local_port, peer)];
+        while at != NONE {
+            let slot = self.slot(at);
+            if slot.local_port == local_port && slot.peer == peer {
+                return Some(at);
+            }
+            at = slot.next;
+        }
+        None
+    }
+
+    /// Takes a free slot for a new stream, with a receive buffer. `None` if there is no slot or no memory.
+    pub(super) fn open(&mut self, phase: Phase, local_port: u32, peer: VsockAddr) -> Option<u16> {
+        let buffer = self.free.last().and_then(|_| self.buffers.take())?;
+        let index = self.free.pop()?;
+        let place = bucket(local_port, peer);
+        let next = core::mem::replace(&mut self.buckets[place], index);
+        let slot = self.slot_mut(index);
+        slot.phase = phase;
+        (slot.local_port, slot.peer, slot.next) = (local_port, peer, next);
+        slot.credit = Credit::default();
+        slot.received = ReceiveRing::with_buffer(buffer);
+        (slot.peer_shutdown, slot.wants_room) = (0, false);
+        Some(index)
+    }
+
+    /// Ends a stream: it is no longer found by its address; what was received can still be read.
+    pub(super) fn end(&mut self, index: u16, reason: CloseReason) {
+        if !matches!(self.slot(index).phase, Phase::Connecting | Phase::Open) {
+            return;
+        }
+        self.unlink(index);
+        let slot = self.slot_mut(index);
+        slot.phase = Phase::Ended;
+        slot.reason = reason;
+        slot.wants_room = false;
+        slot.pending = Flags::default();
+        self.add_event(index, event::CLOSED);
+    }
+
+    /// Released but not over: forgets buffer and events, waits until `deadline`.
+    pub(super) fn close(&mut self, index: u16, deadline: u64) {
+        self.drop_contents(index);
+        self.slot_mut(index).phase = Phase::Closing;
+        self.set_deadline(index, deadline);
+    }
+
+    /// Frees a slot for good. Its generation moves on, so that late uses of the old id find nothing.
+    pub(super) fn free(&mut self, index: u16) {
+        if self.slot(index).phase != Phase::Ended {
+            self.unlink(index);
+        }
+        self.drop_contents(index);
+        let slot = self.slot_mut(index);
+        slot.pending = Flags::default();
+        slot.phase = Phase::Free;
+        // A slot whose generations are used up is never used again: an id must not come twice.
+        if let Some(generation) = slot.generation.checked_add(1) {
+            slot.generation = generation;
+            self.free.push(index);
+        }
+    }
+
+    fn drop_contents(&mut self, index: u16) {
+        let slot = self.slot_mut(index);
+        slot.events = Flags::default();
+        slot.wants_room = false;
+        if let Some(buffer) = core::mem::take(&mut slot.received).into_buffer() {
+            self.buffers.put(buffer);
+        }
+    }
+
+    fn unlink(&mut self, index: u16) {
+        let (next, place) = {
+            let slot = self.slot(index);
+            (slot.next, bucket(slot.local_port, slot.peer))
+        };
+        if self.buckets[place] == index {
+            self.buckets[place] = next;
+            return;
+        }
+        let mut at = self.buckets[place];
+        while at != NONE {
+            let slot = self.slot_mut(at);
+            if slot.next == index {
+                slot.next = next;
+                return;
+            }
+            at = slot.next;
+        }
+    }
+
+    /// Slots in use, released ones that are still closing included.
+    pub(super) fn indices(&self) -> impl Iterator<Item = u16> + use<> {
+        0..self.slots.len() as u16
+    }
+
+    pub(super) fn set_deadline(&mut self, index: u16, deadline: u64) {
+        self.slot_mut(index).deadline = deadline;
+        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+    }
+
+    /// When the next time-out may be due.
+    pub(super) fn earliest(&self) -> Option<u64> {
+        self.earliest
+    }
+
+    /// Finds the earliest deadline anew.
+    pub(super) fn renew_earliest(&mut self) {
+        let waiting = |slot: &&Slot| matches!(slot.phase, Phase::Connecting | Phase::Closing);
+        self.earliest = self.slots.iter().filter(waiting).map(|slot| slot.deadline).min();
+    }
+
+    #[inline]
+    pub(super) fn add_event(&mut self, index: u16, event: u8) {
+        let slot = self.slot_mut(index);
+        slot.events.add(event);
+        if !core::mem::replace(&mut slot.event_queued, true) {
+            self.event_queue.push_back(index);
+        }
+    }
+
+    #[inline]
+    pub(super) fn add_pending(&mut self, index: u16, packet: u8) {
+        let slot = self.slot_mut(index);
+        slot.pending.add(packet);
+        if !core::mem::replace(&mut slot.pending_queued, true) {
+            self.pending_queue.push_back(index);
+        }
+    }
+
+    /// The slot whose pending packets are next.
+    pub(super) fn next_pending(&self) -> Option<u16> {
+        self.pending_queue.front().copied()
+    }
+
+    /// The packets of [`Table::next_pending`] have all been sent.
+    pub(super) fn pending_done(&mut self) {
+        if let Some(index) = self.pending_queue.pop_front() {
+            self.slot_mut(index).pending_queued = false;
+        }
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !self.event_queue.is_empty()
+    }
+
+    /// The next event: of the stream that has waited longest, in the order in which they make sense.
+    pub(super) fn next_event(&mut self) -> Option<StreamEvent> {
+        while let Some(&index) = self.event_queue.front() {
+            let stream = self.id(index);
+            let slot = self.slot_mut(index);
+            if slot.events.take(event::CONNECTED) {
+                return Some(StreamEvent::Connected(stream));
+            }
+            if slot.events.take(event::ACCEPTED) {
+                return Some(StreamEvent::Accepted { stream, port: slot.local_port, peer: slot.peer });
+            }
+            if slot.events.take(event::READABLE) {
+                return Some(StreamEvent::Readable(stream));
+            }
+            if slot.events.take(event::WRITABLE) {
+                return Some(StreamEvent::Writable(stream));
+            }
+            if slot.events.take(event::CLOSED) {
+                return Some(StreamEvent::Closed(stream, slot.reason));
+            }
+            slot.event_queued = false;
+            self.event_queue.pop_front();
+        }
+        None
+    }
+}
+
+fn bucket(local_port: u32, peer: VsockAddr) -> usize {
+    let mixed = local_port ^ peer.port.rotate_left(16) ^ peer.cid.wrapping_mul(0x85eb_ca6b);
+    (mixed.wrapping_mul(0x9e37_79b1) >> 24) as usize
+}
