@@ -3,9 +3,9 @@
 //! Served is every regular file below the root whose path has no name that begins with a dot, `.well-known` excepted.
 //! Symbolic links are followed as long as they stay below the root.
 
-use appliance::bundle::{File, Source};
 use crate::artifact::hex_sha256;
 use crate::step::ask;
+use appliance::bundle::{File, Source};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,9 @@ impl fmt::Display for FilesError {
             Self::Escapes(path) => {
                 write!(f, "{}: leads out of the site's directory, expected it to stay inside", path.display())
             }
-            Self::Loop(path) => write!(f, "{}: leads to a directory it is in, expected no loop", path.display()),
+            Self::Loop(path) => {
+                write!(f, "{}: leads to a directory it is in, expected no loop", path.display())
+            }
             Self::Name(path) => write!(f, "{}: name is not UTF-8, expected UTF-8", path.display()),
         }
     }

@@ -33,7 +33,12 @@ pub struct Kernel {
 
 impl Kernel {
     /// The kernel that `options` ask for, built if it is not there yet.
-    pub fn provide(options: &Options, toolchain: &Toolchain, llvm: &Llvm, progress: Progress) -> Result<Self> {
+    pub fn provide(
+        options: &Options,
+        toolchain: &Toolchain,
+        llvm: &Llvm,
+        progress: Progress,
+    ) -> Result<Self> {
         let dir = options.target_dir.join("kernel");
         let (raw, loader) = match &options.kernel {
             Some(given) => given_kernel(given)?,
@@ -50,7 +55,11 @@ fn symbols(workspace: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let calls = text.lines().filter_map(|l| l.strip_prefix("//! | `")?.split('`').next());
     let calls: Vec<_> = calls.filter(|c| c.starts_with("sys_")).map(str::to_owned).collect();
-    ensure!(!calls.is_empty(), "{}: no table of kernel calls, expected lines like //! | `sys_exit` |", path.display());
+    ensure!(
+        !calls.is_empty(),
+        "{}: no table of kernel calls, expected lines like //! | `sys_exit` |",
+        path.display()
+    );
     ensure!(
         !calls.iter().any(|c| c == "sys_read_entropy"),
         "{}: sys_read_entropy must not come from the kernel: its generator is predictable without RDSEED",
@@ -117,7 +126,8 @@ fn fetch(dir: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     // The kernel's own choice of toolchain and flags would win over ours.
     for name in [".cargo", "rust-toolchain.toml"] {
         let path = source.join("libhermit-rs").join(name);
-        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         removed.with_context(|| format!("removing {}", path.display()))?;
     }
     Ok(source)
@@ -162,7 +172,10 @@ fn reduce(raw: &Path, symbols: &[String], dir: &Path, llvm: &Llvm) -> Result<Pat
     std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let work = tempfile::Builder::new().prefix(".weir-").tempdir_in(dir).context("temporary directory")?;
     let at = |name: &str| work.path().join(name);
-    let keep: String = std::iter::once("_start").chain(symbols.iter().map(String::as_str)).map(|s| format!("{s}\n")).collect();
+    let keep: String = std::iter::once("_start")
+        .chain(symbols.iter().map(String::as_str))
+        .map(|s| format!("{s}\n"))
+        .collect();
     std::fs::write(at("keep"), keep).context("writing the list of symbols")?;
     let log = dir.join("reduce.log");
     step::run(

@@ -50,7 +50,8 @@ impl Options {
         };
         let workspace =
             workspace.canonicalize().with_context(|| format!("workspace {}", workspace.display()))?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
         let target_dir = std::path::absolute(target).context("CARGO_TARGET_DIR")?.join("weir");
         Ok(Self { out_dir: target_dir.join("images"), workspace, target_dir, kernel: None })
     }
@@ -76,6 +77,16 @@ pub struct Image {
     pub bundle_len: u64,
 }
 
+/// Most bytes that loader and image may have together without a bundle.
+pub const FIXED_LEN_MAX: u64 = 4 << 20;
+
+impl Image {
+    /// Bytes of loader and image without the bundle.
+    pub fn fixed_len(&self) -> u64 {
+        self.loader.len + self.elf.len - self.bundle_len
+    }
+}
+
 /// Called with one line for each step of a build as it begins.
 pub type Progress<'a> = &'a dyn Fn(&str);
 
@@ -91,7 +102,7 @@ pub fn build(config: &Config, options: &Options, progress: Progress) -> Result<I
     progress("packing the bundle");
     let bundle = bundle(config)?;
     let elf = payload::attach(&linked.elf, &bundle).context("attaching the bundle")?;
-    write(Program::Appliance, &linked.loader, &elf, bundle.len() as u64, options)
+    write(Program::Appliance, &linked.loader, &elf, bundle.len() as u64, options, progress)
 }
 
 /// The bundle of a configuration: settings and static files.
@@ -108,18 +119,32 @@ pub fn build_program(program: Program, options: &Options, progress: Progress) ->
     let _lock = lock(options, progress)?;
     let linked = program::link(program, options, progress)?;
     let elf = payload::finish(&linked.elf).context("finishing the ELF")?;
-    write(program, &linked.loader, &elf, 0, options)
+    write(program, &linked.loader, &elf, 0, options, progress)
 }
 
 /// Writes loader and image under their final names.
-fn write(program: Program, loader: &Path, elf: &[u8], bundle_len: u64, options: &Options) -> Result<Image> {
+fn write(
+    program: Program,
+    loader: &Path,
+    elf: &[u8],
+    bundle_len: u64,
+    options: &Options,
+    progress: Progress,
+) -> Result<Image> {
     let name = loader.file_name().context("the loader has no name")?;
     let content = std::fs::read(loader).with_context(|| format!("reading {}", loader.display()))?;
-    Ok(Image {
+    let image = Image {
         loader: Artifact::write(&options.out_dir.join(name), &content)?,
         elf: Artifact::write(&options.out_dir.join(program.binary()), elf)?,
         bundle_len,
-    })
+    };
+    if image.fixed_len() > FIXED_LEN_MAX {
+        progress(&format!(
+            "warning: {} bytes without a bundle, more than {FIXED_LEN_MAX}",
+            image.fixed_len()
+        ));
+    }
+    Ok(image)
 }
 
 /// Keeps a second build out of the same directory until the first has ended.

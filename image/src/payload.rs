@@ -38,7 +38,9 @@ impl std::fmt::Display for AttachError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::NotElf => "not a little-endian 64-bit ELF",
-            Self::NoRoom => "no PT_GNU_STACK behind the last PT_LOAD, expected one that can become the payload's segment",
+            Self::NoRoom => {
+                "no PT_GNU_STACK behind the last PT_LOAD, expected one that can become the payload's segment"
+            }
             Self::NoMarker => "no payload marker, expected a program that uses netdrv::hermit::payload",
             Self::ManyMarkers => "more than one payload marker, expected one",
         })
@@ -145,11 +147,17 @@ impl<'a> Table<'a> {
     /// The address of the byte at `offset` of the file.
     fn address(&self, offset: usize) -> Option<u64> {
         let offset = offset as u64;
-        let segment = self.loads().find(|s| (s.p_offset(LE)..s.p_offset(LE) + s.p_filesz(LE)).contains(&offset))?;
+        let segment =
+            self.loads().find(|s| (s.p_offset(LE)..s.p_offset(LE) + s.p_filesz(LE)).contains(&offset))?;
         Some(segment.p_vaddr(LE) + (offset - segment.p_offset(LE)))
     }
 
-    fn edit(&self, out: &mut [u8], index: usize, f: impl FnOnce(&mut ProgramHeader64<LE>)) -> Result<(), AttachError> {
+    fn edit(
+        &self,
+        out: &mut [u8],
+        index: usize,
+        f: impl FnOnce(&mut ProgramHeader64<LE>),
+    ) -> Result<(), AttachError> {
         let at = self.offset + index * size_of::<ProgramHeader64<LE>>();
         let bytes = out.get_mut(at..).ok_or(AttachError::NotElf)?;
         let (segment, _) = pod::from_bytes_mut(bytes).map_err(|()| AttachError::NotElf)?;

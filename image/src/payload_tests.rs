@@ -92,7 +92,15 @@ fn what_cannot_carry_a_payload_is_refused() {
 #[test]
 fn the_kernel_keeps_its_first_heap() {
     let near = |end: u64| (end + slack(end)).next_multiple_of(LARGE_PAGE) - (end + slack(end));
-    for end in [1, PAGE, LARGE_PAGE - FIRST_HEAP, LARGE_PAGE - FIRST_HEAP + 1, LARGE_PAGE - 1, LARGE_PAGE, LARGE_PAGE + 1] {
+    for end in [
+        1,
+        PAGE,
+        LARGE_PAGE - FIRST_HEAP,
+        LARGE_PAGE - FIRST_HEAP + 1,
+        LARGE_PAGE - 1,
+        LARGE_PAGE,
+        LARGE_PAGE + 1,
+    ] {
         assert!(near(end) >= FIRST_HEAP, "{end:#x}");
     }
     let payload = vec![7; (LARGE_PAGE - 0x6000 - 100) as usize];

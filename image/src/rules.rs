@@ -27,15 +27,30 @@ const UNSAFE_NAKED: &str = "#[unsafe(naked)]";
 pub(crate) const RULES: &[Rule] = &[
     // Naked functions: the attribute is unsafe now, the body is one `naked_asm!`, which never returns by itself.
     rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", NAKED, UNSAFE_NAKED, 1),
-    rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", "use core::arch::asm;", "use core::arch::naked_asm;", 1),
+    rule(
+        "libhermit-rs/src/arch/x86_64/kernel/start.rs",
+        "use core::arch::asm;",
+        "use core::arch::naked_asm;",
+        1,
+    ),
     rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", "unsafe {\n\t\tasm!(", "{\n\t\tnaked_asm!(", 1),
     rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", "\t\t\toptions(noreturn)\n", "", 1),
     rule("libhermit-rs/src/arch/x86_64/kernel/scheduler.rs", NAKED, UNSAFE_NAKED, 1),
-    rule("libhermit-rs/src/arch/x86_64/kernel/scheduler.rs", "use core::arch::asm;", "use core::arch::naked_asm;", 1),
+    rule(
+        "libhermit-rs/src/arch/x86_64/kernel/scheduler.rs",
+        "use core::arch::asm;",
+        "use core::arch::naked_asm;",
+        1,
+    ),
     rule("libhermit-rs/src/arch/x86_64/kernel/scheduler.rs", "unsafe {\n\t\tasm!(", "{\n\t\tnaked_asm!(", 1),
     rule("libhermit-rs/src/arch/x86_64/kernel/scheduler.rs", "\t\t\toptions(noreturn)\n", "", 1),
     rule("libhermit-rs/src/arch/x86_64/kernel/switch.rs", NAKED, UNSAFE_NAKED, 2),
-    rule("libhermit-rs/src/arch/x86_64/kernel/switch.rs", "use core::arch::asm;", "use core::arch::{asm, naked_asm};", 1),
+    rule(
+        "libhermit-rs/src/arch/x86_64/kernel/switch.rs",
+        "use core::arch::asm;",
+        "use core::arch::{asm, naked_asm};",
+        1,
+    ),
     rule(
         "libhermit-rs/src/arch/x86_64/kernel/switch.rs",
         "unsafe {\n\t\tasm!(\n\t\t\tsave_context!(),",
@@ -81,7 +96,8 @@ pub(crate) fn apply(rules: &[Rule], dir: &Path) -> Result<()> {
 impl Rule {
     fn apply(&self, dir: &Path) -> Result<()> {
         let path = dir.join(self.file);
-        let old = std::fs::read_to_string(&path).with_context(|| format!("compile fix: reading {}", path.display()))?;
+        let old = std::fs::read_to_string(&path)
+            .with_context(|| format!("compile fix: reading {}", path.display()))?;
         let new = self.edit(&old)?;
         std::fs::write(&path, new).with_context(|| format!("compile fix: writing {}", path.display()))
     }

@@ -36,7 +36,8 @@ pub(crate) fn run(command: &mut Command, what: &str, log: &Path) -> Result<()> {
         return Ok(());
     }
     let error = text.lines().find(|l| l.starts_with("error") || l.contains(": error:"));
-    let reason = error.or(text.lines().rfind(|l| !l.trim().is_empty())).unwrap_or("no output").trim().to_owned();
+    let reason =
+        error.or(text.lines().rfind(|l| !l.trim().is_empty())).unwrap_or("no output").trim().to_owned();
     Err(StepError { what: what.to_owned(), reason, log: log.to_owned() }.into())
 }
 

@@ -48,8 +48,17 @@ impl Toolchain {
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
         for name in [
-            "CARGO", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_MANIFEST_DIR",
-            "CARGO_TARGET_DIR", "LD_LIBRARY_PATH", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTDOC", "RUSTFLAGS",
+            "CARGO",
+            "CARGO_BUILD_TARGET",
+            "CARGO_BUILD_RUSTFLAGS",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_MANIFEST_DIR",
+            "CARGO_TARGET_DIR",
+            "LD_LIBRARY_PATH",
+            "RUSTC_WORKSPACE_WRAPPER",
+            "RUSTC_WRAPPER",
+            "RUSTDOC",
+            "RUSTFLAGS",
             "RUSTUP_TOOLCHAIN",
         ] {
             command.env_remove(name);
@@ -87,7 +96,8 @@ fn candidates() -> Vec<(PathBuf, PathBuf)> {
     }
     let list = ask(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
     for name in list.lines().filter_map(|l| l.split_whitespace().next()) {
-        let which = |tool| ask(Command::new("rustup").args(["which", "--toolchain", name, tool])).map(PathBuf::from);
+        let which =
+            |tool| ask(Command::new("rustup").args(["which", "--toolchain", name, tool])).map(PathBuf::from);
         found.extend(which("cargo").zip(which("rustc")));
     }
     found.push(("/usr/bin/cargo".into(), "/usr/bin/rustc".into()));
@@ -144,6 +154,9 @@ mod tests {
 
     #[test]
     fn a_missing_toolchain_is_not_a_reason() {
-        assert_eq!(Toolchain::examine(Path::new("/nonexistent/cargo"), Path::new("/nonexistent/rustc")), Err(None));
+        assert_eq!(
+            Toolchain::examine(Path::new("/nonexistent/cargo"), Path::new("/nonexistent/rustc")),
+            Err(None)
+        );
     }
 }

@@ -17,7 +17,8 @@ const HOST_CID: u32 = 2;
 /// Reads and checks a configuration and the existence of everything it names on the host.
 pub fn check(path: &Path) -> Result<Config> {
     let unreadable = |what: String| ConfigError { path: path.to_owned(), at: None, what };
-    let text = std::fs::read_to_string(path).map_err(|e| unreadable(format!("{e}, expected a configuration")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|e| unreadable(format!("{e}, expected a configuration")))?;
     let source = Source { path, text: &text };
     let file: raw::File = toml::from_str(&text).map_err(|e| {
         let what = e.message().lines().collect::<Vec<_>>().join(", ");
@@ -68,12 +69,15 @@ impl Checker<'_> {
     fn server(&self, server: &raw::Server) -> Result<Option<StaticAddress>> {
         let Some(address) = &server.address else {
             return match &server.gateway {
-                Some(gateway) => Err(self.error(gateway, "gateway without address, expected both or neither")),
+                Some(gateway) => {
+                    Err(self.error(gateway, "gateway without address, expected both or neither"))
+                }
                 None => Ok(None),
             };
         };
         let gateway = server.gateway.as_ref();
-        parse_address(address.get_ref(), gateway.map(|g| g.get_ref().as_str())).map(Some).map_err(|e| match e {
+        parse_address(address.get_ref(), gateway.map(|g| g.get_ref().as_str())).map(Some).map_err(|e| match e
+        {
             AddressError::Address(what) => self.error(address, what),
             AddressError::Gateway(what) => self.error(gateway.unwrap_or(address), what),
         })
@@ -114,7 +118,10 @@ impl Checker<'_> {
             return Err(self.error(url, "TLS is not built yet, expected http://"));
         }
         if let PrefixHost::Ipv6(_) = parsed.host {
-            return Err(self.error(url, "IPv6 is not built yet, expected a name, an IPv4 address, `+`, `*` or `*.domain`"));
+            return Err(self.error(
+                url,
+                "IPv6 is not built yet, expected a name, an IPv4 address, `+`, `*` or `*.domain`",
+            ));
         }
         Ok((parsed.canonical(), parsed.port))
     }
@@ -145,7 +152,9 @@ impl Checker<'_> {
     fn worker(&mut self, worker: &Spanned<raw::Worker>) -> Result<Worker> {
         let raw::Worker { kind, image, memory: size, at } = worker.get_ref();
         let foreign = |key: &Option<Spanned<String>>, name: &str| match key {
-            Some(value) => Err(self.error(value, format!("{name} with kind {:?}, expected none", kind.get_ref()))),
+            Some(value) => {
+                Err(self.error(value, format!("{name} with kind {:?}, expected none", kind.get_ref())))
+            }
             None => Ok(()),
         };
         let kind = match kind.get_ref().as_str() {
@@ -154,13 +163,20 @@ impl Checker<'_> {
                 let missing = |key| self.error(worker, format!("worker VM without {key}, expected it"));
                 let image = self.image(image.as_ref().ok_or_else(|| missing("image"))?)?;
                 let size = size.as_ref().ok_or_else(|| missing("memory"))?;
-                WorkerKind::Vm { image, memory_mib: memory(size.get_ref()).map_err(|what| self.error(size, what))? }
+                WorkerKind::Vm {
+                    image,
+                    memory_mib: memory(size.get_ref()).map_err(|what| self.error(size, what))?,
+                }
             }
             "address" => {
                 foreign(image, "image")?;
                 foreign(size, "memory")?;
-                let at = at.as_ref().ok_or_else(|| self.error(worker, "worker without at, expected its address"))?;
-                WorkerKind::Address(worker_address(at.get_ref(), &self.dir).map_err(|what| self.error(at, what))?)
+                let at = at
+                    .as_ref()
+                    .ok_or_else(|| self.error(worker, "worker without at, expected its address"))?;
+                WorkerKind::Address(
+                    worker_address(at.get_ref(), &self.dir).map_err(|what| self.error(at, what))?,
+                )
             }
             other => return Err(self.error(kind, format!("kind {other:?}, expected \"vm\" or \"address\""))),
         };
@@ -180,7 +196,9 @@ impl Checker<'_> {
         }
         let path = self.dir.join(image.get_ref());
         if !path.is_file() {
-            return Err(self.error(image, format!("{}: not found, expected \"worker\" or an ELF", path.display())));
+            return Err(
+                self.error(image, format!("{}: not found, expected \"worker\" or an ELF", path.display()))
+            );
         }
         Ok(VmImage::Elf(path))
     }
@@ -188,7 +206,8 @@ impl Checker<'_> {
     fn name<'n>(&self, given: &Spanned<String>, mut others: impl Iterator<Item = &'n str>) -> Result<()> {
         name(given.get_ref()).map_err(|what| self.error(given, what))?;
         match others.any(|other| other == given.get_ref()) {
-            true => Err(self.error(given, format!("name {:?} for the second time, expected another", given.get_ref()))),
+            true => Err(self
+                .error(given, format!("name {:?} for the second time, expected another", given.get_ref()))),
             false => Ok(()),
         }
     }
@@ -202,7 +221,8 @@ impl Checker<'_> {
             RouterError::Prefix(s, p, ref e) => (prefix_error(e), s, p),
             RouterError::Pool(s, p) => ("no such pool, expected the name of a [[pool]]", s, p),
         };
-        let url = file.site.get(site).and_then(|s| s.get_ref().prefix.get(prefix)).map(|p| p.get_ref().url.span());
+        let url =
+            file.site.get(site).and_then(|s| s.get_ref().prefix.get(prefix)).map(|p| p.get_ref().url.span());
         Err(self.source.error(url.map_or(0, |u| u.start), what))
     }
 

@@ -1,0 +1,245 @@
+//! Configurations in a directory with `www/`, `www/a.html` and `app.elf`.
+
+use super::*;
+use appliance::settings::Handler;
+use std::path::Path;
+
+fn directory() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    std::fs::create_dir(dir.path().join("www")).expect("directory");
+    std::fs::write(dir.path().join("www/a.html"), "a").expect("file");
+    std::fs::write(dir.path().join("app.elf"), "").expect("file");
+    dir
+}
+
+fn check_text(text: &str) -> Result<Config, ConfigError> {
+    check_in(&directory(), text)
+}
+
+fn check_in(dir: &tempfile::TempDir, text: &str) -> Result<Config, ConfigError> {
+    let path = dir.path().join("weir.toml");
+    std::fs::write(&path, text).expect("file");
+    check(&path)
+}
+
+const SITE: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n";
+const POOL: &str = "[[pool]]\nname = \"p\"\n[[pool.worker]]\n";
+
+/// Line, column, and how the error begins.
+type Case<'a> = (&'a str, (usize, usize), &'a str);
+
+fn refuse(prefix: &str, cases: &[Case]) {
+    for (text, at, what) in cases {
+        let error = check_text(&format!("{prefix}{text}")).expect_err(text);
+        assert_eq!(error.at, Some(*at), "{text}: {error}");
+        assert!(error.what.starts_with(what), "{text}: {error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+        assert!(error.what.contains("expected") || error.what.contains("missing field"), "{error}");
+    }
+}
+
+#[test]
+fn a_whole_configuration() {
+    let dir = directory();
+    let config = check_in(
+        &dir,
+        r#"
+        [server]
+        address = "10.0.2.15/24"
+        gateway = "10.0.2.2"
+        [[site]]
+        name = "demo"
+        [[site.prefix]]
+        url = "http://WWW.Example.org:8080/"
+        files = "www"
+        [[site.prefix]]
+        url = "http://*:80/api/"
+        pool = "app"
+        [[site]]
+        name = "same-files"
+        [[site.prefix]]
+        url = "http://+:80/"
+        files = "./www/../www"
+        [[pool]]
+        name = "app"
+        [[pool.worker]]
+        kind = "vm"
+        image = "worker"
+        memory = "32M"
+        [[pool.worker]]
+        kind = "address"
+        at = "vsock:3:8080"
+        [[pool.worker]]
+        kind = "address"
+        at = "tcp:[::1]:9000"
+        [[pool.worker]]
+        kind = "address"
+        at = "unix:/run/app"
+        [[pool.worker]]
+        kind = "vm"
+        image = "app.elf"
+        memory = "1G"
+    "#,
+    )
+    .expect("right");
+    assert_eq!(config.ports(), [80, 8080]);
+    assert_eq!(config.trees.len(), 1);
+    let prefix = |site: usize, n: usize| &config.sites[site].prefixes[n];
+    assert_eq!(
+        (prefix(0, 0).url.as_str(), prefix(0, 0).handler),
+        ("http://www.example.org:8080/", Handler::Files(0))
+    );
+    assert_eq!((prefix(0, 1).url.as_str(), prefix(0, 1).handler), ("http://*:80/api/", Handler::Pool(0)));
+    assert_eq!(prefix(1, 0).handler, Handler::Files(0));
+    let workers = &config.pools[0].workers;
+    let dialled: Vec<_> = workers.iter().map(|w| (w.dial.cid, w.dial.port)).collect();
+    assert_eq!(dialled, [(2, 10_000), (3, 8080), (2, 10_001), (2, 10_002), (2, 10_003)]);
+    assert_eq!(workers[0].kind, WorkerKind::Vm { image: VmImage::Worker, memory_mib: 32 });
+    assert_eq!(workers[2].kind, WorkerKind::Address(Address::Tcp { host: "::1".into(), port: 9000 }));
+    assert_eq!(workers[3].kind, WorkerKind::Address(Address::Unix("/run/app".into())));
+    assert!(
+        matches!(&workers[4].kind, WorkerKind::Vm { image: VmImage::Elf(p), memory_mib: 1024 } if p.ends_with("app.elf"))
+    );
+
+    let settings = config.settings();
+    let address = settings.server.address.expect("static");
+    assert_eq!(
+        (address.address, address.prefix_len, address.gateway),
+        ([10, 0, 2, 15], 24, Some([10, 0, 2, 2]))
+    );
+    assert_eq!(settings.pools[0].workers.len(), 5);
+    assert_eq!(settings.sites[0].prefixes[0].url, "http://www.example.org:8080/");
+
+    let bytes = crate::bundle(&config).expect("readable");
+    let bundle = appliance::bundle::Bundle::parse(&bytes).expect("right");
+    assert_eq!(bundle.manifest.settings, settings);
+    assert_eq!(bundle.content(&bundle.manifest.files[0]), Some(&b"a"[..]));
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let error = check(Path::new("/nonexistent/weir.toml")).expect_err("missing");
+    assert_eq!(error.at, None);
+    assert!(error.to_string().starts_with("/nonexistent/weir.toml: "), "{error}");
+}
+
+#[test]
+fn what_is_not_toml_or_not_known() {
+    refuse(
+        "",
+        &[
+            ("", (1, 1), "no site"),
+            ("[server]\nadress = \"x\"\n", (2, 1), "unknown field `adress`, expected"),
+            ("[server]\naddress = 5\n", (2, 11), "invalid type: integer `5`, expected"),
+            ("sites = 1\n", (1, 1), "unknown field `sites`, expected one of `server`, `site`, `pool`"),
+            ("[[site]]\nnome = \"a\"\n", (2, 1), "unknown field `nome`"),
+            ("\n[[site]]\n", (2, 1), "missing field `name`"),
+            ("[server]\n\"\u{e4}\u{f6}\" = 1\n", (2, 1), "unknown field"),
+        ],
+    );
+    for text in ["[server\n", "x", "a = \"", "[server]\naddress = \"a\"\naddress = \"b\"\n"] {
+        let error = check_text(text).expect_err(text);
+        assert!(error.at.is_some() && !error.to_string().contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn server_addresses() {
+    let with = |rest: &str| format!("[server]\n{rest}");
+    for (rest, at, what) in [
+        ("address = \"10.0.2.15\"", (2, 11), "address \"10.0.2.15\", expected an IPv4 address with"),
+        ("address = \"10.0.2.15/33\"", (2, 11), "address \"10.0.2.15/33\", expected"),
+        ("address = \"10.0.2.15/08\"", (2, 11), "address \"10.0.2.15/08\", expected"),
+        ("address = \"::1/64\"", (2, 11), "address \"::1/64\", expected"),
+        ("address = \"127.0.0.1/8\"", (2, 11), "address 127.0.0.1, expected"),
+        ("gateway = \"10.0.2.2\"", (2, 11), "gateway without address"),
+        ("address = \"10.0.2.15/24\"\ngateway = \"x\"", (3, 11), "gateway \"x\", expected"),
+        (
+            "address = \"10.0.2.15/24\"\ngateway = \"10.0.3.2\"",
+            (3, 11),
+            "gateway 10.0.3.2, expected another host in",
+        ),
+        (
+            "address = \"10.0.2.15/24\"\ngateway = \"10.0.2.15\"",
+            (3, 11),
+            "gateway 10.0.2.15, expected another host",
+        ),
+    ] {
+        refuse("", &[(&format!("{}\n{SITE}", with(rest)), at, what)]);
+    }
+}
+
+#[test]
+fn sites_and_prefixes() {
+    refuse(
+        "[[site]]\nname = \"a\"\n",
+        &[
+            ("", (1, 1), "site without URL prefix"),
+            ("[[site.prefix]]\nurl = \"http://*:80/\"\n", (3, 1), "neither files nor pool"),
+            (
+                "[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\npool = \"p\"\n",
+                (6, 8),
+                "files and pool",
+            ),
+            ("[[site.prefix]]\nurl = \"http://*:80/\"\npool = \"p\"\n", (5, 8), "no pool \"p\", expected"),
+        ],
+    );
+    refuse(
+        "[[site]]\nname = \"a\"\n[[site.prefix]]\nfiles = \"www\"\n",
+        &[
+            ("url = \"https://*:443/\"\n", (5, 7), "TLS is not built yet"),
+            ("url = \"http://[::1]:80/\"\n", (5, 7), "IPv6 is not built yet"),
+            ("url = \"HTTP://*:80/\"\n", (5, 8), "not a URL prefix"),
+            ("url = \"http://*:080/\"\n", (5, 17), "port, expected"),
+            ("url = \"http://*:65536/\"\n", (5, 17), "port, expected"),
+            ("url = \"http://*:80/a\"\n", (5, 21), "path, expected `/` at its end"),
+        ],
+    );
+    let file = SITE.replace("www", "www/a.html");
+    let missing = SITE.replace("www", "wwww");
+    let twice = format!("{SITE}[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n");
+    refuse(
+        "",
+        &[(&missing, (5, 9), "/"), (&file, (5, 9), "/"), (&twice, (7, 7), "URL prefix for the second time")],
+    );
+    refuse(SITE, &[(SITE, (7, 8), "name \"a\" for the second time")]);
+    refuse("", &[(&SITE.replace("\"a\"", "\"a b\""), (2, 8), "name \"a b\", expected 1 to 63")]);
+}
+
+#[test]
+fn pools_and_workers() {
+    refuse(SITE, &[("[[pool]]\nname = \"p\"\n", (6, 1), "pool without worker")]);
+    refuse(
+        &format!("{SITE}{POOL}"),
+        &[
+            ("kind = \"fork\"\n", (9, 8), "kind \"fork\", expected \"vm\" or \"address\""),
+            ("kind = \"vm\"\nimage = \"worker\"\n", (8, 1), "worker VM without memory"),
+            ("kind = \"vm\"\nmemory = \"32M\"\n", (8, 1), "worker VM without image"),
+            (
+                "kind = \"vm\"\nimage = \"worker\"\nmemory = \"32\"\n",
+                (11, 10),
+                "memory \"32\", expected 16M to",
+            ),
+            (
+                "kind = \"vm\"\nimage = \"worker\"\nmemory = \"8M\"\n",
+                (11, 10),
+                "memory \"8M\", expected 16M to",
+            ),
+            ("kind = \"vm\"\nimage = \"none.elf\"\nmemory = \"32M\"\n", (10, 9), "/"),
+            ("kind = \"vm\"\nat = \"vsock:3:1\"\n", (10, 6), "at with kind \"vm\""),
+            ("kind = \"address\"\n", (8, 1), "worker without at"),
+            (
+                "kind = \"address\"\nat = \"vsock:3:1\"\nmemory = \"32M\"\n",
+                (11, 10),
+                "memory with kind \"address\"",
+            ),
+            ("kind = \"address\"\nat = \"vsock:1:1\"\n", (10, 6), "address \"vsock:1:1\", expected"),
+            ("kind = \"address\"\nat = \"vsock:4294967295:1\"\n", (10, 6), "address \"vsock"),
+            ("kind = \"address\"\nat = \"tcp:localhost\"\n", (10, 6), "address \"tcp:localhost\", expected"),
+            ("kind = \"address\"\nat = \"tcp:h:0\"\n", (10, 6), "address \"tcp:h:0\", expected"),
+            ("kind = \"address\"\nat = \"tcp:::1:80\"\n", (10, 6), "address \"tcp:::1:80\", expected"),
+            ("kind = \"address\"\nat = \"unix:\"\n", (10, 6), "address \"unix:\", expected"),
+            ("kind = \"address\"\nat = \"http://x\"\n", (10, 6), "address \"http://x\", expected"),
+        ],
+    );
+}

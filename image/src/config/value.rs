@@ -27,10 +27,15 @@ pub(super) fn name(text: &str) -> Result<()> {
 /// `ADDRESS/PREFIX-LENGTH` of an interface, and optionally its gateway. The error says which of the two is wrong.
 pub fn parse_address(cidr: &str, gateway: Option<&str>) -> std::result::Result<StaticAddress, AddressError> {
     use AddressError::{Address, Gateway};
-    let wrong = || Address(format!("address {cidr:?}, expected an IPv4 address with its prefix length like 10.0.2.15/24"));
+    let wrong = || {
+        Address(format!(
+            "address {cidr:?}, expected an IPv4 address with its prefix length like 10.0.2.15/24"
+        ))
+    };
     let (address, len) = cidr.split_once('/').ok_or_else(wrong)?;
     let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
-    let prefix_len = number(len.as_bytes()).and_then(|n| u8::try_from(n).ok()).filter(|&n| n <= 32).ok_or_else(wrong)?;
+    let prefix_len =
+        number(len.as_bytes()).and_then(|n| u8::try_from(n).ok()).filter(|&n| n <= 32).ok_or_else(wrong)?;
     if !unicast(address) {
         return Err(Address(format!("address {address}, expected one that a host can have")));
     }
@@ -40,7 +45,9 @@ pub fn parse_address(cidr: &str, gateway: Option<&str>) -> std::result::Result<S
         Some(text) => match text.parse::<Ipv4Addr>() {
             Ok(g) if unicast(g) && g != address && net(g) == net(address) => Some(g.octets()),
             Ok(g) => return Err(Gateway(format!("gateway {g}, expected another host in {cidr}"))),
-            Err(_) => return Err(Gateway(format!("gateway {text:?}, expected an IPv4 address like 10.0.2.2"))),
+            Err(_) => {
+                return Err(Gateway(format!("gateway {text:?}, expected an IPv4 address like 10.0.2.2")));
+            }
         },
     };
     Ok(StaticAddress { address: address.octets(), prefix_len, gateway })
