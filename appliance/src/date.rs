@@ -3,7 +3,8 @@
 /// Length of an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const IMF_LEN: usize = 29;
 
-const DAYS: [&[u8]; 7] = [b"Sunday", b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday"];
+const DAYS: [&[u8]; 7] =
+    [b"Sunday", b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday"];
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
@@ -40,7 +41,8 @@ impl Civil {
         let shifted = days + 719_468;
         let era = shifted / 146_097;
         let day_of_era = shifted % 146_097;
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted_month = (5 * day_of_year + 2) / 153;
         let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
@@ -128,7 +130,8 @@ fn imf_fixdate(v: &[u8]) -> Option<u64> {
 /// `Sunday, 06-Nov-94 08:49:37 GMT`
 fn rfc850_date(v: &[u8], comma: usize, now: u64) -> Option<u64> {
     let (day, rest) = v.split_at_checked(comma)?;
-    if !day_name(day, usize::MAX) || rest.len() != 24 || rest.get(..2)? != b", " || rest.get(20..)? != b" GMT" {
+    if !day_name(day, usize::MAX) || rest.len() != 24 || rest.get(..2)? != b", " || rest.get(20..)? != b" GMT"
+    {
         return None;
     }
     if *rest.get(4)? != b'-' || *rest.get(8)? != b'-' || *rest.get(11)? != b' ' {
@@ -239,7 +242,8 @@ mod tests {
     #[test]
     fn the_examples_of_rfc_9110() {
         assert_eq!(&format(EXAMPLE), b"Sun, 06 Nov 1994 08:49:37 GMT");
-        for form in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        for form in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
         {
             assert_eq!(parse(form.as_bytes(), NOW), Some(EXAMPLE), "{form}");
         }
@@ -260,8 +264,14 @@ mod tests {
 
     #[test]
     fn two_digit_years_are_at_most_fifty_years_ahead() {
-        assert_eq!(parse(b"Sunday, 06-Nov-76 08:49:37 GMT", NOW).map(|t| Civil::from_unix(t).year), Some(2076));
-        assert_eq!(parse(b"Sunday, 06-Nov-77 08:49:37 GMT", NOW).map(|t| Civil::from_unix(t).year), Some(1977));
+        assert_eq!(
+            parse(b"Sunday, 06-Nov-76 08:49:37 GMT", NOW).map(|t| Civil::from_unix(t).year),
+            Some(2076)
+        );
+        assert_eq!(
+            parse(b"Sunday, 06-Nov-77 08:49:37 GMT", NOW).map(|t| Civil::from_unix(t).year),
+            Some(1977)
+        );
     }
 
     #[test]

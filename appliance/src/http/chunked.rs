@@ -185,7 +185,7 @@ impl Decoder {
             }
             State::TrailerName => self.trailer_name(b)?,
             State::TrailerValue => match b {
-                b'\r' => State::TrailerLf,
+                b'\r' => self.trailer(State::TrailerLf)?,
                 b'\n' => return Err(ChunkError::LineEnd),
                 b'\t' | b' '..=b'~' | 0x80.. => self.trailer(State::TrailerValue)?,
                 _ => return Err(ChunkError::Trailer),

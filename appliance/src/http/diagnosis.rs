@@ -41,7 +41,9 @@ fn token(window: &[u8]) -> Refusal {
 
 fn version(window: &[u8]) -> Refusal {
     match window.split(|&b| b == b' ').nth(2) {
-        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..]) => Refusal::new(505, Reason::VersionNotSupported),
+        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..]) => {
+            Refusal::new(505, Reason::VersionNotSupported)
+        }
         _ => BAD_REQUEST,
     }
 }
@@ -51,7 +53,7 @@ fn header(window: &[u8]) -> Refusal {
     let bare_cr = window.split(|&b| b == b'\n').skip(1).find_map(|line| {
         let colon = line.iter().position(|&b| b == b':');
         let (name, value) = line.split_at_checked(colon.unwrap_or(line.len())).unwrap_or_default();
-        if colon == Some(0) || !name.iter().all(|&b| is_tchar(b)) {
+        if matches!(colon, None | Some(0)) || !name.iter().all(|&b| is_tchar(b)) {
             return Some(false);
         }
         let value = value.strip_suffix(b"\r").unwrap_or(value);

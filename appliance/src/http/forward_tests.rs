@@ -1,0 +1,130 @@
+use super::super::request::{Parsed, Progress, parse};
+use super::super::{Limits, Method};
+use super::*;
+
+const CLIENT: Forwarded = Forwarded {
+    client: IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1)),
+    scheme: Scheme::Http,
+    expect_answered: true,
+};
+
+fn forwarded_as(input: &str, client: &Forwarded) -> String {
+    let mut scratch = [0; 9000];
+    let Parsed::Complete { head, .. } =
+        parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default())
+    else {
+        panic!("{input:?}");
+    };
+    let mut buf = [0; 2048];
+    let mut out = Sink::new(&mut buf);
+    write_request(&head, client, &mut out).unwrap();
+    let text = String::from_utf8(out.written().to_vec()).unwrap();
+    // What we write must be acceptable to ourselves, and mean the same.
+    let mut again = [0; 9000];
+    let Parsed::Complete { head: second, len } =
+        parse(text.as_bytes(), &Limits::STRICT, &mut again, &mut Progress::default())
+    else {
+        panic!("{text:?}");
+    };
+    assert_eq!(len, text.len());
+    assert_eq!((second.method, second.path, second.query), (head.method, head.path, head.query));
+    assert_eq!((second.host, second.port, second.framing), (head.host, head.port, head.framing));
+    assert_eq!(second.method == Method::Get, head.method == Method::Get);
+    text
+}
+
+fn forwarded(input: &str) -> String {
+    forwarded_as(input, &CLIENT)
+}
+
+#[test]
+fn a_whole_head() {
+    assert_eq!(
+        forwarded(
+            "POST http://a:8080/x%20y/?q=%31 HTTP/1.1\r\nAccept: */*\r\nHost: A:8080\r\nContent-Length: 5\r\n\
+             Cookie: a\r\ncookie: b\r\nEmpty:\r\n\r\n"
+        ),
+        "POST /x%20y/?q=%31 HTTP/1.1\r\nHost: a:8080\r\nAccept: */*\r\nCookie: a\r\ncookie: b\r\nEmpty: \r\n\
+         X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a:8080\r\n\
+         Forwarded: for=192.0.2.1;proto=http;host=\"a:8080\"\r\nVia: 1.1 weir\r\nContent-Length: 5\r\n\r\n"
+    );
+}
+
+#[test]
+fn what_belongs_to_the_connection_stays_here() {
+    let text = forwarded(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Hop, keep-alive, te\r\nconnection: ,x-two\r\nX-Hop: secret\r\n\
+         X-TWO: secret\r\nKeep-Alive: secret\r\nTE: secret\r\nTrailer: secret\r\nUpgrade: secret\r\n\
+         Proxy-Connection: secret\r\nTransfer-Encoding: chunked\r\nX-Three: kept\r\n\r\n",
+    );
+    assert!(!text.contains("secret"), "{text}");
+    assert!(!text.to_ascii_lowercase().contains("connection"), "{text}");
+    assert!(text.contains("X-Three: kept\r\n"));
+    assert_eq!(text.matches("Transfer-Encoding: chunked\r\n").count(), 1);
+}
+
+#[test]
+fn clients_cannot_speak_in_our_name() {
+    let text = forwarded(
+        "GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=evil\r\nX-Forwarded-For: evil\r\nx_forwarded_for: evil\r\n\
+         X-Forwarded-Proto: evil\r\nX-Forwarded_Host: evil\r\nX-Forwarded-Anything: evil\r\nX-Real-IP: evil\r\n\
+         Proxy: evil\r\nX-Forward: kept\r\n\r\n",
+    );
+    assert!(!text.contains("evil"), "{text}");
+    assert!(text.contains("X-Forward: kept\r\n"));
+}
+
+#[test]
+fn expectations_go_on_unless_we_answered_them() {
+    let input = "PUT /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    assert!(!forwarded(input).contains("Expect"));
+    assert!(
+        forwarded_as(input, &Forwarded { expect_answered: false, ..CLIENT })
+            .contains("Expect: 100-continue\r\n")
+    );
+    let old = input.replace("1.1", "1.0");
+    assert!(!forwarded_as(&old, &Forwarded { expect_answered: false, ..CLIENT }).contains("Expect"));
+}
+
+#[test]
+fn targets() {
+    for (target, written) in [
+        ("/a%2fb", "/a%2fb"),
+        ("/%7Ea?x=y?z", "/%7Ea?x=y?z"),
+        ("/a/../b", "/b"),
+        ("/a/%2e%2e/%C3%BC%20%2f%25/", "/%C3%BC%20%2F%25/"),
+        ("/a/./b?..", "/a/b?.."),
+        ("http://a?x", "/?x"),
+    ] {
+        let text = forwarded(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert!(text.starts_with(&format!("GET {written} HTTP/1.1\r\n")), "{target}: {text}");
+    }
+    assert!(forwarded("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("OPTIONS * HTTP/1.1\r\n"));
+}
+
+#[test]
+fn ipv6_clients() {
+    let client = "2001:db8::1".parse().unwrap();
+    let text = forwarded_as(
+        "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+        &Forwarded { client, scheme: Scheme::Https, ..CLIENT },
+    );
+    assert!(text.contains("X-Forwarded-For: 2001:db8::1\r\nX-Forwarded-Proto: https\r\n"));
+    assert!(text.contains("Forwarded: for=\"[2001:db8::1]\";proto=https;host=\"[::1]:80\"\r\n"));
+}
+
+#[test]
+fn a_head_that_does_not_fit_is_an_error() {
+    let input = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let whole = forwarded(input).len();
+    let mut scratch = [0; 9000];
+    let Parsed::Complete { head, .. } =
+        parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default())
+    else {
+        panic!();
+    };
+    for len in 0..whole {
+        let mut buf = vec![0; len];
+        assert_eq!(write_request(&head, &CLIENT, &mut Sink::new(&mut buf)), Err(Overflow), "{len}");
+    }
+}

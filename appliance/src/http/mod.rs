@@ -10,6 +10,7 @@ pub mod fields;
 pub mod forward;
 mod hop;
 pub mod limits;
+mod lines;
 pub mod method;
 pub mod range;
 pub mod request;

@@ -3,6 +3,7 @@
 //! `httparse` finds the parts. It forgives bare LF and any number of empty lines, and knows nothing of what fields
 //! mean: whether its result is a request is decided here, and where two readings are possible the answer is no.
 
+use super::lines::Lines;
 use super::target::{self, Authority};
 use super::{Fields, Limits, Method, Reason, Refusal, Version, diagnosis};
 use crate::site::Scheme;
@@ -275,15 +276,16 @@ impl<'a> Summary<'a> {
         if headers.len() > limits.max_fields {
             return Err(limits.oversized(Reason::RequestLength));
         }
-        let base = window.as_ptr() as usize;
-        let end = len.wrapping_sub(2);
-        let first = headers.first().map_or(end, |h| (h.name.as_ptr() as usize).wrapping_sub(base));
-        // httparse takes LF alone for a line end. Every line must end with CRLF: the one before each name, and the
-        // two at the end.
+        let lines = window.get(..len).and_then(Lines::new).ok_or(CR_LF)?;
+        let first = lines.start(headers.first());
+        if !lines.is_ended(first) {
+            return Err(CR_LF);
+        }
         let mut start = first;
-        for (i, header) in headers.iter().enumerate() {
-            let next = headers.get(i + 1).map_or(end, |h| (h.name.as_ptr() as usize).wrapping_sub(base));
-            if !ends_a_line(window, start) {
+        let mut headers = headers.iter();
+        while let Some(header) = headers.next() {
+            let next = lines.start(headers.as_slice().first());
+            if !lines.is_ended(next) {
                 return Err(CR_LF);
             }
             if next.wrapping_sub(start) > limits.max_field_length.saturating_add(2) {
@@ -292,10 +294,7 @@ impl<'a> Summary<'a> {
             self.field(header.name.as_bytes(), header.value)?;
             start = next;
         }
-        if !ends_a_line(window, end) || !ends_a_line(window, len) {
-            return Err(CR_LF);
-        }
-        Ok(Fields::new(window.get(first..end).unwrap_or_default()))
+        Ok(lines.fields(first))
     }
 
     #[inline]
@@ -343,7 +342,8 @@ impl<'a> Summary<'a> {
         self.present.0 |= Present::CONNECTION;
         for option in super::fields::elements(value) {
             self.connection_options += 1;
-            if self.connection_options > MAX_CONNECTION_OPTIONS || !option.iter().all(|&b| super::syntax::is_tchar(b))
+            if self.connection_options > MAX_CONNECTION_OPTIONS
+                || !option.iter().all(|&b| super::syntax::is_tchar(b))
             {
                 return Err(HEADER);
             }
@@ -401,12 +401,6 @@ impl<'a> Summary<'a> {
             (None, _, _) => Err(HOSTNAME),
         }
     }
-}
-
-/// The two bytes before `at` are CRLF.
-#[inline]
-fn ends_a_line(window: &[u8], at: usize) -> bool {
-    window.get(at.wrapping_sub(2)..at) == Some(b"\r\n")
 }
 
 /// Equal in any case, `_` counting as `-`.

@@ -131,9 +131,12 @@ fn http_1_0() {
     with_head("GET / HTTP/1.0\r\n\r\n", |head, _| {
         assert_eq!((head.version, head.host, head.keep_alive), (Version::Http10, "", false));
     });
-    with_head("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n", |head, _| {
-        assert_eq!((head.host, head.keep_alive, head.expects_continue), ("a", true, false));
-    });
+    with_head(
+        "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n",
+        |head, _| {
+            assert_eq!((head.host, head.keep_alive, head.expects_continue), ("a", true, false));
+        },
+    );
 }
 
 #[test]
@@ -223,6 +226,9 @@ fn refused() -> Vec<(Vec<u8>, u16, &'static str)> {
         ("GET /%252e%252e/ HTTP/1.1", 403, "Forbidden"),
         ("GET /%25u0041 HTTP/1.1", 403, "Forbidden"),
         ("GET /%25%34%31 HTTP/1.1", 403, "Forbidden"),
+        ("GET /%25a%41 HTTP/1.1", 403, "Forbidden"),
+        ("GET /%25%2541 HTTP/1.1", 403, "Forbidden"),
+        ("GET /%25x%252F HTTP/1.1", 403, "Forbidden"),
         ("GET /.. HTTP/1.1", 403, "Forbidden"),
         ("GET /../a HTTP/1.1", 403, "Forbidden"),
         ("GET /a/../../b HTTP/1.1", 403, "Forbidden"),
@@ -300,8 +306,34 @@ fn refused() -> Vec<(Vec<u8>, u16, &'static str)> {
     }
     // Hosts.
     for host in [
-        "", "a b", "a,b", "a/b", "a@b", "a:", "a:0", "a:65536", "a:+1", "a:1x", "a:000080", "a:1:2", ".", ".a", "a..b", "a%41",
-        "\u{fc}", "[", "[]", "[::1", "[::1]x", "[::g]", "[1.2.3.4]", "[::1%25eth0]", "[v1.a]", "::1", "*", "a\tb",
+        "",
+        "a b",
+        "a,b",
+        "a/b",
+        "a@b",
+        "a:",
+        "a:0",
+        "a:65536",
+        "a:+1",
+        "a:1x",
+        "a:000080",
+        "a:1:2",
+        ".",
+        ".a",
+        "a..b",
+        "a%41",
+        "\u{fc}",
+        "[",
+        "[]",
+        "[::1",
+        "[::1]x",
+        "[::g]",
+        "[1.2.3.4]",
+        "[::1%25eth0]",
+        "[v1.a]",
+        "::1",
+        "*",
+        "a\tb",
     ] {
         all.push((format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into(), 400, "Hostname"));
     }
@@ -317,7 +349,7 @@ fn refused() -> Vec<(Vec<u8>, u16, &'static str)> {
         ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Invalid_CR/LF"),
         ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Invalid_CR/LF"),
         ("\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Invalid_CR/LF"),
-        ("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Verb"),
+        ("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Invalid_CR/LF"),
         ("GET / HTTP/1.1\nHost: a\r\n\r\n", 400, "Invalid_CR/LF"),
         ("GET / HTTP/1.1\rHost: a\r\n\r\n", 400, "Invalid_CR/LF"),
         ("GET / HTTP/1.1\r\nHost: a\n\r\n", 400, "Invalid_CR/LF"),
@@ -325,7 +357,7 @@ fn refused() -> Vec<(Vec<u8>, u16, &'static str)> {
         ("GET / HTTP/1.1\r\nHost: a\n\n", 400, "Invalid_CR/LF"),
         ("GET / HTTP/1.0\n\n", 400, "Invalid_CR/LF"),
         ("GET / HTTP/1.0\r\n\n", 400, "Invalid_CR/LF"),
-        ("GET / HTTP/1.0\r\n\rX", 400, "Invalid_CR/LF"),
+        ("GET / HTTP/1.0\r\n\rX\r\n\r\n", 400, "Invalid_CR/LF"),
     ] {
         all.push((input.into(), status, reason));
     }
@@ -380,6 +412,11 @@ fn paths() {
     }
 }
 
+/// A head of this length.
+fn padded(start: &str, len: usize) -> String {
+    format!("{start}{}\r\n\r\n", "x".repeat(len - 4 - start.len()))
+}
+
 #[test]
 fn limits() {
     let limits = Limits {
@@ -392,14 +429,15 @@ fn limits() {
         ..Limits::STRICT
     };
     let request = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-    let check = |input: &str, refusal: Option<(u16, &'static str)>| {
-        match (all_splits_agree(input.as_bytes(), &limits), refusal) {
-            (Verdict::Complete(..), None) => {}
-            (Verdict::Refused(status, reason), Some(expected)) => {
-                assert_eq!((status, reason), expected, "{input:?}");
-            }
-            (verdict, _) => panic!("{verdict:?}: {input:?}"),
+    let check = |input: &str, refusal: Option<(u16, &'static str)>| match (
+        all_splits_agree(input.as_bytes(), &limits),
+        refusal,
+    ) {
+        (Verdict::Complete(..), None) => {}
+        (Verdict::Refused(status, reason), Some(expected)) => {
+            assert_eq!((status, reason), expected, "{input:?}");
         }
+        (verdict, _) => panic!("{verdict:?}: {input:?}"),
     };
     check(&request("/a234567890/b/c", ""), None);
     check(&request("/a2345678901", ""), Some((400, "URL")));
@@ -414,7 +452,7 @@ fn limits() {
     check(&request("/", "X: 456789012345678901\r\n"), Some((431, "FieldLength")));
     check(&request("/", "X: 1\r\nX: 2\r\n"), None);
     check(&request("/", "X: 1\r\nX: 2\r\nX: 3\r\n"), Some((431, "RequestLength")));
-    let head = |len: usize| format!("{:x<1$}\r\n\r\n", "GET / HTTP/1.0\r\nX:", len - 4);
+    let head = |len: usize| padded("GET / HTTP/1.0\r\nX:", len);
     let roomy = Limits { max_field_length: 1000, ..limits.clone() };
     assert!(matches!(all_splits_agree(head(200).as_bytes(), &roomy), Verdict::Complete(_, 200)));
     for len in [201, 202, 1000] {
@@ -431,8 +469,10 @@ fn limits() {
 fn heads_around_sixteen_bits() {
     let limits = Limits { max_request_bytes: 16 << 20, max_field_length: 1 << 20, ..Limits::STRICT };
     for len in [65_533, 65_534, 65_535, 65_536, 65_537, 131_071, 131_072, 131_073] {
-        let input = format!("{:x<1$}\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX:", len - 4);
-        let Verdict::Complete(_, complete) = parse_with(&[input.as_bytes()], &limits) else { panic!("{len}") };
+        let input = padded("GET / HTTP/1.1\r\nHost: a\r\nX:", len);
+        let Verdict::Complete(_, complete) = parse_with(&[input.as_bytes()], &limits) else {
+            panic!("{len}")
+        };
         assert_eq!(complete, len);
         assert_eq!(verdict(input.as_bytes()), Verdict::Refused(431, "RequestLength"));
     }
@@ -452,7 +492,7 @@ fn the_compat_profile_is_lenient_about_queries_only() {
 #[test]
 fn dripping_costs_little() {
     // A head of 16 KiB, byte by byte: were it parsed each time, this would take minutes.
-    let input = format!("{:x<1$}\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: ", 8000);
+    let input = padded("GET / HTTP/1.1\r\nHost: a\r\nX: ", 8000);
     let input = input.as_bytes();
     let mut progress = Progress::default();
     let mut scratch = [0; 9000];
@@ -468,15 +508,44 @@ fn dripping_costs_little() {
 
 fn any_request() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
-        "GET ", "POST ", "/", "..", ".", "%2e", "%2F", "%25", "%C3%BC", "a", "?", "b=c", " HTTP/1.1", " HTTP/1.0", "\r\n",
-        "\n", "\r", "Host: a", "Host: b:8", "Content-Length: 5", "Transfer-Encoding: chunked", "Connection: ", "close", ",",
-        ": ", "X", "\t", " ", "http://", "\u{fc}", "\0", "\r\n\r\n",
+        "GET ",
+        "POST ",
+        "/",
+        "..",
+        ".",
+        "%2e",
+        "%2F",
+        "%25",
+        "%C3%BC",
+        "a",
+        "?",
+        "b=c",
+        " HTTP/1.1",
+        " HTTP/1.0",
+        "\r\n",
+        "\n",
+        "\r",
+        "Host: a",
+        "Host: b:8",
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+        "Connection: ",
+        "close",
+        ",",
+        ": ",
+        "X",
+        "\t",
+        " ",
+        "http://",
+        "\u{fc}",
+        "\0",
+        "\r\n\r\n",
     ]);
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn any_bytes_are_survived(input: Vec<u8>) {

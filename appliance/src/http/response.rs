@@ -1,5 +1,6 @@
 //! A worker's response head: parsed as strictly as a request, and written for the client (RFC 9112 §4, §6.3).
 
+use super::lines::Lines;
 use super::request::{MAX_CONNECTION_OPTIONS, content_length};
 use super::{Fields, Limits, Overflow, Sink, Version, hop, syntax};
 use crate::date::DateCache;
@@ -120,18 +121,17 @@ fn parse_now(
     if !(100..=599).contains(&status) || status == 101 {
         return Err(ResponseError::Status);
     }
-    let base = window.as_ptr() as usize;
-    let end = len.wrapping_sub(2);
-    let first = response.headers.first().map_or(end, |h| (h.name.as_ptr() as usize).wrapping_sub(base));
-    let raw = window.get(first..end).unwrap_or_default();
-    // httparse takes LF alone for a line end: every LF must follow a CR.
-    let all_crlf = window.get(..len).unwrap_or_default().windows(2).all(|w| w[1] != b'\n' || w[0] == b'\r');
-    if !all_crlf {
-        return Err(ResponseError::Field);
-    }
+    let lines = window.get(..len).and_then(Lines::new).ok_or(ResponseError::Field)?;
+    let first = lines.start(response.headers.first());
     let mut summary = Summary::default();
-    for header in response.headers.iter() {
+    let mut headers = response.headers.iter();
+    let mut all_ended = lines.is_ended(first);
+    while let Some(header) = headers.next() {
+        all_ended &= lines.is_ended(lines.start(headers.as_slice().first()));
         summary.field(header.name.as_bytes(), header.value)?;
+    }
+    if !all_ended {
+        return Err(ResponseError::Field);
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let framing = summary.framing(version, status, to_head)?;
@@ -144,7 +144,7 @@ fn parse_now(
         keep_alive: framing != Framing::UntilClose
             && !summary.close
             && (version == Version::Http11 || summary.keep_alive),
-        fields: Fields::new(raw),
+        fields: lines.fields(first),
         has_date: summary.has_date,
     };
     Ok(Some((head, len)))
@@ -187,7 +187,9 @@ impl Summary {
     fn connection(&mut self, value: &[u8]) -> Result<(), ResponseError> {
         for option in super::fields::elements(value) {
             self.connection_options += 1;
-            if self.connection_options > MAX_CONNECTION_OPTIONS || !option.iter().all(|&b| syntax::is_tchar(b)) {
+            if self.connection_options > MAX_CONNECTION_OPTIONS
+                || !option.iter().all(|&b| syntax::is_tchar(b))
+            {
                 return Err(ResponseError::Field);
             }
             self.close |= option.eq_ignore_ascii_case(b"close");

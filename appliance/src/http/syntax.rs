@@ -22,7 +22,10 @@ const fn table() -> [u8; 256] {
         // RFC 3986 §3.3 pchar and "/", and what browsers are known to send besides: | ^ [ ] (and in the query
         // { } ` \ as well).
         let pchar = alnum
-            || matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b'/' | b':' | b';' | b'=' | b'@')
+            || matches!(
+                b,
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b'/' | b':' | b';' | b'=' | b'@'
+            )
             || matches!(b, b'|' | b'^' | b'[' | b']');
         if pchar {
             class |= PATH;

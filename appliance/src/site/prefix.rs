@@ -68,9 +68,13 @@ impl fmt::Display for PrefixErrorKind {
         f.write_str(match self {
             Self::Scheme => "a URL prefix begins with http:// or https:// in lower case",
             Self::HostMissing => "a host is missing: a name, *.domain, an address, + or *",
-            Self::Host => "a host is a name of letters, digits, hyphens and dots, *.domain, an address, + or *",
+            Self::Host => {
+                "a host is a name of letters, digits, hyphens and dots, *.domain, an address, + or *"
+            }
             Self::HostLength => "a host name has at most 253 characters, and 63 between its dots",
-            Self::Address => "an IPv4 address has four numbers from 0 to 255, an IPv6 address stands in brackets",
+            Self::Address => {
+                "an IPv4 address has four numbers from 0 to 255, an IPv6 address stands in brackets"
+            }
             Self::PortMissing => "a port is missing, as in http://*:80/",
             Self::Port => "a port is a number from 1 to 65535 without leading zeros",
             Self::PathMissing => "a path is missing, at least a slash",

@@ -255,9 +255,9 @@ impl Router {
             let next = bytes.get(end).copied();
             if matches!(next, None | Some(b'/')) {
                 let (prefix, rest) = path.split_at_checked(end)?;
-                let found = self.entries.find(hash.finish(), |e| {
-                    e.binding == binding && e.path.eq_ignore_ascii_case(prefix)
-                });
+                let found = self
+                    .entries
+                    .find(hash.finish(), |e| e.binding == binding && e.path.eq_ignore_ascii_case(prefix));
                 if let Some(entry) = found.and_then(|index| self.entries.get(index)) {
                     best = Some((entry, rest));
                 }
