@@ -1,6 +1,6 @@
 //! The instructions ring 0 needs.
 
-use core::arch::{asm, x86_64::__cpuid_count};
+use core::arch::asm;
 
 /// Reads a byte from an I/O port.
 pub(super) fn inb(port: u16) -> u8 {
@@ -91,12 +91,3 @@ pub(super) fn flush_page(address: u64) {
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
 }
 
-/// CPUID; zeros for a leaf the processor does not have.
-pub(super) fn cpuid(leaf: u32) -> [u32; 4] {
-    let highest = __cpuid_count(0, 0).eax;
-    if leaf > highest {
-        return [0; 4];
-    }
-    let r = __cpuid_count(leaf, 0);
-    [r.eax, r.ebx, r.ecx, r.edx]
-}
