@@ -67,7 +67,8 @@ pub fn become_tethered(parent: i32, command: &[OsString]) -> Result<()> {
 
 /// From now on descendants whose parents die become our children, so that [`stop_descendants`] finds all of them.
 pub fn adopt_orphans() -> Result<()> {
-    set_child_subreaper(Some(rustix::process::getpid())).context("becoming the parent of orphaned descendants")
+    set_child_subreaper(Some(rustix::process::getpid()))
+        .context("becoming the parent of orphaned descendants")
 }
 
 /// Kills every descendant and waits until none is left: a build's compilers, whatever a tool left running. Gives up after

@@ -1,0 +1,89 @@
+# Sourced by qemu/up, qemu/weir, tests/run and tests/bench: installs what is missing and builds the host command.
+# The sourcing script sets $root to the checkout.
+
+name=$(basename "$0")
+say() { echo "[$name] $*" >&2; }
+die() { echo "$name: $*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command so that ending this script ends it and everything it started.
+run() {
+    setsid "$@" &
+    child=$!
+    trap 'kill -TERM -"$child" 2>/dev/null; wait "$child"; exit 143' INT TERM HUP
+    wait "$child"
+    status=$?
+    trap - INT TERM HUP
+    return $status
+}
+
+# Does any toolchain have the library's source, which `-Z build-std` needs?
+have_rust_src() {
+    for rustc in $(
+        { have rustup && rustup toolchain list | while read -r toolchain _; do rustup which --toolchain "$toolchain" rustc; done
+          ls /usr/bin/rustc; } 2>/dev/null
+    ); do
+        [ -f "$("$rustc" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/core/src/lib.rs" ] && return 0
+    done
+    return 1
+}
+
+# ensure COMMAND PACKAGE...: notes the packages if the command is missing.
+missing=
+ensure() {
+    tool=$1
+    shift
+    have "$tool" || missing="$missing $*"
+}
+
+# LLVM's tools may be there under a version's own directory only.
+have_llvm() {
+    have "$1" || ls /usr/lib/llvm-*/bin/"$1" >/dev/null 2>&1
+}
+
+# Installs Debian packages, or says in one line what to install.
+install_missing() {
+    [ -n "$missing" ] || return 0
+    have apt-get || die "missing, and no apt-get here: install the equivalents of$missing"
+    [ "$(id -u)" = 0 ] || die "missing: run apt-get install$missing as root"
+    say "installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    log=$(mktemp)
+    # Package lists may be older than the packages in them.
+    if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+        why=$(grep -m1 '^E:' "$log" || tail -n1 "$log")
+        rm -f "$log"
+        die "apt-get install$missing failed: $why"
+    fi
+    rm -f "$log"
+    missing=
+}
+
+# What building and running need.
+install_basics() {
+    have_rust_src || missing="$missing rustc-web cargo-web rust-web-src"
+    have_llvm ld.lld || missing="$missing lld"
+    have_llvm llvm-objcopy || missing="$missing llvm"
+    have_llvm llvm-ar || missing="$missing llvm"
+    ensure qemu-system-x86_64 qemu-system-x86 seabios
+    ensure cc gcc libc6-dev
+    install_missing
+    # A fresh rustup may not be in PATH yet; Debian's cargo builds the host programs as well.
+    have cargo || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+    have cargo || die "no cargo in PATH"
+    export PATH
+    install_vsock_daemon
+}
+
+install_vsock_daemon() {
+    have vhost-device-vsock || [ -x "$root/target/tools/bin/vhost-device-vsock" ] && return
+    say "installing vhost-device-vsock 0.3 with cargo into target/tools"
+    run cargo install --quiet --locked --version '~0.3' --root "$root/target/tools" vhost-device-vsock >&2 ||
+        die "cargo install vhost-device-vsock failed"
+}
+
+# Builds the weir command and sets $weir to it.
+build_weir() {
+    run cargo build --quiet --locked --release --manifest-path "$root/Cargo.toml" -p weir || die "building weir failed"
+    weir=${CARGO_TARGET_DIR:-$root/target}/release/weir
+}
