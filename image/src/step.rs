@@ -35,9 +35,11 @@ pub(crate) fn run(command: &mut Command, what: &str, log: &Path) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let error = text.lines().find(|l| l.starts_with("error") || l.contains(": error:"));
-    let reason =
-        error.or(text.lines().rfind(|l| !l.trim().is_empty())).unwrap_or("no output").trim().to_owned();
+    // The linker's own words say more than rustc's report that it failed.
+    let linker = text.lines().find_map(|l| l.find("ld.lld: error:").map(|at| &l[at..]));
+    let error = linker.or_else(|| text.lines().find(|l| l.starts_with("error") || l.contains(": error:")));
+    let last = || text.lines().rfind(|l| !l.trim().is_empty());
+    let reason = error.or_else(last).unwrap_or("no output").trim().to_owned();
     Err(StepError { what: what.to_owned(), reason, log: log.to_owned() }.into())
 }
 

@@ -3,6 +3,7 @@
 //! | symbol | for |
 //! |---|---|
 //! | `sys_malloc` | the memory this crate's own allocator works in: a few calls at start, none later |
+//! | `sys_free` | gives such memory back, where a probe of the heap took too much |
 //! | `sys_clock_gettime` | the wall clock, once at start |
 //! | `sys_exit` | power off |
 //!
