@@ -155,19 +155,16 @@ pub fn parse<'a>(
         return Parsed::Partial;
     }
     match parse_now(buf, limits, scratch) {
-        Ok(Some((head, len))) => Parsed::Complete { head, len },
-        Ok(None) => Parsed::Partial,
+        Ok(parsed) => parsed,
         Err(refusal) => Parsed::Refused(refusal),
     }
 }
 
 type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; Limits::MAX_FIELDS];
 
-fn parse_now<'a>(
-    buf: &'a [u8],
-    limits: &Limits,
-    scratch: &'a mut [u8],
-) -> Result<Option<(RequestHead<'a>, usize)>, Refusal> {
+// Inlined, so that the head is built where the caller wants it.
+#[inline(always)]
+fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Result<Parsed<'a>, Refusal> {
     // Nothing beyond the limit is looked at, so that the verdict is the same whenever it arrives.
     let window = buf.get(..limits.max_request_bytes).unwrap_or(buf);
     // RFC 9112 §2.2: one empty line before the request line is forgiven. httparse would forgive more.
@@ -214,13 +211,14 @@ fn parse_now<'a>(
         present: summary.present,
         rewritten: target_parts.rewritten,
     };
-    Ok(Some((head, skipped + len)))
+    Ok(Parsed::Complete { head, len: skipped + len })
 }
 
 /// More is needed, if there is room for more.
-fn partial<T>(window: &[u8], buf: &[u8], limits: &Limits) -> Result<Option<T>, Refusal> {
+#[cold]
+fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Result<Parsed<'a>, Refusal> {
     if buf.len() < limits.max_request_bytes {
-        return Ok(None);
+        return Ok(Parsed::Partial);
     }
     Err(if window.contains(&b'\n') {
         limits.oversized(Reason::RequestLength)
@@ -390,15 +388,21 @@ impl<'a> Summary<'a> {
     }
 
     /// RFC 9112 §3.2, §3.3
+    #[inline]
     fn authority(&self, version: Version, target: &target::Target<'a>) -> Result<Authority<'a>, Refusal> {
+        match (self.host, target.form) {
+            (Some(host), TargetForm::Origin | TargetForm::Asterisk) => Ok(host),
+            _ => self.unusual_authority(version, target),
+        }
+    }
+
+    fn unusual_authority(&self, version: Version, target: &target::Target<'a>) -> Result<Authority<'a>, Refusal> {
         match (self.host, target.authority, target.form) {
-            (Some(host), None, _) => Ok(host),
             (Some(host), Some(named), TargetForm::Absolute(scheme)) if named.same(&host, scheme) => Ok(named),
-            (Some(_), Some(_), _) => Err(HOSTNAME),
             (None, named, _) if version == Version::Http10 => {
                 Ok(named.unwrap_or(Authority { host: "", port: None }))
             }
-            (None, _, _) => Err(HOSTNAME),
+            _ => Err(HOSTNAME),
         }
     }
 }

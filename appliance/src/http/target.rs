@@ -44,6 +44,7 @@ pub(crate) struct Target<'a> {
 }
 
 /// Takes a request target apart.
+#[inline]
 pub(crate) fn parse<'a>(
     target: &'a str,
     method: Method<'_>,
@@ -109,6 +110,7 @@ enum Scan {
     Rewrite,
 }
 
+#[inline]
 fn path_and_query<'a>(
     form: TargetForm,
     authority: Option<Authority<'a>>,
@@ -315,24 +317,32 @@ pub(crate) fn parse_authority(value: &str) -> Result<Authority<'_>, Refusal> {
 }
 
 /// Where the name ends.
+#[inline]
 fn host_name(bytes: &[u8]) -> Result<usize, Refusal> {
     // A name may end with a dot, but has no empty label.
-    let mut label = 0_usize;
+    let mut previous = b'.';
     let mut end = 0;
     for &b in bytes {
         if !syntax::is_host(b) {
             break;
         }
-        if b != b'.' {
-            label += 1;
-        } else if label == 0 || label > 63 {
+        if b == b'.' && previous == b'.' {
             return Err(HOSTNAME);
-        } else {
-            label = 0;
         }
+        previous = b;
         end += 1;
     }
-    if end == 0 || end > 254 || label > 63 { Err(HOSTNAME) } else { Ok(end) }
+    // Few names are long enough for a label that is too long.
+    if end == 0 || end > 63 && !lengths_are_right(bytes.get(..end).unwrap_or_default()) {
+        return Err(HOSTNAME);
+    }
+    Ok(end)
+}
+
+/// RFC 1035 §2.3.4
+#[cold]
+fn lengths_are_right(name: &[u8]) -> bool {
+    name.len() <= 254 && name.split(|&b| b == b'.').all(|label| label.len() <= 63)
 }
 
 fn port(digits: &[u8]) -> Result<u16, Refusal> {

@@ -1,0 +1,110 @@
+//! What a static hit, a forwarded request and its response cost the heap: nothing.
+
+use appliance::bundle::{self, Bundle, File, Source};
+use appliance::cache::{Lookup, StaticStore};
+use appliance::date::DateCache;
+use appliance::http::chunked::Decoder;
+use appliance::http::request::{Parsed, Progress};
+use appliance::http::response::Client;
+use appliance::http::{Limits, Sink, Version, forward, request, response, serve};
+use appliance::settings::{Handler, Prefix, Settings, Site};
+use appliance::site::{RouteResult, Router, Scheme};
+use core::net::{IpAddr, Ipv4Addr};
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn bundle() -> Vec<u8> {
+    let settings = Settings {
+        sites: vec![Site {
+            name: "demo".into(),
+            prefixes: vec![Prefix { url: "http://*:80/".into(), handler: Handler::Files(0) }],
+        }],
+        ..Settings::default()
+    };
+    let file = File {
+        tree: 0,
+        path: "a b.txt".into(),
+        media_type: "text/plain".into(),
+        etag: "\"1\"".into(),
+        last_modified: 1,
+        offset: 0,
+        len: 0,
+    };
+    bundle::encode(&settings, vec![Source { file, content: vec![b'x'; 128] }])
+}
+
+fn assert_no_allocation<R>(run: impl FnOnce() -> R) -> R {
+    let mut result = None;
+    let info = allocation_counter::measure(|| result = Some(run()));
+    assert_eq!(info.count_total, 0);
+    result.unwrap()
+}
+
+#[test]
+fn a_static_hit() {
+    let bytes = bundle();
+    let bundle = Bundle::parse(&bytes).unwrap();
+    let router = Router::new(&bundle.manifest.settings).unwrap();
+    let store = StaticStore::new(&bundle);
+    let mut date = DateCache::new(0);
+    for (target, fields, status) in [
+        ("/a%20b.txt", "", 200),
+        ("/x/../a%20b.txt", "If-None-Match: \"0\", \"1\"\r\n", 304),
+        ("/a%20b.txt", "Range: bytes=1-2\r\n", 206),
+        ("/a%20b.txt", "Range: bytes=999-\r\n", 416),
+    ] {
+        let input = format!("GET {target} HTTP/1.1\r\nHost: example.com\r\nUser-Agent: test\r\n{fields}\r\n");
+        let mut scratch = vec![0; 9000];
+        let mut buf = vec![0; 1024];
+        let plan = assert_no_allocation(|| {
+            date.set(date.unix() + 1);
+            let mut out = Sink::new(&mut buf);
+            let Parsed::Complete { head, .. } =
+                request::parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default())
+            else {
+                panic!();
+            };
+            let RouteResult::Matched(found) = router.route(Scheme::Http, 80, head.host, LOCAL, head.path) else {
+                panic!();
+            };
+            let Handler::Files(tree) = found.handler else { panic!() };
+            let Lookup::Found(stored) = store.lookup(tree, found.rest) else { panic!() };
+            serve::plan(&head, stored, true, &date, &mut out).unwrap()
+        });
+        assert_eq!(plan.status, status, "{target} {fields}");
+    }
+}
+
+#[test]
+fn a_forwarded_request_and_its_response() {
+    let input = b"POST /api?q HTTP/1.1\r\nHost: a\r\nConnection: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunks = b"5\r\nhello\r\n0\r\n\r\n";
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\n";
+    let mut scratch = vec![0; 9000];
+    let mut buf = vec![0; 2048];
+    assert_no_allocation(|| {
+        let Parsed::Complete { head, .. } =
+            request::parse(input, &Limits::STRICT, &mut scratch, &mut Progress::default())
+        else {
+            panic!();
+        };
+        let forwarded = forward::Forwarded { client: LOCAL, scheme: Scheme::Http, expect_answered: false };
+        forward::write_request(&head, &forwarded, &mut Sink::new(&mut buf)).unwrap();
+        let step = Decoder::new().decode(chunks).unwrap();
+        assert_eq!(&chunks[step.content], b"hello");
+        let response::Parsed::Complete { head, .. } = response::parse(answer, false, 4096) else { panic!() };
+        let client = Client { version: Version::Http11, to_head: false, keep_alive: true };
+        response::write_response(&head, client, &DateCache::new(0), &mut Sink::new(&mut buf)).unwrap();
+    });
+}
+
+#[test]
+fn refusals() {
+    let mut scratch = vec![0; 9000];
+    for input in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01"] {
+        assert_no_allocation(|| {
+            let parsed = request::parse(input, &Limits::STRICT, &mut scratch, &mut Progress::default());
+            assert!(matches!(parsed, Parsed::Refused(_)));
+        });
+    }
+}
