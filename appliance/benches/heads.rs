@@ -19,7 +19,8 @@ use std::time::Instant;
 /// As a load generator asks.
 const SHORT: &[u8] = b"GET /128 HTTP/1.1\r\nHost: 10.0.0.2\r\n\r\n";
 /// As curl asks.
-const CURL: &[u8] = b"GET /128 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
+const CURL: &[u8] =
+    b"GET /128 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
 /// As a browser asks.
 const BROWSER: &[u8] = b"GET /css/site.css?v=3 HTTP/1.1\r\nHost: www.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
@@ -61,7 +62,8 @@ impl World<'_> {
     fn hit(&mut self, input: &[u8]) -> usize {
         let parsed = request::parse(input, &Limits::STRICT, &mut self.scratch, &mut Progress::default());
         let Parsed::Complete { head, .. } = parsed else { return 0 };
-        let RouteResult::Matched(found) = self.router.route(Scheme::Http, 80, head.host, LOCAL, head.path) else {
+        let RouteResult::Matched(found) = self.router.route(Scheme::Http, 80, head.host, LOCAL, head.path)
+        else {
             return 0;
         };
         let Handler::Files(tree) = found.handler else { return 0 };

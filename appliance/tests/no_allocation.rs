@@ -64,7 +64,8 @@ fn a_static_hit() {
             else {
                 panic!();
             };
-            let RouteResult::Matched(found) = router.route(Scheme::Http, 80, head.host, LOCAL, head.path) else {
+            let RouteResult::Matched(found) = router.route(Scheme::Http, 80, head.host, LOCAL, head.path)
+            else {
                 panic!();
             };
             let Handler::Files(tree) = found.handler else { panic!() };

@@ -1,5 +1,7 @@
 //! A validated field section and its fields (RFC 9110 §5).
 
+use super::syntax;
+
 /// One field line. The name is a token, the value has no white space at its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -7,9 +9,19 @@ pub struct Field<'a> {
     pub name: &'a [u8],
     /// Field value.
     pub value: &'a [u8],
+    /// The whole line as received, CRLF included.
+    line: &'a [u8],
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    /// The line to pass on: as received if it is written the usual way, `name: value`.
+    #[inline]
+    pub(crate) fn usual_line(&self) -> Option<&'a [u8]> {
+        let usual_len = self.name.len() + self.value.len() + 4;
+        let is_usual = self.line.len() == usual_len && self.line.get(self.name.len() + 1) == Some(&b' ');
+        is_usual.then_some(self.line)
+    }
+
     /// Compares the name without regard to case.
     #[inline]
     pub fn is(&self, name: &str) -> bool {
@@ -66,13 +78,14 @@ pub struct FieldIter<'a> {
 impl<'a> Iterator for FieldIter<'a> {
     type Item = Field<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Field<'a>> {
-        let colon = self.rest.iter().position(|&b| b == b':')?;
-        let (name, after) = self.rest.split_at_checked(colon)?;
-        let end = after.iter().position(|&b| b == b'\n')?;
-        let value = after.get(1..end)?;
-        self.rest = after.get(end + 1..)?;
-        Some(Field { name, value: trim(value.strip_suffix(b"\r").unwrap_or(value)) })
+        let colon = syntax::find(b':', self.rest)?;
+        // Neither CR nor LF is anywhere but at the end of a line.
+        let end = colon + 1 + syntax::find(b'\r', self.rest.get(colon + 1..)?)?;
+        let (line, rest) = self.rest.split_at_checked(end + 2)?;
+        self.rest = rest;
+        Some(Field { name: line.get(..colon)?, value: trim(line.get(colon + 1..end)?), line })
     }
 }
 

@@ -32,7 +32,7 @@ pub fn write_request(
     out.put(b" HTTP/1.1\r\nHost: ")?;
     host(head, out)?;
     out.put(b"\r\n")?;
-    let nominated = if head.present.any(Present::CONNECTION) {
+    let nominated = if head.present.any(Present::NOMINATED) {
         hop::Nominated::read(head.fields)
     } else {
         hop::Nominated::NONE
@@ -46,7 +46,7 @@ pub fn write_request(
         {
             continue;
         }
-        out.put_field(field.name, field.value)?;
+        out.put_field(&field)?;
     }
     client(head, forwarded, out)?;
     match head.framing {

@@ -73,7 +73,8 @@ pub struct RequestHead<'a> {
 pub(crate) struct Present(u8);
 
 impl Present {
-    pub(crate) const CONNECTION: u8 = 1;
+    /// Connection names fields.
+    pub(crate) const NOMINATED: u8 = 1;
     /// Any of the fields of RFC 9110 §13.1 but If-Range.
     pub(crate) const PRECONDITION: u8 = 2;
     pub(crate) const RANGE: u8 = 4;
@@ -337,7 +338,6 @@ impl<'a> Summary<'a> {
     }
 
     fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        self.present.0 |= Present::CONNECTION;
         for option in super::fields::elements(value) {
             self.connection_options += 1;
             if self.connection_options > MAX_CONNECTION_OPTIONS
@@ -351,6 +351,8 @@ impl<'a> Summary<'a> {
                 self.keep_alive = true;
             } else if is_end_to_end(option) {
                 return Err(HEADER);
+            } else {
+                self.present.0 |= Present::NOMINATED;
             }
         }
         Ok(())
@@ -396,7 +398,11 @@ impl<'a> Summary<'a> {
         }
     }
 
-    fn unusual_authority(&self, version: Version, target: &target::Target<'a>) -> Result<Authority<'a>, Refusal> {
+    fn unusual_authority(
+        &self,
+        version: Version,
+        target: &target::Target<'a>,
+    ) -> Result<Authority<'a>, Refusal> {
         match (self.host, target.authority, target.form) {
             (Some(host), Some(named), TargetForm::Absolute(scheme)) if named.same(&host, scheme) => Ok(named),
             (None, named, _) if version == Version::Http10 => {

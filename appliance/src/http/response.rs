@@ -37,6 +37,8 @@ pub struct ResponseHead<'a> {
     /// All field lines.
     pub fields: Fields<'a>,
     pub(crate) has_date: bool,
+    /// Connection names fields.
+    pub(crate) nominates: bool,
 }
 
 impl ResponseHead<'_> {
@@ -146,6 +148,7 @@ fn parse_now(
             && (version == Version::Http11 || summary.keep_alive),
         fields: lines.fields(first),
         has_date: summary.has_date,
+        nominates: summary.nominates,
     };
     Ok(Some((head, len)))
 }
@@ -157,6 +160,7 @@ struct Summary {
     close: bool,
     keep_alive: bool,
     has_date: bool,
+    nominates: bool,
     connection_options: usize,
 }
 
@@ -192,8 +196,13 @@ impl Summary {
             {
                 return Err(ResponseError::Field);
             }
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else {
+                self.nominates = true;
+            }
         }
         Ok(())
     }
@@ -249,10 +258,10 @@ pub fn write_response(
     out.put(b" ")?;
     out.put(head.phrase.as_bytes())?;
     out.put(b"\r\n")?;
-    let nominated = hop::Nominated::read(head.fields);
+    let nominated = if head.nominates { hop::Nominated::read(head.fields) } else { hop::Nominated::NONE };
     for field in head.fields {
         if !hop::is_hop_by_hop(field.name) && !nominated.contains(field.name) {
-            out.put_field(field.name, field.value)?;
+            out.put_field(&field)?;
         }
     }
     if head.is_interim() {

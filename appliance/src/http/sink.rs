@@ -1,5 +1,7 @@
 //! A bounded place to write a head to.
 
+use super::Field;
+
 /// The head does not fit its buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
@@ -42,10 +44,13 @@ impl<'b> Sink<'b> {
     }
 
     /// Appends a field line.
-    pub(crate) fn put_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Overflow> {
-        self.put(name)?;
+    pub(crate) fn put_field(&mut self, field: &Field<'_>) -> Result<(), Overflow> {
+        if let Some(line) = field.usual_line() {
+            return self.put(line);
+        }
+        self.put(field.name)?;
         self.put(b": ")?;
-        self.put(value)?;
+        self.put(field.value)?;
         self.put(b"\r\n")
     }
 

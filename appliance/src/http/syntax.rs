@@ -74,6 +74,25 @@ pub(crate) fn is_hex(b: u8) -> bool {
     CLASS[usize::from(b)] & HEX != 0
 }
 
+/// Where a byte first is. Eight bytes at a time: a byte of `word ^ pattern` is zero where it is equal, and the lowest
+/// such byte is the one whose high bit the subtraction sets.
+#[inline]
+pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let pattern = ONES * u64::from(byte);
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let zeros = u64::from_le_bytes(*word) ^ pattern;
+        let found = zeros.wrapping_sub(ONES) & !zeros & (ONES << 7);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    tail.iter().position(|&b| b == byte).map(|i| at + i)
+}
+
 /// The value of two hexadecimal digits.
 pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| (b as char).to_digit(16);
@@ -98,6 +117,18 @@ mod tests {
         assert_eq!(extra(is_host), "-._");
         assert_eq!(extra(is_path), "!$&'()*+,-./:;=@[]^_|~");
         assert_eq!(extra(is_query), "!$&'()*+,-./:;=?@[\\]^_`{|}~");
+    }
+
+    #[test]
+    fn finding() {
+        let text = b"0123456789abcdefghij";
+        for (i, &b) in text.iter().enumerate() {
+            assert_eq!(find(b, text), Some(i));
+            assert_eq!(find(b, &text[..i]), None);
+        }
+        assert_eq!(find(0, b"\x01\x01\x01\x01\x01\x01\x01\x01\x00"), Some(8));
+        assert_eq!(find(1, b"\x00\x02\x03\x01\x01\x80\x81\xff"), Some(3));
+        assert_eq!(find(b'a', b""), None);
     }
 
     #[test]
