@@ -19,12 +19,11 @@ const CHUNK_OVERHEAD: usize = 18 + CHUNK_END.len() + LAST_CHUNK.len();
 const REPLAYS: u8 = 1;
 
 /// How far an exchange has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     /// It waits for the worker, the client, or a link.
     Waiting,
-    /// The response went out whole; the connection may live on if true.
-    Done { keep_alive: bool },
+    /// The response went out whole; the connection may live on once this rest of the request's content is read.
+    Done { keep_alive: bool, drain: Body },
     /// Nothing of a response was sent yet: answer this instead.
     Failed(Refusal),
     /// The response broke off after its first bytes were sent, or the client broke the rules: cut the connection.
@@ -138,7 +137,8 @@ impl Exchange {
                     self.link = None;
                     env.pools.finish(link, reuse && clean && !self.link_ended, env.now);
                     env.counters.served_by_workers += 1;
-                    return (Status::Done { keep_alive: keep_alive && self.content_ended }, true);
+                    let drain = core::mem::replace(&mut self.content, Body::NONE);
+                    return (Status::Done { keep_alive, drain }, true);
                 }
                 Ok(Progress::Stuck) if self.link_ended && env.pools.readable(link).is_empty() => {
                     return (self.worker_died(me, env), true);
@@ -341,12 +341,9 @@ impl Exchange {
                     env.pools.consume(link, taken);
                     return Ok(Progress::Moved);
                 }
-                let mut client = self.client;
-                // A response before the request's content has ended: what is left of it would look like a request.
-                client.keep_alive &= self.content_ended;
                 let mut out = Sink::new(&mut env.render);
                 let delivery =
-                    response::write_response(&head, client, &env.serving.date, &mut out).map_err(|_| ())?;
+                    response::write_response(&head, self.client, &env.serving.date, &mut out).map_err(|_| ())?;
                 let rendered = out.len();
                 let (interim, from, reuse) = (head.is_interim(), Body::from(head.framing), head.keep_alive);
                 self.response_head.clear();

@@ -27,7 +27,7 @@ use crate::cache::StaticStore;
 use crate::log::Counters;
 use crate::pool::{PoolEvent, PoolLimits, Pools, Requester};
 use crate::site::{Router, RouterError};
-use crate::tcp::{ConnId, Flushed, REPLY_RESERVE, Stack, StackConfig};
+use crate::tcp::{ConnId, Flushed, REPLY_RESERVE, Socket, Stack, StackConfig};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -264,7 +264,8 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
 
     /// Closes a connection that waits for its next request, to make room for a new one.
     fn evict(&mut self) {
-        let Some(id) = self.stack.find(EVICTION_SCAN, Session::is_idle) else { return };
+        let idle = |socket: &Socket<'_>, session: &Session<'_>| session.is_idle() && socket.send_queue() == 0;
+        let Some(id) = self.stack.find(EVICTION_SCAN, idle) else { return };
         if let Some((socket, session)) = self.stack.get(id) {
             session.abort(requester(id), socket, &mut self.env);
             self.env.counters.evicted += 1;

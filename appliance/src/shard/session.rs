@@ -192,7 +192,7 @@ impl<'b> Session<'b> {
                 *moved |= progress;
                 match status {
                     Status::Waiting => Step::Wait,
-                    Status::Done { keep_alive } => self.finish_response(keep_alive, Body::NONE, socket),
+                    Status::Done { keep_alive, drain } => self.finish_response(keep_alive, drain, socket),
                     Status::Failed(refusal) => self.refuse(refusal, socket, env),
                     Status::Broken(reason) => {
                         // Truncation must be visible: a FIN would look like an end to a client that reads until close.

@@ -168,13 +168,11 @@ impl<T: Default> Stack<T> {
             peer,
             received: Some(bytes),
             reserve: 0,
-            last_sent: None,
+            last_sent: connection.last_sent,
             blocked: false,
         };
         self.iface.poll_ingress_single(now.to_smoltcp(), &mut port, &mut connection.socket.set);
-        if let Some(last) = port.last_sent {
-            connection.last_sent = last;
-        }
+        connection.last_sent = port.last_sent;
         // A gateway that fails over sends from another hardware address.
         connection.peer = peer;
         let id = ConnId { index, generation: connection.generation };
@@ -214,6 +212,7 @@ impl<T: Default> Stack<T> {
         tcp.abort();
         tcp.set_congestion_control(smoltcp::socket::tcp::CongestionControl::Reno);
         tcp.set_nagle_enabled(false);
+        tcp.set_keep_alive(None);
         if tcp.listen(key.local_port).is_err() {
             self.buffers.release(socket);
             self.counters.connections_refused += 1;
@@ -232,7 +231,8 @@ impl<T: Default> Stack<T> {
             generation,
             half_open: true,
             deadline: Some(now + self.config.handshake_timeout),
-            last_sent: Default::default(),
+            last_sent: None,
+            probing: None,
             app: T::default(),
         });
         self.flows.insert(key, index);
@@ -261,8 +261,8 @@ impl<T: Default> Stack<T> {
             src_port: key.local_port,
             dst_port: key.remote_port,
             control: TcpControl::None,
-            seq_number: smoltcp::wire::TcpSeqNumber(last.next_seq),
-            ack_number: Some(smoltcp::wire::TcpSeqNumber(last.ack)),
+            seq_number: last.next,
+            ack_number: Some(last.ack),
             window_len: 0,
             window_scale: None,
             max_seg_size: None,

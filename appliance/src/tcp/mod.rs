@@ -44,6 +44,9 @@ use wheel::Wheel;
 /// Transmit slots kept for answers to received frames: output of connections waits while fewer are free.
 pub const REPLY_RESERVE: usize = 8;
 
+/// Pause between two packets that ask a silent peer for its window.
+const PROBE_INTERVAL: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(1);
+
 /// Limits and addresses of a [`Stack`].
 #[derive(Clone, Debug)]
 pub struct StackConfig {
@@ -82,8 +85,8 @@ pub struct Counters {
     pub half_open_timed_out: u64,
     /// Segments answered from a TIME-WAIT record.
     pub time_wait_answered: u64,
-    /// smoltcp wanted to be polled at once but had nothing to send; polled a millisecond later instead.
-    pub idle_polls_delayed: u64,
+    /// Connections found waiting for a window that nobody would have opened.
+    pub windows_probed: u64,
 }
 
 /// Names a connection. Not reused for another connection while this one's events may be under way.
@@ -117,7 +120,9 @@ struct Connection<T> {
     generation: u32,
     half_open: bool,
     deadline: Option<Instant>,
-    last_sent: LastSent,
+    last_sent: Option<LastSent>,
+    /// Bytes in the send buffer when probing of a stuck connection began.
+    probing: Option<usize>,
     app: T,
 }
 
@@ -272,19 +277,19 @@ impl<T: Default> Stack<T> {
             peer: connection.peer,
             received: None,
             reserve: REPLY_RESERVE,
-            last_sent: None,
+            last_sent: connection.last_sent,
             blocked: false,
         };
         while self.iface.poll_egress(at, &mut port, &mut connection.socket.set)
             == smoltcp::iface::PollResult::SocketStateChanged
         {}
         let blocked = port.blocked;
-        if let Some(last) = port.last_sent {
-            connection.last_sent = last;
-        }
+        connection.last_sent = port.last_sent;
         match connection.socket.get().state() {
             State::TimeWait if !blocked => {
-                self.time_wait.insert(now, connection.key, connection.last_sent);
+                if let Some(last) = connection.last_sent {
+                    self.time_wait.insert(now, connection.key, last);
+                }
                 return self.remove(id).map_or(Flushed::Unknown, Flushed::Over);
             }
             State::Closed | State::Listen if !blocked => {
@@ -316,12 +321,12 @@ impl<T: Default> Stack<T> {
 
     /// A connection for which `choose` holds, to be closed when memory is short: looks at up to `scan` of them, from a
     /// place that moves on with every connection opened.
-    pub fn find(&self, scan: usize, choose: impl Fn(&T) -> bool) -> Option<ConnId> {
+    pub fn find(&self, scan: usize, choose: impl Fn(&Socket<'static>, &T) -> bool) -> Option<ConnId> {
         let len = self.slots.len().max(1);
         let start = self.connections_opened as usize % len;
         (0..scan.min(len)).map(|i| (start + i) % len).find_map(|index| {
             let connection = self.slots.get(index)?.as_ref()?;
-            (!connection.half_open && choose(&connection.app))
+            (!connection.half_open && choose(connection.socket.get(), &connection.app))
                 .then_some(ConnId { index: index as u32, generation: connection.generation })
         })
     }
@@ -343,14 +348,28 @@ impl<T: Default> Stack<T> {
     /// Sets the connection's timer to the earlier of smoltcp's and the caller's. A timer already set earlier stays: it
     /// fires in vain once, which is cheaper than moving it at every packet.
     fn rearm(&mut self, id: ConnId, now: Instant) {
-        let Some(connection) = self.slots[id.index()].as_ref() else { return };
-        let tcp = self.iface.poll_at(now.to_smoltcp(), &connection.socket.set).map(Instant::from_smoltcp);
-        let mut at = [tcp, connection.deadline].into_iter().flatten().min();
-        if tcp.is_some_and(|tcp| tcp <= now) {
-            self.counters.idle_polls_delayed += 1;
-            at = Some(now + Duration::from_millis(1));
+        let Some(connection) = self.slots[id.index()].as_mut() else { return };
+        let at = now.to_smoltcp();
+        let mut tcp = self.iface.poll_at(at, &connection.socket.set);
+        let unsent = connection.socket.get().send_queue();
+        if tcp.is_none() && unsent > 0 {
+            // smoltcp takes any window it is told, also from an acknowledgement that was overtaken on the way. If that
+            // one says zero, nobody speaks again: the peer's window is open, and no probe is scheduled here.
+            // A keep-alive packet makes the peer repeat its window.
+            self.counters.windows_probed += 1;
+            connection.probing = Some(unsent);
+            connection.socket.get_mut().set_keep_alive(Some(PROBE_INTERVAL));
+            tcp = self.iface.poll_at(at, &connection.socket.set);
+        } else if connection.probing.is_some_and(|before| before != unsent) {
+            connection.probing = None;
+            connection.socket.get_mut().set_keep_alive(None);
         }
-        if let Some(at) = at
+        let tcp = tcp.map(|tcp| {
+            let tcp = Instant::from_smoltcp(tcp);
+            // It was flushed just now: what is due at once could not be sent, for a reason smoltcp does not know.
+            if tcp <= now { now + Duration::from_millis(1) } else { tcp }
+        });
+        if let Some(at) = [tcp, connection.deadline].into_iter().flatten().min()
             && self.wheel.deadline(id.index).is_none_or(|set| at < set)
         {
             self.wheel.set(id.index, at);

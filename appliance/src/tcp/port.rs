@@ -6,20 +6,20 @@
 use netdrv::nic::{ChecksumOffload, Nic, NicInfo, TxOffload};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, TcpPacket};
+use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, TcpPacket, TcpSeqNumber};
 
 /// Bytes of an Ethernet header.
 pub(super) const ETHERNET_LEN: usize = 14;
 /// Offset of the checksum field in a TCP header (RFC 9293 §3.1).
 const TCP_CHECKSUM_OFFSET: u16 = 16;
 
-/// What the last TCP segment sent to a peer said, for answering it after its connection is gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How far a connection's output has come, for acknowledgements now and after the connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LastSent {
-    /// The sequence number after the segment.
-    pub(super) next_seq: i32,
-    /// The acknowledgement number it carried.
-    pub(super) ack: i32,
+    /// SND.NXT: the sequence number after everything sent so far (RFC 9293 §3.3.1).
+    pub(super) next: TcpSeqNumber,
+    /// The last acknowledgement number sent.
+    pub(super) ack: TcpSeqNumber,
 }
 
 /// One packet in, any number of packets out, all to and from the same peer.
@@ -30,6 +30,7 @@ pub(super) struct Port<'a, N: Nic> {
     pub(super) received: Option<&'a [u8]>,
     /// Transmit slots that must stay free for replies to packets not yet received.
     pub(super) reserve: usize,
+    /// The connection's, updated with every packet sent.
     pub(super) last_sent: Option<LastSent>,
     /// The card had no room when smoltcp wanted to send.
     pub(super) blocked: bool,
@@ -113,7 +114,7 @@ impl<N: Nic> TxToken for Transmit<'_, N> {
             write_header(frame, info.mac, peer);
             let packet = &mut frame[ETHERNET_LEN..];
             let result = run(packet);
-            let offload = describe(packet, info.tx_checksum, segment, last_sent);
+            let offload = finish(packet, info.tx_checksum, segment, last_sent);
             (result, offload)
         });
         match sent.ok().flatten() {
@@ -140,8 +141,8 @@ pub(super) fn write_header(frame: &mut [u8], from: [u8; 6], to: EthernetAddress)
     header.set_ethertype(EthernetProtocol::Ipv4);
 }
 
-/// Reads what is worth remembering from a packet about to be sent, and prepares its checksum for the card.
-fn describe(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Option<LastSent>) -> TxOffload {
+/// Notes how far the connection's output has come, and leaves the checksum to the card if it can complete it.
+fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Option<LastSent>) -> TxOffload {
     let ip = Ipv4Packet::new_unchecked(&*packet);
     if ip.next_header() != IpProtocol::Tcp {
         return TxOffload::default();
@@ -150,8 +151,23 @@ fn describe(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut 
     let Some(segment_bytes) = packet.get_mut(start..) else { return TxOffload::default() };
     let len = segment_bytes.len();
     let mut tcp = TcpPacket::new_unchecked(segment_bytes);
-    let seq = tcp.seq_number() + tcp.segment_len();
-    *last = Some(LastSent { next_seq: seq.0, ack: tcp.ack_number().0 });
+    let (occupies, ack) = (tcp.segment_len(), tcp.ack_number());
+    let mut next = tcp.seq_number() + occupies;
+    if let Some(last) = *last
+        && last.next > next
+    {
+        next = last.next;
+        // After a retransmission timeout smoltcp puts the sequence number it starts again from on bare
+        // acknowledgements too. That lies before the peer's window: two such peers would ignore each other's
+        // acknowledgements for ever. RFC 9293 §3.10.7.4 wants SND.NXT there.
+        if occupies == 0 && !tcp.rst() {
+            tcp.set_seq_number(next);
+            if !checksum {
+                tcp.fill_checksum(&IpAddress::Ipv4(source), &IpAddress::Ipv4(destination));
+            }
+        }
+    }
+    *last = Some(LastSent { next, ack });
     if !checksum {
         return TxOffload::default();
     }

@@ -1,0 +1,355 @@
+//! A client machine: one address, one connection at a time, a script of requests, and a check of every answer's bytes.
+
+use crate::nic::MAC;
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp;
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address};
+use std::collections::VecDeque;
+
+/// What an answer must look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub status: u16,
+    /// The whole content, or `None` where a HEAD or 304 must have none.
+    pub content: Option<Vec<u8>>,
+}
+
+/// A request and its answer.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub request: Vec<u8>,
+    pub expected: Expected,
+    /// The answer may break off visibly instead, because a worker may die.
+    pub may_break: bool,
+}
+
+/// How it went for a client, once it is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub answered: usize,
+    pub broken: usize,
+    pub connections: usize,
+}
+
+pub struct Client {
+    iface: Interface,
+    sockets: SocketSet<'static>,
+    handle: SocketHandle,
+    wire: Wire,
+    address: [u8; 4],
+    port: u16,
+    todo: VecDeque<Exchange>,
+    /// Requests sent at once before their answers are awaited.
+    pipeline: usize,
+    sent: usize,
+    received: Vec<u8>,
+    started: bool,
+    /// Stay connected when the script is over.
+    pub stay: bool,
+    /// Ask again if a connection ends before the answer's first byte, as clients do with kept-alive connections.
+    pub retries: bool,
+    rng: fastrand::Rng,
+    pub tally: Tally,
+    pub failure: Option<String>,
+}
+
+#[derive(Default)]
+struct Wire {
+    arriving: VecDeque<Vec<u8>>,
+    leaving: Vec<Vec<u8>>,
+}
+
+impl Client {
+    pub fn new(number: usize, script: Vec<Exchange>, buffer: usize, pipeline: usize, seed: u64) -> Self {
+        let address = [10, 1 + (number >> 16) as u8, (number >> 8) as u8, number as u8];
+        let mut wire = Wire::default();
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = seed;
+        let mut iface = Interface::new(config, &mut wire, Instant::ZERO);
+        let [a, b, c, d] = address;
+        iface.update_ip_addrs(|list| {
+            list.push(IpCidr::new(IpAddress::v4(a, b, c, d), 8)).expect("an empty list has room");
+        });
+        iface
+            .routes_mut()
+            .add_default_ipv4_route(Ipv4Address::new(10, 0, 0, 1))
+            .expect("an empty table has room");
+        let mut sockets = SocketSet::new(vec![]);
+        let ring = || tcp::SocketBuffer::new(vec![0; buffer]);
+        let mut socket = tcp::Socket::new(ring(), ring());
+        socket.set_nagle_enabled(false);
+        let handle = sockets.add(socket);
+        Self {
+            iface,
+            sockets,
+            handle,
+            wire,
+            address,
+            port: 20_000,
+            todo: script.into(),
+            pipeline,
+            sent: 0,
+            received: Vec::new(),
+            started: false,
+            stay: false,
+            retries: false,
+            rng: fastrand::Rng::with_seed(seed),
+            tally: Tally::default(),
+            failure: None,
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.failure.is_some() || self.todo.is_empty()
+    }
+
+    pub fn deliver(&mut self, frame: &[u8]) {
+        self.wire.arriving.push_back(frame[14..].to_vec());
+    }
+
+    /// Gives the client more to do on the connection it has.
+    pub fn ask(&mut self, exchange: Exchange) {
+        self.todo.push_back(exchange);
+    }
+
+    /// Which client a frame from the appliance is for.
+    pub fn number_of(frame: &[u8]) -> Option<usize> {
+        let to = frame.get(30..34).filter(|_| frame[12..14] == [8, 0])?;
+        (to[0] == 10 && to[1] >= 1)
+            .then(|| usize::from(to[1] - 1) << 16 | usize::from(to[2]) << 8 | usize::from(to[3]))
+    }
+
+    /// Does all there is to do now; returns frames to send and when to look again.
+    pub fn poll(&mut self, now_ns: u64) -> (Vec<Vec<u8>>, Option<u64>) {
+        let now = Instant::from_micros((now_ns / 1000) as i64);
+        while !self.wire.arriving.is_empty() {
+            self.iface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);
+        }
+        self.talk();
+        while self.iface.poll_egress(now, &mut self.wire, &mut self.sockets) == PollResult::SocketStateChanged
+        {
+        }
+        let next = self
+            .iface
+            .poll_at(now, &self.sockets)
+            .map(|t| (t.total_micros() as u64 * 1000).max(now_ns + 1000));
+        let again = (!self.started && !self.is_done()).then_some(now_ns + 1_000_000);
+        let next = [next, again].into_iter().flatten().min();
+        let mut header = [0; 14];
+        header[..6].copy_from_slice(&MAC);
+        header[6..12].copy_from_slice(&[
+            2,
+            0,
+            self.address[0],
+            self.address[1],
+            self.address[2],
+            self.address[3],
+        ]);
+        header[12..].copy_from_slice(&[8, 0]);
+        (self.wire.leaving.drain(..).map(|packet| [&header[..], &packet].concat()).collect(), next)
+    }
+
+    fn talk(&mut self) {
+        if self.is_done() && !self.stay {
+            self.sockets.get_mut::<tcp::Socket>(self.handle).close();
+            return;
+        }
+        let socket = self.sockets.get_mut::<tcp::Socket>(self.handle);
+        if !socket.is_open() {
+            if self.started {
+                return self.on_end();
+            }
+            if self.todo.is_empty() {
+                return;
+            }
+            self.started = true;
+            self.tally.connections += 1;
+            self.sent = 0;
+            self.received.clear();
+            self.port += 1;
+            let server = (IpAddress::v4(10, 0, 0, 1), 80);
+            socket.connect(self.iface.context(), server, self.port).expect("a closed socket connects");
+            return;
+        }
+        while socket.can_recv() {
+            let received = &mut self.received;
+            socket
+                .recv(|bytes| {
+                    received.extend_from_slice(bytes);
+                    (bytes.len(), ())
+                })
+                .expect("it can receive");
+        }
+        while let Some(exchange) = self.todo.front() {
+            match answer(&self.received, &exchange.expected) {
+                Ok(None) => break,
+                Ok(Some(len)) => {
+                    self.received.drain(..len);
+                    self.sent -= exchange.request.len();
+                    self.todo.pop_front();
+                    self.tally.answered += 1;
+                }
+                // The refusal of an exchange that lost its worker twice; the connection ends after it.
+                Err(Wrong::Status(502)) if exchange.may_break => break,
+                Err(why) => {
+                    self.failure = Some(why.to_string());
+                    return;
+                }
+            }
+        }
+        let requests: Vec<u8> =
+            self.todo.iter().take(self.pipeline).flat_map(|e| e.request.clone()).collect();
+        if socket.can_send() && self.sent < requests.len() {
+            // In pieces of any size: a head may be split anywhere.
+            let piece = self.rng.usize(1..=requests.len() - self.sent);
+            self.sent += socket.send_slice(&requests[self.sent..self.sent + piece]).unwrap_or(0);
+        }
+        if !socket.may_recv() {
+            self.on_end();
+        }
+    }
+
+    /// The appliance ended the connection.
+    fn on_end(&mut self) {
+        self.started = false;
+        self.sockets.get_mut::<tcp::Socket>(self.handle).abort();
+        let Some(exchange) = self.todo.front() else { return };
+        let begun = !self.received.is_empty();
+        if exchange.may_break || (self.retries && !begun) {
+            if begun {
+                self.tally.broken += 1;
+                self.todo.pop_front();
+            }
+        } else {
+            let request =
+                String::from_utf8_lossy(&exchange.request[..exchange.request.len().min(60)]).into_owned();
+            let got = self.received.len();
+            self.failure = Some(format!("connection ended with {got} bytes of the answer to {request:?}"));
+        }
+    }
+}
+
+/// What is wrong with an answer.
+enum Wrong {
+    Status(u16),
+    Other(String),
+}
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "unexpected status {status}"),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The length of a complete and right answer at the front of `bytes`; `None` while it is incomplete.
+fn answer(bytes: &[u8], expected: &Expected) -> Result<Option<usize>, Wrong> {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut head = httparse::Response::new(&mut fields);
+    let head_len = match head.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => {
+            return Err(Wrong::Other(format!("does not parse: {error}: {}", String::from_utf8_lossy(bytes))));
+        }
+    };
+    let status = head.code.unwrap_or(0);
+    if status == 100 {
+        return answer(&bytes[head_len..], expected).map(|len| len.map(|len| head_len + len));
+    }
+    if status != expected.status {
+        return Err(Wrong::Status(status));
+    }
+    let field = |name: &str| {
+        let found = head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name));
+        found.map(|h| String::from_utf8_lossy(h.value).into_owned())
+    };
+    let Some(content) = &expected.content else { return Ok(Some(head_len)) };
+    let rest = &bytes[head_len..];
+    let (got, len) = if field("transfer-encoding").is_some() {
+        match unchunk(rest).map_err(Wrong::Other)? {
+            Some(decoded) => decoded,
+            None => return Ok(None),
+        }
+    } else {
+        let len: usize = field("content-length")
+            .and_then(|n| n.parse().ok())
+            .ok_or_else(|| Wrong::Other("no Content-Length".into()))?;
+        match rest.get(..len) {
+            Some(content) => (content.to_vec(), len),
+            None => return Ok(None),
+        }
+    };
+    if &got != content {
+        let at = got.iter().zip(content).position(|(a, b)| a != b);
+        let (got, want) = (got.len(), content.len());
+        return Err(Wrong::Other(format!(
+            "content of {got} bytes differs at {at:?} (expected {want} bytes)"
+        )));
+    }
+    Ok(Some(head_len + len))
+}
+
+fn unchunk(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
+    let (mut out, mut at) = (Vec::new(), 0);
+    loop {
+        match httparse::parse_chunk_size(&bytes[at..]) {
+            Ok(httparse::Status::Complete((line, size))) => {
+                let (start, end) = (at + line, at + line + size as usize);
+                if bytes.len() < end + 2 {
+                    return Ok(None);
+                }
+                out.extend_from_slice(&bytes[start..end]);
+                at = end + 2;
+                if size == 0 {
+                    return Ok(Some((out, at)));
+                }
+            }
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(_) => return Err("chunk size does not parse".into()),
+        }
+    }
+}
+
+impl Device for Wire {
+    type RxToken<'a> = Arriving;
+    type TxToken<'a> = Leaving<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Arriving, Leaving<'_>)> {
+        Some((Arriving(self.arriving.pop_front()?), Leaving(&mut self.leaving)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Leaving<'_>> {
+        Some(Leaving(&mut self.leaving))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut caps = DeviceCapabilities::default();
+        caps.medium = Medium::Ip;
+        caps.max_transmission_unit = 1500;
+        caps
+    }
+}
+
+pub struct Arriving(Vec<u8>);
+
+impl RxToken for Arriving {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+pub struct Leaving<'a>(&'a mut Vec<Vec<u8>>);
+
+impl TxToken for Leaving<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut packet = vec![0; len];
+        let result = f(&mut packet);
+        self.0.push(packet);
+        result
+    }
+}

@@ -1,0 +1,13 @@
+//! The deterministic simulator: the whole data plane against many clients and a worker, in virtual time, over a network
+//! that loses, doubles and reorders. A failing seed is printed; `WEIR_SIM_SEED=N` runs just that one.
+//! `WEIR_SIM_SEEDS=N` sets how many are tried, `WEIR_SIM_TRACE=1` prints every frame.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test program has no users")]
+
+mod client;
+mod network;
+mod nic;
+mod requests;
+mod scenarios;
+mod streams;
+mod world;

@@ -1,0 +1,277 @@
+//! One appliance, its workers and its clients in virtual time. One seed, one run.
+
+use crate::client::{Client, Exchange};
+use crate::network::{Network, Quality, To};
+use crate::nic::SimNic;
+use crate::streams::{Packet, SimStreams};
+use appliance::bundle::{self, Bundle, File, Source};
+use appliance::reason::Reason;
+use appliance::settings::{Handler, Pool, Prefix, Settings, Site, StaticAddress, Worker};
+use appliance::shard::{Shard, ShardConfig, Wake};
+use appliance::time::Instant;
+use netdrv::stream::{StreamTransport, VsockAddr};
+use std::sync::LazyLock;
+use weir_worker::server::Server;
+
+/// Sizes of the static files `/f/SIZE`.
+pub const FILES: [usize; 6] = [0, 128, 1459, 4096, 70_000, 300_000];
+/// The port the worker listens on.
+pub const WORKER: VsockAddr = VsockAddr { cid: 2, port: 10_000 };
+const STREAM_DELAY_NS: u64 = 50_000;
+
+/// Content of `/f/SIZE` and of `/api/bytes/SIZE`.
+pub fn pattern(len: usize) -> Vec<u8> {
+    let mut out = vec![0; len];
+    weir_worker::pattern::fill(0, &mut out);
+    out
+}
+
+/// Strong entity tag of every file.
+pub const ETAG: &str = "\"0123456789abcdef\"";
+
+static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let prefix = |url: &str, handler| Prefix { url: url.into(), handler };
+    let settings = Settings {
+        server: appliance::settings::Server {
+            address: Some(StaticAddress { address: [10, 0, 0, 1], prefix_len: 8, gateway: None }),
+        },
+        sites: vec![Site {
+            name: "sim".into(),
+            prefixes: vec![
+                prefix("http://*:80/", Handler::Files(0)),
+                prefix("http://*:80/api/", Handler::Pool(0)),
+            ],
+        }],
+        pools: vec![Pool {
+            name: "app".into(),
+            workers: vec![Worker { cid: WORKER.cid, port: WORKER.port }],
+        }],
+    };
+    let files = FILES.map(|len| Source {
+        file: File {
+            tree: 0,
+            path: format!("f/{len}"),
+            media_type: "application/octet-stream".into(),
+            etag: ETAG.into(),
+            last_modified: 1_700_000_000,
+            offset: 0,
+            len: 0,
+        },
+        content: pattern(len),
+    });
+    bundle::encode(&settings, files.into())
+});
+
+struct WorkerVm {
+    streams: SimStreams,
+    server: Server,
+}
+
+pub struct World {
+    pub now_ns: u64,
+    pub shard: Shard<'static, SimNic, SimStreams>,
+    wake: Option<u64>,
+    pub clients: Vec<Client>,
+    client_wakes: Vec<Option<u64>>,
+    pub network: Network,
+    worker: Option<WorkerVm>,
+    /// Stream packets under way: time, to the worker, number, packet. In order.
+    stream_packets: std::collections::VecDeque<(u64, bool, u64, Packet)>,
+    rng: fastrand::Rng,
+    /// Times at which the worker dies, and for how long.
+    pub crashes: Vec<(u64, u64)>,
+    revive_at: Option<u64>,
+}
+
+impl World {
+    pub fn new(seed: u64, quality: Quality, offload: bool, buffer_bytes: usize) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let bundle = Bundle::parse(&BUNDLE).expect("the bundle was just written");
+        let keys = [rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)];
+        let config = ShardConfig::for_memory(buffer_bytes, keys, 1_790_000_000);
+        let shard = Shard::new(config, &bundle, SimNic::new(offload), SimStreams::default(), Instant::ZERO)
+            .expect("the settings are valid");
+        let mut world = Self {
+            now_ns: 0,
+            shard,
+            wake: Some(0),
+            clients: Vec::new(),
+            client_wakes: Vec::new(),
+            network: Network::new(quality),
+            worker: None,
+            stream_packets: Default::default(),
+            rng,
+            crashes: Vec::new(),
+            revive_at: None,
+        };
+        world.revive();
+        world
+    }
+
+    pub fn add_client(&mut self, script: Vec<Exchange>, buffer: usize, pipeline: usize) -> usize {
+        let number = self.clients.len();
+        let seed = self.rng.u64(..);
+        self.clients.push(Client::new(number, script, buffer, pipeline, seed));
+        self.client_wakes.push(Some(self.now_ns));
+        number
+    }
+
+    /// Looks at this client at once.
+    pub fn wake_client(&mut self, number: usize) {
+        self.client_wakes[number] = Some(self.now_ns);
+    }
+
+    /// Runs until all clients are done, or `limit_ns` of virtual time have passed.
+    pub fn run(&mut self, limit_ns: u64) -> Result<(), String> {
+        let end = self.now_ns + limit_ns;
+        while !self.clients.iter().all(Client::is_done) {
+            if self.now_ns > end {
+                let waiting = self.clients.iter().filter(|c| !c.is_done()).count();
+                return Err(format!("{waiting} clients still waiting after {} s", limit_ns / 1_000_000_000));
+            }
+            if !self.step() {
+                return Err("nothing left to happen, but clients still wait".into());
+            }
+        }
+        let failure = self.clients.iter().enumerate().find_map(|(i, c)| c.failure.as_ref().map(|f| (i, f)));
+        failure.map_or(Ok(()), |(i, why)| {
+            let counters = self.shard.counters();
+            let reasons: Vec<_> = Reason::ALL
+                .iter()
+                .filter(|r| counters.of(**r) > 0)
+                .map(|r| (r.as_str(), counters.of(*r)))
+                .collect();
+            Err(format!("client {i} at {} ns: {why}; refused: {reasons:?}", self.now_ns))
+        })
+    }
+
+    /// Goes on for so long, whatever happens.
+    pub fn run_for(&mut self, ns: u64) {
+        let end = self.now_ns + ns;
+        while self.next_event().is_some_and(|at| at <= end) && self.step() {}
+        self.now_ns = end;
+    }
+
+    fn next_event(&self) -> Option<u64> {
+        let worker = self.worker.as_ref().and_then(|w| w.server.wake_at());
+        let times = [
+            self.wake,
+            self.network.next_arrival(),
+            self.stream_packets.front().map(|(at, ..)| *at),
+            self.client_wakes.iter().flatten().min().copied(),
+            worker,
+            self.crashes.first().map(|(at, _)| *at),
+            self.revive_at,
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Moves to the next moment at which something happens.
+    pub fn step(&mut self) -> bool {
+        let Some(next) = self.next_event() else { return false };
+        self.now_ns = self.now_ns.max(next);
+        self.crash_and_revive();
+        while let Some((to, frame)) = self.network.arrived(self.now_ns) {
+            match to {
+                To::Appliance => {
+                    self.shard.nic().deliver(frame);
+                    self.wake = Some(self.now_ns);
+                }
+                To::Client(number) => {
+                    self.clients[number].deliver(&frame);
+                    self.client_wakes[number] = Some(self.now_ns);
+                }
+            }
+        }
+        self.carry_stream_packets();
+        self.run_worker();
+        for number in 0..self.clients.len() {
+            if self.client_wakes[number].is_some_and(|at| at <= self.now_ns) {
+                let (frames, wake) = self.clients[number].poll(self.now_ns);
+                self.client_wakes[number] = wake;
+                for frame in frames {
+                    self.network.send(self.now_ns, To::Appliance, frame, &mut self.rng);
+                }
+            }
+        }
+        if self.wake.is_some_and(|at| at <= self.now_ns) {
+            self.poll_shard();
+        }
+        true
+    }
+
+    /// Polls the shard once and takes away what it sent.
+    pub fn poll_shard(&mut self) {
+        let wake = self.shard.poll(Instant::from_nanos(self.now_ns));
+        self.wake = match wake {
+            Wake::Now => Some(self.now_ns),
+            Wake::At(at) => at.map(|at| at.as_nanos().max(self.now_ns + 1)),
+        };
+        if !self.shard.nic().sent.is_empty() {
+            self.wake = Some(self.now_ns + 1);
+        }
+        while let Some(frame) = self.shard.nic().sent.pop_front() {
+            if let Some(number) = Client::number_of(&frame)
+                && number < self.clients.len()
+            {
+                self.network.send(self.now_ns, To::Client(number), frame, &mut self.rng);
+            }
+        }
+        let packets = std::mem::take(&mut self.shard.streams().outgoing);
+        self.queue_stream_packets(true, packets);
+        if !self.shard.arm() {
+            self.wake = Some(self.now_ns);
+        }
+    }
+
+    fn queue_stream_packets(&mut self, to_worker: bool, packets: Vec<(u64, Packet)>) {
+        let at = self.now_ns + STREAM_DELAY_NS;
+        self.stream_packets
+            .extend(packets.into_iter().map(|(stream, packet)| (at, to_worker, stream, packet)));
+    }
+
+    fn carry_stream_packets(&mut self) {
+        while self.stream_packets.front().is_some_and(|(at, ..)| *at <= self.now_ns) {
+            let Some((_, to_worker, stream, packet)) = self.stream_packets.pop_front() else { break };
+            if !to_worker {
+                self.shard.streams().deliver(stream, packet);
+                self.wake = Some(self.now_ns);
+            } else if let Some(worker) = &mut self.worker {
+                worker.streams.deliver(stream, packet);
+            }
+            // A dead machine answers nothing, not even a request to connect.
+        }
+    }
+
+    fn run_worker(&mut self) {
+        let now = self.now_ns;
+        let Some(worker) = &mut self.worker else { return };
+        worker.streams.poll(now);
+        worker.server.turn(&mut worker.streams, now);
+        let packets = std::mem::take(&mut worker.streams.outgoing);
+        self.queue_stream_packets(false, packets);
+    }
+
+    fn revive(&mut self) {
+        let mut streams = SimStreams::default();
+        let server = Server::new(&mut streams, WORKER.port);
+        self.worker = Some(WorkerVm { streams, server });
+        self.revive_at = None;
+    }
+
+    fn crash_and_revive(&mut self) {
+        if self.crashes.first().is_some_and(|(at, _)| *at <= self.now_ns) {
+            let (_, down_ns) = self.crashes.remove(0);
+            if let Some(worker) = self.worker.take() {
+                // What it had sent but was not carried yet is lost with it; the relay resets its streams.
+                self.stream_packets.retain(|(_, to_worker, ..)| *to_worker);
+                let resets = worker.streams.numbers().into_iter().map(|n| (n, Packet::Reset)).collect();
+                self.queue_stream_packets(false, resets);
+            }
+            self.revive_at = Some(self.now_ns + down_ns);
+        }
+        if self.revive_at.is_some_and(|at| at <= self.now_ns) {
+            self.revive();
+        }
+    }
+}
