@@ -21,11 +21,11 @@ pub(super) struct Credit {
 impl Credit {
     /// How much may be sent.
     #[inline]
-    pub(super) fn to_send(&self) -> u32 {
+    pub(super) fn sendable(&self) -> u32 {
         self.peer_buffer.saturating_sub(self.sent.wrapping_sub(self.peer_consumed))
     }
 
-    /// `n` bytes were sent, at most [`Credit::to_send`].
+    /// `n` bytes were sent, at most [`Credit::sendable`].
     #[inline]
     pub(super) fn sent(&mut self, n: u32) {
         self.sent = self.sent.wrapping_add(n);
@@ -90,7 +90,7 @@ mod tests {
             let (mut wire, mut buffered) = (0u32, 0u32);
             for (what, n) in steps {
                 match what {
-                    0 => { let n = n.min(a.to_send()); a.sent(n); wire += n; }
+                    0 => { let n = n.min(a.sendable()); a.sent(n); wire += n; }
                     1 => { prop_assert!(b.received(wire)); buffered += wire; wire = 0; }
                     2 => {
                         let n = n.min(buffered);
@@ -105,7 +105,7 @@ mod tests {
             let _ = b.consumed(buffered + wire);
             b.tell();
             prop_assert!(a.update(RECEIVE_BUFFER, b.consumed_count()));
-            prop_assert_eq!(a.to_send(), RECEIVE_BUFFER);
+            prop_assert_eq!(a.sendable(), RECEIVE_BUFFER);
         }
     }
 
@@ -119,7 +119,7 @@ mod tests {
         // A buffer that shrinks below what is in flight stops us but does no harm.
         credit.sent(100);
         assert!(credit.update(10, 60));
-        assert_eq!(credit.to_send(), 0);
+        assert_eq!(credit.sendable(), 0);
         assert!(!credit.received(RECEIVE_BUFFER + 1));
     }
 }

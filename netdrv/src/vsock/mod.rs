@@ -261,7 +261,7 @@ impl<P: Platform> StreamTransport for VirtioVsock<P> {
     fn send_room(&self, stream: StreamId) -> usize {
         match self.table.index(stream) {
             Some(index) if self.may_send(index) => {
-                self.sender.room(&self.queues.tx).min(self.table.slot(index).credit.to_send() as usize)
+                self.sender.room(&self.queues.tx).min(self.table.slot(index).credit.sendable() as usize)
             }
             _ => 0,
         }

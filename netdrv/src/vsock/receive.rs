@@ -113,7 +113,7 @@ impl<P: Platform> VirtioVsock<P> {
             _ => return self.violated(index),
         }
         let slot = self.table.slot_mut(index);
-        if slot.wants_room && slot.credit.to_send() > 0 {
+        if slot.wants_room && slot.credit.sendable() > 0 {
             slot.wants_room = false;
             self.table.add_event(index, event::WRITABLE);
         }

@@ -132,7 +132,7 @@ impl<P: Platform> VirtioVsock<P> {
         if freed && core::mem::take(&mut self.sender.starved) {
             for index in self.table.indices() {
                 let slot = self.table.slot_mut(index);
-                if slot.wants_room && slot.credit.to_send() > 0 {
+                if slot.wants_room && slot.credit.sendable() > 0 {
                     slot.wants_room = false;
                     self.table.add_event(index, event::WRITABLE);
                 }
@@ -173,7 +173,7 @@ impl<P: Platform> VirtioVsock<P> {
 
     /// Sends as much of `data` as credit, buffers and queue allow.
     pub(super) fn send_data(&mut self, index: u16, data: &[u8]) -> usize {
-        let credit = self.table.slot(index).credit.to_send() as usize;
+        let credit = self.table.slot(index).credit.sendable() as usize;
         let allowed = &data[..data.len().min(credit)];
         let mut rest = allowed;
         while !rest.is_empty() && self.queues.tx.queue.room() > 0 {
