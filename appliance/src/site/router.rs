@@ -84,6 +84,9 @@ struct Binding {
     host: Box<[u8]>,
     /// Length of its longest path, without the slash at its end.
     longest: usize,
+    /// Bit n: there is a path of length n; the last bit stands for all lengths from 63. Most segments of a request's
+    /// path end where no prefix does, and need no look-up.
+    lengths: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -157,11 +160,19 @@ impl Router {
             Some(index) => index,
             None => self.bindings.insert(
                 hash,
-                Binding { category, scheme: url.scheme, port: url.port, host: host.into(), longest: 0 },
+                Binding {
+                    category,
+                    scheme: url.scheme,
+                    port: url.port,
+                    host: host.into(),
+                    longest: 0,
+                    lengths: 0,
+                },
             ),
         };
         if let Some(binding) = self.bindings.get_mut(index) {
             binding.longest = binding.longest.max(path_len);
+            binding.lengths |= 1 << path_len.min(63);
         }
         index
     }
@@ -247,13 +258,13 @@ impl Router {
 
     /// The longest prefix of whole segments.
     fn match_path<'p>(&self, binding: usize, path: &'p str) -> Option<Match<'p>> {
-        let longest = self.bindings.get(binding)?.longest;
+        let &Binding { longest, lengths, .. } = self.bindings.get(binding)?;
         let bytes = path.as_bytes();
         let mut hash = Hash::new(binding as u64);
         let mut best: Option<(&Entry, &'p str)> = None;
         for end in 0..=longest.min(bytes.len()) {
             let next = bytes.get(end).copied();
-            if matches!(next, None | Some(b'/')) {
+            if matches!(next, None | Some(b'/')) && lengths >> end.min(63) & 1 != 0 {
                 let (prefix, rest) = path.split_at_checked(end)?;
                 let found = self
                     .entries

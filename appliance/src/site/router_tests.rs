@@ -97,6 +97,17 @@ fn the_longest_prefix_of_whole_segments() {
 }
 
 #[test]
+fn long_paths() {
+    let url = |len: usize| format!("http://*:80/{}/", "p".repeat(len - 1));
+    let urls: Vec<String> = [61, 62, 63, 64, 65, 200].map(url).into();
+    let router = Router::new(&settings(&urls.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+    for (site, len) in [61, 62, 63, 64, 65, 200].into_iter().enumerate() {
+        assert_eq!(route(&router, "h", &format!("/{}/x", "P".repeat(len - 1))), Some((site, "/x")), "{len}");
+    }
+    assert_eq!(route(&router, "h", &format!("/{}/x", "P".repeat(66))), None);
+}
+
+#[test]
 fn ports_and_schemes() {
     let router =
         Router::new(&settings(&["https://*:443/", "http://*:80/", "http://a:80/", "http://*:8080/x/"]))
