@@ -1,1 +1,29 @@
-//! Placeholder until its author fills it.
+//! What the tests and benchmarks that boot real machines share.
+#![forbid(unsafe_code)]
+
+pub mod curl;
+pub mod process;
+pub mod raw;
+pub mod weir;
+
+use anyhow::{Context, Result};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+/// The checkout.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A TCP port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// The pattern of the demo's files and of `/api/bytes/N` ([`weir_worker::pattern`]).
+pub fn pattern(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    weir_worker::pattern::fill(0, &mut bytes);
+    bytes
+}

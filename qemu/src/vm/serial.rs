@@ -70,7 +70,9 @@ impl Serial {
     fn line(&self, prefix: &str, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let text: String = text.trim_end().chars().filter(|c| !c.is_control()).collect();
-        if text.is_empty() {
+        // The loader describes its page tables at length; what it cannot do it reports as an error.
+        let chatter = ["[LOADER][INFO]", "[LOADER][WARN]"].iter().any(|prefix| text.starts_with(prefix));
+        if text.is_empty() || chatter {
             return;
         }
         {

@@ -1,0 +1,130 @@
+//! What cannot work is refused in one line, and nothing is left running.
+
+use crate::lifecycle::files_only;
+use anyhow::{Context, Result, ensure};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+use weir_tests::process::survivors;
+use weir_tests::weir::{Weir, command, program};
+use weir_tests::{free_port, workspace};
+
+type Test = fn() -> Result<()>;
+
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("bad_input::no_qemu", no_qemu),
+    ("bad_input::no_toolchain", no_toolchain),
+    ("bad_input::port_in_use", port_in_use),
+    ("bad_input::config_does_not_parse", config_does_not_parse),
+    ("bad_input::missing_files", missing_files),
+    ("bad_input::options", options),
+];
+
+/// Runs a `weir` command that has to fail; returns its one line.
+fn refused(command: &mut Command) -> Result<String> {
+    let mut weir = Weir::start_command(command)?;
+    let mut seen = Vec::new();
+    let status = loop {
+        seen.extend(weir.processes());
+        if let Ok(status) = weir.wait(Duration::from_millis(20)) {
+            break status;
+        }
+    };
+    // The reader of standard error may be a moment behind.
+    std::thread::sleep(Duration::from_millis(100));
+    let log = weir.log();
+    ensure!(!status.success(), "accepted: {log}");
+    let mut lines = log.lines().filter(|line| line.starts_with("weir: "));
+    let line = lines.next().with_context(|| format!("no line: {log}"))?;
+    ensure!(lines.next().is_none() && log.ends_with(&format!("{line}\n")), "more than one line: {log}");
+    let left = survivors(&seen, Duration::from_secs(1));
+    ensure!(left.is_empty(), "still there: {left:#?}");
+    Ok(line.to_owned())
+}
+
+fn up(args: &[&str]) -> Result<Command> {
+    let mut up = command(program());
+    up.arg("up").args(args).args(["--http-port", &free_port()?.to_string()]);
+    Ok(up)
+}
+
+/// A directory of links to some programs, as the only PATH.
+fn path_with(names: &[&str]) -> Result<TempDir> {
+    let directory = TempDir::new()?;
+    for name in names {
+        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+            .map(|place| place.join(name))
+            .find(|path| path.is_file())
+            .with_context(|| format!("{name} is not in PATH"))?;
+        std::os::unix::fs::symlink(found, directory.path().join(name))?;
+    }
+    Ok(directory)
+}
+
+fn no_qemu() -> Result<()> {
+    let path = path_with(&["setpriv", "sh"])?;
+    let line = refused(up(&[])?.env("PATH", path.path()))?;
+    ensure!(line.contains("qemu-system-x86"), "{line}");
+    Ok(())
+}
+
+fn no_toolchain() -> Result<()> {
+    // Debian's compiler is looked for where it is, so it has to be hidden there: in a mount namespace of this one
+    // command, which takes root.
+    if !rustix::process::getuid().is_root() {
+        eprintln!("no_toolchain: skipped, needs root");
+        return Ok(());
+    }
+    let path = path_with(&["setpriv", "sh", "qemu-system-x86_64", "unshare", "mount"])?;
+    let hide = "if [ -e /usr/bin/rustc ]; then mount --bind /dev/null /usr/bin/rustc; fi; exec \"$@\"";
+    let mut up = command("unshare");
+    up.args(["--mount", "sh", "-c", hide, "sh"]).arg(program());
+    up.args(["up", "--http-port", &free_port()?.to_string()]).env("PATH", path.path());
+    let line = refused(&mut up)?;
+    ensure!(line.contains("toolchain") && line.contains("install"), "{line}");
+    Ok(())
+}
+
+fn port_in_use() -> Result<()> {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = taken.local_addr()?.port().to_string();
+    let line = refused(command(program()).args(["up", "--http-port", &port]))?;
+    ensure!(line.contains(&port) && line.contains("in use"), "{line}");
+    Ok(())
+}
+
+fn config_does_not_parse() -> Result<()> {
+    let directory = TempDir::new()?;
+    let config = directory.path().join("weir.toml");
+    let name = config.to_string_lossy().into_owned();
+    std::fs::write(&config, "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = 7\n")?;
+    for line in [refused(&mut up(&[&name])?)?, refused(command(program()).args(["check", &name]))?] {
+        ensure!(line.contains("weir.toml:4:"), "no line and column: {line}");
+    }
+    Ok(())
+}
+
+fn missing_files() -> Result<()> {
+    let line = refused(&mut up(&["/nonexistent/weir.toml"])?)?;
+    ensure!(line.contains("/nonexistent/weir.toml"), "{line}");
+    let directory = TempDir::new()?;
+    let config = files_only(directory.path())?;
+    std::fs::remove_dir(directory.path().join("files"))?;
+    let line = refused(&mut up(&[&config])?)?;
+    ensure!(line.contains("files"), "{line}");
+    Ok(())
+}
+
+fn options() -> Result<()> {
+    let demo = workspace().join("qemu/demo/weir.toml");
+    let line = refused(&mut up(&[&demo.to_string_lossy(), "--address", "10.0.0.1"])?)?;
+    ensure!(line.contains("--address"), "{line}");
+    for (option, value) in [("--memory", "1K"), ("--accel", "xen"), ("--net", "bridge"), ("--http-port", "0")]
+    {
+        let output = command(program()).args(["up", option, value]).output()?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && message.contains(option), "{option} {value}: {message}");
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! End to end: `weir up` in QEMU, the real `curl` in front of it.
+//!
+//! `WEIR` names the `weir` program to test, `WEIR_TEST_LOG=1` shows what it prints. The tests of one appliance share it
+//! and run side by side; those that start or kill machines have their own.
+
+mod bad_input;
+mod demo;
+mod forwarding;
+mod lifecycle;
+mod robustness;
+mod static_files;
+
+use demo::Demo;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest run of everything.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Two machines and a load generator on two cores: more threads measure patience.
+    arguments.test_threads = arguments.test_threads.or(Some(2));
+    let demo = Arc::new(Demo::default());
+    let mut trials = Vec::new();
+    for (name, test) in static_files::TESTS.iter().chain(forwarding::TESTS).chain(robustness::TESTS) {
+        let demo = demo.clone();
+        trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
+    }
+    for (name, test) in lifecycle::TESTS.iter().chain(bad_input::TESTS) {
+        trials.push(Trial::test(*name, move || test().map_err(failed)));
+    }
+    if !arguments.list {
+        if let Err(error) = demo.start() {
+            eprintln!("the demo does not start: {error:#}");
+            return ExitCode::FAILURE;
+        }
+        std::thread::spawn(|| {
+            std::thread::sleep(LIMIT);
+            eprintln!("e2e: not done after {LIMIT:?}");
+            // The machines end with this process.
+            std::process::exit(1);
+        });
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    demo.stop(conclusion.has_failed());
+    conclusion.exit_code()
+}
+
+fn failed(error: anyhow::Error) -> Failed {
+    format!("{error:?}").into()
+}

@@ -1,0 +1,126 @@
+//! A running `weir up`.
+
+use crate::process::{Process, descendants};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A supervisor with its VMs. Dropping it ends it.
+#[derive(Debug)]
+pub struct Weir {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    stdout: Receiver<String>,
+}
+
+/// The `weir` program: `WEIR` names it, else the checkout's script builds and runs it.
+pub fn program() -> PathBuf {
+    std::env::var_os("WEIR").map_or_else(|| crate::workspace().join("qemu/weir"), PathBuf::from)
+}
+
+/// Starts a command that is ended with us. To be called on the main thread: the kernel means the thread.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program).stdin(Stdio::null());
+    command
+}
+
+impl Weir {
+    /// Starts `weir up ARGS`.
+    pub fn start(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self> {
+        Self::start_command(command(program()).arg("up").args(args))
+    }
+
+    /// Starts a prepared `weir up`.
+    pub fn start_command(command: &mut Command) -> Result<Self> {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("starting weir through setpriv")?;
+        let log = Arc::new(Mutex::new(String::new()));
+        let (sender, stdout) = channel();
+        let (out, err) = (child.stdout.take().context("stdout")?, child.stderr.take().context("stderr")?);
+        each_line(out, move |line| drop(sender.send(line)));
+        let lines = log.clone();
+        each_line(err, move |line| {
+            if std::env::var_os("WEIR_TEST_LOG").is_some() {
+                eprintln!("{line}");
+            }
+            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push_str(&line);
+            lines.push('\n');
+        });
+        Ok(Self { child, log, stdout })
+    }
+
+    /// Waits for the `ready` line and returns the address in it.
+    pub fn ready(&mut self, patience: Duration) -> Result<SocketAddr> {
+        let line = self.stdout.recv_timeout(patience).map_err(|_| anyhow!("not ready: {}", self.log()))?;
+        let url = line.strip_prefix("ready http://").with_context(|| format!("stdout says {line:?}"))?;
+        url.parse().with_context(|| format!("stdout says {line:?}"))
+    }
+
+    /// Everything on standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The processes it started.
+    pub fn processes(&self) -> Vec<Process> {
+        descendants(self.pid())
+    }
+
+    /// The QEMU of the VM of this name.
+    pub fn qemu(&self, name: &str) -> Result<Process> {
+        let mark = format!(" -name {name} ");
+        let found = self.processes().into_iter().find(|p| p.command.contains(&mark));
+        found.with_context(|| format!("no QEMU named {name}"))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.pid()).context("pid")?;
+        kill_process(pid, signal).context("signalling weir")
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let limit = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > limit {
+                bail!("weir still runs after {patience:?}: {}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn pid(&self) -> i32 {
+        // setpriv becomes the program it runs.
+        i32::try_from(self.child.id()).unwrap_or(0)
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        let _ = self.signal(Signal::TERM);
+        if self.wait(Duration::from_secs(10)).is_err() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn each_line(output: impl Read + Send + 'static, mut take: impl FnMut(String) + Send + 'static) {
+    std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).for_each(&mut take));
+}
