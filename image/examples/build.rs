@@ -1,5 +1,5 @@
 //! Builds a program (`appliance` or `worker`), or an image from a `weir.toml`, without the `weir` command:
-//! `cargo run -p weir-image --example build -- appliance|worker|WEIR.TOML [OUTDIR]`.
+//! `cargo run -p weir-image --example build -- appliance|worker|WEIR.TOML [OUTDIR [KERNEL_DIR]]`.
 
 use image::{Options, Program, step::StepError};
 
@@ -9,6 +9,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(dir) = args.get(1) {
         options.out_dir = std::path::absolute(dir)?;
     }
+    options.kernel = args.get(2).map(std::path::absolute).transpose()?;
     let progress = |line: &str| eprintln!("{line}");
     let built = match args.first().map(String::as_str) {
         Some("appliance") => image::build_program(Program::Appliance, &options, &progress),

@@ -1,33 +1,51 @@
-//! The same commit gives the same bytes from another checkout with another target directory. Builds kernel and
-//! programs from nothing, which takes minutes, so it runs only on request:
-//! `cargo test -p weir-image --test reproducible -- --ignored`.
+//! The same commit gives the same bytes from another checkout with another target directory. These tests compile from
+//! nothing, which takes minutes, so they run only on request:
+//! `cargo test -p weir-image --test reproducible -- --ignored [programs|kernels]`.
 
+use image::kernel::Kernel;
+use image::toolchain::{Llvm, Toolchain};
 use image::{Image, Options, Program};
 use std::path::Path;
 
+fn progress(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Options for a copy of the workspace in `dir`, whose name has a space.
+fn elsewhere(options: &Options, dir: &Path) -> Options {
+    let workspace = dir.join("a checkout");
+    copy_tree(&options.workspace, &workspace);
+    Options { workspace, target_dir: dir.join("target"), out_dir: dir.join("images"), kernel: None }
+}
+
+fn kernel(options: &Options) -> Kernel {
+    let toolchain = Toolchain::find().expect("a toolchain");
+    let llvm = Llvm::find().expect("LLVM's tools");
+    Kernel::provide(options, &toolchain, &llvm, &progress).expect("the kernel builds")
+}
+
 #[test]
-#[ignore = "builds the kernel and both programs from nothing"]
-fn another_checkout_gives_the_same_bytes() {
+#[ignore = "builds both programs from nothing"]
+fn programs() {
     let options = Options::new().expect("the workspace");
-    let elsewhere = tempfile::tempdir().expect("temporary directory");
-    let copy = elsewhere.path().join("a checkout with spaces");
-    copy_tree(&options.workspace, &copy);
-    let other = Options {
-        workspace: copy,
-        target_dir: elsewhere.path().join("target"),
-        out_dir: elsewhere.path().join("images"),
-        kernel: None,
-    };
-    let config = elsewhere.path().join("weir.toml");
-    std::fs::create_dir(elsewhere.path().join("www")).expect("directory");
-    std::fs::write(elsewhere.path().join("www/index.html"), "<p>weir</p>\n").expect("file");
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let other = elsewhere(&options, dir.path());
+    // The other build takes this one's kernel: the test below compares kernels.
+    kernel(&options);
+    std::fs::create_dir_all(other.target_dir.join("kernel")).expect("directory");
+    for name in ["libhermit-full.a", "rusty-loader-x86_64", "stamp"] {
+        let kernel = |options: &Options| options.target_dir.join("kernel").join(name);
+        std::fs::copy(kernel(&options), kernel(&other)).expect("file");
+    }
+    let config = dir.path().join("weir.toml");
+    std::fs::create_dir(dir.path().join("www")).expect("directory");
+    std::fs::write(dir.path().join("www/index.html"), "<p>weir</p>\n").expect("file");
     std::fs::write(
         &config,
         "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n",
     )
     .expect("file");
     let both = |options: &Options| -> [Image; 2] {
-        let progress = |line: &str| eprintln!("{line}");
         let worker = image::build_program(Program::Worker, options, &progress).expect("the worker builds");
         let config = image::check(&config).expect("the configuration is right");
         [worker, image::build(&config, options, &progress).expect("the appliance builds")]
@@ -37,6 +55,17 @@ fn another_checkout_gives_the_same_bytes() {
         assert_eq!(here.elf.sha256, there.elf.sha256, "{} and {}", here.elf, there.elf);
         assert!(here.fixed_len() <= image::FIXED_LEN_MAX, "{here:?}");
     }
+}
+
+#[test]
+#[ignore = "builds the kernel from nothing"]
+fn kernels() {
+    let options = Options::new().expect("the workspace");
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (here, there) = (kernel(&options), kernel(&elsewhere(&options, dir.path())));
+    let read = |path: &Path| std::fs::read(path).expect("file");
+    assert!(read(&here.archive) == read(&there.archive), "{} and another", here.archive.display());
+    assert!(read(&here.loader) == read(&there.loader), "{} and another", here.loader.display());
 }
 
 /// Everything but build output and history.
