@@ -47,21 +47,10 @@ impl Toolchain {
     /// `-Z build-std` on stable toolchains, which is the only unstable thing used.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
-        for name in [
-            "CARGO",
-            "CARGO_BUILD_TARGET",
-            "CARGO_BUILD_RUSTFLAGS",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "CARGO_MANIFEST_DIR",
-            "CARGO_TARGET_DIR",
-            "LD_LIBRARY_PATH",
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTC_WRAPPER",
-            "RUSTDOC",
-            "RUSTFLAGS",
-            "RUSTUP_TOOLCHAIN",
-        ] {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(shapes_builds) {
+                command.env_remove(name);
+            }
         }
         command.env("RUSTC", &self.rustc).env("RUSTC_BOOTSTRAP", "1");
         command
@@ -102,6 +91,23 @@ fn candidates() -> Vec<(PathBuf, PathBuf)> {
     }
     found.push(("/usr/bin/cargo".into(), "/usr/bin/rustc".into()));
     found
+}
+
+/// Whether an environment variable could change what cargo builds: all of cargo's and rustc's but those that say where
+/// packages come from and how output looks.
+fn shapes_builds(name: &str) -> bool {
+    const HARMLESS: [&str; 8] = [
+        "CARGO_BUILD_JOBS",
+        "CARGO_HOME",
+        "CARGO_HTTP_",
+        "CARGO_NET_",
+        "CARGO_REGISTR",
+        "CARGO_SOURCE_",
+        "CARGO_TERM_",
+        "RUSTUP_HOME",
+    ];
+    let mine = name.starts_with("CARGO") || name.starts_with("RUST") || name == "LD_LIBRARY_PATH";
+    mine && !HARMLESS.iter().any(|harmless| name.starts_with(harmless))
 }
 
 /// Major and minor number out of `rustc -vV`.
@@ -150,6 +156,16 @@ mod tests {
         assert_eq!(release("rustc 1.96.0\nbinary: rustc\nrelease: 1.96.0\n"), Some((1, 96)));
         assert_eq!(release("release: 1.98.0-nightly"), Some((1, 98)));
         assert_eq!(release("gcc 12"), None);
+    }
+
+    #[test]
+    fn the_environment_does_not_shape_builds() {
+        for name in ["CARGO", "CARGO_PROFILE_IMAGE_LTO", "CARGO_TARGET_DIR", "RUSTFLAGS", "RUSTC_WRAPPER"] {
+            assert!(shapes_builds(name), "{name}");
+        }
+        for name in ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_REGISTRIES_A_INDEX", "PATH", "RUSTUP_HOME"] {
+            assert!(!shapes_builds(name), "{name}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// Pools in the file's order.
     pub pools: Vec<Pool>,
-    /// Directories of static files, each once; [`Handler::Files`] indexes it.
+    /// Directories of static files, each once; [`settings::Handler::Files`] indexes it.
     pub trees: Vec<PathBuf>,
 }
 
