@@ -32,6 +32,7 @@
 mod abi;
 mod apic;
 mod clock;
+mod copy;
 mod cpu;
 mod exit;
 mod heap;
