@@ -206,7 +206,7 @@ impl Client {
             let piece = self.rng.usize(1..=requests.len() - self.sent);
             self.sent += socket.send_slice(&requests[self.sent..self.sent + piece]).unwrap_or(0);
         }
-        if !socket.may_recv() {
+        if !socket.may_recv() && socket.state() != tcp::State::SynSent {
             self.on_end();
         }
     }
