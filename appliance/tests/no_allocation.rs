@@ -1,4 +1,5 @@
 //! What a static hit, a forwarded request and its response cost the heap: nothing.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use appliance::bundle::{self, Bundle, File, Source};
 use appliance::cache::{Lookup, StaticStore};

@@ -64,6 +64,15 @@ fn what_belongs_to_the_connection_stays_here() {
 }
 
 #[test]
+fn the_last_of_many_connection_options_counts() {
+    let options = "Connection: keep-alive\r\n".repeat(15);
+    let text = forwarded(&format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{options}Connection: x-hop\r\nX-Hop: secret\r\n\r\n"
+    ));
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
 fn clients_cannot_speak_in_our_name() {
     let text = forwarded(
         "GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=evil\r\nX-Forwarded-For: evil\r\nx_forwarded_for: evil\r\n\

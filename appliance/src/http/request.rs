@@ -338,6 +338,12 @@ impl<'a> Summary<'a> {
     }
 
     fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        // What most clients send, if they send it at all.
+        if value.eq_ignore_ascii_case(b"keep-alive") && self.connection_options == 0 {
+            self.connection_options = 1;
+            self.keep_alive = true;
+            return Ok(());
+        }
         for option in super::fields::elements(value) {
             self.connection_options += 1;
             if self.connection_options > MAX_CONNECTION_OPTIONS

@@ -304,6 +304,8 @@ fn refused() -> Vec<(Vec<u8>, u16, &'static str)> {
     ] {
         all.push((format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").into(), status, reason));
     }
+    let again = "Connection: keep-alive\r\n".repeat(17);
+    all.push((format!("GET / HTTP/1.1\r\nHost: a\r\n{again}\r\n").into(), 400, "Header"));
     // Hosts.
     for host in [
         "",
