@@ -18,7 +18,8 @@ pub const MAGIC: &[u8; 16] = b"\x7fWEIR-PAYLOAD-1\n";
 const PAGE: u64 = 4096;
 /// The kernel is loaded at a multiple of this and maps itself in pages of this size.
 const LARGE_PAGE: u64 = 2 << 20;
-/// What the kernel may need before it has found the rest of the memory; measured: less than 64 KiB.
+/// What the kernel may need before it has found the rest of the memory. One processor with 64 MiB needs 8 KiB; with 4 KiB
+/// it panics.
 const FIRST_HEAP: u64 = 256 << 10;
 
 /// Why nothing could be attached.
