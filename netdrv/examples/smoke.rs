@@ -39,7 +39,12 @@ mod target {
     pub(crate) fn main() -> Result<(), Failure> {
         let mut machine = Machine::start().map_err(Failure::Start)?;
         let clock = machine.clock();
-        println!("clock: {} s since 1970, {} ns since start; heap {:?}", clock.unix_seconds(), clock.now_ns(), heap_use());
+        println!(
+            "clock: {} s since 1970, {} ns since start; heap {:?}",
+            clock.unix_seconds(),
+            clock.now_ns(),
+            heap_use()
+        );
         let random = machine.entropy().seed_u64().map_err(|_| Failure::Entropy)?;
         println!("entropy: {random:016x}");
         timer(&mut machine, clock);
@@ -74,7 +79,12 @@ mod target {
     /// Asks 10.0.2.2 for its Ethernet address and waits for the answer, halting.
     fn arp(machine: &mut Machine, nic: &mut Net, clock: Clock) -> Result<(), Failure> {
         let info = nic.info();
-        println!("net: {info:?}, link {}, features {:#x}, interrupts {}", nic.link_up(), nic.features(), nic.has_interrupts());
+        println!(
+            "net: {info:?}, link {}, features {:#x}, interrupts {}",
+            nic.link_up(),
+            nic.features(),
+            nic.has_interrupts()
+        );
         let start = clock.now_ns();
         for round in 0..5 {
             let _ = nic.transmit(60, |frame| {
@@ -119,7 +129,10 @@ mod target {
         let mac = nic.info().mac;
         let (source, target) = ([10, 0, 2, 15], [10, 0, 2, 2]);
         let sum = |parts: &[&[u8]]| {
-            let words = parts.iter().flat_map(|part| part.chunks(2)).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+            let words = parts
+                .iter()
+                .flat_map(|part| part.chunks(2))
+                .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
             let sum = words.sum::<u32>();
             ((sum & 0xffff) + (sum >> 16)) as u16
         };
@@ -155,7 +168,8 @@ mod target {
         println!("vsock: cid {}, interrupts {}", vsock.cid(), vsock.has_interrupts());
         let host = VsockAddr { cid: HOST_CID, port: ECHO_PORT };
         let stream = vsock.connect(host, clock.now_ns()).map_err(|_| Failure::WrongEcho(0))?;
-        let pattern = alloc::vec::Vec::from_iter((0..65_536u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8));
+        let pattern =
+            alloc::vec::Vec::from_iter((0..65_536u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8));
         let (mut sent, mut echoed, mut open, mut waits) = (0, 0, false, 0u32);
         let start = clock.now_ns();
         while echoed < ECHO_BYTES {
@@ -195,7 +209,11 @@ mod target {
             }
         }
         let ms = (clock.now_ns() - start) / MS;
-        println!("vsock: {} MiB there and back in {ms} ms, {waits} halts, {:?}", ECHO_BYTES >> 20, vsock.errors());
+        println!(
+            "vsock: {} MiB there and back in {ms} ms, {waits} halts, {:?}",
+            ECHO_BYTES >> 20,
+            vsock.errors()
+        );
         vsock.release(stream);
         vsock.flush();
         Ok(())

@@ -78,7 +78,11 @@ pub trait Nic {
     /// Queues one frame of `len` bytes (Ethernet header included): `fill` writes it in place and says what
     /// is left to the card. `len` is at most `mtu + 14`, or `tso4_max` for a frame to be segmented; a longer
     /// one is refused with [`TxFull`]. The device may learn of it only at [`Nic::flush`].
-    fn transmit<R>(&mut self, len: usize, fill: impl FnOnce(&mut [u8]) -> (R, TxOffload)) -> Result<R, TxFull>;
+    fn transmit<R>(
+        &mut self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> (R, TxOffload),
+    ) -> Result<R, TxFull>;
 
     /// Tells the device of everything queued and recycled since the last call: at most one notification per queue.
     fn flush(&mut self);

@@ -64,7 +64,8 @@ pub fn scan<P: Platform>(platform: &P) -> Vec<PciFunction> {
             for function in 0..8 {
                 let address = PciAddress { bus, device, function };
                 let id = platform.pci_read(address, ID);
-                let header = if id as u16 == 0xffff { 0 } else { platform.pci_read(address, HEADER_TYPE_WORD) >> 16 };
+                let header =
+                    if id as u16 == 0xffff { 0 } else { platform.pci_read(address, HEADER_TYPE_WORD) >> 16 };
                 if id as u16 != 0xffff {
                     let bridge = header & 0x7f == 1 && platform.pci_read(address, CLASS) >> 16 == 0x0604;
                     if bridge {
@@ -138,7 +139,8 @@ pub fn capabilities<P: Platform>(platform: &P, function: PciAddress) -> impl Ite
 /// Points MSI-X entries 0.. of a function at the given messages and enables MSI-X; entries beyond these stay masked.
 /// False if the function has no usable MSI-X capability.
 pub fn enable_msix<P: Platform>(platform: &P, function: PciAddress, messages: &[MsiMessage]) -> bool {
-    let Some((_, capability)) = capabilities(platform, function).find(|&(id, _)| id == CAPABILITY_MSIX) else {
+    let Some((_, capability)) = capabilities(platform, function).find(|&(id, _)| id == CAPABILITY_MSIX)
+    else {
         return false;
     };
     // The capability is three words long.

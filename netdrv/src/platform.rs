@@ -89,7 +89,7 @@ impl DmaRegion {
 
 /// The machine under the drivers. A handle: cloning it is cheap, and clones mean the same machine.
 ///
-/// The implementation in [`crate::hermit`] is ring 0 of the unikernel; the one in the tests is a fake device.
+/// The implementation in `crate::hermit` is ring 0 of the unikernel; the one in the tests is a fake device.
 pub trait Platform: Clone {
     /// Reads an aligned 32-bit word of a function's PCI configuration space; all ones where there is no function.
     fn pci_read(&self, function: PciAddress, offset: u8) -> u32;

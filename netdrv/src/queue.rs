@@ -110,7 +110,11 @@ impl SplitQueue {
         // SAFETY: both offsets are below memory_for(size), which the region holds; the casts are aligned because
         // the region is page-aligned and the offsets are multiples of 16, 2 and 4.
         let (descriptors, avail, used) = unsafe {
-            (base.cast::<Desc>(), base.add(avail_offset(size)).cast::<u16>(), base.add(used_offset(size)).cast::<u16>())
+            (
+                base.cast::<Desc>(),
+                base.add(avail_offset(size)).cast::<u16>(),
+                base.add(used_offset(size)).cast::<u16>(),
+            )
         };
         let mut queue = Self {
             region,
@@ -222,7 +226,8 @@ impl SplitQueue {
             let event = u16::from_le(self.word(self.used, after).load(Ordering::Relaxed));
             passed(event, self.avail_next, self.avail_notified)
         } else {
-            u16::from_le(self.word(self.used, 0).load(Ordering::Relaxed)) & UsedF::NO_NOTIFY.bits().to_ne() == 0
+            u16::from_le(self.word(self.used, 0).load(Ordering::Relaxed)) & UsedF::NO_NOTIFY.bits().to_ne()
+                == 0
         };
         self.avail_notified = self.avail_next;
         notify
@@ -289,7 +294,8 @@ impl SplitQueue {
         if self.event_idx {
             // An index just passed: it comes round again only after 65,535 more buffers.
             let used_event = 2 + usize::from(self.size);
-            self.word(self.avail, used_event).store(self.used_next.wrapping_sub(1).to_le(), Ordering::Relaxed);
+            self.word(self.avail, used_event)
+                .store(self.used_next.wrapping_sub(1).to_le(), Ordering::Relaxed);
         } else {
             let flags = AvailF::NO_INTERRUPT.bits().to_ne().to_le();
             self.word(self.avail, 0).store(flags, Ordering::Relaxed);

@@ -103,7 +103,9 @@ impl<P: Platform> Transport<P> {
                 _ => {}
             }
         }
-        let (Some(common), Some(notify)) = (common, notify) else { return Err(DeviceError::NoModernInterface) };
+        let (Some(common), Some(notify)) = (common, notify) else {
+            return Err(DeviceError::NoModernInterface);
+        };
         let map = |structure: &Structure| {
             platform.map_mmio(structure.address, structure.len).ok_or(DeviceError::Mapping)
         };
@@ -180,7 +182,12 @@ impl<P: Platform> Transport<P> {
     }
 
     /// Builds queue `index` with at most `wanted` entries (a power of two), in newly allocated memory.
-    pub fn create_queue(&self, index: u16, wanted: u16, direction: Direction) -> Result<SplitQueue, DeviceError> {
+    pub fn create_queue(
+        &self,
+        index: u16,
+        wanted: u16,
+        direction: Direction,
+    ) -> Result<SplitQueue, DeviceError> {
         self.write16(common::QUEUE_SELECT, index);
         let offered = self.read16(common::QUEUE_SIZE);
         if !offered.is_power_of_two() {

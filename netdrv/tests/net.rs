@@ -59,7 +59,8 @@ fn negotiates_what_is_offered() {
 fn works_with_every_combination_of_features() {
     for bits in 0..64u64 {
         let optional = [EVENT_IDX, CSUM, GUEST_CSUM, MTU, HOST_TSO4, STATUS];
-        let offered = optional.iter().enumerate().filter(|(i, _)| bits >> i & 1 != 0).fold(BASE, |all, (_, f)| all | f);
+        let offered =
+            optional.iter().enumerate().filter(|(i, _)| bits >> i & 1 != 0).fold(BASE, |all, (_, f)| all | f);
         let (machine, mut card) = card(offered);
         for round in 0..3u8 {
             assert!(machine.queue(RX).deliver(&frame(60, round)));
@@ -178,10 +179,8 @@ fn waits_for_room_after_a_refusal() {
 fn large_frames_have_room_of_their_own() {
     let (machine, mut card) = card(ALL);
     assert_eq!(card.tx_room_for(60_000), 16);
-    let offload = TxOffload {
-        checksum: Some(ChecksumOffload { start: 34, offset: 16 }),
-        tso4_segment: Some(1448),
-    };
+    let offload =
+        TxOffload { checksum: Some(ChecksumOffload { start: 34, offset: 16 }), tso4_segment: Some(1448) };
     for _ in 0..16 {
         card.transmit(65_524, |bytes| {
             bytes.fill(0x50);
@@ -251,10 +250,34 @@ fn malformed_frames_are_dropped_and_counted() {
 type Attack = (fn(&mut support::DeviceQueue), QueueError);
 
 const RX_ATTACKS: [Attack; 6] = [
-    (|queue| { queue.write_used(9999, 60); queue.set_used_idx(queue.used_idx.wrapping_add(1)) }, QueueError::BadId),
-    (|queue| { queue.write_used(u32::MAX, 60); queue.set_used_idx(queue.used_idx.wrapping_add(1)) }, QueueError::BadId),
-    (|queue| { let chain = queue.take().expect("a buffer"); queue.complete(chain.id, 2049) }, QueueError::BadLength),
-    (|queue| { let chain = queue.take().expect("a buffer"); queue.complete(chain.id, u32::MAX) }, QueueError::BadLength),
+    (
+        |queue| {
+            queue.write_used(9999, 60);
+            queue.set_used_idx(queue.used_idx.wrapping_add(1))
+        },
+        QueueError::BadId,
+    ),
+    (
+        |queue| {
+            queue.write_used(u32::MAX, 60);
+            queue.set_used_idx(queue.used_idx.wrapping_add(1))
+        },
+        QueueError::BadId,
+    ),
+    (
+        |queue| {
+            let chain = queue.take().expect("a buffer");
+            queue.complete(chain.id, 2049)
+        },
+        QueueError::BadLength,
+    ),
+    (
+        |queue| {
+            let chain = queue.take().expect("a buffer");
+            queue.complete(chain.id, u32::MAX)
+        },
+        QueueError::BadLength,
+    ),
     (|queue| queue.set_used_idx(queue.used_idx.wrapping_add(257)), QueueError::IndexJump),
     (|queue| queue.set_used_idx(queue.used_idx.wrapping_sub(1)), QueueError::IndexJump),
 ];

@@ -90,4 +90,3 @@ pub(super) fn flush_page(address: u64) {
     // SAFETY: ring 0; dropping a cached translation is always allowed.
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
 }
-

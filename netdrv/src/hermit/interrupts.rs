@@ -52,7 +52,8 @@ impl Gate {
         let selector: u64;
         // SAFETY: reading a segment register has no effect.
         unsafe { asm!("mov {}, cs", out(reg) selector, options(nomem, nostack, preserves_flags)) };
-        let low = handler & 0xffff | (selector & 0xffff) << 16 | 0x8e00 << 32 | (handler >> 16 & 0xffff) << 48;
+        let low =
+            handler & 0xffff | (selector & 0xffff) << 16 | 0x8e00 << 32 | (handler >> 16 & 0xffff) << 48;
         Self([low, handler >> 32])
     }
 }

@@ -63,14 +63,15 @@ impl Machine {
         }
         let ring0 = Ring0::take_over().map_err(|NoApic| StartError::NoApic)?;
         let functions = pci::scan(&ring0);
-        let find = |kind: u16| functions.iter().find(|f| f.virtio_type() == Some(kind)).map(|f: &PciFunction| f.address);
+        let find = |kind: u16| {
+            functions.iter().find(|f| f.virtio_type() == Some(kind)).map(|f: &PciFunction| f.address)
+        };
         let (nic_at, vsock_at) = (find(net::DEVICE_TYPE), find(vsock::DEVICE_TYPE));
         if nic_at.is_none() && vsock_at.is_none() {
             return Err(StartError::NoDevices);
         }
-        let nic = nic_at
-            .ok_or(StartError::NoNic)
-            .and_then(|at| VirtioNet::new(ring0, at).map_err(StartError::Nic));
+        let nic =
+            nic_at.ok_or(StartError::NoNic).and_then(|at| VirtioNet::new(ring0, at).map_err(StartError::Nic));
         let vsock = vsock_at
             .ok_or(StartError::NoVsock)
             .and_then(|at| VirtioVsock::new(ring0, at).map_err(StartError::Vsock));

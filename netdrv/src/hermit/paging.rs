@@ -84,7 +84,12 @@ impl Paging {
         let start = window.base + window.used * LARGE_PAGE;
         for page in 0..pages {
             let entry = (first + page * LARGE_PAGE)
-                | PRESENT | WRITABLE | WRITE_THROUGH | UNCACHED | LARGE | NO_EXECUTE;
+                | PRESENT
+                | WRITABLE
+                | WRITE_THROUGH
+                | UNCACHED
+                | LARGE
+                | NO_EXECUTE;
             // SAFETY: used + pages is at most 512, so the entry is inside our own directory; the pages it maps
             // were unused before, so no reference to anything can be changed by it.
             unsafe { window.directory.add((window.used + page) as usize).write_volatile(entry) };
@@ -100,8 +105,7 @@ impl Paging {
         // The upper half of the address space below the recursive entry; the kernel uses the lowest entries.
         let slot = (256..RECURSIVE_ENTRY).rev().find(|slot| self.read(4, root, slot << 39) & PRESENT == 0)?;
         let (pointers, directory) = (table_page()?, table_page()?);
-        let (pointers_at, directory_at) =
-            (self.physical(pointers as u64)?, self.physical(directory as u64)?);
+        let (pointers_at, directory_at) = (self.physical(pointers as u64)?, self.physical(directory as u64)?);
         let base = 0xffff_0000_0000_0000 | slot << 39;
         // SAFETY: `pointers` is a whole page of ours, and the top table's entry was found to be free.
         unsafe {

@@ -121,7 +121,8 @@ impl Platform for Ring0 {
         let paging = self.0.paging.borrow();
         let physical = paging.physical(start)?;
         // The device sees one stretch of memory only if the pages follow each other.
-        let contiguous = (0..len as u64).step_by(PAGE).all(|at| paging.physical(start + at) == Some(physical + at));
+        let contiguous =
+            (0..len as u64).step_by(PAGE).all(|at| paging.physical(start + at) == Some(physical + at));
         if !contiguous {
             return None;
         }

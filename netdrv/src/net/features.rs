@@ -42,7 +42,10 @@ const LARGEST_MTU: u16 = RX_CAPACITY as u16 - (HEADER_LEN + ETHERNET_HEADER) as 
 pub(super) struct Features(u64);
 
 impl Features {
-    pub(super) fn negotiate<P: Platform>(transport: &mut Transport<P>, allowed: u64) -> Result<Self, DeviceError> {
+    pub(super) fn negotiate<P: Platform>(
+        transport: &mut Transport<P>,
+        allowed: u64,
+    ) -> Result<Self, DeviceError> {
         let chosen = transport.negotiate(WANTED & allowed)?;
         // HOST_TSO4 requires CSUM (§5.1.3.1): a device that offers one without the other gets neither, by choosing
         // again.
@@ -85,7 +88,9 @@ impl Features {
     /// Whether the link is up; always so for a device without STATUS.
     pub(super) fn read_link<P: Platform>(&self, transport: &Transport<P>) -> bool {
         !self.has(STATUS)
-            || transport.config(CONFIG_STATUS).is_ok_and(|bytes| u16::from_le_bytes(bytes) & STATUS_LINK_UP != 0)
+            || transport
+                .config(CONFIG_STATUS)
+                .is_ok_and(|bytes| u16::from_le_bytes(bytes) & STATUS_LINK_UP != 0)
     }
 
     /// What of `offload` the device may be asked for: nothing that was not negotiated, and no checksum outside the

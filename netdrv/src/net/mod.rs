@@ -244,10 +244,12 @@ impl<P: Platform> Nic for VirtioNet<P> {
         loop {
             match self.rx.queue.pop() {
                 Ok(Some((buffer, written))) => {
-                    let frame_len = (written as usize).checked_sub(HEADER_LEN).filter(|&len| len >= ETHERNET_HEADER);
+                    let frame_len =
+                        (written as usize).checked_sub(HEADER_LEN).filter(|&len| len >= ETHERNET_HEADER);
                     let header = header::read_rx(buffer.as_slice());
                     if let (Some(len), Some(header)) = (frame_len, header) {
-                        let checksum_verified = self.features.has(features::GUEST_CSUM) && header.checksum_verified;
+                        let checksum_verified =
+                            self.features.has(features::GUEST_CSUM) && header.checksum_verified;
                         return Some(RxFrame { buffer: RxBuffer::new(buffer, len), checksum_verified });
                     }
                     self.errors.rx_malformed += 1;
@@ -289,7 +291,11 @@ impl<P: Platform> Nic for VirtioNet<P> {
         }
     }
 
-    fn transmit<R>(&mut self, len: usize, fill: impl FnOnce(&mut [u8]) -> (R, TxOffload)) -> Result<R, TxFull> {
+    fn transmit<R>(
+        &mut self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> (R, TxOffload),
+    ) -> Result<R, TxFull> {
         if !self.ready() || len < ETHERNET_HEADER {
             return Err(TxFull);
         }

@@ -143,9 +143,11 @@ impl<P: Platform> VirtioVsock<P> {
         self.cid = read_cid(&self.transport)?;
         let event_idx = features & EVENT_IDX != 0;
         let mut kept = Vec::with_capacity(RX_BUFFERS);
-        for (index, side) in
-            [(RX_QUEUE, &mut self.queues.rx), (TX_QUEUE, &mut self.queues.tx), (EVENT_QUEUE, &mut self.queues.events)]
-        {
+        for (index, side) in [
+            (RX_QUEUE, &mut self.queues.rx),
+            (TX_QUEUE, &mut self.queues.tx),
+            (EVENT_QUEUE, &mut self.queues.events),
+        ] {
             kept.clear();
             let sender = &mut self.sender;
             side.queue.restart(event_idx, |buffer| match index {

@@ -28,7 +28,16 @@ pub(super) struct Header {
 impl Header {
     /// A packet without payload or flags.
     pub(super) fn new(op: Op, source: VsockAddr, destination: VsockAddr) -> Self {
-        Self { source, destination, len: 0, stream_type: true, op: Some(op), flags: 0, buf_alloc: 0, fwd_cnt: 0 }
+        Self {
+            source,
+            destination,
+            len: 0,
+            stream_type: true,
+            op: Some(op),
+            flags: 0,
+            buf_alloc: 0,
+            fwd_cnt: 0,
+        }
     }
 
     /// Reads a header. `None` if there are too few bytes, or a context identifier that cannot be one (§5.10.4: the
@@ -102,7 +111,10 @@ mod tests {
     #[test]
     fn matches_the_layout_of_virtio_spec() {
         let header = Header {
-            len: 5, flags: 6, buf_alloc: 7, fwd_cnt: 8,
+            len: 5,
+            flags: 6,
+            buf_alloc: 7,
+            fwd_cnt: 8,
             ..Header::new(Op::Rw, VsockAddr { cid: 1, port: 2 }, VsockAddr { cid: 3, port: 4 })
         };
         let mut bytes = [0; HEADER_LEN];

@@ -26,6 +26,10 @@ impl<P: Platform> VirtioVsock<P> {
     }
 
     fn packet(&mut self, buffer: &DmaBuffer, written: usize) {
+        // vhost-device-vsock gives a buffer back unused when the connection it was for is gone meanwhile.
+        if written == 0 {
+            return;
+        }
         // The queue vouches for `written` being at most the buffer's capacity.
         let Some((header, payload)) = buffer.as_slice().get(..written).and_then(split) else {
             self.errors.malformed += 1;

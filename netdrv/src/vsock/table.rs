@@ -138,7 +138,8 @@ impl Table {
     #[inline]
     pub(super) fn index(&self, stream: StreamId) -> Option<u16> {
         let slot = self.slots.get(usize::from(stream.slot))?;
-        let alive = slot.generation == stream.generation && !matches!(slot.phase, Phase::Free | Phase::Closing);
+        let alive =
+            slot.generation == stream.generation && !matches!(slot.phase, Phase::Free | Phase::Closing);
         alive.then_some(stream.slot)
     }
 

@@ -6,11 +6,7 @@ use super::{
     packet::{HEADER_LEN, Header},
     table::{Phase, event, pending},
 };
-use crate::{
-    dma::DmaBuffer,
-    platform::Platform,
-    transport::DeviceError,
-};
+use crate::{dma::DmaBuffer, platform::Platform, transport::DeviceError};
 use alloc::{collections::VecDeque, vec::Vec};
 use virtio_spec::vsock::Op;
 

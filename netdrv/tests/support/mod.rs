@@ -5,9 +5,7 @@ mod queue;
 
 pub use queue::DeviceQueue;
 
-use netdrv::platform::{
-    DmaRegion, InterruptKind, MmioAddress, MsiMessage, PciAddress, Platform,
-};
+use netdrv::platform::{DmaRegion, InterruptKind, MmioAddress, MsiMessage, PciAddress, Platform};
 use std::{
     alloc::{Layout, alloc_zeroed},
     cell::{Cell, Ref, RefCell, RefMut},
@@ -171,7 +169,11 @@ impl FakeDevice {
                 }
             }
             NOTIFY..0x1100 => {
-                assert_eq!(u64::from(value) * NOTIFY_MULTIPLIER, at - NOTIFY, "notified at another queue's register");
+                assert_eq!(
+                    u64::from(value) * NOTIFY_MULTIPLIER,
+                    at - NOTIFY,
+                    "notified at another queue's register"
+                );
                 self.notifications.push(value as u16);
             }
             MSIX_TABLE..0x3020 => self.msix[(at - MSIX_TABLE) as usize / 4] = value,
@@ -254,7 +256,12 @@ impl Platform for FakeMachine {
         match devices.get(usize::from(function.device)) {
             Some(device) if function.bus == 0 && function.function == 0 => {
                 let at = usize::from(offset);
-                u32::from_le_bytes([device.pci[at], device.pci[at + 1], device.pci[at + 2], device.pci[at + 3]])
+                u32::from_le_bytes([
+                    device.pci[at],
+                    device.pci[at + 1],
+                    device.pci[at + 2],
+                    device.pci[at + 3],
+                ])
             }
             _ => u32::MAX,
         }

@@ -80,7 +80,11 @@ impl DeviceQueue {
             24 => self.size = value as u16,
             26 => self.vector = value as u16,
             28 => {
-                assert_eq!(self.addresses[0] % 16 + self.addresses[1] % 2 + self.addresses[2] % 4, 0, "alignment");
+                assert_eq!(
+                    self.addresses[0] % 16 + self.addresses[1] % 2 + self.addresses[2] % 4,
+                    0,
+                    "alignment"
+                );
                 self.event_idx = event_idx;
                 self.enabled = value as u16;
             }
@@ -142,7 +146,9 @@ impl DeviceQueue {
     /// Writes a used element without showing it.
     pub fn write_used(&self, id: u32, len: u32) {
         let at = 4 + 8 * u64::from(self.used_idx % self.size);
-        for (i, half) in [id as u16, (id >> 16) as u16, len as u16, (len >> 16) as u16].into_iter().enumerate() {
+        for (i, half) in
+            [id as u16, (id >> 16) as u16, len as u16, (len >> 16) as u16].into_iter().enumerate()
+        {
             self.store(2, at + 2 * i as u64, half);
         }
     }
