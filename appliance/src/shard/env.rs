@@ -83,7 +83,8 @@ impl<'b, S> Env<'b, S> {
             now,
             pools,
             counters: Counters::default(),
-            path: vec![0; limits.max_url_length],
+            // One more than the longest target: parsing looks for its end.
+            path: vec![0; limits.max_url_length + 1],
             render: vec![0; MAX_RESPONSE_HEAD.max(limits.max_request_bytes) + HEAD_HEADROOM],
             spare: Vec::with_capacity(SPARE_BUFFERS),
             serving: Serving { router, files, limits, timers, date: DateCache::new(unix_time) },

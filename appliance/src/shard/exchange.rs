@@ -104,6 +104,11 @@ impl Exchange {
         self.link.is_some() && !self.content_ended
     }
 
+    /// The request was HEAD: its answer has no content.
+    pub(super) fn answers_head(&self) -> bool {
+        self.client.to_head
+    }
+
     /// Gives up the link or the place in the queue.
     pub(super) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<'_, S>) {
         match self.link.take() {

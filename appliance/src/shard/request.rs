@@ -37,6 +37,12 @@ pub(super) fn decide<'b>(
     serving: &Serving<'b>,
     render: &mut [u8],
 ) -> Decision<'b> {
+    if let Err(refusal) = head.check_scheme(Scheme::Http) {
+        return Decision::Refuse(refusal);
+    }
+    if let Some(answer) = answer_asterisk(head, serving, render) {
+        return answer;
+    }
     let route = serving.router.route(Scheme::Http, key.local_port, head.host, key.local, head.path);
     let decision = match route {
         RouteResult::NoMatch => Err(Refusal::new(400, Reason::Hostname)),
@@ -46,6 +52,14 @@ pub(super) fn decide<'b>(
         },
     };
     decision.unwrap_or_else(Decision::Refuse)
+}
+
+/// Answers `OPTIONS *`, which asks about the server and not about any of its URLs.
+fn answer_asterisk<'b>(head: &RequestHead<'_>, serving: &Serving<'b>, render: &mut [u8]) -> Option<Decision<'b>> {
+    let mut out = Sink::new(render);
+    let plan = serve::options_asterisk(head, true, &serving.date, &mut out).ok()??;
+    let (head_len, drain) = (out.len(), Body::from(head.framing));
+    Some(Decision::Respond { head_len, content: &[], keep_alive: plan.keep_alive, drain })
 }
 
 fn serve_file<'b>(

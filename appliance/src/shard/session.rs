@@ -285,7 +285,11 @@ impl<'b> Session<'b> {
     /// Answers an error and closes (HTTP.sys closes after every error it answers itself).
     fn refuse<S>(&mut self, refusal: Refusal, socket: &mut Socket<'_>, env: &mut Env<'b, S>) -> Step {
         env.counters.count(refusal.reason);
-        self.outbox.send(socket, error::response(refusal.status), env);
+        let response = match &self.phase {
+            Phase::Forward(exchange) if exchange.answers_head() => error::response_to_head(refusal.status),
+            _ => error::response(refusal.status),
+        };
+        self.outbox.send(socket, response, env);
         self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
         Step::Again
     }
