@@ -9,10 +9,11 @@
 //! | `exit(0)`, `main` returned `Ok` | 0 | 0 |
 //! | `main` returned `Err` ([`EXIT_FAILURE`] = 1) | 3 | 0 |
 //! | panic ([`EXIT_PANIC`] = 2) | 5 | 0 |
+//! | processor exception, stack overflow ([`EXIT_EXCEPTION`] = 3) | 7 | 0 |
 //!
-//! Without the device the failure is still in the last serial line (`error: …` or `panic at …`).
+//! Without the device the failure is still in the last serial line (`error: …`, `panic at …`, `exception …`).
 
-use super::{abi, cpu, heap};
+use super::{abi, cpu, heap, interrupts};
 use core::{
     fmt::Debug,
     panic::PanicInfo,
@@ -23,6 +24,8 @@ use core::{
 pub const EXIT_FAILURE: i32 = 1;
 /// The code of a program that panicked.
 pub const EXIT_PANIC: i32 = 2;
+/// The code of a program that caused a processor exception: a page fault, an overflow of its stack.
+pub const EXIT_EXCEPTION: i32 = 3;
 
 const DEBUG_EXIT_PORT: u16 = 0xf4;
 
@@ -36,6 +39,7 @@ pub fn exit(code: i32) -> ! {
 
 /// Runs a program from the kernel's entry to the end of the machine. Used by [`crate::entry!`].
 pub fn run<E: Debug>(main: fn() -> Result<(), E>) -> ! {
+    interrupts::install_exceptions();
     heap::init();
     match main() {
         Ok(()) => exit(0),

@@ -12,6 +12,10 @@ const KERNEL_SHARE: usize = 256 * 1024;
 /// Regions smaller than this are not worth taking.
 const SMALLEST_REGION: usize = 256 * 1024;
 const LARGEST_REGION: usize = 1 << 40;
+/// How closely the largest region is looked for.
+const GRANULE: usize = 16 * 1024;
+/// How many regions are taken at most; the kernel's free memory is in one or two.
+const MAX_REGIONS: usize = 8;
 const PAGE: usize = 4096;
 
 #[global_allocator]
@@ -37,11 +41,10 @@ pub fn heap_use() -> HeapUse {
 /// Takes over the kernel's free memory. Once, before anything is allocated.
 pub(super) fn init() {
     let reserve = abi::malloc(KERNEL_SHARE, PAGE);
-    let mut size = LARGEST_REGION;
-    while size >= SMALLEST_REGION {
-        let Some(region) = abi::malloc(size, PAGE) else {
-            size /= 2;
-            continue;
+    for _ in 0..MAX_REGIONS {
+        let size = largest_free();
+        let Some(region) = (size >= SMALLEST_REGION).then(|| abi::malloc(size, PAGE)).flatten() else {
+            break;
         };
         // SAFETY: the region is ours alone, valid for `size` bytes, and never given back.
         if unsafe { HEAP.lock().claim(region.as_ptr(), size) }.is_some() {
@@ -52,6 +55,23 @@ pub(super) fn init() {
         // SAFETY: it came from the same call and nobody used it.
         unsafe { abi::free(reserve, KERNEL_SHARE, PAGE) };
     }
+}
+
+/// The largest region the kernel would give now, by bisection: in one piece, so that large allocations find room.
+fn largest_free() -> usize {
+    let (mut fits, mut fails) = (0, LARGEST_REGION);
+    while fails - fits > GRANULE {
+        let size = fits + (fails - fits) / 2;
+        match abi::malloc(size, PAGE) {
+            Some(region) => {
+                // SAFETY: it came from the same call and nobody used it.
+                unsafe { abi::free(region, size, PAGE) };
+                fits = size;
+            }
+            None => fails = size,
+        }
+    }
+    fits & !(PAGE - 1)
 }
 
 /// The lock of an allocator that only one processor, and no interrupt gate, uses.

@@ -16,6 +16,11 @@ pub(super) const QUEUE_VECTOR: u8 = 0x90;
 pub(super) const CONFIG_VECTOR: u8 = 0x91;
 /// Vector of the timer.
 pub(super) const TIMER_VECTOR: u8 = 0x92;
+const DIVIDE_VECTOR: u8 = 0;
+const INVALID_OPCODE_VECTOR: u8 = 6;
+const DOUBLE_FAULT_VECTOR: u8 = 8;
+const STACK_VECTOR: u8 = 12;
+const PROTECTION_VECTOR: u8 = 13;
 const PAGE_FAULT_VECTOR: u8 = 14;
 
 /// Configuration-change interrupts so far.
@@ -28,6 +33,22 @@ pub(super) fn install() {
     set_gate(QUEUE_VECTOR, Gate::to(wake_gate as *const () as u64));
     set_gate(TIMER_VECTOR, Gate::to(wake_gate as *const () as u64));
     set_gate(CONFIG_VECTOR, Gate::to(config_gate as *const () as u64));
+}
+
+/// Installs gates for the exceptions a program can cause, on the stacks the kernel has set aside for them. The
+/// kernel's own would print more, but end the machine as if all were well.
+pub(super) fn install_exceptions() {
+    let gates: [(u8, u64); 6] = [
+        (DIVIDE_VECTOR, exception_gate::<DIVIDE_VECTOR, 0> as *const () as u64),
+        (INVALID_OPCODE_VECTOR, exception_gate::<INVALID_OPCODE_VECTOR, 0> as *const () as u64),
+        (DOUBLE_FAULT_VECTOR, exception_gate::<DOUBLE_FAULT_VECTOR, 8> as *const () as u64),
+        (STACK_VECTOR, exception_gate::<STACK_VECTOR, 8> as *const () as u64),
+        (PROTECTION_VECTOR, exception_gate::<PROTECTION_VECTOR, 8> as *const () as u64),
+        (PAGE_FAULT_VECTOR, exception_gate::<PAGE_FAULT_VECTOR, 8> as *const () as u64),
+    ];
+    for (vector, handler) in gates {
+        set_gate(vector, Gate::to(handler).on_stack_of(gate(vector)));
+    }
 }
 
 /// Reads a word that may not be mapped. Interrupts must be off.
@@ -55,6 +76,13 @@ impl Gate {
         let low =
             handler & 0xffff | (selector & 0xffff) << 16 | 0x8e00 << 32 | (handler >> 16 & 0xffff) << 48;
         Self([low, handler >> 32])
+    }
+
+    /// The same gate, switching to the stack that `other` switches to (the interrupt stack table index, bits 32 to
+    /// 34 of the first word).
+    fn on_stack_of(self, other: Self) -> Self {
+        const STACK: u64 = 7 << 32;
+        Self([self.0[0] & !STACK | other.0[0] & STACK, self.0[1]])
     }
 }
 
@@ -136,4 +164,30 @@ extern "C" fn probe_fault_gate() {
         "xor eax, eax",
         "iretq",
     )
+}
+
+/// Reports an exception and ends the machine. `ERROR_CODE` is how many bytes the processor has pushed before the
+/// address.
+#[unsafe(naked)]
+extern "C" fn exception_gate<const VECTOR: u8, const ERROR_CODE: u8>() {
+    naked_asm!(
+        "mov edi, {vector}",
+        "mov rsi, [rsp + {error_code}]",
+        "mov rdx, cr2",
+        "and rsp, -16",
+        "call {report}",
+        "ud2",
+        vector = const VECTOR,
+        error_code = const ERROR_CODE,
+        report = sym exception,
+    )
+}
+
+extern "C" fn exception(vector: u32, at: u64, address: u64) -> ! {
+    // The program is position-independent: what counts is the distance from a function of known name.
+    let base = exception as *const () as u64;
+    crate::println!(
+        "exception {vector} at {at:#x} (netdrv's handler is at {base:#x}), page fault address {address:#x}"
+    );
+    super::exit(super::EXIT_EXCEPTION)
 }

@@ -45,7 +45,7 @@ mod ring0;
 mod serial;
 
 pub use clock::Clock;
-pub use exit::{EXIT_FAILURE, EXIT_PANIC, exit, run};
+pub use exit::{EXIT_EXCEPTION, EXIT_FAILURE, EXIT_PANIC, exit, run};
 pub use heap::{HeapUse, heap_use};
 pub use machine::{Machine, Net, StartError, Vsock};
 pub use random::{Entropy, EntropyError};
