@@ -110,7 +110,7 @@ mod target {
                     nic.recycle(frame.buffer);
                 }
                 nic.flush();
-                if nic.arm() {
+                if nic.arm(false) {
                     machine.wait(Some(deadline));
                 }
             }

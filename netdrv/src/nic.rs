@@ -87,7 +87,8 @@ pub trait Nic {
     /// Tells the device of everything queued and recycled since the last call: at most one notification per queue.
     fn flush(&mut self);
 
-    /// Asks for an interrupt at the next received frame (and at freed transmit room, if the queue was full).
-    /// Returns false if work came in meanwhile, in which case the caller must poll again rather than halt.
-    fn arm(&mut self) -> bool;
+    /// Asks for an interrupt at the next received frame and, if the caller waits for it or [`Nic::transmit`] was
+    /// refused, at the next frame that leaves the transmit queue. Returns false if work came in or room was freed
+    /// meanwhile, in which case the caller must poll again rather than halt.
+    fn arm(&mut self, wait_for_room: bool) -> bool;
 }

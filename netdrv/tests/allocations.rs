@@ -72,7 +72,7 @@ fn frames() {
         }
         drop(queue);
         machine.device_mut(0).notifications.clear();
-        let _ = card.arm();
+        let _ = card.arm(false);
     });
     assert_eq!(count, 0);
 }

@@ -71,7 +71,7 @@ fn works_with_every_combination_of_features() {
             card.flush();
             assert_eq!(machine.queue(TX).drain(), [[vec![0; HEADER], vec![round; 64]].concat()]);
             assert!(card.receive().is_none());
-            assert!(card.arm());
+            assert!(card.arm(false));
         }
         assert_eq!(card.errors(), netdrv::net::NetErrors::default());
     }
@@ -150,11 +150,11 @@ fn interrupts_only_when_armed() {
             card.recycle(frame.buffer);
         }
         assert_eq!(machine.queue(RX).interrupts, 0);
-        assert!(card.arm());
+        assert!(card.arm(false));
         machine.queue(RX).deliver(&frame(60, 0));
         assert_eq!(machine.queue(RX).interrupts, 1);
         // Not idle: the frame came before arming.
-        assert!(!card.arm());
+        assert!(!card.arm(false));
         assert!(card.receive().is_some());
         machine.queue(RX).deliver(&frame(60, 0));
         assert_eq!(machine.queue(RX).interrupts, 1);
@@ -167,12 +167,12 @@ fn waits_for_room_after_a_refusal() {
     while card.transmit(60, |_| ((), TxOffload::default())).is_ok() {}
     assert_eq!(card.tx_room(), 0);
     card.flush();
-    assert!(card.arm());
+    assert!(card.arm(false));
     assert_eq!(machine.queue(TX).drain().len(), 256);
     assert!(machine.queue(TX).interrupts >= 1);
-    assert!(!card.arm(), "freed room is work");
+    assert!(!card.arm(false), "freed room is work");
     assert_eq!(card.tx_room(), 256);
-    assert!(card.arm());
+    assert!(card.arm(false));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn large_frames_have_room_of_their_own() {
     assert!(sent.iter().all(|frame| frame.len() == 65_536));
     // NEEDS_CSUM, TCPV4, 34 + 20 bytes of headers, 1448 a segment, checksum at 34 + 16.
     assert_eq!(sent[0][..HEADER], [1, 1, 54, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0]);
-    assert!(!card.arm());
+    assert!(!card.arm(false));
     assert_eq!(card.tx_room_for(60_000), 16);
 }
 
@@ -290,7 +290,7 @@ fn a_hostile_card_is_reset_and_goes_on() {
         attack(&mut machine.queue(RX));
         assert!(card.receive().is_none());
         assert_eq!((card.errors().ring, card.errors().last), (1, Some(error)));
-        assert!(!card.arm(), "the reset is work to do");
+        assert!(!card.arm(false), "the reset is work to do");
         assert_eq!(machine.device(0).resets, resets + 1);
         // All buffers are back, and traffic flows.
         assert_eq!(machine.queue(RX).available(), 256);
@@ -338,7 +338,7 @@ fn a_card_that_never_behaves_is_given_up() {
     for _ in 0..20 {
         machine.queue(RX).set_used_idx(1000);
         assert!(card.receive().is_none());
-        let _ = card.arm();
+        let _ = card.arm(false);
         if card.is_dead() {
             break;
         }
@@ -350,7 +350,7 @@ fn a_card_that_never_behaves_is_given_up() {
     assert_eq!(card.tx_room(), 0);
     assert_eq!(card.transmit(60, |_| ((), TxOffload::default())), Err(TxFull));
     assert!(card.receive().is_none());
-    assert!(card.arm());
+    assert!(card.arm(false));
 }
 
 #[test]
@@ -368,20 +368,20 @@ fn link_and_reset_requests_follow_the_configuration() {
     let (machine, mut card) = card(ALL);
     assert!(card.link_up());
     machine.device_mut(0).config[6] = 0;
-    assert!(card.arm() && card.link_up(), "nobody said that anything changed");
+    assert!(card.arm(false) && card.link_up(), "nobody said that anything changed");
     machine.change_config();
-    assert!(card.arm() && !card.link_up());
+    assert!(card.arm(false) && !card.link_up());
     machine.device_mut(0).config[6] = 1;
     machine.device_mut(0).status |= 64;
     machine.change_config();
-    assert!(!card.arm(), "DEVICE_NEEDS_RESET");
+    assert!(!card.arm(false), "DEVICE_NEEDS_RESET");
     assert_eq!((card.errors().resets, card.link_up()), (1, true));
     // Without interrupts the configuration is looked at every time.
     let machine = FakeMachine::new(vec![device(ALL)]).without_msi();
     let mut card = VirtioNet::new(machine.clone(), FakeMachine::address(0)).expect("a card");
     assert!(!card.has_interrupts());
     machine.device_mut(0).config[6] = 0;
-    assert!(card.arm() && !card.link_up());
+    assert!(card.arm(false) && !card.link_up());
 }
 
 proptest! {
@@ -401,7 +401,7 @@ proptest! {
                 3 => { let mut queue = machine.queue(usize::from(a % 2 == 1)); queue.set_used_idx(b as u16); }
                 4 => { let _ = card.transmit(14 + a as usize % 3000, |bytes| { bytes[0] = 1; ((), TxOffload::default()) }); }
                 5 => { if let Some(frame) = card.receive() { held.push(frame.buffer); } }
-                _ => { held.drain(..).for_each(|buffer| card.recycle(buffer)); card.flush(); let _ = card.arm(); }
+                _ => { held.drain(..).for_each(|buffer| card.recycle(buffer)); card.flush(); let _ = card.arm(false); }
             }
         }
         held.drain(..).for_each(|buffer| card.recycle(buffer));

@@ -75,7 +75,7 @@ impl Nic for SimNic {
 
     fn flush(&mut self) {}
 
-    fn arm(&mut self) -> bool {
+    fn arm(&mut self, _: bool) -> bool {
         self.received.is_empty()
     }
 }

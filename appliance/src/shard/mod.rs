@@ -91,7 +91,9 @@ pub struct Shard<'b, N: Nic, S: StreamTransport> {
     nic: N,
     stack: Stack<Session<'b>>,
     env: Env<'b, S>,
+    /// Connections to be looked at; those that wait for room in the card's queue come first.
     dirty: VecDeque<ConnId>,
+    blocked: usize,
     started: Instant,
     unix_time: u64,
 }
@@ -122,6 +124,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             stack: Stack::new(stack_config, nic.info(), now),
             env: Env::new(now, router, files, pools, config.timers, config.unix_time),
             dirty: VecDeque::with_capacity(1024),
+            blocked: 0,
             started: now,
             unix_time: config.unix_time,
             nic,
@@ -178,8 +181,9 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         }
         self.nic.flush();
         self.env.pools.streams().flush();
-        let blocked = self.nic.tx_room() <= REPLY_RESERVE;
-        if !blocked && (more || !self.dirty.is_empty()) {
+        // What is still dirty waits for room in the card's queue, unless it became so just now.
+        let fresh = self.dirty.len() > self.blocked;
+        if fresh || (more && self.blocked == 0) {
             return Wake::Now;
         }
         let pools = self.env.pools.next_deadline();
@@ -189,7 +193,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
     pub fn arm(&mut self) -> bool {
         let streams = self.env.pools.streams().arm();
-        self.nic.arm() && streams
+        self.nic.arm(self.blocked > 0) && streams
     }
 
     /// Takes frames in; true if there may be more.
@@ -222,6 +226,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     }
 
     fn run_dirty(&mut self, now: Instant) {
+        self.blocked = 0;
         for _ in 0..self.dirty.len() {
             let Some(id) = self.dirty.pop_front() else { break };
             let half_open = self.stack.is_half_open(id);
@@ -234,7 +239,10 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
                 self.stack.set_deadline(id, deadline);
             }
             match self.stack.flush(id, now, &mut self.nic) {
-                Flushed::Blocked => self.mark(id),
+                Flushed::Blocked => {
+                    self.mark(id);
+                    self.blocked += 1;
+                }
                 Flushed::Over(mut session) => session.abandon(requester(id), &mut self.env),
                 Flushed::Done | Flushed::Unknown => {}
             }

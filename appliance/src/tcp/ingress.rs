@@ -147,6 +147,7 @@ impl<T: Default> Stack<T> {
             peer,
             received: Some(bytes),
             reserve: 0,
+            bulk: false,
             last_sent: None,
             blocked: false,
         };
@@ -168,6 +169,7 @@ impl<T: Default> Stack<T> {
             peer,
             received: Some(bytes),
             reserve: 0,
+            bulk: false,
             last_sent: connection.last_sent,
             blocked: false,
         };

@@ -277,6 +277,7 @@ impl<T: Default> Stack<T> {
             peer: connection.peer,
             received: None,
             reserve: REPLY_RESERVE,
+            bulk: connection.socket.get().send_queue() > usize::from(self.info.mtu),
             last_sent: connection.last_sent,
             blocked: false,
         };

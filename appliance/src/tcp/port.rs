@@ -30,6 +30,8 @@ pub(super) struct Port<'a, N: Nic> {
     pub(super) received: Option<&'a [u8]>,
     /// Transmit slots that must stay free for replies to packets not yet received.
     pub(super) reserve: usize,
+    /// The connection has more to send than one packet holds, so smoltcp may ask for a frame to be segmented.
+    pub(super) bulk: bool,
     /// The connection's, updated with every packet sent.
     pub(super) last_sent: Option<LastSent>,
     /// The card had no room when smoltcp wanted to send.
@@ -68,7 +70,9 @@ impl<N: Nic> Device for Port<'_, N> {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Transmit<'_, N>> {
-        self.blocked = self.nic.tx_room() <= self.reserve;
+        let largest = self.info.tso4_max.filter(|_| self.bulk);
+        self.blocked = self.nic.tx_room() <= self.reserve
+            || largest.is_some_and(|len| self.nic.tx_room_for(len as usize) == 0);
         (!self.blocked).then(|| self.token())
     }
 

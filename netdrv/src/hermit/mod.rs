@@ -19,7 +19,7 @@
 //!         // ... receive, work, transmit ...
 //!         nic.flush();
 //!         vsock.flush();
-//!         let idle = nic.arm() & vsock.arm();
+//!         let idle = nic.arm(false) & vsock.arm();
 //!         if idle {
 //!             machine.wait(vsock.next_deadline());
 //!         }

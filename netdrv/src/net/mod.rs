@@ -330,7 +330,7 @@ impl<P: Platform> Nic for VirtioNet<P> {
         }
     }
 
-    fn arm(&mut self) -> bool {
+    fn arm(&mut self, wait_for_room: bool) -> bool {
         self.look_at_config();
         match self.state {
             State::Dead => return true,
@@ -340,14 +340,18 @@ impl<P: Platform> Nic for VirtioNet<P> {
             }
             State::Running => {}
         }
+        let before = (self.tx_room(), self.tx_pool.large());
         self.reclaim();
+        if wait_for_room && before != (self.tx_room(), self.tx_pool.large()) {
+            return false;
+        }
         if self.tx_starved != 0 && self.tx_room_for(self.tx_starved) > 0 {
             self.tx_starved = 0;
             return false;
         }
         let mut idle = self.rx.queue.arm();
         let tx_empty = self.tx_room() == 0 || (self.info.tso4_max.is_some() && self.tx_pool.large() == 0);
-        if self.tx_starved != 0 || tx_empty {
+        if wait_for_room || self.tx_starved != 0 || tx_empty {
             idle &= self.tx.queue.arm();
         } else {
             self.tx.queue.disarm();
