@@ -8,6 +8,7 @@ mod client;
 mod network;
 mod nic;
 mod requests;
+mod scale;
 mod scenarios;
 mod streams;
 mod world;

@@ -11,6 +11,10 @@ const TX_SLOTS: usize = 64;
 pub struct SimNic {
     info: NicInfo,
     received: VecDeque<Vec<u8>>,
+    /// Buffers for frames to be sent, so that sending allocates as little as on a real card.
+    spare: Vec<Vec<u8>>,
+    /// Received frames that were dealt with. Not freed here, where the appliance's use of the heap is measured.
+    recycled: Vec<Vec<u8>>,
     pub sent: VecDeque<Vec<u8>>,
 }
 
@@ -19,7 +23,26 @@ impl SimNic {
     pub fn new(offload: bool) -> Self {
         let tso4_max = offload.then_some(16 << 10);
         let info = NicInfo { mac: MAC, mtu: 1500, tx_checksum: offload, tso4_max };
-        Self { info, received: VecDeque::new(), sent: VecDeque::new() }
+        let spare = (0..2 * TX_SLOTS).map(|_| Vec::with_capacity(16 << 10)).collect();
+        Self {
+            info,
+            received: VecDeque::with_capacity(4096),
+            spare,
+            recycled: Vec::with_capacity(4096),
+            sent: VecDeque::with_capacity(2 * TX_SLOTS),
+        }
+    }
+
+    /// Frees the frames that were dealt with.
+    pub fn free_recycled(&mut self) {
+        self.recycled.clear();
+    }
+
+    /// A sent frame has arrived: its buffer can be used again.
+    pub fn take_back(&mut self, frame: Vec<u8>) {
+        if self.spare.len() < 2 * TX_SLOTS {
+            self.spare.push(frame);
+        }
     }
 
     /// A frame arrives.
@@ -43,7 +66,9 @@ impl Nic for SimNic {
         Some(RxFrame { buffer: self.received.pop_front()?, checksum_verified: false })
     }
 
-    fn recycle(&mut self, _: Vec<u8>) {}
+    fn recycle(&mut self, frame: Vec<u8>) {
+        self.recycled.push(frame);
+    }
 
     fn tx_room(&self) -> usize {
         TX_SLOTS - self.sent.len().min(TX_SLOTS)
@@ -58,7 +83,8 @@ impl Nic for SimNic {
         if self.tx_room() == 0 || len > max {
             return Err(TxFull);
         }
-        let mut frame = vec![0; len];
+        let mut frame = self.spare.pop().unwrap_or_default();
+        frame.resize(len, 0);
         let (result, offload) = fill(&mut frame);
         assert!(offload.tso4_segment.is_some() || len <= 1514, "an oversized frame without segmentation");
         match offload.tso4_segment {

@@ -47,11 +47,6 @@ pub struct SimStreams {
 }
 
 impl SimStreams {
-    /// Streams that exist here.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
     /// Numbers of all streams that exist here.
     pub fn numbers(&self) -> Vec<u64> {
         self.ends.values().map(|end| end.stream).collect()

@@ -10,6 +10,8 @@ use appliance::settings::{Handler, Pool, Prefix, Settings, Site, StaticAddress, 
 use appliance::shard::{Shard, ShardConfig, Wake};
 use appliance::time::Instant;
 use netdrv::stream::{StreamTransport, VsockAddr};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::LazyLock;
 use weir_worker::server::Server;
 
@@ -67,12 +69,27 @@ struct WorkerVm {
     server: Server,
 }
 
+/// What [`Shard::poll`] costs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// Heap allocations.
+    pub allocations: u64,
+    /// Bytes on the heap: allocated less freed.
+    pub heap_bytes: i64,
+    /// Time, in nanoseconds of the machine that runs the simulator.
+    pub elapsed_ns: u64,
+}
+
 pub struct World {
     pub now_ns: u64,
     pub shard: Shard<'static, SimNic, SimStreams>,
     wake: Option<u64>,
     pub clients: Vec<Client>,
-    client_wakes: Vec<Option<u64>>,
+    /// When to look at which client; may name one more often than needed.
+    client_wakes: BinaryHeap<Reverse<(u64, usize)>>,
+    unfinished: usize,
+    /// What the shard alone did, in all its polls.
+    pub work: Work,
     pub network: Network,
     worker: Option<WorkerVm>,
     /// Stream packets under way: time, to the worker, number, packet. In order.
@@ -96,7 +113,9 @@ impl World {
             shard,
             wake: Some(0),
             clients: Vec::new(),
-            client_wakes: Vec::new(),
+            client_wakes: BinaryHeap::new(),
+            unfinished: 0,
+            work: Work::default(),
             network: Network::new(quality),
             worker: None,
             stream_packets: Default::default(),
@@ -112,19 +131,26 @@ impl World {
         let number = self.clients.len();
         let seed = self.rng.u64(..);
         self.clients.push(Client::new(number, script, buffer, pipeline, seed));
-        self.client_wakes.push(Some(self.now_ns));
+        self.wake_client(number);
+        self.unfinished += 1;
         number
     }
 
-    /// Looks at this client at once.
-    pub fn wake_client(&mut self, number: usize) {
-        self.client_wakes[number] = Some(self.now_ns);
+    /// Gives a client that has stayed connected another request.
+    pub fn ask(&mut self, number: usize, exchange: Exchange) {
+        self.unfinished += usize::from(self.clients[number].is_done());
+        self.clients[number].ask(exchange);
+        self.wake_client(number);
+    }
+
+    fn wake_client(&mut self, number: usize) {
+        self.client_wakes.push(Reverse((self.now_ns, number)));
     }
 
     /// Runs until all clients are done, or `limit_ns` of virtual time have passed.
     pub fn run(&mut self, limit_ns: u64) -> Result<(), String> {
         let end = self.now_ns + limit_ns;
-        while !self.clients.iter().all(Client::is_done) {
+        while self.unfinished > 0 {
             if self.now_ns > end {
                 let waiting = self.clients.iter().filter(|c| !c.is_done()).count();
                 return Err(format!("{waiting} clients still waiting after {} s", limit_ns / 1_000_000_000));
@@ -158,7 +184,7 @@ impl World {
             self.wake,
             self.network.next_arrival(),
             self.stream_packets.front().map(|(at, ..)| *at),
-            self.client_wakes.iter().flatten().min().copied(),
+            self.client_wakes.peek().map(|Reverse((at, _))| *at),
             worker,
             self.crashes.first().map(|(at, _)| *at),
             self.revive_at,
@@ -179,20 +205,17 @@ impl World {
                 }
                 To::Client(number) => {
                     self.clients[number].deliver(&frame);
-                    self.client_wakes[number] = Some(self.now_ns);
+                    self.wake_client(number);
                 }
             }
         }
         self.carry_stream_packets();
         self.run_worker();
-        for number in 0..self.clients.len() {
-            if self.client_wakes[number].is_some_and(|at| at <= self.now_ns) {
-                let (frames, wake) = self.clients[number].poll(self.now_ns);
-                self.client_wakes[number] = wake;
-                for frame in frames {
-                    self.network.send(self.now_ns, To::Appliance, frame, &mut self.rng);
-                }
-            }
+        while let Some(Reverse((at, number))) = self.client_wakes.peek().copied()
+            && at <= self.now_ns
+        {
+            self.client_wakes.pop();
+            self.run_client(number);
         }
         if self.wake.is_some_and(|at| at <= self.now_ns) {
             self.poll_shard();
@@ -200,9 +223,27 @@ impl World {
         true
     }
 
+    fn run_client(&mut self, number: usize) {
+        let was_done = self.clients[number].is_done();
+        let (frames, wake) = self.clients[number].poll(self.now_ns);
+        self.unfinished -= usize::from(!was_done && self.clients[number].is_done());
+        self.client_wakes.extend(wake.map(|at| Reverse((at, number))));
+        for frame in frames {
+            self.network.send(self.now_ns, To::Appliance, frame, &mut self.rng);
+        }
+    }
+
     /// Polls the shard once and takes away what it sent.
     pub fn poll_shard(&mut self) {
-        let wake = self.shard.poll(Instant::from_nanos(self.now_ns));
+        let now = Instant::from_nanos(self.now_ns);
+        let mut wake = Wake::Now;
+        let heap = allocation_counter::measure(|| {
+            let start = std::time::Instant::now();
+            wake = self.shard.poll(now);
+            self.work.elapsed_ns += start.elapsed().as_nanos() as u64;
+        });
+        self.work.allocations += heap.count_total;
+        self.work.heap_bytes += heap.bytes_current;
         self.wake = match wake {
             Wake::Now => Some(self.now_ns),
             Wake::At(at) => at.map(|at| at.as_nanos().max(self.now_ns + 1)),
@@ -214,9 +255,11 @@ impl World {
             if let Some(number) = Client::number_of(&frame)
                 && number < self.clients.len()
             {
-                self.network.send(self.now_ns, To::Client(number), frame, &mut self.rng);
+                self.network.send(self.now_ns, To::Client(number), frame.clone(), &mut self.rng);
             }
+            self.shard.nic().take_back(frame);
         }
+        self.shard.nic().free_recycled();
         let packets = std::mem::take(&mut self.shard.streams().outgoing);
         self.queue_stream_packets(true, packets);
         if !self.shard.arm() {

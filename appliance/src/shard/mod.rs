@@ -27,7 +27,7 @@ use crate::cache::StaticStore;
 use crate::log::Counters;
 use crate::pool::{PoolEvent, PoolLimits, Pools, Requester};
 use crate::site::{Router, RouterError};
-use crate::tcp::{ConnId, Flushed, REPLY_RESERVE, Socket, Stack, StackConfig};
+use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -258,8 +258,9 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let found = self.stack.get(id);
         match (event, found) {
             (PoolEvent::Assigned(_, link), found) => {
-                // Without a taker its client has gone in the meantime.
-                if !found.is_some_and(|(_, session)| session.on_assigned(link)) {
+                let taken = found.is_some_and(|(_, session)| session.on_assigned(link));
+                if !taken {
+                    // Its client has gone in the meantime.
                     self.env.pools.finish(link, true, self.env.now);
                 }
             }
