@@ -365,3 +365,6 @@ impl<S: StreamTransport> Pools<S> {
         pool.waiting.len().saturating_sub(connecting)
     }
 }
+
+#[cfg(test)]
+mod tests;

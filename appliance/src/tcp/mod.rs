@@ -412,3 +412,6 @@ fn configure(iface: &mut Interface, address: Option<Ipv4Cidr>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

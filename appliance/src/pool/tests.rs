@@ -1,0 +1,259 @@
+use super::*;
+use alloc::collections::BTreeMap;
+use netdrv::stream::{ConnectError, StreamId};
+
+/// Streams that do what the test says.
+#[derive(Default)]
+struct Script {
+    events: VecDeque<StreamEvent>,
+    open: BTreeMap<StreamId, (VsockAddr, Vec<u8>)>,
+    opened: u32,
+    full: bool,
+}
+
+impl StreamTransport for Script {
+    fn poll(&mut self, _: u64) {}
+
+    fn next_event(&mut self) -> Option<StreamEvent> {
+        self.events.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        None
+    }
+
+    fn connect(&mut self, peer: VsockAddr, _: u64) -> Result<StreamId, ConnectError> {
+        if self.full {
+            return Err(ConnectError::TooManyStreams);
+        }
+        let slot = (0..).find(|slot| self.open.keys().all(|id| id.slot != *slot)).unwrap();
+        self.opened += 1;
+        let id = StreamId { slot, generation: self.opened };
+        self.open.insert(id, (peer, Vec::new()));
+        Ok(id)
+    }
+
+    fn listen(&mut self, _: u32) {}
+
+    fn readable(&self, stream: StreamId) -> &[u8] {
+        self.open.get(&stream).map_or(&[], |(_, bytes)| bytes)
+    }
+
+    fn consume(&mut self, stream: StreamId, n: usize) {
+        if let Some((_, bytes)) = self.open.get_mut(&stream) {
+            bytes.drain(..n);
+        }
+    }
+
+    fn send_room(&self, _: StreamId) -> usize {
+        1000
+    }
+
+    fn send(&mut self, _: StreamId, data: &[u8]) -> usize {
+        data.len()
+    }
+
+    fn release(&mut self, stream: StreamId) {
+        assert!(self.open.remove(&stream).is_some(), "released twice or never opened");
+    }
+
+    fn flush(&mut self) {}
+
+    fn arm(&mut self) -> bool {
+        true
+    }
+}
+
+struct Bench {
+    pools: Pools<Script>,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(workers: u32, limits: PoolLimits) -> Self {
+        let workers = (0..workers).map(|n| settings::Worker { cid: 2, port: 10_000 + n }).collect();
+        let settings = [settings::Pool { name: "app".into(), workers }];
+        Self { pools: Pools::new(&settings, limits, Script::default()), now: Instant::ZERO }
+    }
+
+    fn submit(&mut self, requester: Requester) -> Result<(), Reason> {
+        self.pools.submit(0, requester, self.now)
+    }
+
+    /// All streams that are being connected become connected.
+    fn connect_all(&mut self) {
+        let connecting: Vec<StreamId> = self
+            .pools
+            .links
+            .iter()
+            .filter(|(_, link)| link.state == LinkState::Connecting)
+            .map(|(_, link)| link.stream)
+            .collect();
+        self.pools.streams.events.extend(connecting.into_iter().map(StreamEvent::Connected));
+        self.pools.poll(self.now);
+    }
+
+    fn event(&mut self) -> Option<PoolEvent> {
+        self.pools.next_event()
+    }
+
+    fn assigned(&mut self) -> (Requester, LinkId) {
+        match self.event() {
+            Some(PoolEvent::Assigned(requester, link)) => (requester, link),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn stream(&self, link: LinkId) -> StreamId {
+        self.pools.links.get(link).unwrap().stream
+    }
+
+    fn close(&mut self, stream: StreamId, reason: CloseReason) {
+        self.pools.streams.events.push_back(StreamEvent::Closed(stream, reason));
+        self.pools.poll(self.now);
+    }
+
+    fn later(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.pools.poll(self.now);
+    }
+}
+
+#[test]
+fn a_request_waits_for_its_link_and_the_link_is_used_again() {
+    let mut bench = Bench::new(1, PoolLimits::default());
+    bench.submit(7).unwrap();
+    assert_eq!(bench.event(), None);
+    bench.connect_all();
+    let (requester, link) = bench.assigned();
+    assert_eq!(requester, 7);
+    bench.pools.finish(link, true, bench.now);
+    bench.submit(8).unwrap();
+    assert_eq!(bench.assigned(), (8, link));
+    assert_eq!(bench.pools.counters().links_opened, 1);
+}
+
+#[test]
+fn first_come_first_served() {
+    let mut bench = Bench::new(1, PoolLimits { links_per_worker: 1, ..PoolLimits::default() });
+    (1..=3).for_each(|n| bench.submit(n).unwrap());
+    bench.connect_all();
+    for n in 1..=3 {
+        let (requester, link) = bench.assigned();
+        assert_eq!(requester, n);
+        bench.pools.finish(link, true, bench.now);
+    }
+}
+
+#[test]
+fn the_worker_with_the_fewest_requests_gets_the_next() {
+    let mut bench = Bench::new(2, PoolLimits::default());
+    (1..=4).for_each(|n| bench.submit(n).unwrap());
+    bench.connect_all();
+    let links: Vec<LinkId> = (0..4).map(|_| bench.assigned().1).collect();
+    let ports: Vec<u32> = links.iter().map(|l| bench.pools.streams.open[&bench.stream(*l)].0.port).collect();
+    assert_eq!(ports.iter().filter(|p| **p == 10_000).count(), 2, "{ports:?}");
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let mut bench = Bench::new(1, PoolLimits { queue_length: 2, ..PoolLimits::default() });
+    assert_eq!([bench.submit(1), bench.submit(2), bench.submit(3)], [Ok(()), Ok(()), Err(Reason::QueueFull)]);
+    assert_eq!(bench.pools.counters().rejected, 1);
+    bench.pools.withdraw(0, 1);
+    assert_eq!(bench.submit(3), Ok(()));
+}
+
+#[test]
+fn a_request_that_waits_too_long_is_told_so() {
+    let mut bench = Bench::new(1, PoolLimits::default());
+    bench.submit(1).unwrap();
+    assert!(bench.pools.next_deadline().unwrap() <= bench.now + Duration::from_secs(120));
+    bench.later(Duration::from_secs(121));
+    assert_eq!(bench.event(), Some(PoolEvent::Expired(1)));
+    assert_eq!(bench.pools.waiting(), 0);
+}
+
+#[test]
+fn a_worker_that_does_not_answer_is_tried_again_later_and_later() {
+    let mut bench = Bench::new(1, PoolLimits::default());
+    bench.submit(1).unwrap();
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        let stream = *bench.pools.streams.open.keys().next().unwrap();
+        bench.close(stream, CloseReason::TimedOut);
+        assert!(bench.pools.streams.open.is_empty(), "not at once");
+        let at = bench.pools.next_deadline().unwrap();
+        pauses.push(at.since(bench.now).as_millis());
+        bench.later(at.since(bench.now));
+    }
+    assert_eq!(pauses, [50, 100, 200, 400, 800, 1000]);
+    bench.connect_all();
+    assert_eq!(bench.assigned().0, 1);
+}
+
+#[test]
+fn a_link_that_ends_in_use_is_told_and_can_still_be_read() {
+    let mut bench = Bench::new(1, PoolLimits::default());
+    bench.submit(1).unwrap();
+    bench.connect_all();
+    let (_, link) = bench.assigned();
+    let stream = bench.stream(link);
+    bench.pools.streams.open.get_mut(&stream).unwrap().1.extend(b"late");
+    bench.close(stream, CloseReason::Reset);
+    assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(1, CloseReason::Reset)));
+    assert_eq!(bench.pools.readable(link), b"late");
+    bench.pools.finish(link, true, bench.now);
+    assert!(bench.pools.streams.open.is_empty());
+    assert_eq!((bench.pools.links_in_use(), bench.pools.counters().links_lost), (0, 1));
+}
+
+#[test]
+fn a_worker_that_speaks_unasked_loses_its_link() {
+    let mut bench = Bench::new(1, PoolLimits::default());
+    bench.submit(1).unwrap();
+    bench.connect_all();
+    let (_, link) = bench.assigned();
+    let stream = bench.stream(link);
+    bench.pools.finish(link, true, bench.now);
+    bench.pools.streams.events.push_back(StreamEvent::Readable(stream));
+    bench.pools.poll(bench.now);
+    assert!(bench.pools.streams.open.is_empty());
+    // Unread bytes at the end of an exchange mean the same.
+    bench.submit(2).unwrap();
+    bench.connect_all();
+    let (_, link) = bench.assigned();
+    let stream = bench.stream(link);
+    bench.pools.streams.open.get_mut(&stream).unwrap().1.extend(b"more than asked for");
+    bench.pools.finish(link, true, bench.now);
+    assert!(bench.pools.streams.open.is_empty());
+}
+
+#[test]
+fn idle_links_are_closed_in_time() {
+    let mut bench = Bench::new(1, PoolLimits::default());
+    (1..=2).for_each(|n| bench.submit(n).unwrap());
+    bench.connect_all();
+    for pause in [0, 30] {
+        bench.later(Duration::from_secs(pause));
+        let (_, link) = bench.assigned();
+        bench.pools.finish(link, true, bench.now);
+    }
+    bench.later(Duration::from_secs(31));
+    assert_eq!(bench.pools.streams.open.len(), 1);
+    bench.later(Duration::from_secs(30));
+    assert_eq!((bench.pools.streams.open.len(), bench.pools.next_deadline()), (0, None));
+}
+
+#[test]
+fn without_a_stream_to_spare_requests_wait() {
+    let mut bench = Bench::new(1, PoolLimits::default());
+    bench.pools.streams.full = true;
+    bench.submit(1).unwrap();
+    let at = bench.pools.next_deadline().unwrap();
+    assert!(at > bench.now, "no busy loop");
+    bench.pools.streams.full = false;
+    bench.later(at.since(bench.now));
+    bench.connect_all();
+    assert_eq!(bench.assigned().0, 1);
+}
