@@ -50,6 +50,8 @@ pub struct Client {
     pub stay: bool,
     /// Ask again if a connection ends before the answer's first byte, as clients do with kept-alive connections.
     pub retries: bool,
+    /// Never read anything.
+    pub deaf: bool,
     rng: fastrand::Rng,
     pub tally: Tally,
     pub failure: Option<String>,
@@ -95,6 +97,7 @@ impl Client {
             started: false,
             stay: false,
             retries: false,
+            deaf: false,
             rng: fastrand::Rng::with_seed(seed),
             tally: Tally::default(),
             failure: None,
@@ -173,7 +176,7 @@ impl Client {
             socket.connect(self.iface.context(), server, self.port).expect("a closed socket connects");
             return;
         }
-        while socket.can_recv() {
+        while socket.can_recv() && !self.deaf {
             let received = &mut self.received;
             socket
                 .recv(|bytes| {

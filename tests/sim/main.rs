@@ -11,4 +11,5 @@ mod requests;
 mod scale;
 mod scenarios;
 mod streams;
+mod timers;
 mod world;

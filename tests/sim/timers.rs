@@ -1,0 +1,96 @@
+//! Clients that are slow on purpose, and workers that are not there.
+
+use crate::client::{Exchange, Expected};
+use crate::network::Quality;
+use crate::requests;
+use crate::world::World;
+use appliance::reason::Reason;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A world with one client that sends this and stays, whatever the answer.
+fn world_with(request: &[u8]) -> World {
+    let mut world = World::new(1, Quality::LAN, true, 8 << 20);
+    let expected = Expected { status: 200, content: None };
+    let client = world.add_client(vec![Exchange { request: request.to_vec(), expected, may_break: false }], 2048, 1);
+    world.clients[client].stay = true;
+    world
+}
+
+/// The connection is there until `after` seconds have passed, then it is gone for this reason.
+fn ends(mut world: World, after: u64, reason: Reason) {
+    world.run_for((after - 1) * SECOND);
+    assert_eq!((world.shard.tcp().established(), world.shard.counters().of(reason)), (1, 0), "too early");
+    world.run_for(2 * SECOND);
+    assert_eq!(world.shard.counters().of(reason), 1, "{}", reason.as_str());
+    world.run_for(10 * SECOND);
+    assert_eq!(world.shard.tcp().established(), 0);
+    assert_eq!(world.shard.pools().links_in_use(), 0);
+}
+
+#[test]
+fn a_head_that_does_not_end() {
+    ends(world_with(b"GET /f/128 HTTP/1.1\r\nHost: s"), 30, Reason::TimerHeaderWait);
+}
+
+#[test]
+fn a_connection_without_a_request() {
+    ends(world_with(b""), 30, Reason::TimerHeaderWait);
+}
+
+#[test]
+fn content_that_does_not_come() {
+    let request = b"POST /api/echo HTTP/1.1\r\nHost: sim\r\nContent-Length: 100\r\n\r\nonly this";
+    ends(world_with(request), 60, Reason::TimerEntityBody);
+}
+
+#[test]
+fn unwanted_content_that_does_not_come() {
+    let request = b"GET /f/128 HTTP/1.1\r\nHost: sim\r\nContent-Length: 100\r\n\r\nonly this";
+    ends(world_with(request), 30, Reason::TimerEntityBody);
+}
+
+#[test]
+fn a_client_that_does_not_read() {
+    let mut world = World::new(1, Quality::LAN, true, 8 << 20);
+    let client = world.add_client(vec![requests::file(300_000)], 2048, 1);
+    world.clients[client].deaf = true;
+    ends(world, 60, Reason::TimerMinBytesPerSecond);
+}
+
+#[test]
+fn a_kept_alive_connection_that_is_not_used() {
+    let mut world = World::new(1, Quality::LAN, true, 8 << 20);
+    let client = world.add_client(vec![requests::file(128)], 2048, 1);
+    world.clients[client].stay = true;
+    ends(world, 120, Reason::TimerConnectionIdle);
+}
+
+#[test]
+fn a_request_that_no_worker_takes() {
+    let mut world = World::new(1, Quality::LAN, true, 8 << 20);
+    world.crashes = vec![(0, 1000 * SECOND)];
+    world.run_for(SECOND);
+    let mut refused = requests::hello();
+    refused.expected = Expected { status: 503, content: None };
+    world.add_client(vec![refused], 2048, 1);
+    world.run_for(118 * SECOND);
+    assert_eq!(world.shard.pools().waiting(), 1);
+    world.run(5 * SECOND).expect("the client is told");
+    assert_eq!(world.shard.counters().of(Reason::TimerReqQueue), 1);
+    assert_eq!(world.shard.pools().waiting(), 0);
+}
+
+#[test]
+fn a_worker_that_comes_back_serves_what_waited() {
+    let mut world = World::new(1, Quality::LAN, true, 8 << 20);
+    world.crashes = vec![(0, 20 * SECOND)];
+    world.run_for(SECOND);
+    for _ in 0..50 {
+        world.add_client(vec![requests::hello()], 2048, 1);
+    }
+    world.run_for(10 * SECOND);
+    assert_eq!(world.shard.pools().waiting(), 50);
+    // At most one more attempt to connect, and its time-out, after the worker is back.
+    world.run(15 * SECOND).expect("every request is answered");
+}
