@@ -120,7 +120,11 @@ impl<'a> Bundle<'a> {
         let (manifest, contents) = body.split_at_checked(manifest_len).ok_or(BundleError::Manifest)?;
         let manifest: Manifest = postcard::from_bytes(manifest).map_err(|_| BundleError::Manifest)?;
         let bundle = Self { manifest, contents };
-        bundle.manifest.files.iter().try_for_each(|f| bundle.content(f).map(drop).ok_or(BundleError::Manifest))?;
+        bundle
+            .manifest
+            .files
+            .iter()
+            .try_for_each(|f| bundle.content(f).map(drop).ok_or(BundleError::Manifest))?;
         Ok(bundle)
     }
 
@@ -145,7 +149,8 @@ pub fn encode(settings: &Settings, mut sources: Vec<Source>) -> Vec<u8> {
     }
     let manifest = Manifest { settings: settings.clone(), files };
     // Encoding into a growing vector fails only for types that postcard cannot represent; ours are all plain.
-    let manifest = postcard::to_allocvec(&manifest).expect("settings and files are representable in postcard");
+    let manifest =
+        postcard::to_allocvec(&manifest).expect("settings and files are representable in postcard");
     let total = HEADER_LEN + manifest.len() + contents.len();
     let mut out = Vec::with_capacity(total);
     out.extend_from_slice(&MAGIC);

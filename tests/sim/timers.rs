@@ -12,7 +12,8 @@ const SECOND: u64 = 1_000_000_000;
 fn world_with(request: &[u8]) -> World {
     let mut world = World::new(1, Quality::LAN, true, 8 << 20);
     let expected = Expected { status: 200, content: None };
-    let client = world.add_client(vec![Exchange { request: request.to_vec(), expected, may_break: false }], 2048, 1);
+    let client =
+        world.add_client(vec![Exchange { request: request.to_vec(), expected, may_break: false }], 2048, 1);
     world.clients[client].stay = true;
     world
 }

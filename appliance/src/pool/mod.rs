@@ -182,7 +182,8 @@ impl<S: StreamTransport> Pools<S> {
 
     fn drop_idle_links(&mut self, now: Instant) {
         let limit = self.limits.idle_timeout;
-        let too_long = |link: &Link| matches!(link.state, LinkState::Idle { since } if now.since(since) >= limit);
+        let too_long =
+            |link: &Link| matches!(link.state, LinkState::Idle { since } if now.since(since) >= limit);
         while let Some(id) = self.links.find(too_long) {
             self.drop_link(id);
         }

@@ -86,7 +86,11 @@ impl Exchange {
     }
 
     /// Asks the pool for a link.
-    pub(super) fn submit<S: StreamTransport>(&self, me: Requester, env: &mut Env<'_, S>) -> Result<(), Refusal> {
+    pub(super) fn submit<S: StreamTransport>(
+        &self,
+        me: Requester,
+        env: &mut Env<'_, S>,
+    ) -> Result<(), Refusal> {
         env.pools.submit(self.pool, me, env.now).map_err(|reason| Refusal::new(503, reason))
     }
 
@@ -209,7 +213,9 @@ impl Exchange {
         }
         while !self.content_ended {
             let room = env.pools.send_room(link);
-            let Some(room) = room.checked_sub(if self.content_chunked { CHUNK_OVERHEAD } else { 0 }) else { break };
+            let Some(room) = room.checked_sub(if self.content_chunked { CHUNK_OVERHEAD } else { 0 }) else {
+                break;
+            };
             let passed = socket.recv(|input| {
                 let input = &input[..input.len().min(room)];
                 let step = self.pass_content(link, input, env);
@@ -339,7 +345,8 @@ impl Exchange {
                 Ok(Progress::Moved)
             }
             response::Parsed::Complete { head, len } => {
-                let skip = head.status == 100 || (head.is_interim() && self.client.version == crate::http::Version::Http10);
+                let skip = head.status == 100
+                    || (head.is_interim() && self.client.version == crate::http::Version::Http10);
                 if skip {
                     let taken = len - before;
                     self.response_head.clear();
@@ -347,8 +354,8 @@ impl Exchange {
                     return Ok(Progress::Moved);
                 }
                 let mut out = Sink::new(&mut env.render);
-                let delivery =
-                    response::write_response(&head, self.client, &env.serving.date, &mut out).map_err(|_| ())?;
+                let delivery = response::write_response(&head, self.client, &env.serving.date, &mut out)
+                    .map_err(|_| ())?;
                 let rendered = out.len();
                 let (interim, from, reuse) = (head.is_interim(), Body::from(head.framing), head.keep_alive);
                 self.response_head.clear();

@@ -203,8 +203,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
                 return true;
             }
             let Some(frame) = self.nic.receive() else { return false };
-            let id =
-                self.stack.receive(now, frame.buffer.as_ref(), frame.checksum_verified, &mut self.nic);
+            let id = self.stack.receive(now, frame.buffer.as_ref(), frame.checksum_verified, &mut self.nic);
             self.nic.recycle(frame.buffer);
             if let Some(id) = id {
                 self.mark(id);

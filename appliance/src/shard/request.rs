@@ -55,7 +55,11 @@ pub(super) fn decide<'b>(
 }
 
 /// Answers `OPTIONS *`, which asks about the server and not about any of its URLs.
-fn answer_asterisk<'b>(head: &RequestHead<'_>, serving: &Serving<'b>, render: &mut [u8]) -> Option<Decision<'b>> {
+fn answer_asterisk<'b>(
+    head: &RequestHead<'_>,
+    serving: &Serving<'b>,
+    render: &mut [u8],
+) -> Option<Decision<'b>> {
     let mut out = Sink::new(render);
     let plan = serve::options_asterisk(head, true, &serving.date, &mut out).ok()??;
     let (head_len, drain) = (out.len(), Body::from(head.framing));

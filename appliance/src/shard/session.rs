@@ -109,7 +109,12 @@ impl<'b> Session<'b> {
     }
 
     /// Ends the connection at once, with RST.
-    pub(super) fn abort<S: StreamTransport>(&mut self, me: Requester, socket: &mut Socket<'_>, env: &mut Env<'b, S>) {
+    pub(super) fn abort<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
         self.abandon(me, env);
         socket.abort();
     }
@@ -137,7 +142,11 @@ impl<'b> Session<'b> {
             if matches!(socket.state(), State::Closed | State::Listen) {
                 return self.abandon(me, env);
             }
-            let step = if self.outbox.flush(socket, env) { self.step(me, key, socket, env, &mut moved) } else { Step::Wait };
+            let step = if self.outbox.flush(socket, env) {
+                self.step(me, key, socket, env, &mut moved)
+            } else {
+                Step::Wait
+            };
             match step {
                 Step::Again => moved = true,
                 Step::Wait => break,
@@ -277,8 +286,7 @@ impl<'b> Session<'b> {
         if !keep_alive {
             return self.close(socket);
         }
-        self.phase =
-            if drain.is_finished() { Phase::Head } else { Phase::Drain { content: drain, read: 0 } };
+        self.phase = if drain.is_finished() { Phase::Head } else { Phase::Drain { content: drain, read: 0 } };
         Step::Again
     }
 

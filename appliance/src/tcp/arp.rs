@@ -2,7 +2,8 @@
 
 use netdrv::nic::{Nic, TxFull, TxOffload};
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, Ipv4Address,
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
+    Ipv4Address,
 };
 
 const ARP_FRAME_LEN: usize = 14 + 28;

@@ -57,8 +57,9 @@ pub(super) struct Socket {
 impl Socket {
     fn new(tier: Tier) -> Self {
         let buffer = |len| tcp::SocketBuffer::new(vec![0; len]);
-        let mut set = SocketSet::new(Vec::from(Box::<[SocketStorage<'static>; 1]>::new([SocketStorage::EMPTY])
-            as Box<[SocketStorage<'static>]>));
+        let mut set =
+            SocketSet::new(Vec::from(Box::<[SocketStorage<'static>; 1]>::new([SocketStorage::EMPTY])
+                as Box<[SocketStorage<'static>]>));
         let handle = set.add(tcp::Socket::new(buffer(tier.receive_len()), buffer(tier.send_len())));
         Self { set, handle, tier }
     }

@@ -8,8 +8,8 @@ use core::net::IpAddr;
 use netdrv::nic::Nic;
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Address, Ipv4Packet, TcpControl,
-    TcpPacket, TcpRepr, UdpPacket,
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Address, Ipv4Packet,
+    TcpControl, TcpPacket, TcpRepr, UdpPacket,
 };
 
 /// The DHCP client's port (RFC 2131 §4.1).
@@ -20,7 +20,13 @@ impl<T: Default> Stack<T> {
     /// connection it belongs to, which then has to be looked at and flushed.
     ///
     /// Call only while the card has room for an answer ([`Nic::tx_room`] > 0).
-    pub fn receive<N: Nic>(&mut self, now: Instant, frame: &[u8], verified: bool, nic: &mut N) -> Option<ConnId> {
+    pub fn receive<N: Nic>(
+        &mut self,
+        now: Instant,
+        frame: &[u8],
+        verified: bool,
+        nic: &mut N,
+    ) -> Option<ConnId> {
         self.counters.frames_received += 1;
         let Ok(ethernet) = EthernetFrame::new_checked(frame) else {
             self.counters.frames_malformed += 1;
@@ -73,7 +79,10 @@ impl<T: Default> Stack<T> {
         let ours = self.local.is_some_and(|local| local.address() == packet.dst_addr());
         let from_unicast = {
             let source = packet.src_addr();
-            !(source.is_unspecified() || source.is_broadcast() || source.is_multicast() || source.is_loopback())
+            !(source.is_unspecified()
+                || source.is_broadcast()
+                || source.is_multicast()
+                || source.is_loopback())
         };
         if !ours || !from_unicast || packet.more_frags() || packet.frag_offset() != 0 {
             self.counters.frames_ignored += 1;
@@ -201,7 +210,8 @@ impl<T: Default> Stack<T> {
                 self.remove(oldest);
             }
         }
-        let socket = (self.flows.len() < self.config.max_connections).then(|| self.buffers.acquire()).flatten();
+        let socket =
+            (self.flows.len() < self.config.max_connections).then(|| self.buffers.acquire()).flatten();
         let Some(mut socket) = socket else {
             self.counters.connections_refused += 1;
             return None;

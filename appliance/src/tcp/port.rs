@@ -6,7 +6,10 @@
 use netdrv::nic::{ChecksumOffload, Nic, NicInfo, TxOffload};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::{
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, TcpPacket,
+    TcpSeqNumber,
+};
 
 /// Bytes of an Ethernet header.
 pub(super) const ETHERNET_LEN: usize = 14;
@@ -177,10 +180,7 @@ fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Op
     }
     tcp.set_checksum(pseudo_header_sum(source.octets(), destination.octets(), len));
     TxOffload {
-        checksum: Some(ChecksumOffload {
-            start: (ETHERNET_LEN + start) as u16,
-            offset: TCP_CHECKSUM_OFFSET,
-        }),
+        checksum: Some(ChecksumOffload { start: (ETHERNET_LEN + start) as u16, offset: TCP_CHECKSUM_OFFSET }),
         tso4_segment: segment,
     }
 }

@@ -3,8 +3,8 @@ use netdrv::nic::{RxFrame, TxFull, TxOffload};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetFrame, EthernetProtocol,
-    EthernetRepr, Icmpv4Packet, Icmpv4Repr, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket,
-    TcpRepr, TcpSeqNumber, UdpPacket, UdpRepr,
+    EthernetRepr, Icmpv4Packet, Icmpv4Repr, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl,
+    TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket, UdpRepr,
 };
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -50,7 +50,11 @@ impl Nic for Card {
         self.room
     }
 
-    fn transmit<R>(&mut self, len: usize, fill: impl FnOnce(&mut [u8]) -> (R, TxOffload)) -> Result<R, TxFull> {
+    fn transmit<R>(
+        &mut self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> (R, TxOffload),
+    ) -> Result<R, TxFull> {
         self.room = self.room.checked_sub(1).ok_or(TxFull)?;
         let mut frame = vec![0; len];
         let (result, offload) = fill(&mut frame);
@@ -214,7 +218,8 @@ fn answers_arp_for_its_own_address_only() {
         assert_eq!(reply.is_some(), answered);
         if let Some(reply) = reply {
             let repr = ArpRepr::parse(&ArpPacket::new_checked(&reply[..]).unwrap()).unwrap();
-            let ArpRepr::EthernetIpv4 { operation, source_hardware_addr, source_protocol_addr, .. } = repr else {
+            let ArpRepr::EthernetIpv4 { operation, source_hardware_addr, source_protocol_addr, .. } = repr
+            else {
                 panic!("{repr:?}");
             };
             assert_eq!(operation, ArpOperation::Reply);
@@ -265,7 +270,10 @@ fn handshake_data_and_orderly_end() {
     socket.close();
     bench.flush(id);
     let reply = bench.sent_segment().unwrap();
-    assert_eq!((&reply.payload[..], reply.ack, reply.control), (&b"world"[..], Some(seq + 5), TcpControl::Fin));
+    assert_eq!(
+        (&reply.payload[..], reply.ack, reply.control),
+        (&b"world"[..], Some(seq + 5), TcpControl::Fin)
+    );
     // Our FIN is acknowledged and theirs comes with it: TIME-WAIT, kept as a record.
     bench.receive(&segment(5000, 80, TcpControl::Fin, seq + 5, Some(ack + 6), b""));
     assert_eq!(bench.flush(id), Flushed::Over(0));
@@ -349,7 +357,8 @@ fn checksums_are_left_to_a_card_that_completes_them() {
     let checksum = offload.checksum.unwrap();
     assert_eq!((checksum.start, checksum.offset), (34, 16));
     // What a card does: sum from `start` on, the field included, and store the complement.
-    let sum: u32 = frame[34..].chunks(2).map(|p| u32::from(p[0]) << 8 | u32::from(*p.get(1).unwrap_or(&0))).sum();
+    let sum: u32 =
+        frame[34..].chunks(2).map(|p| u32::from(p[0]) << 8 | u32::from(*p.get(1).unwrap_or(&0))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     let complete = !((folded & 0xffff) + (folded >> 16)) as u16;
     frame[50..52].copy_from_slice(&complete.to_be_bytes());
