@@ -54,6 +54,9 @@ struct BuildArgs {
     /// A directory with another libhermit.a and loader.
     #[arg(long, value_name = "DIR")]
     kernel: Option<PathBuf>,
+    /// Where to write the loader and the images, instead of the target directory.
+    #[arg(long, short, value_name = "DIR")]
+    out: Option<PathBuf>,
 }
 
 /// Runs the command that the process was started with.
@@ -90,7 +93,8 @@ fn check(path: &Path) -> Result<()> {
 
 fn build(args: &BuildArgs) -> Result<()> {
     let config = image::check(&args.config)?;
-    let images = up::Images::build(&config, args.kernel.clone(), None).context("building the images")?;
+    let images =
+        up::Images::build(&config, args.kernel.clone(), args.out.clone()).context("building the images")?;
     println!("{}\n{}", images.appliance.loader, images.appliance.elf);
     if let Some(worker) = &images.worker {
         println!("{}", worker.elf);

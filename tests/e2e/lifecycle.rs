@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_tests::curl::curl;
+use weir_tests::net::{GUEST, Namespace, TAP};
 use weir_tests::process::survivors;
-use weir_tests::weir::Weir;
+use weir_tests::weir::{Weir, program};
 use weir_tests::{free_port, pattern};
 
 type Test = fn() -> Result<()>;
@@ -20,6 +21,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("lifecycle::appliance_killed", appliance_killed),
     ("lifecycle::vsock_daemon_killed", vsock_daemon_killed),
     ("lifecycle::static_address_and_10_megabyte_file", static_address_and_large_file),
+    ("tap::hundred_parallel_clients", hundred_parallel_clients),
 ];
 
 /// The time that a machine and its images, already built, may take.
@@ -120,5 +122,41 @@ fn static_address_and_large_file() -> Result<()> {
     ensure!(got == content, "{} bytes, which differ", got.len());
     let missing = curl(10, ["-o", "/dev/null", "-w", "%{http_code}", &format!("{url}/large.bin")])?.text();
     ensure!(missing == "400" || missing == "404", "outside of every prefix: {missing}");
+    Ok(())
+}
+
+/// Over a tap: QEMU's user network accepts only a few connections at a time.
+fn hundred_parallel_clients() -> Result<()> {
+    if !Namespace::is_possible() {
+        eprintln!("hundred_parallel_clients: skipped, needs root and iproute2");
+        return Ok(());
+    }
+    let namespace = Namespace::new()?;
+    let mut up = namespace.command(program());
+    up.args(["up", "--net", &format!("tap:{TAP}"), "--address", &format!("{GUEST}/24")]);
+    let mut weir = Weir::start_command(&mut up)?;
+    let at = weir.ready(START)?;
+    let directory = TempDir::new()?;
+    for (path, len) in [("/4k", 4096), ("/1m.bin", 1 << 20), ("/api/bytes/100000", 100_000)] {
+        let files = directory.path().join("#1");
+        let mut curl = namespace.command("curl");
+        curl.args([
+            "-sS",
+            "--max-time",
+            "60",
+            "--parallel",
+            "--parallel-immediate",
+            "--parallel-max",
+            "100",
+            "-o",
+        ]);
+        let output = curl.arg(&files).arg(format!("http://{at}{path}?[1-100]")).output()?;
+        ensure!(output.status.success(), "{path}: curl ended with {}", output.status);
+        let expected = pattern(len);
+        for n in 1..=100 {
+            ensure!(std::fs::read(directory.path().join(n.to_string()))? == expected, "{path}: client {n}");
+        }
+    }
+    drop(weir);
     Ok(())
 }

@@ -40,7 +40,8 @@ fn malformed_requests_are_refused(demo: &Demo) -> Result<()> {
         connection.send(request)?;
         // A response other than a refusal would be an answer to something the client did not say.
         while let Some(response) = connection.response().with_context(|| what.to_string())? {
-            let refused = matches!(response.status, 400 | 404 | 411 | 413 | 414 | 431 | 501 | 502 | 505);
+            let refused =
+                matches!(response.status, 400 | 403 | 404 | 411 | 413 | 414 | 431 | 501 | 502 | 505);
             ensure!(refused, "{what}: {}", response.head);
         }
         ensure!(curl(10, [demo.url("/128")])?.stdout == pattern(128), "after {what}");

@@ -95,3 +95,24 @@ fn a_worker_that_comes_back_serves_what_waited() {
     // At most one more attempt to connect, and its time-out, after the worker is back.
     world.run(15 * SECOND).expect("every request is answered");
 }
+
+#[test]
+fn heads_that_do_not_end_take_bounded_memory_and_others_are_served() {
+    let mut world = World::new(1, Quality::LAN, true, 8 << 20);
+    let endless = [b"GET / HTTP/1.1\r\nHost: sim\r\nX: ".to_vec(), vec![b'x'; 3000]].concat();
+    let expected = Expected { status: 503, content: None };
+    for number in 0..600 {
+        let exchange = Exchange { request: endless.clone(), expected: expected.clone(), may_break: false };
+        world.add_client(vec![exchange], 4096, 1);
+        if number % 100 == 99 {
+            world.run_for(SECOND / 10);
+        }
+    }
+    world.run_for(5 * SECOND);
+    // Of the 16 MiB that the simulated machine has free, 2 MiB are for heads: 128 of the longest.
+    let refused = world.shard.counters().of(Reason::NotAvailable);
+    assert!((300..600).contains(&refused), "{refused} refused");
+    let honest = world.add_client(vec![requests::file(4096)], 4096, 1);
+    world.run_for(SECOND);
+    assert_eq!(world.clients[honest].tally.answered, 1);
+}

@@ -105,7 +105,7 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let bundle = Bundle::parse(&BUNDLE).expect("the bundle was just written");
         let keys = [rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)];
-        let config = ShardConfig::for_memory(buffer_bytes, keys, 1_790_000_000);
+        let config = ShardConfig { buffer_bytes, ..ShardConfig::for_memory(16 << 20, keys, 1_790_000_000) };
         let shard = Shard::new(config, &bundle, SimNic::new(offload), SimStreams::default(), Instant::ZERO)
             .expect("the settings are valid");
         let mut world = Self {

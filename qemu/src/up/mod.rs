@@ -44,6 +44,9 @@ pub struct UpArgs {
     /// A directory with another libhermit.a and loader.
     #[arg(long, value_name = "DIR")]
     pub kernel: Option<PathBuf>,
+    /// One more argument for the appliance's QEMU; may be repeated (its network is `net0`).
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
 }
 
 /// Runs until a signal comes (Ok) or something that cannot be mended ends (Err). Nothing it started is left either way.

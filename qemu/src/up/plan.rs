@@ -57,6 +57,7 @@ impl Plan {
                             cid,
                             accel: args.accel,
                             net: None,
+                            more: Vec::new(),
                         };
                         let (port, relay_port) = (weir_worker::PORT, worker.dial.port);
                         workers.push(PlannedVm { spec, port, relay_port, policy: Policy::default() });
@@ -78,6 +79,7 @@ impl Plan {
             cid: FIRST_CID,
             accel: args.accel,
             net: Some(net),
+            more: args.qemu_arg.clone(),
         };
         Ok(Self { appliance, workers, addresses, url })
     }

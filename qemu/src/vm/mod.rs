@@ -35,6 +35,8 @@ pub struct Spec {
     pub accel: Accel,
     /// Network card, if it has one.
     pub net: Option<Net>,
+    /// Further arguments for QEMU.
+    pub more: Vec<String>,
 }
 
 /// What starting a VM takes of the host.

@@ -24,6 +24,7 @@ pub fn args(spec: &Spec, control: &Path) -> Vec<OsString> {
         // Without romfile= the firmware would look for something to boot from on the network card's ROM.
         add(&["-netdev", &net.netdev(), "-device", "virtio-net-pci,netdev=net0,romfile="]);
     }
+    args.extend(spec.more.iter().map(OsString::from));
     args
 }
 

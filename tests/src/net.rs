@@ -1,0 +1,65 @@
+//! A network namespace with a tap interface, for what QEMU's user network cannot carry: it accepts connections
+//! through a backlog of one, and none of its figures would be the appliance's.
+
+use anyhow::{Context, Result, bail};
+use std::ffi::OsStr;
+use std::process::Command;
+
+/// The tap interface in the namespace.
+pub const TAP: &str = "weir0";
+/// The namespace's own address.
+pub const HOST: &str = "192.168.77.1/24";
+/// The address for the machine at the other end.
+pub const GUEST: &str = "192.168.77.2";
+
+/// A namespace of this process. Dropping it removes it.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// Makes a namespace with the tap interface up. Takes root and iproute2.
+    pub fn new() -> Result<Self> {
+        let name = format!("weir-{}", std::process::id());
+        ip(&["netns", "add", &name])?;
+        let namespace = Self { name };
+        let n = namespace.name.as_str();
+        ip(&["-n", n, "link", "set", "lo", "up"])?;
+        ip(&["-n", n, "tuntap", "add", "dev", TAP, "mode", "tap"])?;
+        ip(&["-n", n, "addr", "add", HOST, "dev", TAP])?;
+        ip(&["-n", n, "link", "set", TAP, "up", "txqueuelen", "2000"])?;
+        // A load generator runs out of ports otherwise.
+        for setting in ["net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1"] {
+            let _ = namespace.command("sysctl").args(["-qw", setting]).status();
+        }
+        Ok(namespace)
+    }
+
+    /// Whether one can be made here.
+    pub fn is_possible() -> bool {
+        rustix::process::getuid().is_root() && Command::new("ip").arg("-V").output().is_ok()
+    }
+
+    /// A command that runs in the namespace and ends with the thread that starts it.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, "setpriv", "--pdeathsig", "TERM", "--"]).arg(program);
+        command.stdin(std::process::Stdio::null());
+        command
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = ip(&["netns", "del", &self.name]);
+    }
+}
+
+fn ip(args: &[&str]) -> Result<()> {
+    let output = Command::new("ip").args(args).output().context("starting ip (iproute2)")?;
+    if !output.status.success() {
+        bail!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
