@@ -10,9 +10,6 @@ mod image {
     use netdrv::hermit::{Machine, StartError, heap_use, payload};
     use netdrv::println;
 
-    /// Of the memory left after start, how much TCP buffers may take; the rest is for heads, links and the unforeseen.
-    const BUFFER_SHARE: (usize, usize) = (3, 4);
-
     netdrv::entry!(main);
 
     /// Why the appliance does not start; printed before the machine powers off with a failure code.
@@ -39,16 +36,16 @@ mod image {
         let nic = machine.take_nic().map_err(Failure::Machine)?;
         let vsock = machine.take_vsock().map_err(Failure::Machine)?;
         let heap = heap_use();
-        let buffers = heap.total.saturating_sub(heap.allocated) / BUFFER_SHARE.1 * BUFFER_SHARE.0;
-        let config = ShardConfig::for_memory(buffers, seed, clock.unix_seconds());
+        let free = heap.total.saturating_sub(heap.allocated);
+        let config = ShardConfig::for_memory(free, seed, clock.unix_seconds());
         let now = || Instant::from_nanos(clock.now_ns());
         let mut shard = Shard::new(config, &bundle, nic, vsock, now()).map_err(Failure::Settings)?;
         println!(
-            "weir: {} sites, {} pools, {} files; {} KiB for connections",
+            "weir: {} sites, {} pools, {} files; {} KiB free",
             bundle.manifest.settings.sites.len(),
             bundle.manifest.settings.pools.len(),
             bundle.manifest.files.len(),
-            buffers >> 10,
+            free >> 10,
         );
         let mut address = None;
         loop {

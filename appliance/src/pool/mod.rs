@@ -36,6 +36,8 @@ pub struct PoolLimits {
     pub queue_timeout: Duration,
     /// Links to one worker, idle ones included.
     pub links_per_worker: usize,
+    /// Links to all workers of all pools: each has a receive buffer.
+    pub links: usize,
     /// How long a link may stay idle.
     pub idle_timeout: Duration,
 }
@@ -46,6 +48,7 @@ impl Default for PoolLimits {
             queue_length: 1000,
             queue_timeout: Duration::from_secs(120),
             links_per_worker: 64,
+            links: 256,
             idle_timeout: Duration::from_secs(60),
         }
     }
@@ -338,7 +341,7 @@ impl<S: StreamTransport> Pools<S> {
             self.pools[index].workers[link.worker].in_use += 1;
             self.events.push_back(PoolEvent::Assigned(requester, id));
         }
-        while self.wanted_links(index) > 0 {
+        while self.wanted_links(index) > 0 && self.make_room_for_link(index) {
             let limit = self.limits.links_per_worker;
             let Some(worker) = worker::pick(&self.pools[index].workers, limit, now) else { break };
             let address = self.pools[index].workers[worker].address;
@@ -357,6 +360,17 @@ impl<S: StreamTransport> Pools<S> {
                 ended: false,
             });
         }
+    }
+
+    /// Whether another link may be opened for this pool, if need be after closing another pool's idle one.
+    fn make_room_for_link(&mut self, index: usize) -> bool {
+        if self.links.iter().count() >= self.limits.links {
+            let idle_elsewhere =
+                |link: &Link| link.pool != index && matches!(link.state, LinkState::Idle { .. });
+            let Some(id) = self.links.find(idle_elsewhere) else { return false };
+            self.drop_link(id);
+        }
+        true
     }
 
     /// Requests that no link under way will serve.

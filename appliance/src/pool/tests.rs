@@ -230,6 +230,28 @@ fn a_worker_that_speaks_unasked_loses_its_link() {
 }
 
 #[test]
+fn links_are_bounded_over_all_pools() {
+    let worker = |port| vec![settings::Worker { cid: 2, port }];
+    let settings = [10_000, 10_001].map(|port| settings::Pool { name: "app".into(), workers: worker(port) });
+    let limits = PoolLimits { links: 2, ..PoolLimits::default() };
+    let mut bench = Bench { pools: Pools::new(&settings, limits, Script::default()), now: Instant::ZERO };
+    (1..=3).for_each(|n| bench.submit(n).unwrap());
+    bench.connect_all();
+    assert_eq!((bench.pools.streams.open.len(), bench.pools.waiting()), (2, 1));
+    let (_, first) = bench.assigned();
+    let (_, second) = bench.assigned();
+    bench.pools.withdraw(0, 3);
+    bench.pools.finish(first, true, bench.now);
+    // An idle link of one pool gives way to a request for another.
+    bench.pools.submit(1, 4, bench.now).unwrap();
+    bench.connect_all();
+    let (requester, link) = bench.assigned();
+    assert_eq!((requester, bench.pools.streams.open.len()), (4, 2));
+    bench.pools.finish(link, true, bench.now);
+    bench.pools.finish(second, true, bench.now);
+}
+
+#[test]
 fn idle_links_are_closed_in_time() {
     let mut bench = Bench::new(1, PoolLimits::default());
     (1..=2).for_each(|n| bench.submit(n).unwrap());

@@ -1,5 +1,7 @@
 //! What every connection of a shard shares.
 
+use super::ShardConfig;
+use super::budget::Budget;
 use crate::cache::StaticStore;
 use crate::date::DateCache;
 use crate::http::Limits;
@@ -66,6 +68,8 @@ pub(super) struct Env<'b, S> {
     pub(super) path: Vec<u8>,
     /// Heads are rendered here before they are sent, and chunks put together.
     pub(super) render: Vec<u8>,
+    /// For heads that are held: those that arrive in pieces and those that wait for a worker.
+    pub(super) heads: Budget,
     spare: Vec<Vec<u8>>,
 }
 
@@ -75,12 +79,13 @@ impl<'b, S> Env<'b, S> {
         router: Router,
         files: StaticStore<'b>,
         pools: Pools<S>,
-        timers: Timers,
-        unix_time: u64,
+        config: &ShardConfig,
     ) -> Self {
         let limits = Limits::STRICT;
+        let (timers, unix_time) = (config.timers, config.unix_time);
         Self {
             now,
+            heads: Budget::new(config.head_bytes),
             pools,
             counters: Counters::default(),
             // One more than the longest target: parsing looks for its end.

@@ -1,6 +1,7 @@
 //! One request at a worker: content up, response down, both with back-pressure and neither ever held whole.
 
 use super::body::Body;
+use super::budget::Lease;
 use super::env::{Env, MAX_RESPONSE_HEAD};
 use super::outbox::Outbox;
 use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
@@ -38,6 +39,7 @@ pub(super) struct Exchange {
     link_ended: bool,
     /// The head as the worker receives it, kept for a replay.
     request_head: Vec<u8>,
+    lease: Option<Lease>,
     head_sent: usize,
     /// The client's content still to be read.
     content: Body,
@@ -67,6 +69,7 @@ impl Exchange {
             link: None,
             link_ended: false,
             request_head: for_worker.to_vec(),
+            lease: None,
             head_sent: 0,
             content_chunked: matches!(content, Body::Chunked(_)),
             content_ended: content.is_finished(),
@@ -85,12 +88,19 @@ impl Exchange {
         }
     }
 
-    /// Asks the pool for a link.
-    pub(super) fn submit<S: StreamTransport>(
-        &self,
+    /// Takes a place in the pool's queue, and memory for the head while it waits there.
+    pub(super) fn start<S: StreamTransport>(
+        &mut self,
         me: Requester,
         env: &mut Env<'_, S>,
     ) -> Result<(), Refusal> {
+        let lease = env.heads.lease(self.request_head.len());
+        self.lease = Some(lease.ok_or(Refusal::new(503, Reason::QueueFull))?);
+        self.submit(me, env)
+    }
+
+    /// Asks the pool for a link.
+    fn submit<S: StreamTransport>(&self, me: Requester, env: &mut Env<'_, S>) -> Result<(), Refusal> {
         env.pools.submit(self.pool, me, env.now).map_err(|reason| Refusal::new(503, reason))
     }
 
@@ -245,9 +255,11 @@ impl Exchange {
         self.content_started = true;
         if !self.content_chunked {
             let span = self.content.read(input).map_err(|_| Reason::BadRequest)?;
-            env.pools.send(link, &input[span.content]);
             self.content_ended = self.content.is_finished();
-            return Ok(span.consumed);
+            let content = &input[span.content];
+            // All of it goes: the input was cut to the room there is.
+            let sent = env.pools.send(link, content);
+            return if sent == content.len() { Ok(span.consumed) } else { Err(Reason::Internal) };
         }
         // One piece of chunked content becomes one chunk, put together first so that it leaves as one packet.
         let input = &input[..input.len().min(env.render.len() - CHUNK_OVERHEAD)];
@@ -256,8 +268,8 @@ impl Exchange {
         let mut out = Sink::new(&mut env.render);
         let written = put_chunk(&mut out, &input[span.content], self.content_ended).map(|()| out.len());
         let len = written.map_err(|_| Reason::Internal)?;
-        env.pools.send(link, &env.render[..len]);
-        Ok(span.consumed)
+        let sent = env.pools.send(link, &env.render[..len]);
+        if sent == len { Ok(span.consumed) } else { Err(Reason::Internal) }
     }
 
     fn receive_response<S: StreamTransport>(

@@ -14,6 +14,7 @@
 //! ```
 
 mod body;
+mod budget;
 mod env;
 mod exchange;
 mod outbox;
@@ -40,6 +41,8 @@ use session::Session;
 
 /// Frames taken in before connections get their turn.
 const RECEIVE_BUDGET: usize = 64;
+/// What a link to a worker takes: the transport's receive buffer.
+const LINK_BYTES: usize = 64 << 10;
 /// Connections looked at to find an idle one to close.
 const EVICTION_SCAN: usize = 64;
 
@@ -48,6 +51,8 @@ const EVICTION_SCAN: usize = 64;
 pub struct ShardConfig {
     /// Memory for TCP sockets and their buffers, in bytes.
     pub buffer_bytes: usize,
+    /// Memory for request heads that are held because they are incomplete or wait for a worker, in bytes.
+    pub head_bytes: usize,
     /// Open connections at most.
     pub max_connections: usize,
     /// Half-open connections at most.
@@ -63,13 +68,16 @@ pub struct ShardConfig {
 }
 
 impl ShardConfig {
-    /// For a machine that can spare `memory` bytes.
-    pub fn for_memory(memory: usize, seed: [u64; 4], unix_time: u64) -> Self {
+    /// For a machine with so many bytes of free memory: five eighths for TCP, one for held heads, one for the buffers of
+    /// links to workers. The last eighth is for what is small or short-lived.
+    pub fn for_memory(free: usize, seed: [u64; 4], unix_time: u64) -> Self {
+        let links = (free / 8 / LINK_BYTES).clamp(1, 256);
         Self {
-            buffer_bytes: memory,
+            buffer_bytes: free / 8 * 5,
+            head_bytes: free / 8,
             max_connections: 65_536,
             max_half_open: 256,
-            pools: PoolLimits::default(),
+            pools: PoolLimits { links, ..PoolLimits::default() },
             timers: Timers::default(),
             seed,
             unix_time,
@@ -122,7 +130,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let files = StaticStore::new(bundle);
         Ok(Self {
             stack: Stack::new(stack_config, nic.info(), now),
-            env: Env::new(now, router, files, pools, config.timers, config.unix_time),
+            env: Env::new(now, router, files, pools, &config),
             dirty: VecDeque::with_capacity(1024),
             blocked: 0,
             started: now,
@@ -272,7 +280,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
 
     /// Closes a connection that waits for its next request, to make room for a new one.
     fn evict(&mut self) {
-        let idle = |socket: &Socket<'_>, session: &Session<'_>| session.is_idle() && socket.send_queue() == 0;
+        let idle = |socket: &Socket<'_>, session: &Session<'_>| session.is_idle(socket);
         let Some(id) = self.stack.find(EVICTION_SCAN, idle) else { return };
         if let Some((socket, session)) = self.stack.get(id) {
             session.abort(requester(id), socket, &mut self.env);

@@ -1,6 +1,7 @@
 //! One client connection: requests in, responses out, one at a time and in order (RFC 9112 §9.3.2).
 
 use super::body::Body;
+use super::budget::Lease;
 use super::env::Env;
 use super::exchange::{Exchange, Status};
 use super::outbox::Outbox;
@@ -23,8 +24,8 @@ const MAX_DRAIN: u64 = 256 << 10;
 #[derive(Default)]
 pub(super) struct Session<'b> {
     phase: Phase<'b>,
-    /// A head that arrived in pieces, so far.
-    head: Vec<u8>,
+    /// A head that does not fit the receive buffer in one piece, so far.
+    head: Option<Gathered>,
     progress: Progress,
     outbox: Outbox,
     /// Requests answered on this connection.
@@ -32,6 +33,11 @@ pub(super) struct Session<'b> {
     timer: Timer,
     /// It stands in the shard's queue.
     pub(super) queued: bool,
+}
+
+struct Gathered {
+    bytes: Vec<u8>,
+    _lease: Lease,
 }
 
 #[derive(Default)]
@@ -68,6 +74,13 @@ struct Timer {
     deadline: Option<Instant>,
 }
 
+/// What became of the bytes of a head.
+enum Head<'b> {
+    Wait,
+    Gathered,
+    Decided(Decision<'b>),
+}
+
 /// What one step did.
 enum Step {
     /// Something changed: look again.
@@ -77,9 +90,16 @@ enum Step {
 }
 
 impl<'b> Session<'b> {
-    /// Neither a request nor a response is under way.
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Head) && self.head.is_empty() && self.served > 0
+    /// Neither a request nor a response is under way, not even in the socket's buffers.
+    pub(super) fn is_idle(&self, socket: &Socket<'_>) -> bool {
+        matches!(self.phase, Phase::Head)
+            && self.served > 0
+            && !self.head_begun(socket)
+            && socket.send_queue() == 0
+    }
+
+    fn head_begun(&self, socket: &Socket<'_>) -> bool {
+        self.head.is_some() || socket.recv_queue() > 0
     }
 
     /// When this connection's timer fires.
@@ -126,7 +146,14 @@ impl<'b> Session<'b> {
             env.counters.count(Reason::ConnectionDropped);
         }
         self.phase = Phase::Linger;
-        env.recycle(core::mem::take(&mut self.head));
+        self.drop_head(env);
+    }
+
+    fn drop_head<S>(&mut self, env: &mut Env<'b, S>) {
+        self.progress = Progress::default();
+        if let Some(gathered) = self.head.take() {
+            env.recycle(gathered.bytes);
+        }
     }
 
     /// Does all that can be done now.
@@ -220,7 +247,7 @@ impl<'b> Session<'b> {
         }
     }
 
-    /// Takes the next head from the socket, in place if it is there in one piece.
+    /// Takes the next head from the socket: in place while it is there in one piece, else through a buffer.
     fn receive_head<S: StreamTransport>(
         &mut self,
         me: Requester,
@@ -228,43 +255,51 @@ impl<'b> Session<'b> {
         socket: &mut Socket<'_>,
         env: &mut Env<'b, S>,
     ) -> Step {
+        let (queued, capacity) = (socket.recv_queue(), socket.recv_capacity());
         let received = socket.recv(|input| {
             if input.is_empty() {
-                return (0, None);
+                return (0, Head::Wait);
             }
-            let before = self.head.len();
-            let room = (env.serving.limits.max_request_bytes + 1).saturating_sub(before);
-            let piece = &input[..input.len().min(room)];
-            let gathered = before > 0;
-            if gathered {
-                self.head.extend_from_slice(piece);
-            }
-            let bytes = if gathered { &self.head[..] } else { piece };
-            match parse(bytes, &env.serving.limits, &mut env.path, &mut self.progress) {
-                Parsed::Partial => {
-                    if !gathered {
-                        let mut buffer = env.buffer();
-                        buffer.extend_from_slice(piece);
-                        self.head = buffer;
-                    }
-                    (piece.len(), Some(None))
+            let limits = &env.serving.limits;
+            let fresh = self.head.is_none();
+            let before = self.head.as_ref().map_or(0, |gathered| gathered.bytes.len());
+            let piece = &input[..input.len().min((limits.max_request_bytes + 1).saturating_sub(before))];
+            let bytes = match &mut self.head {
+                None => piece,
+                Some(gathered) => {
+                    gathered.bytes.extend_from_slice(piece);
+                    &gathered.bytes[..]
                 }
-                Parsed::Refused(refusal) => (piece.len(), Some(Some(Decision::Refuse(refusal)))),
+            };
+            match parse(bytes, limits, &mut env.path, &mut self.progress) {
                 Parsed::Complete { head, len } => {
-                    let decision = decide(&head, key, &env.serving, &mut env.render);
-                    (len - before, Some(Some(decision)))
+                    (len - before, Head::Decided(decide(&head, key, &env.serving, &mut env.render)))
+                }
+                Parsed::Refused(refusal) => (piece.len(), Head::Decided(Decision::Refuse(refusal))),
+                // More of it fits behind what is there.
+                Parsed::Partial if fresh && input.len() == queued && queued < capacity => (0, Head::Wait),
+                Parsed::Partial => {
+                    if fresh {
+                        let Some(lease) = env.heads.lease(limits.max_request_bytes) else {
+                            let refusal = Refusal::new(503, Reason::NotAvailable);
+                            return (piece.len(), Head::Decided(Decision::Refuse(refusal)));
+                        };
+                        let mut bytes = env.buffer();
+                        bytes.extend_from_slice(piece);
+                        self.head = Some(Gathered { bytes, _lease: lease });
+                    }
+                    (piece.len(), Head::Gathered)
                 }
             }
         });
         let decision = match received {
-            Ok(None) => return Step::Wait,
-            Ok(Some(None)) => return Step::Again,
-            Ok(Some(Some(decision))) => decision,
+            Ok(Head::Wait) => return Step::Wait,
+            Ok(Head::Gathered) => return Step::Again,
+            Ok(Head::Decided(decision)) => decision,
             // The client sends nothing more.
             Err(_) => return self.close(socket),
         };
-        self.progress = Progress::default();
-        env.recycle(core::mem::take(&mut self.head));
+        self.drop_head(env);
         match decision {
             Decision::Refuse(refusal) => return self.refuse(refusal, socket, env),
             Decision::Respond { head_len, content, keep_alive, drain } => {
@@ -272,7 +307,7 @@ impl<'b> Session<'b> {
                 self.outbox.send_rendered(socket, head_len, env);
                 self.phase = Phase::Respond { content, keep_alive, drain };
             }
-            Decision::Forward(exchange) => match exchange.submit(me, env) {
+            Decision::Forward(mut exchange) => match exchange.start(me, env) {
                 Ok(()) => self.phase = Phase::Forward(exchange),
                 Err(refusal) => return self.refuse(refusal, socket, env),
             },
@@ -315,7 +350,7 @@ impl<'b> Session<'b> {
         let unsent = !self.outbox.is_empty() || matches!(self.phase, Phase::Respond { .. });
         let kind = match &self.phase {
             _ if unsent => TimerKind::SendStall,
-            Phase::Head if self.head.is_empty() && self.served > 0 => TimerKind::IdleConnection,
+            Phase::Head if self.served > 0 && !self.head_begun(socket) => TimerKind::IdleConnection,
             Phase::Head => TimerKind::HeaderWait,
             Phase::Drain { .. } => TimerKind::DrainEntityBody,
             Phase::Forward(exchange) if exchange.waits_for_client() => TimerKind::EntityBody,

@@ -1,0 +1,47 @@
+//! A bound on memory that is allocated as needed and held for long: what is leased is never more than the budget.
+
+use alloc::rc::Rc;
+use core::cell::Cell;
+
+/// Bytes that may still be leased.
+pub(super) struct Budget(Rc<Cell<usize>>);
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Rc::new(Cell::new(bytes)))
+    }
+
+    /// Takes `bytes` until the lease is dropped, if there are so many left.
+    pub(super) fn lease(&self, bytes: usize) -> Option<Lease> {
+        self.0.set(self.0.get().checked_sub(bytes)?);
+        Some(Lease { budget: self.0.clone(), bytes })
+    }
+}
+
+/// Part of a [`Budget`], given back when dropped.
+pub(super) struct Lease {
+    budget: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.budget.set(self.budget.get() + self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_can_be_leased_again_and_never_more() {
+        let budget = Budget::new(100);
+        let first = budget.lease(60);
+        assert!(first.is_some() && budget.lease(41).is_none());
+        let second = budget.lease(40);
+        assert!(second.is_some() && budget.lease(1).is_none());
+        drop(first);
+        assert!(budget.lease(60).is_some());
+    }
+}
