@@ -50,5 +50,5 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: anyhow::Error) -> Failed {
-    format!("{error:?}").into()
+    format!("{error:#}").into()
 }

@@ -12,6 +12,9 @@ pub const HOST: &str = "192.168.77.1/24";
 /// The address for the machine at the other end.
 pub const GUEST: &str = "192.168.77.2";
 
+/// The Ethernet address QEMU gives the only card of a machine.
+const GUEST_MAC: &str = "52:54:00:12:34:56";
+
 /// A namespace of this process. Dropping it removes it.
 #[derive(Debug)]
 pub struct Namespace {
@@ -29,6 +32,8 @@ impl Namespace {
         ip(&["-n", n, "tuntap", "add", "dev", TAP, "mode", "tap"])?;
         ip(&["-n", n, "addr", "add", HOST, "dev", TAP])?;
         ip(&["-n", n, "link", "set", TAP, "up", "txqueuelen", "2000"])?;
+        // An unanswered ARP request is only sent again after a second, which would be all a start-up time measures.
+        ip(&["-n", n, "neigh", "replace", GUEST, "lladdr", GUEST_MAC, "dev", TAP, "nud", "permanent"])?;
         // A load generator runs out of ports otherwise.
         for setting in ["net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1"] {
             let _ = namespace.command("sysctl").args(["-qw", setting]).status();

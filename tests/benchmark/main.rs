@@ -1,0 +1,87 @@
+//! Measures Weir beside nginx on Debian's kernel, both in the same QEMU on this machine, and prints Markdown tables.
+//! `tests/bench` builds what it needs; everything happens in a network namespace of its own.
+
+mod load;
+mod machine;
+mod relay;
+mod single;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use weir_tests::net::Namespace;
+
+/// What `tests/bench` passes on.
+#[derive(Parser, Clone, Debug)]
+struct Options {
+    /// The `weir` program.
+    #[arg(long)]
+    weir: PathBuf,
+    /// Directory with the other machine's `vmlinuz` and `initrd`.
+    #[arg(long)]
+    nginx: PathBuf,
+    /// Rounds of load; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of load in each round.
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Only these parts: single, relay, load.
+    #[arg(long, value_delimiter = ',', default_values = ["single", "relay", "load"])]
+    only: Vec<String>,
+    /// Set when running inside the namespace.
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    if options.inside {
+        return measure(options);
+    }
+    let namespace = Namespace::new().context("a network namespace (takes root and iproute2)")?;
+    let status = namespace
+        .command(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .arg("--inside")
+        .status()
+        .context("running in the namespace")?;
+    if !status.success() {
+        bail!("ended with {status}");
+    }
+    Ok(())
+}
+
+fn measure(options: &Options) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let lab = machine::Lab::new(options)?;
+        for part in &options.only {
+            match part.as_str() {
+                "single" => single::measure(&lab).await?,
+                "relay" => relay::measure(&lab).await?,
+                "load" => load::measure(&lab, options).await?,
+                other => bail!("no part named {other}"),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The middle one of some measurements.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
