@@ -17,7 +17,7 @@ mkdir -p root/bin root/sbin root/usr/bin root/usr/sbin root/proc root/sys root/d
     root/var/log/nginx root/var/lib/nginx root/lib/modules root/www
 cp packages/bin/busybox root/bin/
 cp packages/usr/sbin/nginx root/usr/sbin/
-cp "$here/guest-init" root/init
+install -m 755 "$here/guest-init" root/init
 cp "$here/nginx.conf" root/etc/
 echo 'root:x:0:0::/:/bin/sh' >root/etc/passwd
 echo 'root:x:0:' >root/etc/group
