@@ -202,12 +202,18 @@ impl Client {
                 }
             }
         }
-        let requests: Vec<u8> =
-            self.todo.iter().take(self.pipeline).flat_map(|e| e.request.clone()).collect();
-        if socket.can_send() && self.sent < requests.len() {
+        let mut at = self.sent;
+        let unsent = self.todo.iter().take(self.pipeline).find_map(|exchange| {
+            let rest = exchange.request.get(at..).filter(|rest| !rest.is_empty());
+            at = at.saturating_sub(exchange.request.len());
+            rest
+        });
+        if let Some(rest) = unsent
+            && socket.can_send()
+        {
             // In pieces of any size: a head may be split anywhere.
-            let piece = self.rng.usize(1..=requests.len() - self.sent);
-            self.sent += socket.send_slice(&requests[self.sent..self.sent + piece]).unwrap_or(0);
+            let piece = self.rng.usize(1..=rest.len());
+            self.sent += socket.send_slice(&rest[..piece]).unwrap_or(0);
         }
         if !socket.may_recv() && socket.state() != tcp::State::SynSent {
             self.on_end();

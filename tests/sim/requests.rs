@@ -20,7 +20,19 @@ pub fn hello() -> Exchange {
 }
 
 pub fn echo(content: &[u8], chunked: bool, rng: &mut fastrand::Rng) -> Exchange {
-    let mut request = b"POST /api/echo HTTP/1.1\r\nHost: sim\r\nContent-Type: text/x-sim\r\n".to_vec();
+    post("echo", content, chunked, content.to_vec(), rng)
+}
+
+/// Content that the worker only counts: nothing comes back before all of it has gone up.
+pub fn discard(content: &[u8], chunked: bool, rng: &mut fastrand::Rng) -> Exchange {
+    let (len, crc) = (content.len(), crc32fast::hash(content));
+    let answer = format!("{{\"bytes\":{len},\"crc32\":\"{crc:08x}\"}}\n");
+    post("discard", content, chunked, answer.into_bytes(), rng)
+}
+
+fn post(handler: &str, content: &[u8], chunked: bool, answer: Vec<u8>, rng: &mut fastrand::Rng) -> Exchange {
+    let mut request =
+        format!("POST /api/{handler} HTTP/1.1\r\nHost: sim\r\nContent-Type: text/x-sim\r\n").into_bytes();
     if chunked {
         request.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
         let mut rest = content;
@@ -37,7 +49,7 @@ pub fn echo(content: &[u8], chunked: bool, rng: &mut fastrand::Rng) -> Exchange 
             format!("Content-Length: {}\r\n\r\n", content.len()).bytes().chain(content.iter().copied()),
         );
     }
-    exchange(request, 200, Some(content.to_vec()))
+    exchange(request, 200, Some(answer))
 }
 
 /// Any request the appliance should answer, from memory or by a worker.
@@ -60,7 +72,7 @@ pub fn any(rng: &mut fastrand::Rng) -> Exchange {
         _ => {
             let content = pattern(rng.usize(..150_000));
             let chunked = rng.bool();
-            echo(&content, chunked, rng)
+            if rng.bool() { echo(&content, chunked, rng) } else { discard(&content, chunked, rng) }
         }
     }
 }

@@ -67,6 +67,20 @@ fn every_request_is_answered_right() {
 }
 
 #[test]
+fn a_large_upload_is_not_forgotten_when_the_link_is_full() {
+    for_seeds(3, |seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(seed, Quality::LAN, true, BUFFERS);
+        let content = crate::world::pattern(2_000_000);
+        for chunked in [false, true] {
+            world.add_client(vec![requests::discard(&content, chunked, &mut rng)], 65_535, 1);
+        }
+        world.run(2 * SECOND)?;
+        nothing_leaks(&mut world)
+    });
+}
+
+#[test]
 fn memory_for_a_handful_of_connections_serves_many_clients_one_after_the_other() {
     for_seeds(10, |seed| {
         let mut world = World::new(seed, Quality::LAN, true, 100 << 10);

@@ -233,12 +233,8 @@ impl<S: StreamTransport> Pools<S> {
         }
     }
 
-    /// How many bytes [`Pools::send`] would take.
-    pub fn send_room(&self, id: LinkId) -> usize {
-        self.links.get(id).map_or(0, |link| self.streams.send_room(link.stream))
-    }
-
-    /// Sends as much as the link takes and returns how much that was.
+    /// Sends as much as the link takes and returns how much that was; if it was not all, [`PoolEvent::Ready`] follows when
+    /// there is room again.
     pub fn send(&mut self, id: LinkId, data: &[u8]) -> usize {
         self.links.get(id).map_or(0, |link| self.streams.send(link.stream, data))
     }

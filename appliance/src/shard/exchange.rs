@@ -16,6 +16,8 @@ use netdrv::stream::StreamTransport;
 
 /// Most that a chunk's size line, the line end after its data, and the last chunk take.
 const CHUNK_OVERHEAD: usize = 18 + CHUNK_END.len() + LAST_CHUNK.len();
+/// Most content passed to a worker in one chunk.
+const MAX_CHUNK: usize = 16 << 10;
 /// Requests that die with their worker are given to another one so many times.
 const REPLAYS: u8 = 1;
 
@@ -47,6 +49,9 @@ pub(super) struct Exchange {
     content_chunked: bool,
     content_ended: bool,
     content_started: bool,
+    /// A chunk on its way to the worker.
+    chunk: Vec<u8>,
+    chunk_sent: usize,
     expects_continue: bool,
     idempotent: bool,
     client: Client,
@@ -75,6 +80,8 @@ impl Exchange {
             content_ended: content.is_finished(),
             content,
             content_started: false,
+            chunk: Vec::new(),
+            chunk_sent: 0,
             expects_continue: head.expects_continue,
             idempotent: head.method.is_idempotent(),
             client: Client {
@@ -152,7 +159,9 @@ impl Exchange {
             match self.receive_response(link, socket, outbox, env) {
                 Ok(Progress::Moved) => moved = true,
                 Ok(Progress::Finished { keep_alive, reuse }) => {
-                    let clean = self.content_ended && self.head_sent == self.request_head.len();
+                    let clean = self.content_ended
+                        && self.head_sent == self.request_head.len()
+                        && self.chunk_sent == self.chunk.len();
                     self.link = None;
                     env.pools.finish(link, reuse && clean && !self.link_ended, env.now);
                     env.counters.served_by_workers += 1;
@@ -213,36 +222,42 @@ impl Exchange {
             self.head_sent += n;
             moved |= n > 0;
         }
-        if self.head_sent < self.request_head.len() || self.content_ended {
+        if self.head_sent < self.request_head.len() {
             return Ok(moved);
         }
-        if self.expects_continue {
+        if self.expects_continue && !self.content_ended {
             self.expects_continue = false;
             outbox.send(socket, error::CONTINUE, env);
             moved = true;
         }
-        while !self.content_ended {
-            let room = env.pools.send_room(link);
-            let Some(room) = room.checked_sub(if self.content_chunked { CHUNK_OVERHEAD } else { 0 }) else {
-                break;
-            };
+        loop {
+            // A send that is cut short makes the transport tell us when there is room again.
+            while self.chunk_sent < self.chunk.len() {
+                let n = env.pools.send(link, &self.chunk[self.chunk_sent..]);
+                if n == 0 {
+                    return Ok(moved);
+                }
+                self.chunk_sent += n;
+                moved = true;
+            }
+            if self.content_ended {
+                return Ok(moved);
+            }
             let passed = socket.recv(|input| {
-                let input = &input[..input.len().min(room)];
                 let step = self.pass_content(link, input, env);
                 (step.as_ref().map_or(0, |n| *n), step)
             });
             match passed {
-                Ok(Ok(0)) if !self.content_ended => break,
+                Ok(Ok(0)) => return Ok(moved),
                 Ok(Ok(_)) => moved = true,
                 Ok(Err(reason)) => return Err(Refusal::new(400, reason)),
                 // The client ended its half before its content was complete.
                 Err(_) => return Err(Refusal::new(400, Reason::ConnectionDropped)),
             }
         }
-        Ok(moved)
     }
 
-    /// Passes one piece of content on; the link has room for all of it. Returns input bytes done with.
+    /// Passes one piece of content on and returns how many input bytes are done with.
     fn pass_content<S: StreamTransport>(
         &mut self,
         link: LinkId,
@@ -253,23 +268,21 @@ impl Exchange {
             return Ok(0);
         }
         self.content_started = true;
-        if !self.content_chunked {
-            let span = self.content.read(input).map_err(|_| Reason::BadRequest)?;
+        if self.content_chunked {
+            // One piece of chunked content becomes one chunk, put together first so that it leaves as one packet.
+            let span =
+                self.content.read(&input[..input.len().min(MAX_CHUNK)]).map_err(|_| Reason::BadRequest)?;
             self.content_ended = self.content.is_finished();
-            let content = &input[span.content];
-            // All of it goes: the input was cut to the room there is.
-            let sent = env.pools.send(link, content);
-            return if sent == content.len() { Ok(span.consumed) } else { Err(Reason::Internal) };
+            self.chunk.clear();
+            self.chunk_sent = 0;
+            put_chunk(&mut self.chunk, &input[span.content], self.content_ended);
+            return Ok(span.consumed);
         }
-        // One piece of chunked content becomes one chunk, put together first so that it leaves as one packet.
-        let input = &input[..input.len().min(env.render.len() - CHUNK_OVERHEAD)];
-        let span = self.content.read(input).map_err(|_| Reason::BadRequest)?;
+        let wanted = self.content.wanted(input.len());
+        let sent = env.pools.send(link, &input[..wanted]);
+        let span = self.content.read(&input[..sent]).map_err(|_| Reason::BadRequest)?;
         self.content_ended = self.content.is_finished();
-        let mut out = Sink::new(&mut env.render);
-        let written = put_chunk(&mut out, &input[span.content], self.content_ended).map(|()| out.len());
-        let len = written.map_err(|_| Reason::Internal)?;
-        let sent = env.pools.send(link, &env.render[..len]);
-        if sent == len { Ok(span.consumed) } else { Err(Reason::Internal) }
+        Ok(span.consumed)
     }
 
     fn receive_response<S: StreamTransport>(
@@ -388,11 +401,14 @@ enum Progress {
     Finished { keep_alive: bool, reuse: bool },
 }
 
-fn put_chunk(out: &mut Sink<'_>, content: &[u8], last: bool) -> Result<(), crate::http::Overflow> {
+/// Appends a chunk with this content, if there is any, and the last chunk.
+fn put_chunk(out: &mut Vec<u8>, content: &[u8], last: bool) {
     if !content.is_empty() {
-        out.put(ChunkHeader::new(content.len() as u64).as_bytes())?;
-        out.put(content)?;
-        out.put(CHUNK_END)?;
+        out.extend_from_slice(ChunkHeader::new(content.len() as u64).as_bytes());
+        out.extend_from_slice(content);
+        out.extend_from_slice(CHUNK_END);
     }
-    if last { out.put(LAST_CHUNK) } else { Ok(()) }
+    if last {
+        out.extend_from_slice(LAST_CHUNK);
+    }
 }
