@@ -67,6 +67,7 @@ fn measure(options: &Options) -> Result<()> {
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let lab = machine::Lab::new(options)?;
+        println!("Host: {}\n", host());
         for part in &options.only {
             match part.as_str() {
                 "single" => single::measure(&lab).await?,
@@ -77,6 +78,16 @@ fn measure(options: &Options) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// The host in a few words. Whatever else runs on it costs both machines, and the one with more threads more.
+fn host() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "{processors} processors, load average before the start {}",
+        load.split(' ').next().unwrap_or("unknown")
+    )
 }
 
 /// The middle one of some measurements.
