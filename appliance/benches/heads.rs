@@ -102,7 +102,7 @@ fn settings(prefixes: usize) -> Settings {
     all.push(prefix("http://*:80/api/".into(), Handler::Pool(0)));
     all.extend((2..prefixes).map(|i| prefix(format!("http://h{i}.example:80/a{i}/"), Handler::Files(0))));
     Settings {
-        sites: vec![Site { name: "bench".into(), prefixes: all }],
+        sites: vec![Site { name: "bench".into(), prefixes: all, ..Site::default() }],
         pools: vec![Pool { name: "p".into(), workers: vec![] }],
         ..Settings::default()
     }

@@ -6,6 +6,7 @@ fn sample() -> Vec<u8> {
         sites: vec![Site {
             name: "demo".into(),
             prefixes: vec![Prefix { url: "http://*:80/".into(), handler: Handler::Files(0) }],
+            ..Site::default()
         }],
         ..Settings::default()
     };

@@ -7,6 +7,7 @@ extern crate alloc;
 pub mod bundle;
 pub mod cache;
 pub mod date;
+pub mod flow;
 pub mod http;
 pub mod log;
 pub mod pool;

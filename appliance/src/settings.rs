@@ -23,6 +23,80 @@ pub struct Settings {
 pub struct Server {
     /// A static IPv4 address; DHCP where there is none.
     pub address: Option<StaticAddress>,
+    /// Bandwidth of all sites together.
+    pub bandwidth: ServerBandwidth,
+    /// Limits on all sites together, and on a client over all of them.
+    pub limits: Limits,
+}
+
+/// Bandwidth of all sites together, in bytes per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerBandwidth {
+    /// Most that all responses together take.
+    pub ceil: Option<u64>,
+    /// Most that all content of requests together takes.
+    pub upload_ceil: Option<u64>,
+}
+
+/// Bandwidth of a site. Rates are in bytes per second, at least
+/// [`BytesPerSec::MIN`](crate::flow::BytesPerSec::MIN).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteBandwidth {
+    /// Guaranteed for responses when the server's ceiling is short.
+    pub rate: Option<u64>,
+    /// Most that responses take.
+    pub ceil: Option<u64>,
+    /// Bytes that may go at once after a pause; 50 ms of the rate if not said.
+    pub burst: Option<u64>,
+    /// Share of what is left of the server's ceiling, relative to other sites.
+    pub weight: u32,
+    /// Most that responses to one client address take.
+    pub client_ceil: Option<u64>,
+    /// Most that content of requests takes.
+    pub upload_ceil: Option<u64>,
+    /// Most that content of requests of one client address takes.
+    pub client_upload_ceil: Option<u64>,
+}
+
+impl Default for SiteBandwidth {
+    fn default() -> Self {
+        Self {
+            rate: None,
+            ceil: None,
+            burst: None,
+            weight: 1,
+            client_ceil: None,
+            upload_ceil: None,
+            client_upload_ceil: None,
+        }
+    }
+}
+
+/// Limits of a site or of the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Connections at most.
+    pub connections: Option<u32>,
+    /// Connections of one client address at most.
+    pub client_connections: Option<u32>,
+    /// Requests at most.
+    pub requests: Option<RequestRate>,
+    /// Requests of one client address at most.
+    pub client_requests: Option<RequestRate>,
+    /// MinSendRate: a client that drains its response more slowly than so many bytes per second loses its connection.
+    /// 0: never. Not said at the site: the server's; not said there: HTTP.sys's 150.
+    pub min_send_rate: Option<u64>,
+}
+
+/// Requests per time. All are at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRate {
+    /// So many requests …
+    pub requests: u32,
+    /// … in so many seconds,
+    pub per_secs: u32,
+    /// and so many at once.
+    pub burst: u32,
 }
 
 /// A static IPv4 configuration.
@@ -37,12 +111,16 @@ pub struct StaticAddress {
 }
 
 /// A site: the URL prefixes that share limits and properties.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// Name for logs and metrics.
     pub name: String,
     /// What it answers to.
     pub prefixes: Vec<Prefix>,
+    /// Bandwidth.
+    pub bandwidth: SiteBandwidth,
+    /// Limits.
+    pub limits: Limits,
 }
 
 /// A URL prefix and what serves the URLs below it.

@@ -36,6 +36,7 @@ static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let settings = Settings {
         server: appliance::settings::Server {
             address: Some(StaticAddress { address: [10, 0, 0, 1], prefix_len: 8, gateway: None }),
+            ..Default::default()
         },
         sites: vec![Site {
             name: "sim".into(),
@@ -43,6 +44,7 @@ static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
                 prefix("http://*:80/", Handler::Files(0)),
                 prefix("http://*:80/api/", Handler::Pool(0)),
             ],
+            ..Site::default()
         }],
         pools: vec![Pool {
             name: "app".into(),

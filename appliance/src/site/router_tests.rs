@@ -10,6 +10,7 @@ fn settings(urls: &[&str]) -> Settings {
     let site = |url: &&str| Site {
         name: (*url).into(),
         prefixes: vec![Prefix { url: (*url).into(), handler: Handler::Files(0) }],
+        ..Site::default()
     };
     Settings { sites: urls.iter().map(site).collect(), ..Settings::default() }
 }

@@ -1,9 +1,11 @@
 //! From what is written to what is meant.
 
+use super::bandwidth;
 use super::error::{ConfigError, Source};
 use super::value::{AddressError, memory, name, parse_address, prefix_error, worker_address};
 use super::{Address, Config, Pool, Prefix, RELAY_PORT_BASE, Site, VmImage, Worker, WorkerKind, raw};
 use crate::files;
+use appliance::flow;
 use appliance::settings::{self, Handler, StaticAddress};
 use appliance::site::{PrefixHost, Router, RouterError, Scheme, UrlPrefix};
 use std::path::{Path, PathBuf};
@@ -58,11 +60,14 @@ impl Checker<'_> {
         let config = Config {
             path: self.source.path.to_owned(),
             address,
+            bandwidth: self.at(bandwidth::server(file.server.as_ref().and_then(|s| s.bandwidth.as_ref())))?,
+            limits: self.at(bandwidth::limits(file.server.as_ref().and_then(|s| s.limits.as_ref())))?,
             sites,
             pools: std::mem::take(&mut self.pools),
             trees: std::mem::take(&mut self.trees),
         };
         self.routes(&config, file)?;
+        flow::check(&config.settings()).or_else(|error| self.at(Err(bandwidth::explain(file, &error))))?;
         Ok(config)
     }
 
@@ -84,13 +89,18 @@ impl Checker<'_> {
     }
 
     fn site(&mut self, site: &Spanned<raw::Site>, others: &[Site]) -> Result<Site> {
-        let raw::Site { name, prefix } = site.get_ref();
+        let raw::Site { name, prefix, bandwidth, limits } = site.get_ref();
         self.name(name, others.iter().map(|s| s.name.as_str()))?;
         if prefix.is_empty() {
             return Err(self.error(site, "site without URL prefix, expected at least one [[site.prefix]]"));
         }
         let prefixes = prefix.iter().map(|p| self.prefix(p)).collect::<Result<_>>()?;
-        Ok(Site { name: name.get_ref().clone(), prefixes })
+        Ok(Site {
+            name: name.get_ref().clone(),
+            prefixes,
+            bandwidth: self.at(bandwidth::site(bandwidth.as_ref()))?,
+            limits: self.at(bandwidth::limits(limits.as_ref()))?,
+        })
     }
 
     fn prefix(&mut self, prefix: &Spanned<raw::Prefix>) -> Result<Prefix> {
@@ -224,6 +234,10 @@ impl Checker<'_> {
         let url =
             file.site.get(site).and_then(|s| s.get_ref().prefix.get(prefix)).map(|p| p.get_ref().url.span());
         Err(self.source.error(url.map_or(0, |u| u.start), what))
+    }
+
+    fn at<T>(&self, result: std::result::Result<T, (usize, String)>) -> Result<T> {
+        result.map_err(|(offset, what)| self.source.error(offset, what))
     }
 
     fn error<T>(&self, at: &Spanned<T>, what: impl Into<String>) -> ConfigError {

@@ -2,9 +2,11 @@
 //!
 //! Every error is one line, `FILE:LINE:COLUMN: what, expected what`.
 
+mod bandwidth;
 mod check;
 mod error;
 mod raw;
+mod units;
 mod value;
 
 pub use check::check;
@@ -26,6 +28,10 @@ pub struct Config {
     pub path: PathBuf,
     /// A static address; DHCP where there is none.
     pub address: Option<StaticAddress>,
+    /// Bandwidth of all sites together.
+    pub bandwidth: settings::ServerBandwidth,
+    /// Limits on all sites together.
+    pub limits: settings::Limits,
     /// Sites in the file's order.
     pub sites: Vec<Site>,
     /// Pools in the file's order.
@@ -41,6 +47,10 @@ pub struct Site {
     pub name: String,
     /// What it answers to, in the file's order.
     pub prefixes: Vec<Prefix>,
+    /// Bandwidth.
+    pub bandwidth: settings::SiteBandwidth,
+    /// Limits.
+    pub limits: settings::Limits,
 }
 
 /// A URL prefix and what serves the URLs below it.
@@ -124,13 +134,19 @@ impl Config {
         let site = |s: &Site| settings::Site {
             name: s.name.clone(),
             prefixes: s.prefixes.iter().map(prefix).collect(),
+            bandwidth: s.bandwidth,
+            limits: s.limits,
         };
         let pool = |p: &Pool| settings::Pool {
             name: p.name.clone(),
             workers: p.workers.iter().map(|w| w.dial).collect(),
         };
         Settings {
-            server: settings::Server { address: self.address },
+            server: settings::Server {
+                address: self.address,
+                bandwidth: self.bandwidth,
+                limits: self.limits,
+            },
             sites: self.sites.iter().map(site).collect(),
             pools: self.pools.iter().map(pool).collect(),
         }

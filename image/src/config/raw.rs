@@ -18,6 +18,39 @@ pub(super) struct File {
 pub(super) struct Server {
     pub(super) address: Option<Spanned<String>>,
     pub(super) gateway: Option<Spanned<String>>,
+    pub(super) bandwidth: Option<ServerBandwidth>,
+    pub(super) limits: Option<Limits>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerBandwidth {
+    pub(super) ceil: Option<Spanned<String>>,
+    pub(super) upload_ceil: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SiteBandwidth {
+    pub(super) rate: Option<Spanned<String>>,
+    pub(super) ceil: Option<Spanned<String>>,
+    pub(super) burst: Option<Spanned<String>>,
+    pub(super) weight: Option<Spanned<i64>>,
+    pub(super) client_ceil: Option<Spanned<String>>,
+    pub(super) upload_ceil: Option<Spanned<String>>,
+    pub(super) client_upload_ceil: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) connections: Option<Spanned<i64>>,
+    pub(super) client_connections: Option<Spanned<i64>>,
+    pub(super) requests: Option<Spanned<String>>,
+    pub(super) requests_burst: Option<Spanned<i64>>,
+    pub(super) client_requests: Option<Spanned<String>>,
+    pub(super) client_requests_burst: Option<Spanned<i64>>,
+    pub(super) min_send_rate: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -26,6 +59,8 @@ pub(super) struct Site {
     pub(super) name: Spanned<String>,
     #[serde(default)]
     pub(super) prefix: Vec<Spanned<Prefix>>,
+    pub(super) bandwidth: Option<SiteBandwidth>,
+    pub(super) limits: Option<Limits>,
 }
 
 #[derive(Deserialize)]

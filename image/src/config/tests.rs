@@ -243,3 +243,78 @@ fn pools_and_workers() {
         ],
     );
 }
+
+#[test]
+fn bandwidth_and_limits() {
+    let config = check_text(&format!(
+        "[server.bandwidth]\nceil = \"100 Mbit/s\"\n[server.limits]\nclient_connections = 50\n{SITE}\
+         [site.bandwidth]\nrate = \"2 MB/s\"\nceil = \"4 MB/s\"\nburst = \"64 KiB\"\nweight = 3\n\
+         client_ceil = \"512 KiB/s\"\nupload_ceil = \"1 MiB/s\"\n[site.limits]\nconnections = 10\n\
+         requests = \"90/min\"\nclient_requests = \"2/s\"\nclient_requests_burst = 20\nmin_send_rate = \"240 B/s\"\n"
+    ))
+    .expect("right");
+    let settings = config.settings();
+    assert_eq!(settings.server.bandwidth.ceil, Some(12_500_000));
+    assert_eq!(settings.server.limits.client_connections, Some(50));
+    let (bandwidth, limits) = (settings.sites[0].bandwidth, settings.sites[0].limits);
+    assert_eq!((bandwidth.rate, bandwidth.ceil), (Some(2_000_000), Some(4_000_000)));
+    assert_eq!((bandwidth.burst, bandwidth.weight, bandwidth.client_ceil), (Some(65_536), 3, Some(524_288)));
+    assert_eq!((bandwidth.upload_ceil, bandwidth.client_upload_ceil), (Some(1 << 20), None));
+    let rate = |requests, per_secs, burst| Some(settings::RequestRate { requests, per_secs, burst });
+    assert_eq!((limits.requests, limits.client_requests), (rate(90, 60, 2), rate(2, 1, 20)));
+    assert_eq!((limits.connections, limits.min_send_rate), (Some(10), Some(240)));
+}
+
+#[test]
+fn what_bandwidth_cannot_be() {
+    let site = format!("{SITE}[site.bandwidth]\n");
+    refuse(
+        &site,
+        &[
+            ("ceil = \"1000 B/s\"\n", (7, 8), "ceil \"1000 B/s\", expected 1024 B/s to"),
+            ("rate = \"8 kbit/s\"\n", (7, 8), "rate \"8 kbit/s\", expected 1024 B/s to"),
+            ("ceil = \"5 parsecs\"\n", (7, 8), "ceil \"5 parsecs\", expected a number with B/s"),
+            ("burst = \"0 B\"\n", (7, 9), "burst \"0 B\", expected more than 0"),
+            ("burst = \"1 kB/s\"\n", (7, 9), "burst \"1 kB/s\", expected a number with B"),
+            ("weight = 0\n", (7, 10), "weight 0, expected 1 to 10000"),
+            ("weight = -1\n", (7, 10), "weight -1, expected 1 to 10000"),
+            ("weight = 10001\n", (7, 10), "weight 10001, expected 1 to 10000"),
+            ("weight = 1.5\n", (7, 10), "invalid type: floating point `1.5`, expected"),
+            ("ceil = 5\n", (7, 8), "invalid type: integer `5`, expected"),
+            ("ceiling = \"1 MB/s\"\n", (7, 1), "unknown field `ceiling`, expected"),
+            (
+                "ceil = \"1 MB/s\"\nrate = \"2 MB/s\"\n",
+                (8, 8),
+                "rate \"2 MB/s\", expected at most the site's ceil",
+            ),
+            ("client_upload_ceil = \"1 B/s\"\n", (7, 22), "client_upload_ceil \"1 B/s\", expected 1024"),
+        ],
+    );
+    let limits = format!("{SITE}[site.limits]\n");
+    refuse(
+        &limits,
+        &[
+            ("connections = 0\n", (7, 15), "connections 0, expected more than 0"),
+            ("client_connections = -3\n", (7, 22), "client_connections -3, expected 1 to"),
+            ("requests = \"5\"\n", (7, 12), "requests \"5\", expected a whole number with /s"),
+            ("requests = \"0/s\"\nrequests_burst = 1\n", (7, 12), "requests \"0/s\", expected more than 0"),
+            ("requests = \"5/s\"\nrequests_burst = 0\n", (8, 18), "requests burst 0, expected more than 0"),
+            ("requests_burst = 5\n", (7, 18), "requests_burst without requests, expected"),
+        ],
+    );
+    // Guarantees of two sites above the server's ceiling: the one too much is named.
+    let second = SITE.replace("\"a\"", "\"b\"").replace(":80/", ":81/");
+    refuse(
+        &format!(
+            "[server.bandwidth]\nceil = \"3 MB/s\"\n{SITE}[site.bandwidth]\nrate = \"2 MB/s\"\n{second}"
+        ),
+        &[(
+            "[site.bandwidth]\nrate = \"1001 kB/s\"\n",
+            (16, 8),
+            "rate \"1001 kB/s\", expected all guaranteed rates",
+        )],
+    );
+    refuse("[server.bandwidth]\n", &[("ceil = \"1 B/s\"\n[[site]]\n", (3, 1), "missing field")]);
+    let text = format!("[server.bandwidth]\nceil = \"1 B/s\"\n{SITE}");
+    assert_eq!(check_text(&text).expect_err("too low").at, Some((2, 8)));
+}

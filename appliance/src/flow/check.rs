@@ -1,0 +1,152 @@
+//! What settings must be like before they are taken: on the host when the configuration is checked, and in the appliance
+//! before a change replaces anything.
+
+use super::rate::BytesPerSec;
+use crate::settings::{Limits, RequestRate, Settings};
+use core::fmt;
+
+/// Largest weight of a site.
+pub const WEIGHT_MAX: u32 = 10_000;
+
+/// The setting that is wrong. Of the server where there is no site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowError {
+    /// Index into [`Settings::sites`].
+    pub site: Option<usize>,
+    /// Which setting.
+    pub field: Field,
+    /// What is wrong with it.
+    pub kind: FlowErrorKind,
+}
+
+/// A setting of bandwidth or limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are the settings of the same names")]
+pub enum Field {
+    Rate,
+    Ceil,
+    Burst,
+    Weight,
+    ClientCeil,
+    UploadCeil,
+    ClientUploadCeil,
+    Connections,
+    ClientConnections,
+    Requests,
+    ClientRequests,
+    MinSendRate,
+    /// The list of sites as a whole.
+    Sites,
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowErrorKind {
+    /// A rate outside of [`BytesPerSec::MIN`] to [`BytesPerSec::MAX`].
+    Rate,
+    /// A site's guaranteed rate above its own ceiling.
+    AboveCeil,
+    /// This site's guarantee and those of the sites before it are together above the server's ceiling.
+    AboveServer,
+    /// 0 where that would let nothing through.
+    Zero,
+    /// A weight above [`WEIGHT_MAX`].
+    Weight,
+    /// Not the sites that are served: their number may not change here.
+    Count,
+}
+
+impl fmt::Display for FlowErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate => write!(f, "expected {} to {} bytes per second", BytesPerSec::MIN, BytesPerSec::MAX),
+            Self::AboveCeil => f.write_str("expected at most the site's ceil"),
+            Self::AboveServer => {
+                f.write_str("expected all guaranteed rates together to be at most the server's ceil")
+            }
+            Self::Zero => f.write_str("expected more than 0"),
+            Self::Weight => write!(f, "expected 1 to {WEIGHT_MAX}"),
+            Self::Count => f.write_str("expected the sites that are served"),
+        }
+    }
+}
+
+impl fmt::Display for FlowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.site {
+            Some(site) => write!(f, "site {site}: {:?}: {}", self.field, self.kind),
+            None => write!(f, "server: {:?}: {}", self.field, self.kind),
+        }
+    }
+}
+
+impl core::error::Error for FlowError {}
+
+/// Checks all settings of bandwidth and limits.
+pub fn check(settings: &Settings) -> Result<(), FlowError> {
+    let server = &settings.server;
+    let at_server = |(field, kind)| FlowError { site: None, field, kind };
+    rate(Field::Ceil, server.bandwidth.ceil).map_err(at_server)?;
+    rate(Field::UploadCeil, server.bandwidth.upload_ceil).map_err(at_server)?;
+    limits(&server.limits).map_err(at_server)?;
+    let mut guaranteed = 0_u64;
+    for (index, site) in settings.sites.iter().enumerate() {
+        let fail = |(field, kind)| FlowError { site: Some(index), field, kind };
+        let b = &site.bandwidth;
+        for (field, value) in [
+            (Field::Rate, b.rate),
+            (Field::Ceil, b.ceil),
+            (Field::ClientCeil, b.client_ceil),
+            (Field::UploadCeil, b.upload_ceil),
+            (Field::ClientUploadCeil, b.client_upload_ceil),
+        ] {
+            rate(field, value).map_err(fail)?;
+        }
+        if b.burst == Some(0) {
+            return Err(fail((Field::Burst, FlowErrorKind::Zero)));
+        }
+        if !(1..=WEIGHT_MAX).contains(&b.weight) {
+            return Err(fail((Field::Weight, FlowErrorKind::Weight)));
+        }
+        if let (Some(rate), Some(ceil)) = (b.rate, b.ceil)
+            && rate > ceil
+        {
+            return Err(fail((Field::Rate, FlowErrorKind::AboveCeil)));
+        }
+        guaranteed = guaranteed.saturating_add(b.rate.unwrap_or(0));
+        if b.rate.is_some() && server.bandwidth.ceil.is_some_and(|ceil| guaranteed > ceil) {
+            return Err(fail((Field::Rate, FlowErrorKind::AboveServer)));
+        }
+        limits(&site.limits).map_err(fail)?;
+    }
+    Ok(())
+}
+
+type Wrong = (Field, FlowErrorKind);
+
+fn rate(field: Field, value: Option<u64>) -> Result<(), Wrong> {
+    match value {
+        Some(value) if BytesPerSec::new(value).is_none() => Err((field, FlowErrorKind::Rate)),
+        _ => Ok(()),
+    }
+}
+
+fn limits(limits: &Limits) -> Result<(), Wrong> {
+    let positive =
+        |field, value: Option<u32>| if value == Some(0) { Err((field, FlowErrorKind::Zero)) } else { Ok(()) };
+    let requests = |field, value: Option<RequestRate>| match value {
+        Some(RequestRate { requests, per_secs, burst }) if requests == 0 || per_secs == 0 || burst == 0 => {
+            Err((field, FlowErrorKind::Zero))
+        }
+        _ => Ok(()),
+    };
+    positive(Field::Connections, limits.connections)?;
+    positive(Field::ClientConnections, limits.client_connections)?;
+    requests(Field::Requests, limits.requests)?;
+    requests(Field::ClientRequests, limits.client_requests)?;
+    // A floor of 0 switches it off; there is no least floor.
+    match limits.min_send_rate {
+        Some(floor) if floor > BytesPerSec::MAX => Err((Field::MinSendRate, FlowErrorKind::Rate)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,204 @@
+//! The classes of the tree, as the scheduler sees them.
+
+use super::heap::Heap;
+use super::list::{Linked, Links, List, NONE};
+use super::rate::{Bucket, BytesPerSec, SECOND_NS, TURN_MAX};
+
+/// Rates of one site in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SiteRates {
+    pub(super) rate: Option<BytesPerSec>,
+    pub(super) ceil: Option<BytesPerSec>,
+    /// Bytes.
+    pub(super) burst: Option<u64>,
+    /// At least 1.
+    pub(super) weight: u32,
+    pub(super) client_ceil: Option<BytesPerSec>,
+}
+
+/// What a site has done and has waiting, in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes granted since the start, and those charged without asking (retransmissions).
+    pub bytes: u64,
+    /// Bytes per second in the last whole second.
+    pub rate: u64,
+    /// Bytes the ceiling would let through at once; negative while more was sent than is paid for. `None` without ceiling.
+    pub tokens: Option<i64>,
+    /// Connections that wait for their turn.
+    pub queued: u32,
+    /// Bytes that those could send now if they were let.
+    pub queued_bytes: u64,
+    /// How often a connection had to wait.
+    pub delayed: u64,
+}
+
+/// Bytes per second, counted in whole seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Meter {
+    total: u64,
+    second: u64,
+    in_second: u64,
+    last_second: u64,
+}
+
+impl Meter {
+    #[inline]
+    pub(super) fn add(&mut self, bytes: u32, now_ns: u64) {
+        self.roll(now_ns);
+        self.total += u64::from(bytes);
+        self.in_second += u64::from(bytes);
+    }
+
+    #[inline]
+    fn roll(&mut self, now_ns: u64) {
+        if now_ns >= self.second.saturating_add(SECOND_NS) {
+            let second = now_ns - now_ns % SECOND_NS;
+            self.last_second =
+                if second == self.second.saturating_add(SECOND_NS) { self.in_second } else { 0 };
+            (self.second, self.in_second) = (second, 0);
+        }
+    }
+
+    /// Total, and bytes in the last whole second.
+    pub(super) fn read(mut self, now_ns: u64) -> (u64, u64) {
+        self.roll(now_ns);
+        (self.total, self.last_second)
+    }
+}
+
+/// A site: bucket of its ceiling, bucket of its guarantee, its place in the sharing by weight, and its clients.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// Some ceiling applies to it: its own, its clients' or the server's.
+    pub(super) limited: bool,
+    pub(super) ceil: Option<Bucket>,
+    pub(super) guarantee: Option<Bucket>,
+    pub(super) weight: u32,
+    /// Finish tag in the server's weighted virtual time: bytes × 2^20 / weight, and the division's remainder.
+    pub(super) tag: u128,
+    pub(super) tag_remainder: u32,
+    /// Bytes granted at once.
+    pub(super) turn: u32,
+    pub(super) client_ceil: Option<BytesPerSec>,
+    /// Virtual time among its clients: the tag of the one served last.
+    pub(super) clock: u64,
+    /// Largest tag of a client so far.
+    pub(super) latest: u64,
+    /// Connections with a small response.
+    pub(super) express: List,
+    /// Bytes that small responses may still be ahead of bulk.
+    pub(super) credit: i64,
+    /// Clients with bulk to send, by tag.
+    pub(super) active: Heap<u64>,
+    /// Clients that exist.
+    pub(super) clients: u32,
+    pub(super) queued: u32,
+    pub(super) queued_bytes: u64,
+    pub(super) delayed: u64,
+    pub(super) meter: Meter,
+}
+
+impl Site {
+    pub(super) fn new() -> Self {
+        Self {
+            limited: false,
+            ceil: None,
+            guarantee: None,
+            weight: 1,
+            tag: 0,
+            tag_remainder: 0,
+            turn: TURN_MAX,
+            client_ceil: None,
+            clock: 0,
+            latest: 0,
+            express: List::default(),
+            credit: 0,
+            active: Heap::new(),
+            clients: 0,
+            queued: 0,
+            queued_bytes: 0,
+            delayed: 0,
+            meter: Meter::default(),
+        }
+    }
+
+    pub(super) fn is_runnable(&self) -> bool {
+        !self.express.is_empty() || !self.active.is_empty()
+    }
+
+    /// Moves its tag by so many bytes.
+    pub(super) fn advance(&mut self, clock: u128, bytes: u32) {
+        // 2^32 × 2^20 + 2^32 fits.
+        let cost = (u64::from(bytes) << 20) + u64::from(self.tag_remainder);
+        let weight = u64::from(self.weight.max(1));
+        self.tag = self.tag.max(clock) + u128::from(cost / weight);
+        self.tag_remainder = (cost % weight) as u32;
+    }
+
+    pub(super) fn usage(&self, now_ns: u64) -> Usage {
+        let (bytes, rate) = self.meter.read(now_ns);
+        Usage {
+            bytes,
+            rate,
+            tokens: self.ceil.map(|bucket| bucket.tokens(now_ns)),
+            queued: self.queued,
+            queued_bytes: self.queued_bytes,
+            delayed: self.delayed,
+        }
+    }
+}
+
+/// A client address of one site.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) site: u32,
+    pub(super) ceil: Option<Bucket>,
+    /// Finish tag in the site's virtual time: bytes.
+    pub(super) tag: u64,
+    /// Its connections with bulk to send, in turn.
+    pub(super) bulk: List,
+}
+
+impl Client {
+    pub(super) const NOBODY: Self = Self { site: NONE, ceil: None, tag: 0, bulk: List::EMPTY };
+
+    pub(super) fn is_ready(&self, now_ns: u64) -> bool {
+        self.ceil.is_none_or(|bucket| bucket.is_ready(now_ns))
+    }
+}
+
+/// Where a connection waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Queue {
+    #[default]
+    None,
+    /// Among the small responses of its site.
+    Express,
+    /// Among its client's bulk.
+    Bulk,
+}
+
+/// A connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Conn {
+    pub(super) client: u32,
+    pub(super) queue: Queue,
+    /// Bytes it could send now.
+    pub(super) wanted: u32,
+    /// Bytes of this response that may still pass as small.
+    pub(super) small_left: u32,
+    pub(super) links: Links,
+}
+
+impl Default for Conn {
+    fn default() -> Self {
+        Self { client: NONE, queue: Queue::None, wanted: 0, small_left: 0, links: Links::default() }
+    }
+}
+
+impl Linked for Conn {
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}

@@ -1,0 +1,161 @@
+//! A binary heap of small numbers by key whose members know their places, so that any of them can be moved or removed.
+//! O(log n), and no allocation once it has grown.
+
+use alloc::vec::Vec;
+
+/// No place: not a member.
+const NOWHERE: u32 = u32::MAX;
+
+/// Where every number stands. Heaps whose members are disjoint may share one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places(Vec<u32>);
+
+impl Places {
+    /// Makes room for the numbers below `len`.
+    pub(super) fn grow(&mut self, len: usize) {
+        if self.0.len() < len {
+            self.0.resize(len, NOWHERE);
+        }
+    }
+
+    fn of(&self, id: u32) -> Option<usize> {
+        self.0.get(id as usize).filter(|&&at| at != NOWHERE).map(|&at| at as usize)
+    }
+
+    fn set(&mut self, id: u32, at: u32) {
+        if let Some(place) = self.0.get_mut(id as usize) {
+            *place = at;
+        }
+    }
+}
+
+/// The heap; the smallest key comes first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heap<K> {
+    items: Vec<(K, u32)>,
+}
+
+impl<K: Copy + Ord> Heap<K> {
+    pub(super) const fn new() -> Self {
+        Self { items: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Makes room for so many members, so that none of their additions allocates.
+    pub(super) fn reserve(&mut self, len: usize) {
+        self.items.reserve(len.saturating_sub(self.items.len()));
+    }
+
+    /// The smallest key and whose it is.
+    #[inline]
+    pub(super) fn first(&self) -> Option<(K, u32)> {
+        self.items.first().copied()
+    }
+
+    /// Adds a number, or changes its key.
+    pub(super) fn set(&mut self, id: u32, key: K, places: &mut Places) {
+        match places.of(id) {
+            Some(at) => {
+                let Some(item) = self.items.get_mut(at) else { return };
+                let before = item.0;
+                item.0 = key;
+                if key < before { self.rise(at, places) } else { self.sink(at, places) }
+            }
+            None => {
+                places.set(id, self.items.len() as u32);
+                self.items.push((key, id));
+                self.rise(self.items.len() - 1, places);
+            }
+        }
+    }
+
+    /// Takes a number out, if it is a member.
+    pub(super) fn remove(&mut self, id: u32, places: &mut Places) {
+        let Some(at) = places.of(id).filter(|&at| self.items.get(at).is_some_and(|item| item.1 == id)) else {
+            return;
+        };
+        places.set(id, NOWHERE);
+        self.items.swap_remove(at);
+        if let Some(&(_, moved)) = self.items.get(at) {
+            places.set(moved, at as u32);
+            self.rise(at, places);
+            self.sink(at, places);
+        }
+    }
+
+    fn key(&self, at: usize) -> Option<K> {
+        self.items.get(at).map(|item| item.0)
+    }
+
+    fn swap(&mut self, a: usize, b: usize, places: &mut Places) {
+        self.items.swap(a, b);
+        for at in [a, b] {
+            if let Some(&(_, id)) = self.items.get(at) {
+                places.set(id, at as u32);
+            }
+        }
+    }
+
+    fn rise(&mut self, mut at: usize, places: &mut Places) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if self.key(parent) <= self.key(at) {
+                return;
+            }
+            self.swap(at, parent, places);
+            at = parent;
+        }
+    }
+
+    fn sink(&mut self, mut at: usize, places: &mut Places) {
+        loop {
+            let (left, right) = (2 * at + 1, 2 * at + 2);
+            let Some(mut least) = self.key(left) else { return };
+            let mut child = left;
+            if let Some(key) = self.key(right).filter(|&key| key < least) {
+                (least, child) = (key, right);
+            }
+            if self.key(at).is_none_or(|key| key <= least) {
+                return;
+            }
+            self.swap(at, child, places);
+            at = child;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn as_a_sorted_map(steps in proptest::collection::vec((0..40_u32, proptest::option::of(0..100_u64)), 1..400)) {
+            let (mut heap, mut places, mut model) = (Heap::new(), Places::default(), BTreeMap::new());
+            places.grow(40);
+            for (id, key) in steps {
+                match key {
+                    Some(key) => {
+                        heap.set(id, key, &mut places);
+                        model.insert(id, key);
+                    }
+                    None => {
+                        heap.remove(id, &mut places);
+                        model.remove(&id);
+                    }
+                }
+                let least = model.values().min().copied();
+                prop_assert_eq!(heap.first().map(|(key, _)| key), least);
+                if let Some((key, id)) = heap.first() {
+                    prop_assert_eq!(model.get(&id), Some(&key));
+                }
+                prop_assert_eq!(heap.items.len(), model.len());
+            }
+        }
+    }
+}
