@@ -28,10 +28,13 @@ pub enum To {
     Client(usize),
 }
 
+/// A frame under way: time of arrival, number, where to. The number keeps frames of one moment in order.
+type UnderWay = (u64, u64, To, Vec<u8>);
+
 /// Frames under way, by time of arrival.
 pub struct Network {
     pub quality: Quality,
-    under_way: BinaryHeap<Reverse<(u64, u64, To, Vec<u8>)>>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
     count: u64,
     /// Print every frame (set `WEIR_SIM_TRACE`).
     trace: bool,

@@ -342,7 +342,7 @@ proptest! {
         let count = settings.sites.len();
         let mut flow = Flow::new(&settings, (3, 4), 0).unwrap();
         let (mut now, mut granted, mut wanted) = (SECOND, vec![0_u64; count], vec![0_u64; 12]);
-        let mut home = vec![None; 12];
+        let mut home = [None; 12];
         for (conn, action, size, pause) in steps {
             now += pause;
             let c = conn as usize;
