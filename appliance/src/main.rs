@@ -4,8 +4,7 @@
 #[cfg(target_os = "hermit")]
 mod image {
     use appliance::bundle::{Bundle, BundleError};
-    use appliance::shard::{Shard, ShardConfig, Wake};
-    use appliance::site::RouterError;
+    use appliance::shard::{SettingsError, Shard, ShardConfig, Wake};
     use appliance::time::Instant;
     use netdrv::hermit::{Machine, StartError, heap_use, payload};
     use netdrv::println;
@@ -21,7 +20,7 @@ mod image {
         Machine(StartError),
         /// No source of real random numbers.
         NoEntropy,
-        Settings(RouterError),
+        Settings(SettingsError),
     }
 
     fn main() -> Result<(), Failure> {

@@ -58,6 +58,8 @@ pub enum Reason {
     QueueFull,
     /// The head is longer than allowed.
     RequestLength,
+    /// More requests per second than allowed. Not one of HTTP.sys's phrases: it has no such limit.
+    RequestRate,
     /// The request waited too long for the pool.
     TimerAppPool,
     /// A kept-alive connection was idle too long.
@@ -84,7 +86,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number, for metrics.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::AppOffline,
         Self::AppPoolTimer,
         Self::AppShutdown,
@@ -111,6 +113,7 @@ impl Reason {
         Self::Precondition,
         Self::QueueFull,
         Self::RequestLength,
+        Self::RequestRate,
         Self::TimerAppPool,
         Self::TimerConnectionIdle,
         Self::TimerEntityBody,
@@ -153,6 +156,7 @@ impl Reason {
             Self::Precondition => "Precondition",
             Self::QueueFull => "QueueFull",
             Self::RequestLength => "RequestLength",
+            Self::RequestRate => "RequestRate",
             Self::TimerAppPool => "Timer_AppPool",
             Self::TimerConnectionIdle => "Timer_ConnectionIdle",
             Self::TimerEntityBody => "Timer_EntityBody",

@@ -52,6 +52,10 @@ pub struct Client {
     pub retries: bool,
     /// Never read anything.
     pub deaf: bool,
+    /// Send this over and over and throw the answers away.
+    pub pull: Option<Vec<u8>>,
+    /// Bytes received, whatever they were.
+    pub got: u64,
     rng: fastrand::Rng,
     pub tally: Tally,
     pub failure: Option<String>,
@@ -65,7 +69,7 @@ struct Wire {
 
 impl Client {
     pub fn new(number: usize, script: Vec<Exchange>, buffer: usize, pipeline: usize, seed: u64) -> Self {
-        let address = [10, 1 + (number >> 16) as u8, (number >> 8) as u8, number as u8];
+        let address = Self::address_of(number);
         let mut wire = Wire::default();
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
@@ -98,10 +102,27 @@ impl Client {
             stay: false,
             retries: false,
             deaf: false,
+            pull: None,
+            got: 0,
             rng: fastrand::Rng::with_seed(seed),
             tally: Tally::default(),
             failure: None,
         }
+    }
+
+    /// As another client's second connection: from its address, with another port.
+    pub fn share(&mut self, number: usize, port: u16) {
+        self.address = Self::address_of(number);
+        self.port = port;
+        let [a, b, c, d] = self.address;
+        self.iface.update_ip_addrs(|list| {
+            list.clear();
+            list.push(IpCidr::new(IpAddress::v4(a, b, c, d), 8)).expect("an empty list has room");
+        });
+    }
+
+    fn address_of(number: usize) -> [u8; 4] {
+        [10, 1 + (number >> 16) as u8, (number >> 8) as u8, number as u8]
     }
 
     pub fn is_done(&self) -> bool {
@@ -138,7 +159,8 @@ impl Client {
             .iface
             .poll_at(now, &self.sockets)
             .map(|t| (t.total_micros() as u64 * 1000).max(now_ns + 1000));
-        let again = (!self.started && !self.is_done()).then_some(now_ns + 1_000_000);
+        let unsatisfied = !self.is_done() || self.pull.is_some();
+        let again = (!self.started && unsatisfied).then_some(now_ns + 1_000_000);
         let next = [next, again].into_iter().flatten().min();
         let mut header = [0; 14];
         header[..6].copy_from_slice(&MAC);
@@ -155,7 +177,7 @@ impl Client {
     }
 
     fn talk(&mut self) {
-        if self.is_done() && !self.stay {
+        if self.is_done() && !self.stay && self.pull.is_none() {
             self.sockets.get_mut::<tcp::Socket>(self.handle).close();
             return;
         }
@@ -164,7 +186,7 @@ impl Client {
             if self.started {
                 return self.on_end();
             }
-            if self.todo.is_empty() {
+            if self.todo.is_empty() && self.pull.is_none() {
                 return;
             }
             self.started = true;
@@ -177,13 +199,21 @@ impl Client {
             return;
         }
         while socket.can_recv() && !self.deaf {
-            let received = &mut self.received;
-            socket
+            let (received, keep) = (&mut self.received, self.pull.is_none());
+            let len = socket
                 .recv(|bytes| {
-                    received.extend_from_slice(bytes);
-                    (bytes.len(), ())
+                    received.extend_from_slice(if keep { bytes } else { &[] });
+                    (bytes.len(), bytes.len())
                 })
                 .expect("it can receive");
+            self.got += len as u64;
+        }
+        if let Some(request) = &self.pull {
+            while socket.can_send() {
+                let sent = socket.send_slice(&request[self.sent..]).expect("it can send");
+                self.sent = (self.sent + sent) % request.len();
+            }
+            return;
         }
         while let Some(exchange) = self.todo.front() {
             match answer(&self.received, &exchange.expected) {

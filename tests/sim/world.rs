@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use weir_worker::server::Server;
 
 /// Sizes of the static files `/f/SIZE`.
-pub const FILES: [usize; 6] = [0, 128, 1459, 4096, 70_000, 300_000];
+pub const FILES: [usize; 7] = [0, 128, 1024, 1459, 4096, 70_000, 300_000];
 /// The port the worker listens on.
 pub const WORKER: VsockAddr = VsockAddr { cid: 2, port: 10_000 };
 const STREAM_DELAY_NS: u64 = 50_000;
@@ -31,26 +31,33 @@ pub fn pattern(len: usize) -> Vec<u8> {
 /// Strong entity tag of every file.
 pub const ETAG: &str = "\"0123456789abcdef\"";
 
-static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let prefix = |url: &str, handler| Prefix { url: url.into(), handler };
-    let settings = Settings {
+static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| bundle(&settings(&["*"])));
+
+/// One site for each host, with files and a worker.
+pub fn settings(hosts: &[&str]) -> Settings {
+    let prefix = |url: String, handler| Prefix { url, handler };
+    let site = |host: &&str| Site {
+        name: if *host == "*" { "sim".into() } else { (*host).into() },
+        prefixes: vec![
+            prefix(format!("http://{host}:80/"), Handler::Files(0)),
+            prefix(format!("http://{host}:80/api/"), Handler::Pool(0)),
+        ],
+        ..Site::default()
+    };
+    Settings {
         server: appliance::settings::Server {
             address: Some(StaticAddress { address: [10, 0, 0, 1], prefix_len: 8, gateway: None }),
             ..Default::default()
         },
-        sites: vec![Site {
-            name: "sim".into(),
-            prefixes: vec![
-                prefix("http://*:80/", Handler::Files(0)),
-                prefix("http://*:80/api/", Handler::Pool(0)),
-            ],
-            ..Site::default()
-        }],
+        sites: hosts.iter().map(site).collect(),
         pools: vec![Pool {
             name: "app".into(),
             workers: vec![Worker { cid: WORKER.cid, port: WORKER.port }],
         }],
-    };
+    }
+}
+
+fn bundle(settings: &Settings) -> Vec<u8> {
     let files = FILES.map(|len| Source {
         file: File {
             tree: 0,
@@ -63,8 +70,8 @@ static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         },
         content: pattern(len),
     });
-    bundle::encode(&settings, files.into())
-});
+    bundle::encode(settings, files.into())
+}
 
 struct WorkerVm {
     streams: SimStreams,
@@ -97,6 +104,8 @@ pub struct World {
     /// Stream packets under way: time, to the worker, number, packet. In order.
     stream_packets: std::collections::VecDeque<(u64, bool, u64, Packet)>,
     rng: fastrand::Rng,
+    /// Clients at another's address, by that one and their port.
+    shared: std::collections::HashMap<(usize, u16), usize>,
     /// Times at which the worker dies, and for how long.
     pub crashes: Vec<(u64, u64)>,
     revive_at: Option<u64>,
@@ -104,8 +113,23 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, quality: Quality, offload: bool, buffer_bytes: usize) -> Self {
+        Self::serving(&BUNDLE, seed, quality, offload, buffer_bytes)
+    }
+
+    /// A world with other settings, on a good network and with memory for large buffers.
+    pub fn with(settings: &Settings) -> Self {
+        Self::serving(bundle(settings).leak(), 1, Quality::LAN, true, 64 << 20)
+    }
+
+    fn serving(
+        bundle: &'static [u8],
+        seed: u64,
+        quality: Quality,
+        offload: bool,
+        buffer_bytes: usize,
+    ) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let bundle = Bundle::parse(&BUNDLE).expect("the bundle was just written");
+        let bundle = Bundle::parse(bundle).expect("the bundle was just written");
         let keys = [rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)];
         let config = ShardConfig { buffer_bytes, ..ShardConfig::for_memory(16 << 20, keys, 1_790_000_000) };
         let shard = Shard::new(config, &bundle, SimNic::new(offload), SimStreams::default(), Instant::ZERO)
@@ -122,6 +146,7 @@ impl World {
             worker: None,
             stream_packets: Default::default(),
             rng,
+            shared: Default::default(),
             crashes: Vec::new(),
             revive_at: None,
         };
@@ -136,6 +161,36 @@ impl World {
         self.wake_client(number);
         self.unfinished += 1;
         number
+    }
+
+    /// A connection that asks for `path` of the site `host` over and over and reads what comes; from the address of an
+    /// earlier client, or from one of its own.
+    pub fn pull(&mut self, host: &str, path: &str, address_of: Option<usize>) -> usize {
+        let number = self.clients.len();
+        let seed = self.rng.u64(..);
+        let mut client = Client::new(number, Vec::new(), 65_535, 1, seed);
+        client.pull = Some(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes());
+        if let Some(owner) = address_of {
+            let port = 30_000 + number as u16;
+            client.share(owner, port);
+            // Connecting adds one.
+            self.shared.insert((owner, port + 1), number);
+        }
+        self.clients.push(client);
+        self.wake_client(number);
+        number
+    }
+
+    /// Changes bandwidth at run time.
+    pub fn set_bandwidth(&mut self, settings: &Settings) -> Result<(), appliance::flow::FlowError> {
+        let result = self.shard.set_bandwidth(settings, Instant::from_nanos(self.now_ns));
+        self.poll_shard();
+        result
+    }
+
+    /// What a site has done.
+    pub fn metrics(&self, site: usize) -> appliance::flow::SiteMetrics {
+        self.shard.site_metrics(site, Instant::from_nanos(self.now_ns)).expect("the site exists")
     }
 
     /// Gives a client that has stayed connected another request.
@@ -257,6 +312,8 @@ impl World {
             if let Some(number) = Client::number_of(&frame)
                 && number < self.clients.len()
             {
+                let port = frame.get(36..38).map_or(0, |p| u16::from_be_bytes([p[0], p[1]]));
+                let number = self.shared.get(&(number, port)).copied().unwrap_or(number);
                 self.network.send(self.now_ns, To::Client(number), frame.clone(), &mut self.rng);
             }
             self.shard.nic().take_back(frame);

@@ -1,5 +1,7 @@
 //! Responses of our own: complete bytes, ready to send.
 
+use super::{Overflow, Sink};
+
 /// `100 Continue`, the interim response to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -62,6 +64,17 @@ responses! {
     505 "HTTP Version Not Supported" 31;
 }
 
+/// `429 Too Many Requests` with `Retry-After` (RFC 6585 §4); to HEAD, without content.
+pub fn too_many_requests(retry_after_secs: u64, to_head: bool, out: &mut Sink<'_>) -> Result<(), Overflow> {
+    let whole = response(429);
+    let head = response_to_head(429);
+    out.put(head.strip_suffix(b"\r\n").unwrap_or(head))?;
+    out.put(b"Retry-After: ")?;
+    out.put_decimal(retry_after_secs)?;
+    out.put(b"\r\n\r\n")?;
+    if to_head { Ok(()) } else { out.put(whole.get(head.len()..).unwrap_or_default()) }
+}
+
 /// As [`response`], without the content: the answer to HEAD.
 pub fn response_to_head(status: u16) -> &'static [u8] {
     let whole = response(status);
@@ -84,6 +97,18 @@ mod tests {
             assert_eq!((head.status, head.phrase, head.keep_alive), (status, phrase(status), false));
             assert_eq!(head.framing, Framing::Length((bytes.len() - len) as u64), "{status}");
             assert_eq!(response_to_head(status).len(), len);
+        }
+    }
+
+    #[test]
+    fn too_many_requests_say_when_to_come_back() {
+        let mut buf = [0; 300];
+        for to_head in [false, true] {
+            let mut out = Sink::new(&mut buf);
+            too_many_requests(17, to_head, &mut out).unwrap();
+            let text = core::str::from_utf8(out.written()).unwrap();
+            assert!(text.contains("\r\nRetry-After: 17\r\n\r\n"), "{text}");
+            assert_eq!(text.ends_with("429 Too Many Requests\n"), !to_head, "{text}");
         }
     }
 

@@ -4,6 +4,7 @@ use super::ShardConfig;
 use super::budget::Budget;
 use crate::cache::StaticStore;
 use crate::date::DateCache;
+use crate::flow::Flow;
 use crate::http::Limits;
 use crate::log::Counters;
 use crate::pool::Pools;
@@ -63,6 +64,7 @@ pub(super) struct Env<'b, S> {
     pub(super) now: Instant,
     pub(super) serving: Serving<'b>,
     pub(super) pools: Pools<S>,
+    pub(super) flow: Flow,
     pub(super) counters: Counters,
     /// Receives decoded paths.
     pub(super) path: Vec<u8>,
@@ -79,6 +81,7 @@ impl<'b, S> Env<'b, S> {
         router: Router,
         files: StaticStore<'b>,
         pools: Pools<S>,
+        flow: Flow,
         config: &ShardConfig,
     ) -> Self {
         let limits = Limits::STRICT;
@@ -87,6 +90,7 @@ impl<'b, S> Env<'b, S> {
             now,
             heads: Budget::new(config.head_bytes),
             pools,
+            flow,
             counters: Counters::default(),
             // One more than the longest target: parsing looks for its end.
             path: vec![0; limits.max_url_length + 1],

@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::budget::Lease;
 use super::env::{Env, MAX_RESPONSE_HEAD};
-use super::outbox::Outbox;
+use super::gate::Gate;
 use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::request::RequestHead;
 use crate::http::response::{self, Client, Delivery, Framing};
@@ -138,25 +138,25 @@ impl Exchange {
         }
     }
 
-    /// Moves whatever can be moved, starting with an empty outbox. Second value: whether any byte moved.
+    /// Moves whatever can be moved, starting with nothing held at the gate. Second value: whether any byte moved.
     pub(super) fn run<S: StreamTransport>(
         &mut self,
         me: Requester,
         socket: &mut Socket<'_>,
-        outbox: &mut Outbox,
+        gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> (Status, bool) {
         let Some(link) = self.link else { return (Status::Waiting, false) };
         let mut moved = false;
         loop {
-            let sent = match self.send_request(link, socket, outbox, env) {
+            let sent = match self.send_request(link, socket, gate, env) {
                 Ok(sent) => sent,
                 Err(refusal) => {
                     self.abandon(me, env);
                     return (self.fail(refusal), true);
                 }
             };
-            match self.receive_response(link, socket, outbox, env) {
+            match self.receive_response(link, socket, gate, env) {
                 Ok(Progress::Moved) => moved = true,
                 Ok(Progress::Finished { keep_alive, reuse }) => {
                     let clean = self.content_ended
@@ -210,7 +210,7 @@ impl Exchange {
         &mut self,
         link: LinkId,
         socket: &mut Socket<'_>,
-        outbox: &mut Outbox,
+        gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> Result<bool, Refusal> {
         if self.link_ended {
@@ -227,7 +227,7 @@ impl Exchange {
         }
         if self.expects_continue && !self.content_ended {
             self.expects_continue = false;
-            outbox.send(socket, error::CONTINUE, env);
+            gate.send(socket, error::CONTINUE, 0, env);
             moved = true;
         }
         loop {
@@ -244,8 +244,11 @@ impl Exchange {
                 return Ok(moved);
             }
             let passed = socket.recv(|input| {
-                let step = self.pass_content(link, input, env);
-                (step.as_ref().map_or(0, |n| *n), step)
+                let admitted = gate.admit(self.content.wanted(input.len()), env);
+                let step = self.pass_content(link, &input[..admitted], env);
+                let done = step.as_ref().map_or(0, |n| *n);
+                gate.took(done);
+                (done, step)
             });
             match passed {
                 Ok(Ok(0)) => return Ok(moved),
@@ -289,14 +292,14 @@ impl Exchange {
         &mut self,
         link: LinkId,
         socket: &mut Socket<'_>,
-        outbox: &mut Outbox,
+        gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> Result<Progress, ()> {
-        if !outbox.is_empty() {
+        if !gate.is_empty() {
             return Ok(Progress::Stuck);
         }
         match &mut self.response {
-            Response::Head => self.receive_head(link, socket, outbox, env),
+            Response::Head => self.receive_head(link, socket, gate, env),
             Response::Content { from, delivery, reuse } => {
                 let (delivery, reuse) = (*delivery, *reuse);
                 let chunked = delivery.framing == Framing::Chunked;
@@ -304,16 +307,21 @@ impl Exchange {
                     return Ok(Progress::Finished { keep_alive: delivery.keep_alive, reuse });
                 }
                 let overhead = if chunked { CHUNK_OVERHEAD } else { 0 };
-                let room = socket.send_capacity() - socket.send_queue();
+                let available = env.pools.readable(link).len();
+                let ends = available == 0 && self.link_ended && matches!(from, Body::UntilClose);
+                if available == 0 && !ends {
+                    return Ok(Progress::Stuck);
+                }
+                let room = gate.open(available + overhead, socket, env);
                 let Some(room) = room.checked_sub(overhead) else { return Ok(Progress::Stuck) };
-                let input = env.pools.readable(link);
-                if input.is_empty() && self.link_ended && matches!(from, Body::UntilClose) {
+                if ends {
                     if chunked {
-                        let _ = socket.send_slice(LAST_CHUNK);
+                        gate.write(socket, LAST_CHUNK);
                     }
                     *from = Body::NONE;
                     return Ok(Progress::Moved);
                 }
+                let input = env.pools.readable(link);
                 let input = &input[..input.len().min(room)];
                 if input.is_empty() {
                     return Ok(Progress::Stuck);
@@ -324,15 +332,15 @@ impl Exchange {
                 // meanwhile takes nothing, which its owner notices.
                 if chunked {
                     if !content.is_empty() {
-                        let _ = socket.send_slice(ChunkHeader::new(content.len() as u64).as_bytes());
-                        let _ = socket.send_slice(content);
-                        let _ = socket.send_slice(CHUNK_END);
+                        gate.write(socket, ChunkHeader::new(content.len() as u64).as_bytes());
+                        gate.write(socket, content);
+                        gate.write(socket, CHUNK_END);
                     }
                     if from.is_finished() {
-                        let _ = socket.send_slice(LAST_CHUNK);
+                        gate.write(socket, LAST_CHUNK);
                     }
                 } else {
-                    let _ = socket.send_slice(content);
+                    gate.write(socket, content);
                 }
                 env.pools.consume(link, span.consumed);
                 Ok(Progress::Moved)
@@ -344,7 +352,7 @@ impl Exchange {
         &mut self,
         link: LinkId,
         socket: &mut Socket<'_>,
-        outbox: &mut Outbox,
+        gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> Result<Progress, ()> {
         let input = env.pools.readable(link);
@@ -385,7 +393,7 @@ impl Exchange {
                 let (interim, from, reuse) = (head.is_interim(), Body::from(head.framing), head.keep_alive);
                 self.response_head.clear();
                 env.pools.consume(link, len - before);
-                outbox.send_rendered(socket, rendered, env);
+                gate.send_rendered(socket, rendered, 0, env);
                 if !interim {
                     self.response = Response::Content { from, delivery, reuse };
                 }

@@ -10,6 +10,7 @@
 //!  wheel ──► │ timers ─► mark dirty             │
 //!            │ for each dirty: session.run,     │ ───► card, vsock (one notification each)
 //!            │                 stack.flush      │
+//!  flow ───► │ grants ─► mark dirty, once more  │
 //!            └──────────────────────────────────┘
 //! ```
 
@@ -17,7 +18,7 @@ mod body;
 mod budget;
 mod env;
 mod exchange;
-mod outbox;
+mod gate;
 mod request;
 mod session;
 
@@ -25,8 +26,10 @@ pub use env::Timers;
 
 use crate::bundle::Bundle;
 use crate::cache::StaticStore;
+use crate::flow::{Flow, FlowError, SiteMetrics};
 use crate::log::Counters;
 use crate::pool::{PoolEvent, PoolLimits, Pools, Requester};
+use crate::settings::Settings;
 use crate::site::{Router, RouterError};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig};
 use crate::time::Instant;
@@ -43,6 +46,8 @@ use session::Session;
 const RECEIVE_BUDGET: usize = 64;
 /// What a link to a worker takes: the transport's receive buffer.
 const LINK_BYTES: usize = 64 << 10;
+/// Grants handed out before connections get their turn.
+const GRANT_BUDGET: usize = 256;
 /// Connections looked at to find an idle one to close.
 const EVICTION_SCAN: usize = 64;
 
@@ -85,6 +90,26 @@ impl ShardConfig {
     }
 }
 
+/// Why settings cannot be served. The host has checked them, so this says that bundle and program do not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingsError {
+    /// The URL prefixes.
+    Router(RouterError),
+    /// Bandwidth or limits.
+    Flow(FlowError),
+}
+
+impl core::fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Router(error) => error.fmt(f),
+            Self::Flow(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SettingsError {}
+
 /// When to poll again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -114,9 +139,9 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         nic: N,
         streams: S,
         now: Instant,
-    ) -> Result<Self, RouterError> {
+    ) -> Result<Self, SettingsError> {
         let settings = &bundle.manifest.settings;
-        let router = Router::new(settings)?;
+        let router = Router::new(settings).map_err(SettingsError::Router)?;
         let stack_config = StackConfig {
             address: settings.server.address,
             ports: router.ports().map(|(port, _)| port).collect::<Vec<_>>(),
@@ -126,11 +151,15 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             handshake_timeout: Duration::from_secs(15),
             seed: config.seed,
         };
+        let [.., a, b] = config.seed;
+        // Its own key: the seeds of the TCP layer must not be guessed from what its users see.
+        let flow = Flow::new(settings, (a.rotate_left(17), b.rotate_left(29)), now.as_nanos());
+        let flow = flow.map_err(SettingsError::Flow)?;
         let pools = Pools::new(&settings.pools, config.pools, streams);
         let files = StaticStore::new(bundle);
         Ok(Self {
             stack: Stack::new(stack_config, nic.info(), now),
-            env: Env::new(now, router, files, pools, &config),
+            env: Env::new(now, router, files, pools, flow, &config),
             dirty: VecDeque::with_capacity(1024),
             blocked: 0,
             started: now,
@@ -159,6 +188,17 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         &self.env.pools
     }
 
+    /// Takes new bandwidth and limits for the sites that are served, whole or, on error, not at all. The rest of `settings` is
+    /// not looked at. Poll afterwards: what waits may go earlier now.
+    pub fn set_bandwidth(&mut self, settings: &Settings, now: Instant) -> Result<(), FlowError> {
+        self.env.flow.configure(settings, now.as_nanos())
+    }
+
+    /// What a site has done, waits for and was refused, by its index in the settings.
+    pub fn site_metrics(&self, site: usize, now: Instant) -> Option<SiteMetrics> {
+        self.env.flow.metrics(site, now.as_nanos())
+    }
+
     /// The card.
     pub fn nic(&mut self) -> &mut N {
         &mut self.nic
@@ -183,6 +223,9 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             self.mark(id);
         }
         self.run_dirty(now);
+        if self.grant(now) {
+            self.run_dirty(now);
+        }
         // Exchanges that ended may have given their links to others.
         while let Some(event) = self.env.pools.next_event() {
             self.on_pool_event(event);
@@ -195,7 +238,11 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             return Wake::Now;
         }
         let pools = self.env.pools.next_deadline();
-        Wake::At([self.stack.next_deadline(), pools].into_iter().flatten().min())
+        let flow = self.env.flow.next_deadline_ns().map(Instant::from_nanos);
+        if flow.is_some_and(|at| at <= now) {
+            return Wake::Now;
+        }
+        Wake::At([self.stack.next_deadline(), pools, flow].into_iter().flatten().min())
     }
 
     /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
@@ -232,6 +279,21 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         }
     }
 
+    /// Hands out what is due now; true if there was any.
+    fn grant(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for _ in 0..GRANT_BUDGET {
+            let Some((direction, index, bytes)) = self.env.flow.pop_ready(now.as_nanos()) else { break };
+            any = true;
+            let Some(id) = self.stack.at(index) else { continue };
+            if let Some((_, session)) = self.stack.get(id) {
+                session.grant(direction, bytes);
+                self.mark(id);
+            }
+        }
+        any
+    }
+
     fn run_dirty(&mut self, now: Instant) {
         self.blocked = 0;
         for _ in 0..self.dirty.len() {
@@ -250,8 +312,16 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
                     self.mark(id);
                     self.blocked += 1;
                 }
-                Flushed::Over(mut session) => session.abandon(requester(id), &mut self.env),
+                Flushed::Over(mut session) => {
+                    session.abandon(requester(id), &mut self.env);
+                    self.env.flow.detach(id.index() as u32, now.as_nanos());
+                    continue;
+                }
                 Flushed::Done | Flushed::Unknown => {}
+            }
+            let resent = self.stack.take_resent(id);
+            if resent > 0 {
+                self.env.flow.charge(id.index() as u32, resent as usize, now.as_nanos());
             }
         }
     }

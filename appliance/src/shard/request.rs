@@ -4,13 +4,15 @@ use super::body::Body;
 use super::env::Serving;
 use super::exchange::Exchange;
 use crate::cache::Lookup;
+use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, write_request};
 use crate::http::request::{Framing, RequestHead};
-use crate::http::{Refusal, Sink, serve};
+use crate::http::{Method, Refusal, Sink, error, serve};
 use crate::reason::Reason;
 use crate::settings::Handler;
 use crate::site::{RouteResult, Scheme};
 use crate::tcp::FlowKey;
+use crate::time::Instant;
 use alloc::boxed::Box;
 
 /// The verdict on a request.
@@ -28,28 +30,46 @@ pub(super) enum Decision<'b> {
     Forward(Box<Exchange>),
     /// Answer with an error and close.
     Refuse(Refusal),
+    /// Answer 429 and close: this much of the render buffer.
+    TooMany { head_len: usize },
 }
 
-/// Routes a request and prepares the answer, or the head for the worker, in `render`.
-pub(super) fn decide<'b>(
-    head: &RequestHead<'_>,
-    key: &FlowKey,
-    serving: &Serving<'b>,
-    render: &mut [u8],
-) -> Decision<'b> {
+/// What a decision takes besides the request.
+pub(super) struct Desk<'d, 'b> {
+    pub(super) serving: &'d Serving<'b>,
+    pub(super) flow: &'d mut Flow,
+    pub(super) render: &'d mut [u8],
+    /// The connection's number in `flow`.
+    pub(super) conn: u32,
+    pub(super) now: Instant,
+}
+
+/// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in `render`.
+pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, 'b>) -> Decision<'b> {
     if let Err(refusal) = head.check_scheme(Scheme::Http) {
         return Decision::Refuse(refusal);
     }
-    if let Some(answer) = answer_asterisk(head, serving, render) {
+    if let Some(answer) = answer_asterisk(head, desk.serving, desk.render) {
         return answer;
     }
-    let route = serving.router.route(Scheme::Http, key.local_port, head.host, key.local, head.path);
-    let decision = match route {
-        RouteResult::NoMatch => Err(Refusal::new(400, Reason::Hostname)),
-        RouteResult::Matched(matched) => match matched.handler {
-            Handler::Files(tree) => serve_file(head, tree, matched.rest, serving, render),
-            Handler::Pool(pool) => forward(head, key, pool, render),
-        },
+    let route = desk.serving.router.route(Scheme::Http, key.local_port, head.host, key.local, head.path);
+    let RouteResult::Matched(matched) = route else {
+        return Decision::Refuse(Refusal::new(400, Reason::Hostname));
+    };
+    match desk.flow.admit(desk.conn, matched.site, key.remote, desk.now.as_nanos()) {
+        Ok(()) => {}
+        Err(Refused::Connections) => return Decision::Refuse(Refusal::new(503, Reason::ConnLimit)),
+        Err(Refused::Requests { retry_after_secs }) => {
+            let mut out = Sink::new(desk.render);
+            return match error::too_many_requests(retry_after_secs, head.method == Method::Head, &mut out) {
+                Ok(()) => Decision::TooMany { head_len: out.len() },
+                Err(_) => Decision::Refuse(Refusal::new(429, Reason::RequestRate)),
+            };
+        }
+    }
+    let decision = match matched.handler {
+        Handler::Files(tree) => serve_file(head, tree, matched.rest, desk.serving, desk.render),
+        Handler::Pool(pool) => forward(head, key, pool, desk.render),
     };
     decision.unwrap_or_else(Decision::Refuse)
 }

@@ -4,8 +4,9 @@ use super::body::Body;
 use super::budget::Lease;
 use super::env::Env;
 use super::exchange::{Exchange, Status};
-use super::outbox::Outbox;
-use super::request::{Decision, decide};
+use super::gate::Gate;
+use super::request::{Decision, Desk, decide};
+use crate::flow::Direction;
 use crate::http::request::{Parsed, Progress, parse};
 use crate::http::{Refusal, error};
 use crate::pool::{LinkId, Requester};
@@ -27,10 +28,12 @@ pub(super) struct Session<'b> {
     /// A head that does not fit the receive buffer in one piece, so far.
     head: Option<Gathered>,
     progress: Progress,
-    outbox: Outbox,
+    gate: Gate,
     /// Requests answered on this connection.
     served: u32,
     timer: Timer,
+    /// When MinSendRate ends it.
+    too_slow_at: Option<Instant>,
     /// It stands in the shard's queue.
     pub(super) queued: bool,
 }
@@ -104,7 +107,12 @@ impl<'b> Session<'b> {
 
     /// When this connection's timer fires.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.timer.deadline
+        [self.timer.deadline, self.too_slow_at].into_iter().flatten().min()
+    }
+
+    /// `flow` lets it move so many bytes more.
+    pub(super) fn grant(&mut self, direction: Direction, bytes: usize) {
+        self.gate.grant(direction, bytes);
     }
 
     pub(super) fn on_assigned(&mut self, link: LinkId) -> bool {
@@ -165,11 +173,12 @@ impl<'b> Session<'b> {
         env: &mut Env<'b, S>,
     ) {
         let mut moved = false;
+        self.gate.name(me);
         loop {
             if matches!(socket.state(), State::Closed | State::Listen) {
                 return self.abandon(me, env);
             }
-            let step = if self.outbox.flush(socket, env) {
+            let step = if self.gate.flush(socket, env) {
                 self.step(me, key, socket, env, &mut moved)
             } else {
                 Step::Wait
@@ -180,7 +189,12 @@ impl<'b> Session<'b> {
             }
         }
         self.set_timer(socket, env, moved);
-        if self.timer.deadline.is_some_and(|deadline| deadline <= env.now) {
+        self.too_slow_at = self.gate.deadline(socket, env);
+        if self.too_slow_at.is_some_and(|deadline| deadline <= env.now) {
+            env.flow.count_too_slow(self.gate.conn());
+            env.counters.count(Reason::TimerMinBytesPerSecond);
+            self.abort(me, socket, env);
+        } else if self.timer.deadline.is_some_and(|deadline| deadline <= env.now) {
             self.on_timer(me, socket, env);
         }
     }
@@ -195,21 +209,31 @@ impl<'b> Session<'b> {
     ) -> Step {
         match &mut self.phase {
             Phase::Head => self.receive_head(me, key, socket, env),
-            Phase::Respond { content, .. } if !content.is_empty() => match socket.send_slice(content) {
-                Ok(0) | Err(_) => Step::Wait,
-                Ok(n) => {
-                    *content = &content[n..];
-                    Step::Again
+            Phase::Respond { content, .. } if !content.is_empty() => {
+                self.gate.open(content.len(), socket, env);
+                match self.gate.write(socket, content) {
+                    0 => Step::Wait,
+                    n => {
+                        *content = &content[n..];
+                        Step::Again
+                    }
                 }
-            },
+            }
             Phase::Respond { keep_alive, drain, .. } => {
                 let (keep_alive, drain) = (*keep_alive, drain.clone());
-                self.finish_response(keep_alive, drain, socket)
+                self.finish_response(keep_alive, drain, socket, env)
             }
             Phase::Drain { content, read } => {
-                let step = socket.recv(|input| match content.read(input) {
-                    Ok(span) => (span.consumed, Ok(span.consumed)),
-                    Err(error) => (0, Err(error)),
+                let gate = &mut self.gate;
+                let step = socket.recv(|input| {
+                    let admitted = gate.admit(content.wanted(input.len()), env);
+                    match content.read(&input[..admitted]) {
+                        Ok(span) => {
+                            gate.took(span.consumed);
+                            (span.consumed, Ok(span.consumed))
+                        }
+                        Err(error) => (0, Err(error)),
+                    }
                 });
                 match step {
                     Ok(Ok(0)) if !content.is_finished() => Step::Wait,
@@ -224,11 +248,13 @@ impl<'b> Session<'b> {
                 }
             }
             Phase::Forward(exchange) => {
-                let (status, progress) = exchange.run(me, socket, &mut self.outbox, env);
+                let (status, progress) = exchange.run(me, socket, &mut self.gate, env);
                 *moved |= progress;
                 match status {
                     Status::Waiting => Step::Wait,
-                    Status::Done { keep_alive, drain } => self.finish_response(keep_alive, drain, socket),
+                    Status::Done { keep_alive, drain } => {
+                        self.finish_response(keep_alive, drain, socket, env)
+                    }
                     Status::Failed(refusal) => self.refuse(refusal, socket, env),
                     Status::Broken(reason) => {
                         // Truncation must be visible: a FIN would look like an end to a client that reads until close.
@@ -273,7 +299,14 @@ impl<'b> Session<'b> {
             };
             match parse(bytes, limits, &mut env.path, &mut self.progress) {
                 Parsed::Complete { head, len } => {
-                    (len - before, Head::Decided(decide(&head, key, &env.serving, &mut env.render)))
+                    let desk = Desk {
+                        serving: &env.serving,
+                        flow: &mut env.flow,
+                        render: &mut env.render,
+                        conn: self.gate.conn(),
+                        now: env.now,
+                    };
+                    (len - before, Head::Decided(decide(&head, key, desk)))
                 }
                 Parsed::Refused(refusal) => (piece.len(), Head::Decided(Decision::Refuse(refusal))),
                 // More of it fits behind what is there.
@@ -300,11 +333,18 @@ impl<'b> Session<'b> {
             Err(_) => return self.close(socket),
         };
         self.drop_head(env);
+        self.gate.begin();
         match decision {
             Decision::Refuse(refusal) => return self.refuse(refusal, socket, env),
+            Decision::TooMany { head_len } => {
+                env.counters.count(Reason::RequestRate);
+                self.gate.send_rendered(socket, head_len, 0, env);
+                self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
+                return Step::Again;
+            }
             Decision::Respond { head_len, content, keep_alive, drain } => {
                 env.counters.served_from_memory += 1;
-                self.outbox.send_rendered(socket, head_len, env);
+                self.gate.send_rendered(socket, head_len, content.len(), env);
                 self.phase = Phase::Respond { content, keep_alive, drain };
             }
             Decision::Forward(mut exchange) => match exchange.start(me, env) {
@@ -316,7 +356,14 @@ impl<'b> Session<'b> {
         Step::Again
     }
 
-    fn finish_response(&mut self, keep_alive: bool, drain: Body, socket: &mut Socket<'_>) -> Step {
+    fn finish_response<S>(
+        &mut self,
+        keep_alive: bool,
+        drain: Body,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
+        self.gate.end(env);
         self.served = self.served.saturating_add(1);
         if !keep_alive {
             return self.close(socket);
@@ -332,7 +379,7 @@ impl<'b> Session<'b> {
             Phase::Forward(exchange) if exchange.answers_head() => error::response_to_head(refusal.status),
             _ => error::response(refusal.status),
         };
-        self.outbox.send(socket, response, env);
+        self.gate.send(socket, response, 0, env);
         self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
         Step::Again
     }
@@ -347,8 +394,13 @@ impl<'b> Session<'b> {
 
     /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
     fn set_timer<S>(&mut self, socket: &Socket<'_>, env: &Env<'b, S>, moved: bool) {
-        let unsent = !self.outbox.is_empty() || matches!(self.phase, Phase::Respond { .. });
+        let unsent = !self.gate.is_empty() || matches!(self.phase, Phase::Respond { .. });
+        let reads = matches!(&self.phase, Phase::Drain { .. })
+            || matches!(&self.phase, Phase::Forward(exchange) if exchange.waits_for_client());
         let kind = match &self.phase {
+            // Whom our own limits hold up is not late.
+            _ if self.gate.is_held(Direction::Down, socket, env) => TimerKind::None,
+            _ if reads && self.gate.is_held(Direction::Up, socket, env) => TimerKind::None,
             _ if unsent => TimerKind::SendStall,
             Phase::Head if self.served > 0 && !self.head_begun(socket) => TimerKind::IdleConnection,
             Phase::Head => TimerKind::HeaderWait,

@@ -158,6 +158,7 @@ impl<T: Default> Stack<T> {
             reserve: 0,
             bulk: false,
             last_sent: None,
+            resent: 0,
             blocked: false,
         };
         self.iface.poll_ingress_single(now.to_smoltcp(), &mut port, &mut self.nobody);
@@ -180,10 +181,12 @@ impl<T: Default> Stack<T> {
             reserve: 0,
             bulk: false,
             last_sent: connection.last_sent,
+            resent: 0,
             blocked: false,
         };
         self.iface.poll_ingress_single(now.to_smoltcp(), &mut port, &mut connection.socket.set);
         connection.last_sent = port.last_sent;
+        connection.resent = connection.resent.saturating_add(port.resent);
         // A gateway that fails over sends from another hardware address.
         connection.peer = peer;
         let id = ConnId { index, generation: connection.generation };
@@ -244,6 +247,7 @@ impl<T: Default> Stack<T> {
             half_open: true,
             deadline: Some(now + self.config.handshake_timeout),
             last_sent: None,
+            resent: 0,
             probing: None,
             app: T::default(),
         });

@@ -121,6 +121,8 @@ struct Connection<T> {
     half_open: bool,
     deadline: Option<Instant>,
     last_sent: Option<LastSent>,
+    /// Bytes sent again since they were last asked for.
+    resent: u32,
     /// Bytes in the send buffer when probing of a stuck connection began.
     probing: Option<usize>,
     app: T,
@@ -225,6 +227,17 @@ impl<T: Default> Stack<T> {
         (connection.generation == id.generation).then(|| (connection.socket.get_mut(), &mut connection.app))
     }
 
+    /// The connection that has this number now ([`ConnId::index`]).
+    pub fn at(&self, index: u32) -> Option<ConnId> {
+        let connection = self.slots.get(index as usize)?.as_ref()?;
+        Some(ConnId { index, generation: connection.generation })
+    }
+
+    /// Content bytes sent again on this connection since this was last asked.
+    pub fn take_resent(&mut self, id: ConnId) -> u32 {
+        self.connection_mut(id).map_or(0, |connection| core::mem::take(&mut connection.resent))
+    }
+
     /// A connection's 4-tuple.
     pub fn key(&self, id: ConnId) -> Option<FlowKey> {
         self.connection(id).map(|connection| connection.key)
@@ -279,6 +292,7 @@ impl<T: Default> Stack<T> {
             reserve: REPLY_RESERVE,
             bulk: connection.socket.get().send_queue() > usize::from(self.info.mtu),
             last_sent: connection.last_sent,
+            resent: 0,
             blocked: false,
         };
         while self.iface.poll_egress(at, &mut port, &mut connection.socket.set)
@@ -286,6 +300,7 @@ impl<T: Default> Stack<T> {
         {}
         let blocked = port.blocked;
         connection.last_sent = port.last_sent;
+        connection.resent = connection.resent.saturating_add(port.resent);
         match connection.socket.get().state() {
             State::TimeWait if !blocked => {
                 if let Some(last) = connection.last_sent {

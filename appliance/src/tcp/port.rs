@@ -37,6 +37,8 @@ pub(super) struct Port<'a, N: Nic> {
     pub(super) bulk: bool,
     /// The connection's, updated with every packet sent.
     pub(super) last_sent: Option<LastSent>,
+    /// Content bytes that were sent before.
+    pub(super) resent: u32,
     /// The card had no room when smoltcp wanted to send.
     pub(super) blocked: bool,
 }
@@ -91,6 +93,7 @@ impl<N: Nic> Port<'_, N> {
             info: self.info,
             peer: self.peer,
             last_sent: &mut self.last_sent,
+            resent: &mut self.resent,
             segment: None,
         }
     }
@@ -109,18 +112,20 @@ pub(super) struct Transmit<'t, N: Nic> {
     info: &'t NicInfo,
     peer: EthernetAddress,
     last_sent: &'t mut Option<LastSent>,
+    resent: &'t mut u32,
     segment: Option<u16>,
 }
 
 impl<N: Nic> TxToken for Transmit<'_, N> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let Self { nic, info, peer, last_sent, segment } = self;
+        let Self { nic, info, peer, last_sent, resent, segment } = self;
         let mut f = Some(f);
         let mut run = |packet: &mut [u8]| f.take().map(|f| f(packet));
         let sent = nic.transmit(ETHERNET_LEN + len, |frame| {
             write_header(frame, info.mac, peer);
             let packet = &mut frame[ETHERNET_LEN..];
             let result = run(packet);
+            *resent = resent.saturating_add(sent_before(packet, last_sent.as_ref()));
             let offload = finish(packet, info.tx_checksum, segment, last_sent);
             (result, offload)
         });
@@ -183,6 +188,15 @@ fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Op
         checksum: Some(ChecksumOffload { start: (ETHERNET_LEN + start) as u16, offset: TCP_CHECKSUM_OFFSET }),
         tso4_segment: segment,
     }
+}
+
+/// How many of a packet's content bytes the connection has sent before.
+fn sent_before(packet: &[u8], last: Option<&LastSent>) -> u32 {
+    let ip = Ipv4Packet::new_unchecked(packet);
+    let Some(last) = last.filter(|_| ip.next_header() == IpProtocol::Tcp) else { return 0 };
+    let tcp = TcpPacket::new_unchecked(ip.payload());
+    let (seq, len) = (tcp.seq_number(), tcp.payload().len());
+    if len == 0 || seq >= last.next { 0 } else { (last.next - seq).min(len) as u32 }
 }
 
 /// The folded one's-complement sum of the TCP pseudo-header (RFC 9293 §3.1), not inverted.

@@ -1,0 +1,165 @@
+//! The one way for bytes between a session and its client: everything sent passes here, and content that is read.
+//!
+//! Before bytes are moved into the socket's send buffer, `flow` is asked for them; what it grants and is not used at once
+//! is kept as allowance. Heads that may not or cannot go yet are held here, content waits where it is. Content of requests
+//! is read from the socket only as far as `flow` grants; what stays there closes the receive window.
+
+use super::env::Env;
+use crate::flow::{Direction, SendFloor};
+use crate::pool::Requester;
+use crate::tcp::Socket;
+use crate::time::Instant;
+use alloc::vec::Vec;
+
+/// What a session may move, and output that waits.
+#[derive(Default)]
+pub(super) struct Gate {
+    conn: u32,
+    /// Bytes that may be sent.
+    allowance: usize,
+    /// Bytes of content that may be read.
+    intake: usize,
+    /// Output before anything else.
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Content known to follow it.
+    follows: usize,
+    floor: SendFloor,
+}
+
+impl Gate {
+    /// Says whose gate it is.
+    pub(super) fn name(&mut self, me: Requester) {
+        // The dense part of a connection's name (`ConnId::index`).
+        self.conn = me as u32;
+    }
+
+    pub(super) const fn conn(&self) -> u32 {
+        self.conn
+    }
+
+    /// Nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent == self.bytes.len()
+    }
+
+    /// A grant came from `flow`.
+    pub(super) fn grant(&mut self, direction: Direction, bytes: usize) {
+        match direction {
+            Direction::Down => self.allowance += bytes,
+            Direction::Up => self.intake += bytes,
+        }
+    }
+
+    /// Sends now what may go and holds the rest. `follows`: how much content comes after it, as far as is known.
+    pub(super) fn send<S>(
+        &mut self,
+        socket: &mut Socket<'_>,
+        bytes: &[u8],
+        follows: usize,
+        env: &mut Env<'_, S>,
+    ) {
+        let mut sent = 0;
+        if self.is_empty() {
+            self.open(bytes.len() + follows, socket, env);
+            sent = self.write(socket, bytes);
+        }
+        self.follows = follows;
+        let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) else { return };
+        if self.bytes.capacity() == 0 {
+            self.bytes = env.buffer();
+        }
+        self.bytes.extend_from_slice(rest);
+    }
+
+    /// As [`Gate::send`], for the first `len` bytes of the render buffer.
+    pub(super) fn send_rendered<S>(
+        &mut self,
+        socket: &mut Socket<'_>,
+        len: usize,
+        follows: usize,
+        env: &mut Env<'_, S>,
+    ) {
+        let render = core::mem::take(&mut env.render);
+        self.send(socket, &render[..len], follows, env);
+        env.render = render;
+    }
+
+    /// Tries again to send what is held. True once nothing is left.
+    pub(super) fn flush<S>(&mut self, socket: &mut Socket<'_>, env: &mut Env<'_, S>) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        self.open(self.bytes.len() - self.sent + self.follows, socket, env);
+        let held = core::mem::take(&mut self.bytes);
+        self.sent += self.write(socket, &held[self.sent..]);
+        if self.sent == held.len() {
+            self.sent = 0;
+            env.recycle(held);
+            return true;
+        }
+        self.bytes = held;
+        false
+    }
+
+    /// How many of `wanted` bytes may be sent now and have room in the send buffer. If not all may, `flow` will name the
+    /// connection later.
+    pub(super) fn open<S>(&mut self, wanted: usize, socket: &Socket<'_>, env: &mut Env<'_, S>) -> usize {
+        let wanted = wanted.min(socket.send_capacity() - socket.send_queue());
+        if wanted > self.allowance {
+            let more = wanted - self.allowance;
+            self.allowance += env.flow.request(Direction::Down, self.conn, more, env.now.as_nanos());
+        }
+        wanted.min(self.allowance)
+    }
+
+    /// Sends as much as was granted and has room; returns how much that is. A closed socket takes nothing, which its owner
+    /// notices by itself.
+    pub(super) fn write(&mut self, socket: &mut Socket<'_>, bytes: &[u8]) -> usize {
+        let bytes = &bytes[..bytes.len().min(self.allowance)];
+        let sent = socket.send_slice(bytes).unwrap_or(0);
+        self.allowance -= sent;
+        self.floor.add(sent);
+        sent
+    }
+
+    /// How many of `wanted` bytes of content may be read now. Tell [`Gate::took`] how many were.
+    pub(super) fn admit<S>(&mut self, wanted: usize, env: &mut Env<'_, S>) -> usize {
+        if wanted > self.intake {
+            let more = wanted - self.intake;
+            self.intake += env.flow.request(Direction::Up, self.conn, more, env.now.as_nanos());
+        }
+        wanted.min(self.intake)
+    }
+
+    /// Content was read.
+    pub(super) fn took(&mut self, bytes: usize) {
+        self.intake = self.intake.saturating_sub(bytes);
+    }
+
+    /// A response begins.
+    pub(super) fn begin(&mut self) {
+        self.floor.restart();
+    }
+
+    /// A response is complete: nothing more is wanted.
+    pub(super) fn end<S>(&mut self, env: &mut Env<'_, S>) {
+        for direction in [Direction::Down, Direction::Up] {
+            if env.flow.is_waiting(direction, self.conn) {
+                env.flow.request(direction, self.conn, 0, env.now.as_nanos());
+            }
+        }
+    }
+
+    /// Our own limits, and not the client, hold it up.
+    pub(super) fn is_held<S>(&self, direction: Direction, socket: &Socket<'_>, env: &Env<'_, S>) -> bool {
+        env.flow.is_waiting(direction, self.conn) && (direction == Direction::Up || socket.send_queue() == 0)
+    }
+
+    /// When the client will have taken its response too slowly (MinSendRate).
+    pub(super) fn deadline<S>(&mut self, socket: &Socket<'_>, env: &Env<'_, S>) -> Option<Instant> {
+        self.floor.update(socket.send_queue() > 0, env.now.as_nanos());
+        let floor = env.flow.min_send_rate(self.conn)?;
+        self.floor.deadline_ns(floor).map(Instant::from_nanos)
+    }
+}
