@@ -181,6 +181,7 @@ fn small_requests(world: &mut World, count: usize, pause: u64) -> Vec<u64> {
     };
     let client = world.add_client(vec![request()], 65_535, 1);
     world.clients[client].stay = true;
+    world.clients[client].whole = true;
     world.run(60 * SECOND).expect("answered");
     let mut times: Vec<u64> = (0..count)
         .map(|n| {

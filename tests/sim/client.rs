@@ -52,6 +52,8 @@ pub struct Client {
     pub retries: bool,
     /// Never read anything.
     pub deaf: bool,
+    /// Send requests in one piece.
+    pub whole: bool,
     /// Send this over and over and throw the answers away.
     pub pull: Option<Vec<u8>>,
     /// Bytes received, whatever they were.
@@ -102,6 +104,7 @@ impl Client {
             stay: false,
             retries: false,
             deaf: false,
+            whole: false,
             pull: None,
             got: 0,
             rng: fastrand::Rng::with_seed(seed),
@@ -242,7 +245,7 @@ impl Client {
             && socket.can_send()
         {
             // In pieces of any size: a head may be split anywhere.
-            let piece = self.rng.usize(1..=rest.len());
+            let piece = if self.whole { rest.len() } else { self.rng.usize(1..=rest.len()) };
             self.sent += socket.send_slice(&rest[..piece]).unwrap_or(0);
         }
         if !socket.may_recv() && socket.state() != tcp::State::SynSent {

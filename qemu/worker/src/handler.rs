@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 /// Longest wait that `/api/sleep/MS` grants, in milliseconds.
 pub const MAX_SLEEP_MS: u64 = 60_000;
 
+/// Length of `/8m.bin`: a file that nobody has to keep.
+pub const EIGHT_MIB: u64 = 8 << 20;
+
 /// What to do about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
@@ -49,6 +52,9 @@ impl Answer {
 /// Decides what to do about a request.
 pub fn plan(head: &Head) -> Plan {
     let path = head.target.split('?').next().unwrap_or_default();
+    if path == "/8m.bin" {
+        return Plan::Bytes(EIGHT_MIB);
+    }
     match path.strip_prefix("/api/").unwrap_or_default() {
         "hello" => Plan::Answer(Answer::text("200 OK", "hello from a worker VM")),
         "headers" => Plan::Answer(Answer::json(head_as_json(head))),
