@@ -223,7 +223,8 @@ impl Client {
                 Ok(None) => break,
                 Ok(Some(len)) => {
                     self.received.drain(..len);
-                    self.sent -= exchange.request.len();
+                    // An answer may come before all of the request was sent.
+                    self.sent = self.sent.saturating_sub(exchange.request.len());
                     self.todo.pop_front();
                     self.tally.answered += 1;
                 }
