@@ -103,7 +103,7 @@ fn settings(prefixes: usize) -> Settings {
     all.extend((2..prefixes).map(|i| prefix(format!("http://h{i}.example:80/a{i}/"), Handler::Files(0))));
     Settings {
         sites: vec![Site { name: "bench".into(), prefixes: all, ..Site::default() }],
-        pools: vec![Pool { name: "p".into(), workers: vec![] }],
+        pools: vec![Pool { name: "p".into(), ..Pool::default() }],
         ..Settings::default()
     }
 }

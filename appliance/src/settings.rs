@@ -142,12 +142,32 @@ pub enum Handler {
 }
 
 /// An application pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     /// Name for logs and metrics.
     pub name: String,
     /// Where its workers are reached from inside the appliance.
     pub workers: Vec<Worker>,
+    /// Requests that may wait, in requests; by default 1000, as in HTTP.sys.
+    pub queue_length: Option<u32>,
+    /// How long they may wait, in seconds; by default 120 (HTTP.sys: RequestQueue).
+    pub queue_timeout_s: Option<u32>,
+    /// For how long a worker may be silent with a request in hand, in seconds; by default 90 (IIS: ping response time).
+    pub response_timeout_s: Option<u32>,
+    /// How much a 503 of this pool says.
+    pub verbosity: Verbosity,
+}
+
+/// How much a client is told when a pool refuses its request (HTTP.sys: HTTP_503_RESPONSE_VERBOSITY).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verbosity {
+    /// No response: the connection is reset.
+    Basic,
+    /// A plain 503.
+    #[default]
+    Limited,
+    /// A 503 whose content names the reason.
+    Full,
 }
 
 /// A worker's vsock address as the appliance dials it. Workers started by the supervisor are reached through its

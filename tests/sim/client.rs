@@ -44,12 +44,15 @@ pub struct Client {
     /// Requests sent at once before their answers are awaited.
     pipeline: usize,
     sent: usize,
+    saying: Vec<u8>,
     received: Vec<u8>,
     started: bool,
     /// Stay connected when the script is over.
     pub stay: bool,
     /// Ask again if a connection ends before the answer's first byte, as clients do with kept-alive connections.
     pub retries: bool,
+    /// Do not ask again for what may have been asked for, even if not a byte of an answer came.
+    pub gives_up: bool,
     /// Never read anything.
     pub deaf: bool,
     /// Send requests in one piece.
@@ -99,10 +102,12 @@ impl Client {
             todo: script.into(),
             pipeline,
             sent: 0,
+            saying: Vec::new(),
             received: Vec::new(),
             started: false,
             stay: false,
             retries: false,
+            gives_up: false,
             deaf: false,
             whole: false,
             pull: None,
@@ -139,6 +144,16 @@ impl Client {
     /// Gives the client more to do on the connection it has.
     pub fn ask(&mut self, exchange: Exchange) {
         self.todo.push_back(exchange);
+    }
+
+    /// Sends bytes that are no request.
+    pub fn say(&mut self, bytes: &[u8]) {
+        self.saying.extend_from_slice(bytes);
+    }
+
+    /// These bytes are among those received and not taken as an answer.
+    pub fn has_received(&self, bytes: &[u8]) -> bool {
+        self.received.windows(bytes.len()).any(|w| w == bytes)
     }
 
     /// Which client a frame from the appliance is for.
@@ -181,6 +196,9 @@ impl Client {
 
     fn talk(&mut self) {
         if self.is_done() && !self.stay && self.pull.is_none() {
+            if !self.received.is_empty() && self.failure.is_none() && self.pipeline == 1 {
+                self.failure = Some(format!("{} bytes that nobody asked for", self.received.len()));
+            }
             self.sockets.get_mut::<tcp::Socket>(self.handle).close();
             return;
         }
@@ -236,6 +254,10 @@ impl Client {
                 }
             }
         }
+        if socket.can_send() && !self.saying.is_empty() {
+            let sent = socket.send_slice(&self.saying).unwrap_or(0);
+            self.saying.drain(..sent);
+        }
         let mut at = self.sent;
         let unsent = self.todo.iter().take(self.pipeline).find_map(|exchange| {
             let rest = exchange.request.get(at..).filter(|rest| !rest.is_empty());
@@ -261,9 +283,10 @@ impl Client {
         let Some(exchange) = self.todo.front() else { return };
         let begun = !self.received.is_empty();
         if exchange.may_break || (self.retries && !begun) {
-            if begun {
+            if begun || (self.gives_up && self.sent > 0) {
                 self.tally.broken += 1;
                 self.todo.pop_front();
+                self.received.clear();
             }
         } else {
             let request =

@@ -5,12 +5,15 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test program has no users")]
 
 mod bandwidth;
+mod chaos;
 mod client;
 mod network;
 mod nic;
+mod pools;
 mod requests;
 mod scale;
 mod scenarios;
+mod script;
 mod streams;
 mod timers;
 mod world;

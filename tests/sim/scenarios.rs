@@ -8,7 +8,7 @@ const SECOND: u64 = 1_000_000_000;
 const BUFFERS: usize = 8 << 20;
 
 /// Runs `scenario` for every seed, or for the one named in the environment.
-fn for_seeds(default: u64, scenario: impl Fn(u64) -> Result<(), String>) {
+pub fn for_seeds(default: u64, scenario: impl Fn(u64) -> Result<(), String>) {
     let from_env = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
     let seeds = match from_env("WEIR_SIM_SEED") {
         Some(seed) => seed..seed + 1,
@@ -34,7 +34,7 @@ fn quality(rng: &mut fastrand::Rng) -> Quality {
 }
 
 /// After the clients have gone, nothing may be left of them.
-fn nothing_leaks(world: &mut World) -> Result<(), String> {
+pub fn nothing_leaks(world: &mut World) -> Result<(), String> {
     world.run_for(200 * SECOND);
     let stack = world.shard.tcp();
     let left = [
@@ -43,6 +43,8 @@ fn nothing_leaks(world: &mut World) -> Result<(), String> {
         ("buffer bytes", stack.buffer_bytes()),
         ("waiting requests", world.shard.pools().waiting()),
         ("links in use", world.shard.pools().links_in_use()),
+        ("links", world.shard.pools().links()),
+        ("held bytes", world.shard.held_bytes()),
     ];
     match left.into_iter().find(|(_, n)| *n != 0) {
         Some((what, n)) => Err(format!("{n} {what} left at the end")),

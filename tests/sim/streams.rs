@@ -52,6 +52,30 @@ impl SimStreams {
         self.ends.values().map(|end| end.stream).collect()
     }
 
+    /// Ends a stream by a reset.
+    pub fn reset(&mut self, id: StreamId) {
+        if let Some(end) = self.ends.get(&id) {
+            self.outgoing.push((end.stream, Packet::Reset));
+        }
+        self.forget(id);
+    }
+
+    /// The device is reset: all streams are gone, and the other machine is not told.
+    pub fn reset_transport(&mut self) {
+        let all: Vec<StreamId> = self.ends.keys().copied().collect();
+        all.into_iter().for_each(|id| self.close(id, CloseReason::TransportReset));
+        self.outgoing.clear();
+    }
+
+    fn forget(&mut self, id: StreamId) -> Option<End> {
+        let end = self.ends.remove(&id)?;
+        self.events.retain(|event| {
+            !matches!(event, StreamEvent::Connected(other) | StreamEvent::Readable(other)
+                | StreamEvent::Writable(other) | StreamEvent::Closed(other, _) if *other == id)
+        });
+        Some(end)
+    }
+
     fn tell(&mut self, event: StreamEvent) {
         if !self.events.contains(&event) {
             self.events.push_back(event);
@@ -199,11 +223,7 @@ impl StreamTransport for SimStreams {
     }
 
     fn release(&mut self, stream: StreamId) {
-        let Some(end) = self.ends.remove(&stream) else { return };
-        self.events.retain(|event| {
-            !matches!(event, StreamEvent::Connected(id) | StreamEvent::Readable(id) | StreamEvent::Writable(id)
-                | StreamEvent::Closed(id, _) if *id == stream)
-        });
+        let Some(end) = self.forget(stream) else { return };
         if !end.closed {
             let orderly = end.connected && end.received.is_empty();
             self.outgoing.push((end.stream, if orderly { Packet::Shutdown } else { Packet::Reset }));

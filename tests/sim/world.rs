@@ -3,6 +3,7 @@
 use crate::client::{Client, Exchange};
 use crate::network::{Network, Quality, To};
 use crate::nic::SimNic;
+use crate::script::Script;
 use crate::streams::{Packet, SimStreams};
 use appliance::bundle::{self, Bundle, File, Source};
 use appliance::reason::Reason;
@@ -53,6 +54,7 @@ pub fn settings(hosts: &[&str]) -> Settings {
         pools: vec![Pool {
             name: "app".into(),
             workers: vec![Worker { cid: WORKER.cid, port: WORKER.port }],
+            ..Pool::default()
         }],
     }
 }
@@ -75,7 +77,45 @@ fn bundle(settings: &Settings) -> Vec<u8> {
 
 struct WorkerVm {
     streams: SimStreams,
-    server: Server,
+    program: Program,
+}
+
+/// What runs in a worker.
+enum Program {
+    Demo(Server),
+    Script(Script),
+}
+
+impl Program {
+    fn wake_at(&self) -> Option<u64> {
+        match self {
+            Self::Demo(server) => server.wake_at(),
+            Self::Script(script) => script.wake_at(),
+        }
+    }
+}
+
+/// A worker, alive or not.
+#[derive(Default)]
+struct Seat {
+    vm: Option<WorkerVm>,
+    revive_at: Option<u64>,
+    /// It does nothing until then, nor do packets reach it.
+    stalled_until: Option<u64>,
+    /// What had arrived meanwhile.
+    held: Vec<(u64, Packet)>,
+    lives: u32,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// The worker dies and is back after so many nanoseconds.
+    Crash(usize, u64),
+    /// The worker stands still for so many nanoseconds.
+    Stall(usize, u64),
+    /// The appliance's vsock device is reset.
+    TransportReset,
 }
 
 /// What [`Shard::poll`] costs.
@@ -100,15 +140,22 @@ pub struct World {
     /// What the shard alone did, in all its polls.
     pub work: Work,
     pub network: Network,
-    worker: Option<WorkerVm>,
+    seats: Vec<Seat>,
+    /// Makes the programs of workers that are not demo workers.
+    script: Option<Box<dyn Fn(usize, u32) -> Script>>,
+    /// Which worker a stream goes to.
+    stream_seats: std::collections::HashMap<u64, usize>,
+    /// Every life of a worker to which a request with this mark was delivered.
+    pub delivered: std::collections::HashMap<Vec<u8>, Vec<(usize, u32)>>,
     /// Stream packets under way: time, to the worker, number, packet. In order.
     stream_packets: std::collections::VecDeque<(u64, bool, u64, Packet)>,
     rng: fastrand::Rng,
     /// Clients at another's address, by that one and their port.
     shared: std::collections::HashMap<(usize, u16), usize>,
-    /// Times at which the worker dies, and for how long.
+    /// Times at which the first worker dies, and for how long.
     pub crashes: Vec<(u64, u64)>,
-    revive_at: Option<u64>,
+    /// What else goes wrong, and when; in order.
+    pub faults: std::collections::VecDeque<(u64, Fault)>,
 }
 
 impl World {
@@ -121,6 +168,18 @@ impl World {
         Self::serving(bundle(settings).leak(), 1, Quality::LAN, true, 64 << 20)
     }
 
+    /// A world whose pool is this and whose workers run what `script` makes for a worker's number and life.
+    pub fn scripted(seed: u64, pool: Pool, script: impl Fn(usize, u32) -> Script + 'static) -> Self {
+        let workers = pool.workers.len();
+        let bundle: &'static [u8] = bundle(&Settings { pools: vec![pool], ..settings(&["*"]) }).leak();
+        let mut world = Self::serving(bundle, seed, Quality::LAN, true, 8 << 20);
+        world.script = Some(Box::new(script));
+        world.seats.clear();
+        world.seats.resize_with(workers, Seat::default);
+        (0..workers).for_each(|number| world.revive(number));
+        world
+    }
+
     fn serving(
         bundle: &'static [u8],
         seed: u64,
@@ -131,7 +190,12 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let bundle = Bundle::parse(bundle).expect("the bundle was just written");
         let keys = [rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)];
-        let config = ShardConfig { buffer_bytes, ..ShardConfig::for_memory(16 << 20, keys, 1_790_000_000) };
+        let mut config =
+            ShardConfig { buffer_bytes, ..ShardConfig::for_memory(16 << 20, keys, 1_790_000_000) };
+        if quality.loss_permille > 0 {
+            // A client whose retransmission time-out has doubled to a minute is unlucky, not slow on purpose.
+            config.timers.entity_body = std::time::Duration::from_secs(300);
+        }
         let shard = Shard::new(config, &bundle, SimNic::new(offload), SimStreams::default(), Instant::ZERO)
             .expect("the settings are valid");
         let mut world = Self {
@@ -143,14 +207,17 @@ impl World {
             unfinished: 0,
             work: Work::default(),
             network: Network::new(quality),
-            worker: None,
+            seats: vec![Seat::default()],
+            script: None,
+            stream_seats: Default::default(),
+            delivered: Default::default(),
             stream_packets: Default::default(),
             rng,
             shared: Default::default(),
             crashes: Vec::new(),
-            revive_at: None,
+            faults: Default::default(),
         };
-        world.revive();
+        world.revive(0);
         world
     }
 
@@ -200,6 +267,11 @@ impl World {
         self.wake_client(number);
     }
 
+    /// Lets a client look at what it has to do.
+    pub fn wake(&mut self, number: usize) {
+        self.wake_client(number);
+    }
+
     fn wake_client(&mut self, number: usize) {
         self.client_wakes.push(Reverse((self.now_ns, number)));
     }
@@ -236,24 +308,26 @@ impl World {
     }
 
     fn next_event(&self) -> Option<u64> {
-        let worker = self.worker.as_ref().and_then(|w| w.server.wake_at());
+        let workers = self.seats.iter().flat_map(|seat| {
+            let running = seat.vm.as_ref().filter(|_| seat.stalled_until.is_none());
+            [running.and_then(|vm| vm.program.wake_at()), seat.revive_at, seat.stalled_until]
+        });
         let times = [
             self.wake,
             self.network.next_arrival(),
             self.stream_packets.front().map(|(at, ..)| *at),
             self.client_wakes.peek().map(|Reverse((at, _))| *at),
-            worker,
             self.crashes.first().map(|(at, _)| *at),
-            self.revive_at,
+            self.faults.front().map(|(at, _)| *at),
         ];
-        times.into_iter().flatten().min()
+        times.into_iter().chain(workers).flatten().min()
     }
 
     /// Moves to the next moment at which something happens.
     pub fn step(&mut self) -> bool {
         let Some(next) = self.next_event() else { return false };
         self.now_ns = self.now_ns.max(next);
-        self.crash_and_revive();
+        self.go_wrong();
         while let Some((to, frame)) = self.network.arrived(self.now_ns) {
             match to {
                 To::Appliance => {
@@ -267,7 +341,7 @@ impl World {
             }
         }
         self.carry_stream_packets();
-        self.run_worker();
+        self.run_workers();
         while let Some(Reverse((at, number))) = self.client_wakes.peek().copied()
             && at <= self.now_ns
         {
@@ -335,45 +409,110 @@ impl World {
     fn carry_stream_packets(&mut self) {
         while self.stream_packets.front().is_some_and(|(at, ..)| *at <= self.now_ns) {
             let Some((_, to_worker, stream, packet)) = self.stream_packets.pop_front() else { break };
-            if !to_worker {
+            if to_worker {
+                self.to_worker(stream, packet);
+            } else {
                 self.shard.streams().deliver(stream, packet);
                 self.wake = Some(self.now_ns);
-            } else if let Some(worker) = &mut self.worker {
-                worker.streams.deliver(stream, packet);
             }
-            // A dead machine answers nothing, not even a request to connect.
         }
     }
 
-    fn run_worker(&mut self) {
+    fn to_worker(&mut self, stream: u64, packet: Packet) {
+        if let Packet::Request(to) = packet {
+            self.stream_seats.insert(stream, (to.port - WORKER.port) as usize);
+        }
+        let Some(&number) = self.stream_seats.get(&stream) else { return };
+        let seat = &mut self.seats[number];
+        if seat.stalled_until.is_some() {
+            seat.held.push((stream, packet));
+            return;
+        }
+        // A dead machine answers nothing, not even a request to connect.
+        let Some(vm) = &mut seat.vm else { return };
+        if let Packet::Data(bytes) = &packet
+            && let Some(mark) =
+                bytes.strip_prefix(b"POST ").and_then(|rest| rest.split(|b| *b == b' ').next())
+        {
+            self.delivered.entry(mark.to_vec()).or_default().push((number, seat.lives));
+        }
+        vm.streams.deliver(stream, packet);
+    }
+
+    fn run_workers(&mut self) {
         let now = self.now_ns;
-        let Some(worker) = &mut self.worker else { return };
-        worker.streams.poll(now);
-        worker.server.turn(&mut worker.streams, now);
-        let packets = std::mem::take(&mut worker.streams.outgoing);
-        self.queue_stream_packets(false, packets);
+        for number in 0..self.seats.len() {
+            let seat = &mut self.seats[number];
+            let Some(vm) = seat.vm.as_mut().filter(|_| seat.stalled_until.is_none()) else { continue };
+            vm.streams.poll(now);
+            match &mut vm.program {
+                Program::Demo(server) => server.turn(&mut vm.streams, now),
+                Program::Script(script) => script.turn(&mut vm.streams, now),
+            }
+            let packets = std::mem::take(&mut vm.streams.outgoing);
+            self.queue_stream_packets(false, packets);
+        }
     }
 
-    fn revive(&mut self) {
+    fn revive(&mut self, number: usize) {
         let mut streams = SimStreams::default();
-        let server = Server::new(&mut streams, WORKER.port);
-        self.worker = Some(WorkerVm { streams, server });
-        self.revive_at = None;
+        let port = WORKER.port + number as u32;
+        let lives = self.seats[number].lives + 1;
+        let program = match &self.script {
+            None => Program::Demo(Server::new(&mut streams, port)),
+            Some(script) => {
+                streams.listen(port);
+                Program::Script(script(number, lives))
+            }
+        };
+        let seat = &mut self.seats[number];
+        seat.lives = lives;
+        seat.vm = Some(WorkerVm { streams, program });
+        seat.revive_at = None;
     }
 
-    fn crash_and_revive(&mut self) {
+    fn go_wrong(&mut self) {
         if self.crashes.first().is_some_and(|(at, _)| *at <= self.now_ns) {
             let (_, down_ns) = self.crashes.remove(0);
-            if let Some(worker) = self.worker.take() {
-                // What it had sent but was not carried yet is lost with it; the relay resets its streams.
-                self.stream_packets.retain(|(_, to_worker, ..)| *to_worker);
-                let resets = worker.streams.numbers().into_iter().map(|n| (n, Packet::Reset)).collect();
-                self.queue_stream_packets(false, resets);
+            self.crash(0, down_ns);
+        }
+        while self.faults.front().is_some_and(|(at, _)| *at <= self.now_ns) {
+            match self.faults.pop_front() {
+                Some((_, Fault::Crash(worker, down_ns))) => self.crash(worker, down_ns),
+                Some((_, Fault::Stall(worker, ns))) => {
+                    self.seats[worker].stalled_until = Some(self.now_ns + ns)
+                }
+                Some((_, Fault::TransportReset)) => {
+                    self.shard.streams().reset_transport();
+                    self.wake = Some(self.now_ns);
+                }
+                None => {}
             }
-            self.revive_at = Some(self.now_ns + down_ns);
         }
-        if self.revive_at.is_some_and(|at| at <= self.now_ns) {
-            self.revive();
+        for number in 0..self.seats.len() {
+            let seat = &mut self.seats[number];
+            if seat.stalled_until.is_some_and(|at| at <= self.now_ns) {
+                seat.stalled_until = None;
+                let held = std::mem::take(&mut seat.held);
+                held.into_iter().for_each(|(stream, packet)| self.to_worker(stream, packet));
+            }
+            if self.seats[number].revive_at.is_some_and(|at| at <= self.now_ns) {
+                self.revive(number);
+            }
         }
+    }
+
+    fn crash(&mut self, number: usize, down_ns: u64) {
+        let seat = &mut self.seats[number];
+        seat.held.clear();
+        seat.stalled_until = None;
+        seat.revive_at = Some(self.now_ns + down_ns);
+        let Some(vm) = seat.vm.take() else { return };
+        // What it had sent but was not carried yet is lost with it; the relay resets its streams.
+        let seats = &self.stream_seats;
+        self.stream_packets
+            .retain(|(_, to_worker, stream, _)| *to_worker || seats.get(stream) != Some(&number));
+        let resets = vm.streams.numbers().into_iter().map(|n| (n, Packet::Reset)).collect();
+        self.queue_stream_packets(false, resets);
     }
 }

@@ -1,6 +1,6 @@
 //! Responses of our own: complete bytes, ready to send.
 
-use super::{Overflow, Sink};
+use super::{Overflow, Refusal, Sink};
 
 /// `100 Continue`, the interim response to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -75,6 +75,27 @@ pub fn too_many_requests(retry_after_secs: u64, to_head: bool, out: &mut Sink<'_
     if to_head { Ok(()) } else { out.put(whole.get(head.len()..).unwrap_or_default()) }
 }
 
+/// Writes an error response that names the reason in its content (503 verbosity `full`).
+pub fn write_detailed(refusal: Refusal, to_head: bool, out: &mut Sink<'_>) -> Result<(), Overflow> {
+    let (phrase, reason) = (phrase(refusal.status), refusal.reason.as_str());
+    out.put(b"HTTP/1.1 ")?;
+    out.put_decimal(u64::from(refusal.status))?;
+    out.put(b" ")?;
+    out.put(phrase.as_bytes())?;
+    out.put(b"\r\nContent-Type: text/plain\r\nContent-Length: ")?;
+    // Three digits, a blank, the phrase, colon and blank, the reason and a line end.
+    out.put_decimal((4 + phrase.len() + 2 + reason.len() + 1) as u64)?;
+    out.put(b"\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n")?;
+    if to_head {
+        return Ok(());
+    }
+    out.put_decimal(u64::from(refusal.status))?;
+    for part in [b" ", phrase.as_bytes(), b": ", reason.as_bytes(), b"\n"] {
+        out.put(part)?;
+    }
+    Ok(())
+}
+
 /// As [`response`], without the content: the answer to HEAD.
 pub fn response_to_head(status: u16) -> &'static [u8] {
     let whole = response(status);
@@ -110,6 +131,17 @@ mod tests {
             assert!(text.contains("\r\nRetry-After: 17\r\n\r\n"), "{text}");
             assert_eq!(text.ends_with("429 Too Many Requests\n"), !to_head, "{text}");
         }
+    }
+
+    #[test]
+    fn a_detailed_error_names_its_reason() {
+        let mut buffer = [0; 512];
+        let mut out = Sink::new(&mut buffer);
+        write_detailed(Refusal::new(503, crate::reason::Reason::AppOffline), false, &mut out).unwrap();
+        let bytes = out.written();
+        let Parsed::Complete { head, len } = response::parse(bytes, false, bytes.len() + 1) else { panic!() };
+        assert_eq!(head.framing, Framing::Length((bytes.len() - len) as u64));
+        assert_eq!(&bytes[len..], b"503 Service Unavailable: AppOffline\n");
     }
 
     #[test]

@@ -49,6 +49,11 @@ pub fn write_request(
         out.put_field(&field)?;
     }
     client(head, forwarded, out)?;
+    if let Some(protocols) = head.upgrade() {
+        out.put(b"Connection: Upgrade\r\nUpgrade: ")?;
+        out.put(protocols)?;
+        out.put(b"\r\n")?;
+    }
     match head.framing {
         Framing::None => {}
         Framing::Length(length) => {

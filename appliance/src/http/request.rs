@@ -78,13 +78,27 @@ impl Present {
     /// Any of the fields of RFC 9110 §13.1 but If-Range.
     pub(crate) const PRECONDITION: u8 = 2;
     pub(crate) const RANGE: u8 = 4;
+    pub(crate) const UPGRADE: u8 = 8;
 
     pub(crate) fn any(self, set: u8) -> bool {
         self.0 & set != 0
     }
 }
 
-impl RequestHead<'_> {
+impl<'a> RequestHead<'a> {
+    /// The protocols the client would change to (RFC 9110 §7.8), if it asks in a way that can be passed on: a GET without
+    /// content whose Connection names Upgrade.
+    pub fn upgrade(&self) -> Option<&'a [u8]> {
+        if !self.present.any(Present::UPGRADE) || !self.present.any(Present::NOMINATED) {
+            return None;
+        }
+        let asks = self.method == Method::Get
+            && self.version == Version::Http11
+            && self.framing == Framing::None
+            && self.fields.elements("connection").any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+        self.fields.get_only("upgrade").filter(|value| asks && !value.is_empty())
+    }
+
     /// Refuses a request in absolute-form that names another scheme than the connection's (RFC 9110 §7.4).
     pub fn check_scheme(&self, scheme: Scheme) -> Result<(), Refusal> {
         match self.form {
@@ -303,6 +317,7 @@ impl<'a> Summary<'a> {
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
             5 if name.eq_ignore_ascii_case(b"range") => self.note(Present::RANGE),
             6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.note(Present::UPGRADE),
             8 if name.eq_ignore_ascii_case(b"if-match") => self.note(Present::PRECONDITION),
             10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
             13 if name.eq_ignore_ascii_case(b"if-none-match") => self.note(Present::PRECONDITION),

@@ -39,12 +39,19 @@ pub struct ResponseHead<'a> {
     pub(crate) has_date: bool,
     /// Connection names fields.
     pub(crate) nominates: bool,
+    /// 101: the protocol changed to.
+    upgrade: Option<&'a [u8]>,
 }
 
 impl ResponseHead<'_> {
     /// An interim response (1xx): another head follows.
     pub fn is_interim(&self) -> bool {
-        self.status < 200
+        self.status < 200 && self.status != 101
+    }
+
+    /// 101 (Switching Protocols): what follows is not HTTP.
+    pub fn is_upgrade(&self) -> bool {
+        self.status == 101
     }
 }
 
@@ -80,10 +87,23 @@ pub enum Parsed<'a> {
     Invalid(ResponseError),
 }
 
-/// Looks for a response head at the start of `buf`. `to_head`: it answers a HEAD request. Never `Partial` when `buf`
-/// holds `max_bytes` or more.
+/// What the request was, as far as it decides on what may answer it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// HEAD: no content follows.
+    pub head: bool,
+    /// It asked for a change of protocol: 101 is an answer.
+    pub upgrade: bool,
+}
+
+/// As [`parse_answer`], for a request that asked for no change of protocol. `to_head`: it was HEAD.
 pub fn parse(buf: &[u8], to_head: bool, max_bytes: usize) -> Parsed<'_> {
-    match parse_now(buf, to_head, max_bytes) {
+    parse_answer(buf, Asked { head: to_head, upgrade: false }, max_bytes)
+}
+
+/// Looks for a response head at the start of `buf`. Never `Partial` when `buf` holds `max_bytes` or more.
+pub fn parse_answer(buf: &[u8], asked: Asked, max_bytes: usize) -> Parsed<'_> {
+    match parse_now(buf, asked, max_bytes) {
         Ok(Some((head, len))) => Parsed::Complete { head, len },
         Ok(None) => Parsed::Partial,
         Err(error) => Parsed::Invalid(error),
@@ -92,7 +112,7 @@ pub fn parse(buf: &[u8], to_head: bool, max_bytes: usize) -> Parsed<'_> {
 
 fn parse_now(
     buf: &[u8],
-    to_head: bool,
+    asked: Asked,
     max_bytes: usize,
 ) -> Result<Option<(ResponseHead<'_>, usize)>, ResponseError> {
     let window = buf.get(..max_bytes).unwrap_or(buf);
@@ -119,8 +139,8 @@ fn parse_now(
     let (Some(minor), Some(status)) = (response.version, response.code) else {
         return Err(ResponseError::StatusLine);
     };
-    // 101 would turn the link into something else than HTTP; nobody asked for it.
-    if !(100..=599).contains(&status) || status == 101 {
+    // 101 turns the link into something else than HTTP.
+    if !(100..=599).contains(&status) || (status == 101 && !asked.upgrade) {
         return Err(ResponseError::Status);
     }
     let lines = window.get(..len).and_then(Lines::new).ok_or(ResponseError::Field)?;
@@ -136,7 +156,7 @@ fn parse_now(
         return Err(ResponseError::Field);
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let framing = summary.framing(version, status, to_head)?;
+    let framing = summary.framing(version, status, asked.head)?;
     let head = ResponseHead {
         status,
         phrase: response.reason.unwrap_or_default(),
@@ -149,8 +169,15 @@ fn parse_now(
         fields: lines.fields(first),
         has_date: summary.has_date,
         nominates: summary.nominates,
+        upgrade: None,
     };
-    Ok(Some((head, len)))
+    if !head.is_upgrade() {
+        return Ok(Some((head, len)));
+    }
+    // RFC 9110 §15.2.2: it has to say what it changed to.
+    let upgrade =
+        head.fields.get_only("upgrade").filter(|value| !value.is_empty()).ok_or(ResponseError::Field)?;
+    Ok(Some((ResponseHead { upgrade: Some(upgrade), keep_alive: false, ..head }, len)))
 }
 
 #[derive(Default)]
@@ -267,6 +294,12 @@ pub fn write_response(
     if head.is_interim() {
         out.put(b"\r\n")?;
         return Ok(Delivery { framing: Framing::None, keep_alive: client.keep_alive });
+    }
+    if let Some(protocol) = head.upgrade {
+        out.put(b"Connection: Upgrade\r\nUpgrade: ")?;
+        out.put(protocol)?;
+        out.put(b"\r\n\r\n")?;
+        return Ok(Delivery { framing: Framing::None, keep_alive: false });
     }
     if !head.has_date {
         out.put(date.line())?;

@@ -17,6 +17,16 @@ pub struct Counters {
     pub truncated: u64,
     /// Idle connections closed to make room for new ones.
     pub evicted: u64,
+    /// Requests whose answer was malformed: 502.
+    pub malformed: u64,
+    /// Requests whose worker was silent for too long.
+    pub silent: u64,
+    /// Connections that changed their protocol (101).
+    pub upgraded: u64,
+    /// Bytes from clients to workers over such connections.
+    pub tunnel_bytes_in: u64,
+    /// Bytes from workers to clients over such connections.
+    pub tunnel_bytes_out: u64,
     reasons: [u64; Reason::ALL.len()],
 }
 
@@ -29,6 +39,11 @@ impl Default for Counters {
             replayed: 0,
             truncated: 0,
             evicted: 0,
+            malformed: 0,
+            silent: 0,
+            upgraded: 0,
+            tunnel_bytes_in: 0,
+            tunnel_bytes_out: 0,
             reasons: [0; Reason::ALL.len()],
         }
     }

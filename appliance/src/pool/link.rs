@@ -66,10 +66,18 @@ impl Links {
         self.iter().find(|(_, link)| choose(link)).map(|(id, _)| id)
     }
 
-    /// An idle link of the pool, to the worker with the fewest requests in hand.
-    pub(super) fn find_idle(&self, pool: usize, workers: &[Worker]) -> Option<LinkId> {
+    /// An idle link of the pool, to the worker with the fewest requests in hand among those that are fit and not to be
+    /// avoided.
+    pub(super) fn find_idle(
+        &self,
+        pool: usize,
+        workers: &[Worker],
+        avoid: Option<usize>,
+        now: Instant,
+    ) -> Option<LinkId> {
         self.iter()
             .filter(|(_, link)| link.pool == pool && matches!(link.state, LinkState::Idle { .. }))
+            .filter(|(_, link)| Some(link.worker) != avoid && workers[link.worker].may_use_link(now))
             .min_by_key(|(_, link)| workers[link.worker].in_use)
             .map(|(id, _)| id)
     }

@@ -9,31 +9,38 @@
 //!  finish(reuse) ─► link is idle again, or closed ─► next in the queue
 //! ```
 
+mod admin;
+mod dispatch;
 mod link;
+mod state;
 mod worker;
 
+pub use admin::{MAX_WORKERS, PoolStatus};
 pub use link::LinkId;
+pub use state::{PoolState, Service};
 
 use crate::reason::Reason;
-use crate::settings;
+use crate::settings::{self, Verbosity};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 use link::{Link, LinkState, Links};
 use netdrv::stream::{CloseReason, StreamEvent, StreamTransport, VsockAddr};
-use worker::Worker;
+use worker::{Standing, Worker};
 
 /// Whoever waits for or uses a link; opaque here.
 pub type Requester = u64;
 
-/// Bounds of every pool.
+/// Bounds of every pool, where its settings do not say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolLimits {
     /// Requests that may wait (HTTP.sys: 1000).
     pub queue_length: usize,
     /// How long they may wait (HTTP.sys's RequestQueue timer: 120 s).
     pub queue_timeout: Duration,
+    /// How long a worker may be silent with a request in hand (IIS kills a worker that answers no ping for 90 s).
+    pub response_timeout: Duration,
     /// Links to one worker, idle ones included.
     pub links_per_worker: usize,
     /// Links to all workers of all pools: each has a receive buffer.
@@ -47,6 +54,7 @@ impl Default for PoolLimits {
         Self {
             queue_length: 1000,
             queue_timeout: Duration::from_secs(120),
+            response_timeout: Duration::from_secs(90),
             links_per_worker: 64,
             links: 256,
             idle_timeout: Duration::from_secs(60),
@@ -65,6 +73,8 @@ pub enum PoolEvent {
     LinkEnded(Requester, CloseReason),
     /// It waited too long and is no longer in the queue.
     Expired(Requester),
+    /// The pool went out of service while it waited.
+    Refused(Requester, Reason),
 }
 
 /// What happened, since the start.
@@ -82,11 +92,46 @@ pub struct Counters {
     pub connects_failed: u64,
     /// Links that ended while a requester used them.
     pub links_lost: u64,
+    /// Links closed because the worker spoke without being asked.
+    pub unasked: u64,
+    /// Requests refused because the pool was out of service.
+    pub offline: u64,
+}
+
+struct Waiting {
+    requester: Requester,
+    since: Instant,
+    /// The worker that has failed this request already.
+    avoid: Option<usize>,
 }
 
 struct Pool {
     workers: Vec<Worker>,
-    waiting: VecDeque<(Requester, Instant)>,
+    waiting: VecDeque<Waiting>,
+    service: Service,
+    queue_length: usize,
+    queue_timeout: Duration,
+    response_timeout: Duration,
+    verbosity: Verbosity,
+    /// Whoever starts workers has been asked for one.
+    demanded: bool,
+}
+
+impl Pool {
+    fn new(settings: &settings::Pool, limits: &PoolLimits) -> Self {
+        let seconds = |s: Option<u32>, default| s.map_or(default, |s| Duration::from_secs(s.into()));
+        let worker = |w: &settings::Worker| Worker::new(VsockAddr { cid: w.cid, port: w.port });
+        Self {
+            workers: settings.workers.iter().map(worker).collect(),
+            waiting: VecDeque::new(),
+            service: Service::Open,
+            queue_length: settings.queue_length.map_or(limits.queue_length, |n| n as usize),
+            queue_timeout: seconds(settings.queue_timeout_s, limits.queue_timeout),
+            response_timeout: seconds(settings.response_timeout_s, limits.response_timeout),
+            verbosity: settings.verbosity,
+            demanded: false,
+        }
+    }
 }
 
 /// All pools of one core and the transport to their workers.
@@ -104,17 +149,7 @@ pub struct Pools<S> {
 impl<S: StreamTransport> Pools<S> {
     /// Pools with their workers' addresses. No link is opened before the first request.
     pub fn new(settings: &[settings::Pool], limits: PoolLimits, streams: S) -> Self {
-        let pools = settings
-            .iter()
-            .map(|pool| Pool {
-                workers: pool
-                    .workers
-                    .iter()
-                    .map(|w| Worker::new(VsockAddr { cid: w.cid, port: w.port }))
-                    .collect(),
-                waiting: VecDeque::new(),
-            })
-            .collect();
+        let pools = settings.iter().map(|pool| Pool::new(pool, &limits)).collect();
         Self {
             streams,
             limits,
@@ -136,6 +171,11 @@ impl<S: StreamTransport> Pools<S> {
         self.pools.iter().map(|pool| pool.waiting.len()).sum()
     }
 
+    /// Links in any state.
+    pub fn links(&self) -> usize {
+        self.links.iter().count()
+    }
+
     /// Links in use by a requester.
     pub fn links_in_use(&self) -> usize {
         self.links.iter().filter(|(_, link)| matches!(link.state, LinkState::InUse(_))).count()
@@ -148,23 +188,47 @@ impl<S: StreamTransport> Pools<S> {
 
     /// Queues a request for a link to one of the pool's workers. [`PoolEvent::Assigned`] or [`PoolEvent::Expired`] follows.
     pub fn submit(&mut self, pool: u16, requester: Requester, now: Instant) -> Result<(), Reason> {
-        let Some(queue) = self.pools.get_mut(usize::from(pool)).map(|pool| &mut pool.waiting) else {
+        let Some(found) = self.pools.get_mut(usize::from(pool)) else {
             return Err(Reason::Internal);
         };
-        if queue.len() >= self.limits.queue_length {
+        let refusal = match found.service {
+            Service::Open => None,
+            Service::Offline => Some(Reason::AppOffline),
+            Service::Shutdown => Some(Reason::AppShutdown),
+        };
+        if let Some(reason) = refusal {
+            self.counters.offline += 1;
+            return Err(reason);
+        }
+        if found.waiting.len() >= found.queue_length {
             self.counters.rejected += 1;
             return Err(Reason::QueueFull);
         }
         self.counters.submitted += 1;
-        queue.push_back((requester, now));
+        found.waiting.push_back(Waiting { requester, since: now, avoid: None });
         self.dispatch(usize::from(pool), now);
         Ok(())
+    }
+
+    /// Queues a request again that its worker did not answer: before all others, because it has waited already, and for
+    /// another worker if there is one. Closes the link. Those that come this way are bounded by the number of links, not
+    /// by the queue.
+    pub fn resubmit(&mut self, id: LinkId, requester: Requester, worker_failed: bool, now: Instant) {
+        let Some(link) = self.links.get(id) else { return };
+        let (index, worker) = (link.pool, link.worker);
+        if worker_failed {
+            self.pools[index].workers[worker].failed(now);
+        }
+        self.drop_link(id);
+        let avoid = worker_failed.then_some(worker);
+        self.pools[index].waiting.push_front(Waiting { requester, since: now, avoid });
+        self.dispatch(index, now);
     }
 
     /// Takes a request back that is still waiting.
     pub fn withdraw(&mut self, pool: u16, requester: Requester) {
         if let Some(pool) = self.pools.get_mut(usize::from(pool)) {
-            pool.waiting.retain(|(waiting, _)| *waiting != requester);
+            pool.waiting.retain(|waiting| waiting.requester != requester);
         }
     }
 
@@ -175,6 +239,7 @@ impl<S: StreamTransport> Pools<S> {
             self.on_stream_event(event, now);
         }
         for index in 0..self.pools.len() {
+            self.pools[index].workers.iter_mut().for_each(|worker| worker.wake(now));
             self.expire(index, now);
             self.dispatch(index, now);
         }
@@ -214,7 +279,7 @@ impl<S: StreamTransport> Pools<S> {
         let transport = self.streams.next_deadline().map(Instant::from_nanos);
         let queues = self.pools.iter().flat_map(|pool| {
             let front = pool.waiting.front();
-            let expiry = front.map(|(_, since)| *since + self.limits.queue_timeout);
+            let expiry = front.map(|waiting| waiting.since + pool.queue_timeout);
             let retry = front.and_then(|_| pool.workers.iter().filter_map(Worker::retry_at).min());
             [expiry, retry]
         });
@@ -239,17 +304,37 @@ impl<S: StreamTransport> Pools<S> {
         self.links.get(id).map_or(0, |link| self.streams.send(link.stream, data))
     }
 
-    /// Gives a link back: for the next request if `reuse` (the exchange ended cleanly), else it is closed.
+    /// Gives a link back after a whole response: for the next request if `reuse`, else it is closed.
     pub fn finish(&mut self, id: LinkId, reuse: bool, now: Instant) {
         let Some(link) = self.links.get(id) else { return };
-        let (pool, worker) = (link.pool, link.worker);
-        if reuse && !link.ended && self.streams.readable(link.stream).is_empty() {
+        let (pool, worker, ended) = (link.pool, link.worker, link.ended);
+        let unasked = !self.streams.readable(link.stream).is_empty();
+        self.pools[pool].workers[worker].succeeded();
+        // Of a worker that is leaving, nothing is used again.
+        let stays = self.pools[pool].workers[worker].standing == Standing::Active;
+        self.counters.unasked += u64::from(unasked && reuse);
+        if reuse && stays && !ended && !unasked {
             self.set_idle(id, now);
             self.pools[pool].workers[worker].in_use -= 1;
         } else {
             self.drop_link(id);
         }
         self.dispatch(pool, now);
+    }
+
+    /// Closes a link whose user has gone; says nothing about the worker.
+    pub fn abandon(&mut self, id: LinkId, now: Instant) {
+        let Some(link) = self.links.get(id) else { return };
+        let pool = link.pool;
+        self.drop_link(id);
+        self.dispatch(pool, now);
+    }
+
+    /// Closes a link over which no whole response came: the worker was silent, died, or sent nonsense.
+    pub fn fail(&mut self, id: LinkId, now: Instant) {
+        let Some(link) = self.links.get(id) else { return };
+        self.pools[link.pool].workers[link.worker].failed(now);
+        self.abandon(id, now);
     }
 
     fn on_stream_event(&mut self, event: StreamEvent, now: Instant) {
@@ -268,6 +353,7 @@ impl<S: StreamTransport> Pools<S> {
                     Some(LinkState::InUse(requester)) => self.events.push_back(PoolEvent::Ready(requester)),
                     // A worker that speaks without being asked: nothing it says may reach a later request.
                     Some(LinkState::Idle { .. }) if matches!(event, StreamEvent::Readable(_)) => {
+                        self.counters.unasked += 1;
                         self.drop_link(id);
                     }
                     _ => {}
@@ -293,7 +379,12 @@ impl<S: StreamTransport> Pools<S> {
             }
             LinkState::Connecting => {
                 self.counters.connects_failed += 1;
-                self.pools[pool].workers[worker].connect_failed(now);
+                let worker = &mut self.pools[pool].workers[worker];
+                match reason {
+                    // Our end of the transport, not the worker.
+                    CloseReason::TransportReset => worker.connect_failed_locally(now),
+                    _ => worker.connect_failed(now),
+                }
                 self.drop_link(id);
             }
             LinkState::Idle { .. } => self.drop_link(id),
@@ -310,70 +401,6 @@ impl<S: StreamTransport> Pools<S> {
             LinkState::Idle { .. } => {}
         }
         self.streams.release(link.stream);
-    }
-
-    fn expire(&mut self, index: usize, now: Instant) {
-        let pool = &mut self.pools[index];
-        while let Some((requester, since)) = pool.waiting.front().copied() {
-            if now.since(since) < self.limits.queue_timeout {
-                break;
-            }
-            pool.waiting.pop_front();
-            self.counters.expired += 1;
-            self.events.push_back(PoolEvent::Expired(requester));
-        }
-    }
-
-    /// Gives idle links to waiting requests, and opens links for those that remain.
-    fn dispatch(&mut self, index: usize, now: Instant) {
-        while !self.pools[index].waiting.is_empty() {
-            let Some(id) = self.links.find_idle(index, &self.pools[index].workers) else { break };
-            let (Some(link), Some((requester, _))) =
-                (self.links.get_mut(id), self.pools[index].waiting.pop_front())
-            else {
-                break;
-            };
-            link.state = LinkState::InUse(requester);
-            self.pools[index].workers[link.worker].in_use += 1;
-            self.events.push_back(PoolEvent::Assigned(requester, id));
-        }
-        while self.wanted_links(index) > 0 && self.make_room_for_link(index) {
-            let limit = self.limits.links_per_worker;
-            let Some(worker) = worker::pick(&self.pools[index].workers, limit, now) else { break };
-            let address = self.pools[index].workers[worker].address;
-            let Ok(stream) = self.streams.connect(address, now.as_nanos()) else {
-                self.counters.connects_failed += 1;
-                self.pools[index].workers[worker].connect_failed_locally(now);
-                break;
-            };
-            self.counters.links_opened += 1;
-            self.pools[index].workers[worker].connecting();
-            self.links.insert(Link {
-                pool: index,
-                worker,
-                stream,
-                state: LinkState::Connecting,
-                ended: false,
-            });
-        }
-    }
-
-    /// Whether another link may be opened for this pool, if need be after closing another pool's idle one.
-    fn make_room_for_link(&mut self, index: usize) -> bool {
-        if self.links.iter().count() >= self.limits.links {
-            let idle_elsewhere =
-                |link: &Link| link.pool != index && matches!(link.state, LinkState::Idle { .. });
-            let Some(id) = self.links.find(idle_elsewhere) else { return false };
-            self.drop_link(id);
-        }
-        true
-    }
-
-    /// Requests that no link under way will serve.
-    fn wanted_links(&self, index: usize) -> usize {
-        let pool = &self.pools[index];
-        let connecting: usize = pool.workers.iter().map(|w| w.connecting).sum();
-        pool.waiting.len().saturating_sub(connecting)
     }
 }
 

@@ -72,7 +72,7 @@ struct Bench {
 impl Bench {
     fn new(workers: u32, limits: PoolLimits) -> Self {
         let workers = (0..workers).map(|n| settings::Worker { cid: 2, port: 10_000 + n }).collect();
-        let settings = [settings::Pool { name: "app".into(), workers }];
+        let settings = [settings::Pool { name: "app".into(), workers, ..Default::default() }];
         Self { pools: Pools::new(&settings, limits, Script::default()), now: Instant::ZERO }
     }
 
@@ -232,7 +232,11 @@ fn a_worker_that_speaks_unasked_loses_its_link() {
 #[test]
 fn links_are_bounded_over_all_pools() {
     let worker = |port| vec![settings::Worker { cid: 2, port }];
-    let settings = [10_000, 10_001].map(|port| settings::Pool { name: "app".into(), workers: worker(port) });
+    let settings = [10_000, 10_001].map(|port| settings::Pool {
+        name: "app".into(),
+        workers: worker(port),
+        ..Default::default()
+    });
     let limits = PoolLimits { links: 2, ..PoolLimits::default() };
     let mut bench = Bench { pools: Pools::new(&settings, limits, Script::default()), now: Instant::ZERO };
     (1..=3).for_each(|n| bench.submit(n).unwrap());

@@ -4,17 +4,25 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 
 /// Bytes that may still be leased.
-pub(super) struct Budget(Rc<Cell<usize>>);
+pub(super) struct Budget {
+    left: Rc<Cell<usize>>,
+    total: usize,
+}
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
-        Self(Rc::new(Cell::new(bytes)))
+        Self { left: Rc::new(Cell::new(bytes)), total: bytes }
     }
 
     /// Takes `bytes` until the lease is dropped, if there are so many left.
     pub(super) fn lease(&self, bytes: usize) -> Option<Lease> {
-        self.0.set(self.0.get().checked_sub(bytes)?);
-        Some(Lease { budget: self.0.clone(), bytes })
+        self.left.set(self.left.get().checked_sub(bytes)?);
+        Some(Lease { budget: self.left.clone(), bytes })
+    }
+
+    /// Bytes that are leased.
+    pub(super) fn leased(&self) -> usize {
+        self.total - self.left.get()
     }
 }
 

@@ -72,6 +72,8 @@ pub(super) struct Env<'b, S> {
     pub(super) render: Vec<u8>,
     /// For heads that are held: those that arrive in pieces and those that wait for a worker.
     pub(super) heads: Budget,
+    /// For content that may have to be given to a second worker.
+    pub(super) contents: Budget,
     spare: Vec<Vec<u8>>,
 }
 
@@ -89,6 +91,7 @@ impl<'b, S> Env<'b, S> {
         Self {
             now,
             heads: Budget::new(config.head_bytes),
+            contents: Budget::new(config.head_bytes / 4),
             pools,
             flow,
             counters: Counters::default(),

@@ -3,23 +3,30 @@
 use super::body::Body;
 use super::budget::Lease;
 use super::env::{Env, MAX_RESPONSE_HEAD};
+use super::first_buffer::FirstBuffer;
 use super::gate::Gate;
+use super::tunnel;
+use super::upload::{self, Upload};
 use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::request::RequestHead;
-use crate::http::response::{self, Client, Delivery, Framing};
+use crate::http::response::{self, Asked, Client, Delivery, Framing};
 use crate::http::{Refusal, Sink, error};
 use crate::pool::{LinkId, Requester};
 use crate::reason::Reason;
 use crate::tcp::Socket;
+use crate::time::Instant;
 use alloc::vec::Vec;
-use netdrv::stream::StreamTransport;
+use core::time::Duration;
+use netdrv::stream::{CloseReason, StreamTransport};
 
 /// Most that a chunk's size line, the line end after its data, and the last chunk take.
 const CHUNK_OVERHEAD: usize = 18 + CHUNK_END.len() + LAST_CHUNK.len();
-/// Most content passed to a worker in one chunk.
-const MAX_CHUNK: usize = 16 << 10;
 /// Requests that die with their worker are given to another one so many times.
 const REPLAYS: u8 = 1;
+/// Requests of which the worker got nothing are given to another one so many times.
+const RESUBMITS: u8 = 8;
+/// Interim responses to one request.
+const MAX_INTERIM: u8 = 16;
 
 /// How far an exchange has come.
 pub(super) enum Status {
@@ -38,7 +45,7 @@ pub(super) struct Exchange {
     pool: u16,
     link: Option<LinkId>,
     /// The link's stream has ended.
-    link_ended: bool,
+    link_ended: Option<CloseReason>,
     /// The head as the worker receives it, kept for a replay.
     request_head: Vec<u8>,
     lease: Option<Lease>,
@@ -48,14 +55,19 @@ pub(super) struct Exchange {
     /// It is passed on in chunks, because its length is not known.
     content_chunked: bool,
     content_ended: bool,
-    content_started: bool,
-    /// A chunk on its way to the worker.
-    chunk: Vec<u8>,
-    chunk_sent: usize,
+    upload: Upload,
+    /// The client asks for another protocol.
+    upgrade: bool,
     expects_continue: bool,
     idempotent: bool,
     client: Client,
     replays: u8,
+    resubmits: u8,
+    interim: u8,
+    /// What the worker may be silent for.
+    patience: Duration,
+    /// The front part of the response while nothing of it was sent to the client.
+    first: Option<FirstBuffer>,
     response: Response,
     /// Response head bytes while it is incomplete.
     response_head: Vec<u8>,
@@ -64,6 +76,7 @@ pub(super) struct Exchange {
 enum Response {
     Head,
     Content { from: Body, delivery: Delivery, reuse: bool },
+    Tunnel,
 }
 
 impl Exchange {
@@ -72,16 +85,15 @@ impl Exchange {
         Self {
             pool,
             link: None,
-            link_ended: false,
+            link_ended: None,
             request_head: for_worker.to_vec(),
             lease: None,
             head_sent: 0,
             content_chunked: matches!(content, Body::Chunked(_)),
             content_ended: content.is_finished(),
             content,
-            content_started: false,
-            chunk: Vec::new(),
-            chunk_sent: 0,
+            upload: Upload::new(head.method.is_idempotent()),
+            upgrade: head.upgrade().is_some(),
             expects_continue: head.expects_continue,
             idempotent: head.method.is_idempotent(),
             client: Client {
@@ -90,6 +102,10 @@ impl Exchange {
                 keep_alive: head.keep_alive,
             },
             replays: 0,
+            resubmits: 0,
+            interim: 0,
+            patience: Duration::ZERO,
+            first: None,
             response: Response::Head,
             response_head: Vec::new(),
         }
@@ -103,26 +119,46 @@ impl Exchange {
     ) -> Result<(), Refusal> {
         let lease = env.heads.lease(self.request_head.len());
         self.lease = Some(lease.ok_or(Refusal::new(503, Reason::QueueFull))?);
-        self.submit(me, env)
-    }
-
-    /// Asks the pool for a link.
-    fn submit<S: StreamTransport>(&self, me: Requester, env: &mut Env<'_, S>) -> Result<(), Refusal> {
+        self.patience = env.pools.response_timeout(self.pool);
         env.pools.submit(self.pool, me, env.now).map_err(|reason| Refusal::new(503, reason))
     }
 
     pub(super) fn on_assigned(&mut self, link: LinkId) {
         self.link = Some(link);
-        self.link_ended = false;
+        self.link_ended = None;
     }
 
-    pub(super) fn on_link_ended(&mut self) {
-        self.link_ended = true;
+    pub(super) fn on_link_ended(&mut self, reason: CloseReason) {
+        self.link_ended = Some(reason);
+    }
+
+    /// Content of the client's is still to be read.
+    pub(super) fn reads_content(&self) -> bool {
+        self.link.is_some() && !self.content_ended
     }
 
     /// The client is expected to send more content before anything else can happen.
-    pub(super) fn waits_for_client(&self) -> bool {
-        self.link.is_some() && !self.content_ended
+    pub(super) fn waits_for_client(&self, socket: &Socket<'_>) -> bool {
+        self.link.is_some() && !self.content_ended && socket.recv_queue() == 0
+    }
+
+    /// The worker has the request, and how long it may be silent.
+    pub(super) fn waits_for_worker(&self) -> Option<Duration> {
+        self.link.map(|_| self.patience)
+    }
+
+    /// The connection has changed its protocol.
+    pub(super) fn is_tunnel(&self) -> bool {
+        matches!(self.response, Response::Tunnel)
+    }
+
+    /// When something has to be sent to the client even if nothing arrives.
+    pub(super) fn release_at(&self) -> Option<Instant> {
+        self.first.as_ref().map(FirstBuffer::release_at)
+    }
+
+    pub(super) fn pool(&self) -> u16 {
+        self.pool
     }
 
     /// The request was HEAD: its answer has no content.
@@ -130,11 +166,18 @@ impl Exchange {
         self.client.to_head
     }
 
-    /// Gives up the link or the place in the queue.
+    /// Gives up the link or the place in the queue: the client has gone, or is to be told something else.
     pub(super) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<'_, S>) {
         match self.link.take() {
-            Some(link) => env.pools.finish(link, false, env.now),
+            Some(link) => env.pools.abandon(link, env.now),
             None => env.pools.withdraw(self.pool, me),
+        }
+        self.drop_first(env);
+    }
+
+    fn drop_first<S>(&mut self, env: &mut Env<'_, S>) {
+        if let Some(first) = self.first.take() {
+            env.recycle(first.into_bytes());
         }
     }
 
@@ -149,11 +192,15 @@ impl Exchange {
         let Some(link) = self.link else { return (Status::Waiting, false) };
         let mut moved = false;
         loop {
+            if self.is_tunnel() {
+                return self.run_tunnel(link, socket, gate, env, moved);
+            }
             let sent = match self.send_request(link, socket, gate, env) {
                 Ok(sent) => sent,
                 Err(refusal) => {
+                    let status = self.fail(refusal);
                     self.abandon(me, env);
-                    return (self.fail(refusal), true);
+                    return (status, true);
                 }
             };
             match self.receive_response(link, socket, gate, env) {
@@ -161,48 +208,118 @@ impl Exchange {
                 Ok(Progress::Finished { keep_alive, reuse }) => {
                     let clean = self.content_ended
                         && self.head_sent == self.request_head.len()
-                        && self.chunk_sent == self.chunk.len();
+                        && self.upload.is_sent();
                     self.link = None;
-                    env.pools.finish(link, reuse && clean && !self.link_ended, env.now);
+                    env.pools.finish(link, reuse && clean && self.link_ended.is_none(), env.now);
                     env.counters.served_by_workers += 1;
                     let drain = core::mem::replace(&mut self.content, Body::NONE);
                     return (Status::Done { keep_alive, drain }, true);
                 }
-                Ok(Progress::Stuck) if self.link_ended && env.pools.readable(link).is_empty() => {
-                    return (self.worker_died(me, env), true);
+                Ok(Progress::Stuck)
+                    if self.link_ended.is_some()
+                        && env.pools.readable(link).is_empty()
+                        && gate.is_empty() =>
+                {
+                    let refusal = Refusal::new(502, Reason::ConnectionAbandonedByAppPool);
+                    return (self.worker_lost(me, refusal, env), true);
+                }
+                Ok(Progress::Stuck) if self.first.as_ref().is_some_and(|f| f.release_at() <= env.now) => {
+                    self.release_first(socket, gate, env);
+                    moved = true;
                 }
                 Ok(Progress::Stuck) if !sent => return (Status::Waiting, moved),
                 Ok(Progress::Stuck) => moved = true,
-                Err(()) => {
-                    self.abandon(me, env);
-                    return (self.fail(Refusal::new(502, Reason::ConnectionAbandonedByAppPool)), true);
+                Err(Malformed) => {
+                    // Not replayed: another worker would be asked to say the same.
+                    env.counters.malformed += 1;
+                    env.pools.fail(link, env.now);
+                    self.link = None;
+                    let status = self.fail(Refusal::new(502, Reason::ConnectionAbandonedByAppPool));
+                    self.drop_first(env);
+                    return (status, true);
                 }
             }
         }
     }
 
-    /// The error to show for a failed exchange: a response if none has begun, a cut connection otherwise.
-    fn fail(&self, refusal: Refusal) -> Status {
-        match self.response {
-            Response::Head => Status::Failed(refusal),
-            Response::Content { .. } => Status::Broken(refusal.reason),
+    fn run_tunnel<S: StreamTransport>(
+        &mut self,
+        link: LinkId,
+        socket: &mut Socket<'_>,
+        gate: &mut Gate,
+        env: &mut Env<'_, S>,
+        moved: bool,
+    ) -> (Status, bool) {
+        let turn = tunnel::pump(link, self.link_ended.is_some(), socket, gate, env);
+        if !turn.over {
+            return (Status::Waiting, turn.moved || moved);
         }
+        self.link = None;
+        env.pools.finish(link, false, env.now);
+        (Status::Done { keep_alive: false, drain: Body::NONE }, true)
     }
 
-    fn worker_died<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<'_, S>) -> Status {
-        self.abandon(me, env);
-        let untouched = matches!(self.response, Response::Head) && self.response_head.is_empty();
-        // Content that went to the dead worker is not held for another one.
-        if untouched && self.idempotent && !self.content_started && self.replays < REPLAYS {
-            self.replays += 1;
-            self.head_sent = 0;
-            env.counters.replayed += 1;
-            return match self.submit(me, env) {
-                Ok(()) => Status::Waiting,
-                Err(refusal) => Status::Failed(refusal),
-            };
+    /// The error to show for a failed exchange: a response if the client got nothing, a cut connection otherwise.
+    fn fail(&self, refusal: Refusal) -> Status {
+        if self.has_begun() { Status::Broken(refusal.reason) } else { Status::Failed(refusal) }
+    }
+
+    /// The client has got a part of the response.
+    fn has_begun(&self) -> bool {
+        !matches!(self.response, Response::Head) && self.first.is_none()
+    }
+
+    /// The worker has been silent for too long.
+    pub(super) fn on_silence<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        env: &mut Env<'_, S>,
+    ) -> Option<Status> {
+        // Something came in at the last moment.
+        self.link.filter(|link| env.pools.readable(*link).is_empty())?;
+        env.counters.silent += 1;
+        Some(self.worker_lost(me, Refusal::new(502, Reason::TimerResponse), env))
+    }
+
+    /// The worker will not answer: another one gets the request if that can do no harm, else the client is told.
+    ///
+    /// Harmless is what a worker got nothing of, and what may be repeated by its method (RFC 9110 §9.2.2) while the client
+    /// has got nothing of the answer and all content that the worker got is still here.
+    fn worker_lost<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        refusal: Refusal,
+        env: &mut Env<'_, S>,
+    ) -> Status {
+        let Some(link) = self.link.take() else { return Status::Waiting };
+        // When our own device was reset, the worker is not to blame.
+        let blame = self.link_ended != Some(CloseReason::TransportReset);
+        let untouched = self.head_sent == 0 && self.resubmits < RESUBMITS;
+        let repeatable = self.idempotent && !self.has_begun() && self.replays < REPLAYS;
+        let can_repeat = untouched || (repeatable && self.upload.rewind());
+        if !can_repeat {
+            let status = self.fail(refusal);
+            self.drop_first(env);
+            if blame {
+                env.pools.fail(link, env.now);
+            } else {
+                env.pools.abandon(link, env.now);
+            }
+            return status;
         }
-        self.fail(Refusal::new(502, Reason::ConnectionAbandonedByAppPool))
+        if untouched {
+            self.resubmits += 1;
+        } else {
+            self.replays += 1;
+            env.counters.replayed += 1;
+        }
+        self.drop_first(env);
+        self.response = Response::Head;
+        self.response_head.clear();
+        self.head_sent = 0;
+        self.interim = 0;
+        env.pools.resubmit(link, me, blame && !untouched, env.now);
+        Status::Waiting
     }
 
     /// Sends the head, then content as it comes from the client.
@@ -213,7 +330,7 @@ impl Exchange {
         gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> Result<bool, Refusal> {
-        if self.link_ended {
+        if self.link_ended.is_some() {
             return Ok(false);
         }
         let mut moved = false;
@@ -225,24 +342,17 @@ impl Exchange {
         if self.head_sent < self.request_head.len() {
             return Ok(moved);
         }
+        let (n, all) = self.upload.flush(&mut env.pools, link);
+        moved |= n > 0;
+        if !all || self.content_ended {
+            return Ok(moved);
+        }
         if self.expects_continue && !self.content_ended {
             self.expects_continue = false;
             gate.send(socket, error::CONTINUE, 0, env);
             moved = true;
         }
-        loop {
-            // A send that is cut short makes the transport tell us when there is room again.
-            while self.chunk_sent < self.chunk.len() {
-                let n = env.pools.send(link, &self.chunk[self.chunk_sent..]);
-                if n == 0 {
-                    return Ok(moved);
-                }
-                self.chunk_sent += n;
-                moved = true;
-            }
-            if self.content_ended {
-                return Ok(moved);
-            }
+        while !self.content_ended {
             let passed = socket.recv(|input| {
                 let admitted = gate.admit(self.content.wanted(input.len()), env);
                 let step = self.pass_content(link, &input[..admitted], env);
@@ -251,16 +361,20 @@ impl Exchange {
                 (done, step)
             });
             match passed {
-                Ok(Ok(0)) => return Ok(moved),
+                Ok(Ok(0)) if !self.content_ended => break,
                 Ok(Ok(_)) => moved = true,
                 Ok(Err(reason)) => return Err(Refusal::new(400, reason)),
                 // The client ended its half before its content was complete.
                 Err(_) => return Err(Refusal::new(400, Reason::ConnectionDropped)),
             }
+            if !self.upload.flush(&mut env.pools, link).1 {
+                break;
+            }
         }
+        Ok(moved)
     }
 
-    /// Passes one piece of content on and returns how many input bytes are done with.
+    /// Passes one piece of content on. Returns input bytes done with.
     fn pass_content<S: StreamTransport>(
         &mut self,
         link: LinkId,
@@ -270,22 +384,36 @@ impl Exchange {
         if input.is_empty() {
             return Ok(0);
         }
-        self.content_started = true;
-        if self.content_chunked {
-            // One piece of chunked content becomes one chunk, put together first so that it leaves as one packet.
-            let span =
-                self.content.read(&input[..input.len().min(MAX_CHUNK)]).map_err(|_| Reason::BadRequest)?;
+        if !self.content_chunked && !self.upload.keeps() {
+            // What the link does not take stays in the receive window.
+            let sent = env.pools.send(link, &input[..self.content.wanted(input.len())]);
+            self.upload.let_go();
+            self.content.read(&input[..sent]).map_err(|_| Reason::BadRequest)?;
             self.content_ended = self.content.is_finished();
-            self.chunk.clear();
-            self.chunk_sent = 0;
-            put_chunk(&mut self.chunk, &input[span.content], self.content_ended);
+            return Ok(sent);
+        }
+        let input = &input[..input.len().min(upload::PIECE - CHUNK_OVERHEAD)];
+        let span = self.content.read(input).map_err(|_| Reason::BadRequest)?;
+        self.content_ended = self.content.is_finished();
+        let content = &input[span.content];
+        if !self.content_chunked {
+            self.upload.pass(content, &mut env.pools, link, &env.contents);
             return Ok(span.consumed);
         }
-        let wanted = self.content.wanted(input.len());
-        let sent = env.pools.send(link, &input[..wanted]);
-        let span = self.content.read(&input[..sent]).map_err(|_| Reason::BadRequest)?;
-        self.content_ended = self.content.is_finished();
+        // One piece of chunked content becomes one chunk, put together first so that it leaves as one packet.
+        let mut out = Sink::new(&mut env.render);
+        let written = put_chunk(&mut out, content, self.content_ended).map(|()| out.len());
+        let len = written.map_err(|_| Reason::Internal)?;
+        self.upload.pass(&env.render[..len], &mut env.pools, link, &env.contents);
         Ok(span.consumed)
+    }
+
+    /// Sends what was held back; from here on there is no replay.
+    fn release_first<S>(&mut self, socket: &mut Socket<'_>, gate: &mut Gate, env: &mut Env<'_, S>) {
+        let Some(first) = self.first.take() else { return };
+        let bytes = first.into_bytes();
+        gate.send(socket, &bytes, 0, env);
+        env.recycle(bytes);
     }
 
     fn receive_response<S: StreamTransport>(
@@ -294,53 +422,79 @@ impl Exchange {
         socket: &mut Socket<'_>,
         gate: &mut Gate,
         env: &mut Env<'_, S>,
-    ) -> Result<Progress, ()> {
+    ) -> Result<Progress, Malformed> {
         if !gate.is_empty() {
             return Ok(Progress::Stuck);
         }
         match &mut self.response {
             Response::Head => self.receive_head(link, socket, gate, env),
+            Response::Tunnel => Ok(Progress::Stuck),
             Response::Content { from, delivery, reuse } => {
                 let (delivery, reuse) = (*delivery, *reuse);
                 let chunked = delivery.framing == Framing::Chunked;
                 if from.is_finished() {
+                    if self.first.is_some() {
+                        // More than the response said there would be: what it said is not to be believed.
+                        if !env.pools.readable(link).is_empty() {
+                            return Err(Malformed);
+                        }
+                        self.release_first(socket, gate, env);
+                        return Ok(Progress::Moved);
+                    }
                     return Ok(Progress::Finished { keep_alive: delivery.keep_alive, reuse });
                 }
                 let overhead = if chunked { CHUNK_OVERHEAD } else { 0 };
                 let available = env.pools.readable(link).len();
-                let ends = available == 0 && self.link_ended && matches!(from, Body::UntilClose);
+                // A reset is not an end.
+                let ended = self.link_ended == Some(CloseReason::Shutdown);
+                let ends = available == 0 && ended && matches!(from, Body::UntilClose);
                 if available == 0 && !ends {
                     return Ok(Progress::Stuck);
                 }
-                let room = gate.open(available + overhead, socket, env);
-                let Some(room) = room.checked_sub(overhead) else { return Ok(Progress::Stuck) };
+                let room = match &self.first {
+                    Some(first) => first.room(),
+                    None => gate.open(available + overhead, socket, env),
+                };
+                let Some(room) = room.checked_sub(overhead).filter(|room| *room > 0 || ends) else {
+                    if self.first.is_none() {
+                        return Ok(Progress::Stuck);
+                    }
+                    self.release_first(socket, gate, env);
+                    return Ok(Progress::Moved);
+                };
+                let input = env.pools.readable(link);
+                // Everything below fits: the input is cut to the room there is.
+                let (first, now) = (&mut self.first, env.now);
+                let mut put = |bytes: &[u8]| match first {
+                    Some(first) => first.put(bytes, now),
+                    None => {
+                        gate.write(socket, bytes);
+                    }
+                };
                 if ends {
                     if chunked {
-                        gate.write(socket, LAST_CHUNK);
+                        put(LAST_CHUNK);
                     }
                     *from = Body::NONE;
                     return Ok(Progress::Moved);
                 }
-                let input = env.pools.readable(link);
                 let input = &input[..input.len().min(room)];
                 if input.is_empty() {
                     return Ok(Progress::Stuck);
                 }
-                let span = from.read(input).map_err(|_| ())?;
+                let span = from.read(input).map_err(|_| Malformed)?;
                 let content = &input[span.content];
-                // Everything below fits: the input was cut to the room there is. A socket that was closed
-                // meanwhile takes nothing, which its owner notices.
                 if chunked {
                     if !content.is_empty() {
-                        gate.write(socket, ChunkHeader::new(content.len() as u64).as_bytes());
-                        gate.write(socket, content);
-                        gate.write(socket, CHUNK_END);
+                        put(ChunkHeader::new(content.len() as u64).as_bytes());
+                        put(content);
+                        put(CHUNK_END);
                     }
                     if from.is_finished() {
-                        gate.write(socket, LAST_CHUNK);
+                        put(LAST_CHUNK);
                     }
                 } else {
-                    gate.write(socket, content);
+                    put(content);
                 }
                 env.pools.consume(link, span.consumed);
                 Ok(Progress::Moved)
@@ -354,10 +508,14 @@ impl Exchange {
         socket: &mut Socket<'_>,
         gate: &mut Gate,
         env: &mut Env<'_, S>,
-    ) -> Result<Progress, ()> {
+    ) -> Result<Progress, Malformed> {
         let input = env.pools.readable(link);
         if input.is_empty() {
             return Ok(Progress::Stuck);
+        }
+        // An answer to something that was not asked yet.
+        if self.head_sent < self.request_head.len() {
+            return Err(Malformed);
         }
         let before = self.response_head.len();
         let piece = &input[..input.len().min(MAX_RESPONSE_HEAD + 1 - before.min(MAX_RESPONSE_HEAD))];
@@ -367,8 +525,9 @@ impl Exchange {
             self.response_head.extend_from_slice(piece);
             &self.response_head
         };
-        match response::parse(bytes, self.client.to_head, MAX_RESPONSE_HEAD) {
-            response::Parsed::Invalid(_) => Err(()),
+        let asked = Asked { head: self.client.to_head, upgrade: self.upgrade };
+        match response::parse_answer(bytes, asked, MAX_RESPONSE_HEAD) {
+            response::Parsed::Invalid(_) => Err(Malformed),
             response::Parsed::Partial => {
                 if before == 0 {
                     self.response_head.extend_from_slice(piece);
@@ -380,6 +539,12 @@ impl Exchange {
             response::Parsed::Complete { head, len } => {
                 let skip = head.status == 100
                     || (head.is_interim() && self.client.version == crate::http::Version::Http10);
+                if head.is_interim() {
+                    self.interim += 1;
+                    if self.interim > MAX_INTERIM {
+                        return Err(Malformed);
+                    }
+                }
                 if skip {
                     let taken = len - before;
                     self.response_head.clear();
@@ -388,13 +553,24 @@ impl Exchange {
                 }
                 let mut out = Sink::new(&mut env.render);
                 let delivery = response::write_response(&head, self.client, &env.serving.date, &mut out)
-                    .map_err(|_| ())?;
+                    .map_err(|_| Malformed)?;
                 let rendered = out.len();
+                let (upgraded, live) = (head.is_upgrade(), is_event_stream(&head));
+                let length = head.content_length;
                 let (interim, from, reuse) = (head.is_interim(), Body::from(head.framing), head.keep_alive);
                 self.response_head.clear();
                 env.pools.consume(link, len - before);
-                gate.send_rendered(socket, rendered, 0, env);
-                if !interim {
+                if interim || upgraded || live {
+                    gate.send_rendered(socket, rendered, 0, env);
+                } else {
+                    let buffer = env.buffer();
+                    let head = env.render.get(..rendered).unwrap_or_default();
+                    self.first = Some(FirstBuffer::new(buffer, head, length, env.now));
+                }
+                if upgraded {
+                    env.counters.upgraded += 1;
+                    self.response = Response::Tunnel;
+                } else if !interim {
                     self.response = Response::Content { from, delivery, reuse };
                 }
                 Ok(Progress::Moved)
@@ -403,20 +579,27 @@ impl Exchange {
     }
 }
 
+/// Not a response we pass on.
+struct Malformed;
+
+/// Server-sent events are for now, not for when there are enough of them.
+fn is_event_stream(head: &response::ResponseHead<'_>) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let media_type = head.fields.get("content-type").and_then(|value| value.get(..EVENT_STREAM.len()));
+    media_type.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
 enum Progress {
     Stuck,
     Moved,
     Finished { keep_alive: bool, reuse: bool },
 }
 
-/// Appends a chunk with this content, if there is any, and the last chunk.
-fn put_chunk(out: &mut Vec<u8>, content: &[u8], last: bool) {
+fn put_chunk(out: &mut Sink<'_>, content: &[u8], last: bool) -> Result<(), crate::http::Overflow> {
     if !content.is_empty() {
-        out.extend_from_slice(ChunkHeader::new(content.len() as u64).as_bytes());
-        out.extend_from_slice(content);
-        out.extend_from_slice(CHUNK_END);
+        out.put(ChunkHeader::new(content.len() as u64).as_bytes())?;
+        out.put(content)?;
+        out.put(CHUNK_END)?;
     }
-    if last {
-        out.extend_from_slice(LAST_CHUNK);
-    }
+    if last { out.put(LAST_CHUNK) } else { Ok(()) }
 }

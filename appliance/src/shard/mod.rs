@@ -18,9 +18,12 @@ mod body;
 mod budget;
 mod env;
 mod exchange;
+mod first_buffer;
 mod gate;
 mod request;
 mod session;
+mod tunnel;
+mod upload;
 
 pub use env::Timers;
 
@@ -28,7 +31,8 @@ use crate::bundle::Bundle;
 use crate::cache::StaticStore;
 use crate::flow::{Flow, FlowError, SiteMetrics};
 use crate::log::Counters;
-use crate::pool::{PoolEvent, PoolLimits, Pools, Requester};
+use crate::pool::{PoolEvent, PoolLimits, Pools, Requester, Service};
+use crate::reason::Reason;
 use crate::settings::Settings;
 use crate::site::{Router, RouterError};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig};
@@ -199,6 +203,16 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         self.env.flow.metrics(site, now.as_nanos())
     }
 
+    /// Takes a pool into service or out of it.
+    pub fn set_service(&mut self, pool: u16, service: Service) {
+        self.env.pools.set_service(pool, service);
+    }
+
+    /// Bytes of request heads and content that are held for requests under way.
+    pub fn held_bytes(&self) -> usize {
+        self.env.heads.leased() + self.env.contents.leased()
+    }
+
     /// The card.
     pub fn nic(&mut self) -> &mut N {
         &mut self.nic
@@ -330,7 +344,8 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let (PoolEvent::Assigned(who, _)
         | PoolEvent::Ready(who)
         | PoolEvent::LinkEnded(who, _)
-        | PoolEvent::Expired(who)) = event;
+        | PoolEvent::Expired(who)
+        | PoolEvent::Refused(who, _)) = event;
         let id = connection(who);
         let found = self.stack.get(id);
         match (event, found) {
@@ -338,11 +353,16 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
                 let taken = found.is_some_and(|(_, session)| session.on_assigned(link));
                 if !taken {
                     // Its client has gone in the meantime.
-                    self.env.pools.finish(link, true, self.env.now);
+                    self.env.pools.abandon(link, self.env.now);
                 }
             }
-            (PoolEvent::LinkEnded(..), Some((_, session))) => session.on_link_ended(),
-            (PoolEvent::Expired(_), Some((socket, session))) => session.on_expired(socket, &mut self.env),
+            (PoolEvent::LinkEnded(_, why), Some((_, session))) => session.on_link_ended(why),
+            (PoolEvent::Expired(_), Some((socket, session))) => {
+                session.on_refused(Reason::TimerReqQueue, socket, &mut self.env);
+            }
+            (PoolEvent::Refused(_, why), Some((socket, session))) => {
+                session.on_refused(why, socket, &mut self.env);
+            }
             _ => {}
         }
         self.mark(id);

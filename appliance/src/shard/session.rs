@@ -8,15 +8,16 @@ use super::gate::Gate;
 use super::request::{Decision, Desk, decide};
 use crate::flow::Direction;
 use crate::http::request::{Parsed, Progress, parse};
-use crate::http::{Refusal, error};
+use crate::http::{Refusal, Sink, error};
 use crate::pool::{LinkId, Requester};
 use crate::reason::Reason;
+use crate::settings::Verbosity;
 use crate::tcp::{FlowKey, Socket, State};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
-use netdrv::stream::StreamTransport;
+use netdrv::stream::{CloseReason, StreamTransport};
 
 /// Content nobody wants is read so far to keep the connection; beyond that, closing it is cheaper.
 const MAX_DRAIN: u64 = 256 << 10;
@@ -68,6 +69,10 @@ enum TimerKind {
     EntityBody,
     DrainEntityBody,
     SendStall,
+    /// The worker has the request.
+    Response,
+    /// Nothing moves through a connection that has changed its protocol.
+    TunnelIdle,
     Linger,
 }
 
@@ -107,7 +112,11 @@ impl<'b> Session<'b> {
 
     /// When this connection's timer fires.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.timer.deadline, self.too_slow_at].into_iter().flatten().min()
+        let release = match &self.phase {
+            Phase::Forward(exchange) => exchange.release_at(),
+            _ => None,
+        };
+        [self.timer.deadline, self.too_slow_at, release].into_iter().flatten().min()
     }
 
     /// `flow` lets it move so many bytes more.
@@ -123,16 +132,21 @@ impl<'b> Session<'b> {
         true
     }
 
-    pub(super) fn on_link_ended(&mut self) {
+    pub(super) fn on_link_ended(&mut self, reason: CloseReason) {
         if let Phase::Forward(exchange) = &mut self.phase {
-            exchange.on_link_ended();
+            exchange.on_link_ended(reason);
         }
     }
 
-    /// The request waited in its queue for too long.
-    pub(super) fn on_expired<S>(&mut self, socket: &mut Socket<'_>, env: &mut Env<'b, S>) {
+    /// The pool will not serve the request that waits in its queue.
+    pub(super) fn on_refused<S: StreamTransport>(
+        &mut self,
+        reason: Reason,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
         if matches!(self.phase, Phase::Forward(_)) {
-            self.refuse(Refusal::new(503, Reason::TimerReqQueue), socket, env);
+            self.refuse(Refusal::new(503, reason), socket, env);
         }
     }
 
@@ -172,8 +186,8 @@ impl<'b> Session<'b> {
         socket: &mut Socket<'_>,
         env: &mut Env<'b, S>,
     ) {
-        let mut moved = false;
         self.gate.name(me);
+        let mut moved = self.check_silence(me, socket, env);
         loop {
             if matches!(socket.state(), State::Closed | State::Listen) {
                 return self.abandon(me, env);
@@ -250,27 +264,51 @@ impl<'b> Session<'b> {
             Phase::Forward(exchange) => {
                 let (status, progress) = exchange.run(me, socket, &mut self.gate, env);
                 *moved |= progress;
-                match status {
-                    Status::Waiting => Step::Wait,
-                    Status::Done { keep_alive, drain } => {
-                        self.finish_response(keep_alive, drain, socket, env)
-                    }
-                    Status::Failed(refusal) => self.refuse(refusal, socket, env),
-                    Status::Broken(reason) => {
-                        // Truncation must be visible: a FIN would look like an end to a client that reads until close.
-                        env.counters.truncated += 1;
-                        env.counters.count(reason);
-                        self.phase = Phase::Linger;
-                        socket.abort();
-                        Step::Wait
-                    }
-                }
+                self.settle(status, socket, env)
             }
             Phase::Linger => match socket.recv(|input| (input.len(), input.len())) {
                 Ok(0) | Err(_) => Step::Wait,
                 Ok(_) => Step::Again,
             },
         }
+    }
+
+    /// Does what the state of an exchange calls for.
+    fn settle<S: StreamTransport>(
+        &mut self,
+        status: Status,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
+        match status {
+            Status::Waiting => Step::Wait,
+            Status::Done { keep_alive, drain } => self.finish_response(keep_alive, drain, socket, env),
+            Status::Failed(refusal) => self.refuse(refusal, socket, env),
+            Status::Broken(reason) => {
+                // Truncation must be visible: a FIN would look like an end to a client that reads until close.
+                env.counters.truncated += 1;
+                env.counters.count(reason);
+                self.phase = Phase::Linger;
+                socket.abort();
+                Step::Wait
+            }
+        }
+    }
+
+    /// Takes a request from a worker that was silent for too long. True if so.
+    fn check_silence<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) -> bool {
+        if self.timer.kind != TimerKind::Response || self.timer.deadline.is_none_or(|at| at > env.now) {
+            return false;
+        }
+        let Phase::Forward(exchange) = &mut self.phase else { return false };
+        let Some(status) = exchange.on_silence(me, env) else { return true };
+        self.settle(status, socket, env);
+        true
     }
 
     /// Takes the next head from the socket: in place while it is there in one piece, else through a buffer.
@@ -347,10 +385,13 @@ impl<'b> Session<'b> {
                 self.gate.send_rendered(socket, head_len, content.len(), env);
                 self.phase = Phase::Respond { content, keep_alive, drain };
             }
-            Decision::Forward(mut exchange) => match exchange.start(me, env) {
-                Ok(()) => self.phase = Phase::Forward(exchange),
-                Err(refusal) => return self.refuse(refusal, socket, env),
-            },
+            Decision::Forward(mut exchange) => {
+                let started = exchange.start(me, env);
+                self.phase = Phase::Forward(exchange);
+                if let Err(refusal) = started {
+                    return self.refuse(refusal, socket, env);
+                }
+            }
         }
         env.counters.requests += 1;
         Step::Again
@@ -373,13 +414,36 @@ impl<'b> Session<'b> {
     }
 
     /// Answers an error and closes (HTTP.sys closes after every error it answers itself).
-    fn refuse<S>(&mut self, refusal: Refusal, socket: &mut Socket<'_>, env: &mut Env<'b, S>) -> Step {
+    fn refuse<S: StreamTransport>(
+        &mut self,
+        refusal: Refusal,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
         env.counters.count(refusal.reason);
-        let response = match &self.phase {
-            Phase::Forward(exchange) if exchange.answers_head() => error::response_to_head(refusal.status),
-            _ => error::response(refusal.status),
+        let (to_head, verbosity) = match &self.phase {
+            Phase::Forward(exchange) if refusal.status == 503 => {
+                (exchange.answers_head(), env.pools.verbosity(exchange.pool()))
+            }
+            Phase::Forward(exchange) => (exchange.answers_head(), Verbosity::Limited),
+            _ => (false, Verbosity::Limited),
         };
-        self.gate.send(socket, response, 0, env);
+        match verbosity {
+            Verbosity::Basic => {
+                self.phase = Phase::Linger;
+                socket.abort();
+                return Step::Wait;
+            }
+            Verbosity::Full => {
+                let mut out = Sink::new(&mut env.render);
+                let written = error::write_detailed(refusal, to_head, &mut out).map_or(0, |()| out.len());
+                self.gate.send_rendered(socket, written, 0, env);
+            }
+            Verbosity::Limited if to_head => {
+                self.gate.send(socket, error::response_to_head(refusal.status), 0, env);
+            }
+            Verbosity::Limited => self.gate.send(socket, error::response(refusal.status), 0, env),
+        }
         self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
         Step::Again
     }
@@ -396,7 +460,7 @@ impl<'b> Session<'b> {
     fn set_timer<S>(&mut self, socket: &Socket<'_>, env: &Env<'b, S>, moved: bool) {
         let unsent = !self.gate.is_empty() || matches!(self.phase, Phase::Respond { .. });
         let reads = matches!(&self.phase, Phase::Drain { .. })
-            || matches!(&self.phase, Phase::Forward(exchange) if exchange.waits_for_client());
+            || matches!(&self.phase, Phase::Forward(exchange) if exchange.reads_content());
         let kind = match &self.phase {
             // Whom our own limits hold up is not late.
             _ if self.gate.is_held(Direction::Down, socket, env) => TimerKind::None,
@@ -405,14 +469,22 @@ impl<'b> Session<'b> {
             Phase::Head if self.served > 0 && !self.head_begun(socket) => TimerKind::IdleConnection,
             Phase::Head => TimerKind::HeaderWait,
             Phase::Drain { .. } => TimerKind::DrainEntityBody,
-            Phase::Forward(exchange) if exchange.waits_for_client() => TimerKind::EntityBody,
+            Phase::Forward(exchange) if exchange.is_tunnel() => TimerKind::TunnelIdle,
+            Phase::Forward(exchange) if exchange.waits_for_client(socket) => TimerKind::EntityBody,
             Phase::Forward(_) if socket.send_queue() > 0 => TimerKind::SendStall,
+            Phase::Forward(exchange) if exchange.waits_for_worker().is_some() => TimerKind::Response,
             Phase::Forward(_) => TimerKind::None,
             Phase::Linger => TimerKind::Linger,
             Phase::Respond { .. } => TimerKind::SendStall,
         };
-        let measures_progress =
-            matches!(kind, TimerKind::EntityBody | TimerKind::SendStall | TimerKind::IdleConnection);
+        let measures_progress = matches!(
+            kind,
+            TimerKind::EntityBody
+                | TimerKind::SendStall
+                | TimerKind::IdleConnection
+                | TimerKind::Response
+                | TimerKind::TunnelIdle
+        );
         if kind == self.timer.kind && !(moved && measures_progress) {
             return;
         }
@@ -421,7 +493,11 @@ impl<'b> Session<'b> {
         let deadline = match kind {
             TimerKind::None => None,
             TimerKind::HeaderWait => after(timers.header_wait),
-            TimerKind::IdleConnection => after(timers.idle_connection),
+            TimerKind::IdleConnection | TimerKind::TunnelIdle => after(timers.idle_connection),
+            TimerKind::Response => match &self.phase {
+                Phase::Forward(exchange) => exchange.waits_for_worker().and_then(after),
+                _ => None,
+            },
             TimerKind::EntityBody => after(timers.entity_body),
             TimerKind::DrainEntityBody => after(timers.drain_entity_body),
             TimerKind::SendStall => after(timers.send_stall),
@@ -433,13 +509,15 @@ impl<'b> Session<'b> {
     /// Ends a connection that took too long, in the way its state calls for.
     fn on_timer<S: StreamTransport>(&mut self, me: Requester, socket: &mut Socket<'_>, env: &mut Env<'b, S>) {
         let reason = match self.timer.kind {
-            TimerKind::None => return,
+            // `check_silence` has seen to it.
+            TimerKind::None | TimerKind::Response => return,
             TimerKind::HeaderWait => Reason::TimerHeaderWait,
             TimerKind::IdleConnection => {
                 env.counters.count(Reason::TimerConnectionIdle);
                 self.close(socket);
                 return self.set_timer(socket, env, true);
             }
+            TimerKind::TunnelIdle => Reason::TimerConnectionIdle,
             TimerKind::EntityBody | TimerKind::DrainEntityBody => Reason::TimerEntityBody,
             TimerKind::SendStall => Reason::TimerMinBytesPerSecond,
             // Nothing was asked and nothing is owed.

@@ -133,7 +133,7 @@ fn refused() {
     let mut bad = settings(&["http://a:80/"]);
     bad.sites[0].prefixes[0].handler = Handler::Pool(0);
     assert_eq!(Router::new(&bad).unwrap_err(), RouterError::Pool(0, 0));
-    bad.pools.push(Pool { name: "p".into(), workers: vec![] });
+    bad.pools.push(Pool { name: "p".into(), ..Pool::default() });
     assert!(Router::new(&bad).is_ok());
     assert!(Router::new(&Settings::default()).is_ok());
 }

@@ -2,6 +2,7 @@
 
 use super::bandwidth;
 use super::error::{ConfigError, Source};
+use super::queue;
 use super::value::{AddressError, memory, name, parse_address, prefix_error, worker_address};
 use super::{Address, Config, Pool, Prefix, RELAY_PORT_BASE, Site, VmImage, Worker, WorkerKind, raw};
 use crate::files;
@@ -150,13 +151,14 @@ impl Checker<'_> {
     }
 
     fn pool(&mut self, pool: &Spanned<raw::Pool>) -> Result<Pool> {
-        let raw::Pool { name, worker } = pool.get_ref();
+        let raw::Pool { name, worker, .. } = pool.get_ref();
+        let queue = queue::queue(pool.get_ref()).map_err(|(at, what)| self.source.error(at, what))?;
         self.name(name, self.pools.iter().map(|p| p.name.as_str()))?;
         if worker.is_empty() {
             return Err(self.error(pool, "pool without worker, expected at least one [[pool.worker]]"));
         }
         let workers = worker.iter().map(|w| self.worker(w)).collect::<Result<_>>()?;
-        Ok(Pool { name: name.get_ref().clone(), workers })
+        Ok(Pool { name: name.get_ref().clone(), workers, queue })
     }
 
     fn worker(&mut self, worker: &Spanned<raw::Worker>) -> Result<Worker> {

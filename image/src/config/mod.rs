@@ -5,12 +5,14 @@
 mod bandwidth;
 mod check;
 mod error;
+mod queue;
 mod raw;
 mod units;
 mod value;
 
 pub use check::check;
 pub use error::ConfigError;
+pub use queue::Queue;
 pub use value::parse_address;
 
 use appliance::settings::{self, Settings, StaticAddress};
@@ -71,6 +73,8 @@ pub struct Pool {
     pub name: String,
     /// Its workers, at least one.
     pub workers: Vec<Worker>,
+    /// How its requests wait.
+    pub queue: Queue,
 }
 
 /// A worker: what it is on the host, and how the appliance dials it.
@@ -140,6 +144,10 @@ impl Config {
         let pool = |p: &Pool| settings::Pool {
             name: p.name.clone(),
             workers: p.workers.iter().map(|w| w.dial).collect(),
+            queue_length: p.queue.length,
+            queue_timeout_s: p.queue.timeout_s,
+            response_timeout_s: p.queue.response_timeout_s,
+            verbosity: p.queue.verbosity,
         };
         Settings {
             server: settings::Server {

@@ -75,6 +75,10 @@ pub(super) struct Prefix {
 #[serde(deny_unknown_fields)]
 pub(super) struct Pool {
     pub(super) name: Spanned<String>,
+    pub(super) queue_length: Option<Spanned<i64>>,
+    pub(super) queue_timeout: Option<Spanned<i64>>,
+    pub(super) response_timeout: Option<Spanned<i64>>,
+    pub(super) verbosity: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) worker: Vec<Spanned<Worker>>,
 }

@@ -318,3 +318,30 @@ fn what_bandwidth_cannot_be() {
     let text = format!("[server.bandwidth]\nceil = \"1 B/s\"\n{SITE}");
     assert_eq!(check_text(&text).expect_err("too low").at, Some((2, 8)));
 }
+
+#[test]
+fn queue_settings() {
+    let pool = |keys: &str| {
+        format!(
+            "{SITE}[[pool]]\nname = \"p\"\n{keys}[[pool.worker]]\nkind = \"address\"\nat = \"vsock:3:8080\"\n"
+        )
+    };
+    let keys = "queue_length = 5\nqueue_timeout = 7\nresponse_timeout = 9\nverbosity = \"full\"\n";
+    let settings = check_text(&pool(keys)).expect("valid").settings();
+    let read = &settings.pools[0];
+    assert_eq!(
+        (read.queue_length, read.queue_timeout_s, read.response_timeout_s),
+        (Some(5), Some(7), Some(9))
+    );
+    assert_eq!(read.verbosity, settings::Verbosity::Full);
+    let start = format!("{SITE}[[pool]]\nname = \"p\"\n");
+    refuse(
+        &start,
+        &[
+            ("queue_length = 0", (8, 16), "queue_length 0"),
+            ("queue_timeout = -1", (8, 17), "queue_timeout -1"),
+            ("response_timeout = 90000", (8, 20), "response_timeout 90000"),
+            ("verbosity = \"chatty\"", (8, 13), "verbosity \"chatty\""),
+        ],
+    );
+}

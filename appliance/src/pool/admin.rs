@@ -1,0 +1,133 @@
+//! What administrators and the supervisor do to pools: service, workers that come and go, demand.
+
+use super::link::{Link, LinkState};
+use super::worker::{Standing, Worker};
+use super::{PoolEvent, PoolState, Pools, Service};
+use crate::reason::Reason;
+use crate::settings::Verbosity;
+use crate::time::Instant;
+use core::time::Duration;
+use netdrv::stream::{StreamTransport, VsockAddr};
+
+/// Workers that one pool may have; more are a supervisor gone mad.
+pub const MAX_WORKERS: usize = 64;
+
+/// A pool at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Its state.
+    pub state: PoolState,
+    /// Requests that wait.
+    pub waiting: usize,
+    /// Requests that workers have.
+    pub in_hand: usize,
+    /// Workers it knows, those that are leaving not counted.
+    pub workers: usize,
+    /// Of these, those that answer.
+    pub healthy: usize,
+}
+
+impl<S: StreamTransport> Pools<S> {
+    /// How a pool is.
+    pub fn status(&self, pool: u16) -> PoolStatus {
+        let Some(pool) = self.pools.get(usize::from(pool)) else {
+            let state = PoolState::Uninitialized;
+            return PoolStatus { state, waiting: 0, in_hand: 0, workers: 0, healthy: 0 };
+        };
+        let active = || pool.workers.iter().filter(|w| w.standing == Standing::Active);
+        let in_hand = pool.workers.iter().map(|w| w.in_use).sum();
+        PoolStatus {
+            state: pool.service.state(in_hand, active().any(|w| w.is_healthy() && w.in_sight)),
+            waiting: pool.waiting.len(),
+            in_hand,
+            workers: active().count(),
+            healthy: active().filter(|w| w.is_healthy()).count(),
+        }
+    }
+
+    /// How many pools there are.
+    pub fn count(&self) -> usize {
+        self.pools.len()
+    }
+
+    /// How much a 503 of this pool says.
+    pub fn verbosity(&self, pool: u16) -> Verbosity {
+        self.pools.get(usize::from(pool)).map_or(Verbosity::Limited, |pool| pool.verbosity)
+    }
+
+    /// How long this pool's workers may be silent with a request in hand.
+    pub fn response_timeout(&self, pool: u16) -> Duration {
+        self.pools.get(usize::from(pool)).map_or(self.limits.response_timeout, |pool| pool.response_timeout)
+    }
+
+    /// Takes a pool into service or out of it. Requests that wait are told at once; those in hand are finished.
+    pub fn set_service(&mut self, pool: u16, service: Service) {
+        let Some(found) = self.pools.get_mut(usize::from(pool)) else { return };
+        found.service = service;
+        let reason = match service {
+            Service::Open => return,
+            Service::Offline => Reason::AppOffline,
+            Service::Shutdown => Reason::AppShutdown,
+        };
+        found.demanded = false;
+        self.counters.offline += found.waiting.len() as u64;
+        let waiting = found.waiting.drain(..);
+        self.events.extend(waiting.map(|waiting| PoolEvent::Refused(waiting.requester, reason)));
+    }
+
+    /// A worker has come up at this address; one that is known there becomes active again. False if there is no such
+    /// pool or no room in it.
+    pub fn worker_came(&mut self, pool: u16, address: VsockAddr, now: Instant) -> bool {
+        let index = usize::from(pool);
+        let Some(found) = self.pools.get_mut(index) else { return false };
+        found.demanded = false;
+        let free = |w: &Worker| w.standing == Standing::Leaving && w.links == 0;
+        if let Some(known) = found.workers.iter_mut().find(|w| w.address == address) {
+            known.standing = Standing::Active;
+            known.succeeded();
+            known.in_sight = true;
+        } else if let Some(place) = found.workers.iter_mut().find(|w| free(w)) {
+            *place = Worker::new(address);
+            place.in_sight = true;
+        } else if found.workers.len() < MAX_WORKERS {
+            let mut worker = Worker::new(address);
+            worker.in_sight = true;
+            found.workers.push(worker);
+        } else {
+            return false;
+        }
+        self.dispatch(index, now);
+        true
+    }
+
+    /// The worker at this address gets no further requests and finishes those it has.
+    pub fn worker_leaves(&mut self, pool: u16, address: VsockAddr) -> bool {
+        let index = usize::from(pool);
+        let Some(found) = self.pools.get_mut(index) else { return false };
+        let Some(worker) = found.workers.iter().position(|w| w.address == address) else { return false };
+        found.workers[worker].standing = Standing::Leaving;
+        let unused = |link: &Link| {
+            (link.pool, link.worker) == (index, worker) && !matches!(link.state, LinkState::InUse(_))
+        };
+        while let Some(id) = self.links.find(unused) {
+            self.drop_link(id);
+        }
+        true
+    }
+
+    /// The next pool that needs a worker: requests wait there and nobody is fit to take them. Each is named once, until
+    /// a worker comes or [`Pools::demand_again`].
+    pub fn next_demand(&mut self, now: Instant) -> Option<u16> {
+        let needs = |pool: &super::Pool| {
+            !pool.demanded && !pool.waiting.is_empty() && !pool.workers.iter().any(|w| w.may_use_link(now))
+        };
+        let index = self.pools.iter().position(needs)?;
+        self.pools[index].demanded = true;
+        u16::try_from(index).ok()
+    }
+
+    /// Whoever was asked for workers has gone: the next one is to be asked again.
+    pub fn demand_again(&mut self) {
+        self.pools.iter_mut().for_each(|pool| pool.demanded = false);
+    }
+}

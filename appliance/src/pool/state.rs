@@ -1,0 +1,46 @@
+//! The states of a pool, as WAS shows them.
+
+/// A pool's state; the numbers are those of the APP_POOL_WAS performance counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PoolState {
+    /// There is no such pool.
+    Uninitialized = 1,
+    /// It takes requests; no worker is in sight.
+    Initialized = 2,
+    /// It takes requests and has a worker.
+    Running = 3,
+    /// Out of service; workers still finish what they have.
+    Disabling = 4,
+    /// Out of service.
+    Disabled = 5,
+    /// Being shut down; workers still finish what they have.
+    ShutdownPending = 6,
+    /// Shut down, to be removed with the next configuration.
+    DeletePending = 7,
+}
+
+/// Whether a pool takes requests: what an administrator, or rapid-fail protection, decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Service {
+    /// It does.
+    #[default]
+    Open,
+    /// It answers 503 `AppOffline` at once.
+    Offline,
+    /// It answers 503 `AppShutdown` at once.
+    Shutdown,
+}
+
+impl Service {
+    pub(super) fn state(self, in_hand: usize, worker_in_sight: bool) -> PoolState {
+        match self {
+            Self::Open if worker_in_sight => PoolState::Running,
+            Self::Open => PoolState::Initialized,
+            Self::Offline if in_hand > 0 => PoolState::Disabling,
+            Self::Offline => PoolState::Disabled,
+            Self::Shutdown if in_hand > 0 => PoolState::ShutdownPending,
+            Self::Shutdown => PoolState::DeletePending,
+        }
+    }
+}

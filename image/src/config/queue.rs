@@ -1,0 +1,56 @@
+//! The request queue's settings in `[[pool]]`.
+
+use super::raw;
+use appliance::settings::Verbosity;
+use toml::Spanned;
+
+/// What is wrong, and at which byte of the file.
+type Wrong = (usize, String);
+type Result<T> = std::result::Result<T, Wrong>;
+
+/// Longest queue, in requests: each holds its head in memory.
+const MAX_LENGTH: u32 = 100_000;
+/// Longest time, in seconds: a day.
+const MAX_SECONDS: u32 = 86_400;
+
+/// How a pool's requests wait. `None`: as by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests that may wait.
+    pub length: Option<u32>,
+    /// How long they may wait, in seconds.
+    pub timeout_s: Option<u32>,
+    /// How long a worker may be silent with a request in hand, in seconds.
+    pub response_timeout_s: Option<u32>,
+    /// How much a 503 says.
+    pub verbosity: Verbosity,
+}
+
+pub(super) fn queue(pool: &raw::Pool) -> Result<Queue> {
+    Ok(Queue {
+        length: number("queue_length", &pool.queue_length, MAX_LENGTH, "requests")?,
+        timeout_s: number("queue_timeout", &pool.queue_timeout, MAX_SECONDS, "seconds")?,
+        response_timeout_s: number("response_timeout", &pool.response_timeout, MAX_SECONDS, "seconds")?,
+        verbosity: verbosity(&pool.verbosity)?,
+    })
+}
+
+fn number(key: &str, written: &Option<Spanned<i64>>, max: u32, unit: &str) -> Result<Option<u32>> {
+    let Some(written) = written else { return Ok(None) };
+    let found = u32::try_from(*written.get_ref()).ok().filter(|n| (1..=max).contains(n));
+    let what = || format!("{key} {}, expected 1 to {max} {unit}", written.get_ref());
+    found.map(Some).ok_or_else(|| (written.span().start, what()))
+}
+
+fn verbosity(written: &Option<Spanned<String>>) -> Result<Verbosity> {
+    let Some(written) = written else { return Ok(Verbosity::default()) };
+    match written.get_ref().as_str() {
+        "basic" => Ok(Verbosity::Basic),
+        "limited" => Ok(Verbosity::Limited),
+        "full" => Ok(Verbosity::Full),
+        other => {
+            let what = format!("verbosity {other:?}, expected \"basic\", \"limited\" or \"full\"");
+            Err((written.span().start, what))
+        }
+    }
+}

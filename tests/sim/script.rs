@@ -1,0 +1,94 @@
+//! A worker that says what the test wants, right or wrong.
+
+use crate::streams::SimStreams;
+use netdrv::stream::{StreamEvent, StreamId, StreamTransport};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What a worker does, one thing after the other.
+#[derive(Clone, Debug)]
+pub enum Action {
+    Send(Vec<u8>),
+    /// Nanoseconds.
+    Wait(u64),
+    /// Orderly.
+    End,
+    Reset,
+}
+
+/// Told what has arrived and was not consumed; says how much of that it takes and what it does about it.
+pub type Reply = Box<dyn FnMut(&[u8]) -> Option<(usize, Vec<Action>)>>;
+
+pub struct Script {
+    reply: Reply,
+    talks: BTreeMap<StreamId, VecDeque<Action>>,
+    /// When the first action of a stream goes on.
+    due: BTreeMap<StreamId, u64>,
+}
+
+impl Script {
+    pub fn new(reply: Reply) -> Self {
+        Self { reply, talks: BTreeMap::new(), due: BTreeMap::new() }
+    }
+
+    pub fn wake_at(&self) -> Option<u64> {
+        self.due.values().min().copied()
+    }
+
+    pub fn turn(&mut self, io: &mut SimStreams, now: u64) {
+        while let Some(event) = io.next_event() {
+            match event {
+                StreamEvent::Accepted { stream, .. } => {
+                    self.talks.insert(stream, VecDeque::new());
+                }
+                StreamEvent::Closed(stream, _) => self.forget(stream, io),
+                _ => {}
+            }
+        }
+        let all: Vec<StreamId> = self.talks.keys().copied().collect();
+        all.into_iter().for_each(|stream| self.talk(stream, io, now));
+    }
+
+    fn forget(&mut self, stream: StreamId, io: &mut SimStreams) {
+        self.talks.remove(&stream);
+        self.due.remove(&stream);
+        io.release(stream);
+    }
+
+    fn talk(&mut self, stream: StreamId, io: &mut SimStreams, now: u64) {
+        if self.due.get(&stream).is_some_and(|at| *at > now) {
+            return;
+        }
+        self.due.remove(&stream);
+        loop {
+            let Some(actions) = self.talks.get_mut(&stream) else { return };
+            match actions.pop_front() {
+                None => {
+                    let input = io.readable(stream);
+                    let Some((taken, more)) = (!input.is_empty()).then(|| (self.reply)(input)).flatten()
+                    else {
+                        return;
+                    };
+                    io.consume(stream, taken);
+                    actions.extend(more);
+                }
+                Some(Action::Send(mut bytes)) => {
+                    let sent = io.send(stream, &bytes);
+                    bytes.drain(..sent);
+                    if !bytes.is_empty() {
+                        actions.push_front(Action::Send(bytes));
+                        return;
+                    }
+                }
+                Some(Action::Wait(ns)) => {
+                    self.due.insert(stream, now + ns);
+                    return;
+                }
+                Some(Action::End) => return self.forget(stream, io),
+                Some(Action::Reset) => {
+                    io.reset(stream);
+                    return self.forget(stream, io);
+                }
+            }
+        }
+    }
+}
