@@ -173,7 +173,7 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
     report.line("\n## In QEMU, over a tap, with curl\n");
     report.line(&format!("Host: {}. One vCPU under TCG each; curl on the same processors.\n", crate::host()));
     {
-        let machine = boot(lab, Kind::Weir)?.await?;
+        let machine = boot(lab, Kind::Weir).await?;
         caps(Peer::Weir, options, &mut report)?;
         weights(&mut report)?;
         comes_back(&mut report)?;
@@ -181,7 +181,7 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
         small(Peer::Weir, &mut report)?;
         drop(machine);
     }
-    let machine = boot(lab, Kind::Nginx)?.await?;
+    let machine = boot(lab, Kind::Nginx).await?;
     caps(Peer::Nginx, options, &mut report)?;
     fair(Peer::Nginx, &mut report)?;
     small(Peer::Nginx, &mut report)?;
@@ -191,12 +191,10 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn boot(lab: &Lab, kind: Kind) -> Result<impl Future<Output = Result<Machine>>> {
-    Ok(async move {
-        let machine = lab.boot(kind).await?;
-        machine.first_200(Duration::from_secs(60))?;
-        Ok(machine)
-    })
+async fn boot(lab: &Lab, kind: Kind) -> Result<Machine> {
+    let machine = lab.boot(kind).await?;
+    machine.first_200(Duration::from_secs(60))?;
+    Ok(machine)
 }
 
 /// What the simulator left in the same directory: exact, in virtual time.
@@ -281,7 +279,6 @@ fn weights(report: &mut Report) -> Result<()> {
 fn comes_back(report: &mut Report) -> Result<()> {
     let busy = [Puller::start(Peer::Weir, "three.test", 50, 0)?];
     std::thread::sleep(2 * SECOND);
-    let began = Instant::now();
     let returning = [Puller::start(Peer::Weir, "promised.test", 4, 1)?];
     let samples = watch(&[&returning, &busy], 4 * SECOND);
     // From the first byte: what comes before is curl's own start.
@@ -298,7 +295,6 @@ fn comes_back(report: &mut Report) -> Result<()> {
         samples.at[first] * 1e3,
         samples.rate(0) / MIB
     ));
-    let _ = began;
     report.plot(
         "qemu-return",
         "A guaranteed site returns",
