@@ -1,15 +1,19 @@
 #!/bin/sh
 # Builds the machine that Weir is compared with: nginx on Debian's cloud kernel, out of memory, with nothing else.
-#   guest.sh DIR    leaves DIR/vmlinuz and DIR/initrd; packages are downloaded and unpacked there, not installed
+#   guest.sh DIR [shaping]    leaves DIR/vmlinuz and DIR/initrd; packages are downloaded and unpacked there, not installed
+# `shaping` is the machine of `tests/bandwidth`: with rate limits, and HAProxy in front.
 set -eu
 dir=$1
+kind=${2:-}
+more=
+[ "$kind" = shaping ] && more="haproxy liblua5.3-0 libsystemd0 liblz4-1 libzstd1 liblzma5 libgcrypt20 libgpg-error0 libcap2 libopentracing-c-wrapper0 libstdc++6 libgcc-s1"
 here=$(cd "$(dirname "$0")" && pwd)
 site=$here/../../qemu/demo/www
 mkdir -p "$dir/debs" "$dir/packages"
 cd "$dir"
 if [ ! -d packages/boot ]; then
     kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ { print $2; exit }')
-    (cd debs && apt-get download -qq -o APT::Sandbox::User=root "$kernel" busybox-static nginx libssl3 libpcre2-8-0 zlib1g libcrypt1 libc6 >/dev/null)
+    (cd debs && apt-get download -qq -o APT::Sandbox::User=root "$kernel" busybox-static nginx libssl3 libpcre2-8-0 zlib1g libcrypt1 libc6 $more >/dev/null)
     for deb in debs/*.deb; do dpkg-deb -x "$deb" packages; done
 fi
 rm -rf root
@@ -18,7 +22,12 @@ mkdir -p root/bin root/sbin root/usr/bin root/usr/sbin root/proc root/sys root/d
 cp packages/bin/busybox root/bin/
 cp packages/usr/sbin/nginx root/usr/sbin/
 install -m 755 "$here/guest-init" root/init
-cp "$here/nginx.conf" root/etc/
+if [ "$kind" = shaping ]; then
+    cp packages/usr/sbin/haproxy root/usr/sbin/
+    cp "$here/shaping/nginx.conf" "$here/shaping/haproxy.cfg" root/etc/
+else
+    cp "$here/nginx.conf" root/etc/
+fi
 echo 'root:x:0:0::/:/bin/sh' >root/etc/passwd
 echo 'root:x:0:' >root/etc/group
 cp "$site/128" "$site/4k" "$site/1m.bin" root/www/
@@ -32,7 +41,7 @@ for module in $(sed -n 's/^modules="\(.*\)"$/\1/p' "$here/guest-init"); do
 done
 # The libraries of the packages just unpacked, not of the machine that this runs on.
 libs=packages/usr/lib/x86_64-linux-gnu:packages/lib/x86_64-linux-gnu
-LD_LIBRARY_PATH=$libs ldd root/usr/sbin/nginx | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /\//) { print $i; next } }' |
+for program in root/usr/sbin/*; do LD_LIBRARY_PATH=$libs ldd "$program"; done | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /\//) { print $i; next } }' |
     while read -r lib; do
         case $lib in
             */ld-linux*) mkdir -p root/lib64 && cp -L "$lib" root/lib64/ ;;

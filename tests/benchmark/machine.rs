@@ -59,7 +59,7 @@ impl Lab {
         let mut build = image::Options::new()?;
         let directory = tempfile::Builder::new().prefix("weir-bench-").tempdir()?;
         build.out_dir = directory.path().join("images");
-        let mut config = image::check(&build.workspace.join("qemu/demo/weir.toml"))?;
+        let mut config = image::check(&build.workspace.join(&options.config))?;
         config.address = Some(parse_address(&format!("{GUEST}/24"))?);
         let progress = |line: &str| eprintln!("[image] {line}");
         Ok(Self {

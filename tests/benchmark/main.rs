@@ -1,8 +1,10 @@
 //! Measures Weir beside nginx on Debian's kernel, both in the same QEMU on this machine, and prints Markdown tables.
 //! `tests/bench` builds what it needs; everything happens in a network namespace of its own.
 
+mod bandwidth;
 mod load;
 mod machine;
+mod plot;
 mod relay;
 mod single;
 
@@ -27,9 +29,15 @@ struct Options {
     /// Seconds of load in each round.
     #[arg(long, default_value_t = 5)]
     seconds: u32,
-    /// Only these parts: single, relay, load.
+    /// Only these parts: single, relay, load, bandwidth.
     #[arg(long, value_delimiter = ',', default_values = ["single", "relay", "load"])]
     only: Vec<String>,
+    /// The appliance's configuration, from the checkout.
+    #[arg(long, default_value = "qemu/demo/weir.toml")]
+    config: PathBuf,
+    /// Where the report on bandwidth goes.
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// Set when running inside the namespace.
     #[arg(long, hide = true)]
     inside: bool,
@@ -73,6 +81,7 @@ fn measure(options: &Options) -> Result<()> {
                 "single" => single::measure(&lab).await?,
                 "relay" => relay::measure(&lab).await?,
                 "load" => load::measure(&lab, options).await?,
+                "bandwidth" => bandwidth::measure(&lab, options).await?,
                 other => bail!("no part named {other}"),
             }
         }

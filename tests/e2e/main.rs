@@ -8,6 +8,7 @@ mod demo;
 mod forwarding;
 mod lifecycle;
 mod robustness;
+mod slow_site;
 mod static_files;
 
 use demo::Demo;
@@ -25,7 +26,9 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let demo = Arc::new(Demo::default());
     let mut trials = Vec::new();
-    for (name, test) in static_files::TESTS.iter().chain(forwarding::TESTS).chain(robustness::TESTS) {
+    for (name, test) in
+        static_files::TESTS.iter().chain(forwarding::TESTS).chain(robustness::TESTS).chain(slow_site::TESTS)
+    {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }

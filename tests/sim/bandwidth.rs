@@ -75,7 +75,7 @@ fn curve(start: u64, step: u64, sums: &[Vec<u64>]) -> Vec<(u64, Vec<f64>)> {
 #[test]
 fn a_cap_holds_in_every_second() {
     let mut rows = Vec::new();
-    for ceil in [16 * KIB, KIB << 10, 8 * KIB << 10] {
+    for ceil in [16 * KIB, KIB << 10, (8 * KIB) << 10] {
         for connections in [1, 10, 100] {
             let mut world = World::with(&capped(ceil));
             let all: Vec<usize> = (0..connections).map(|_| world.pull("a", "/f/300000", None)).collect();
@@ -106,14 +106,14 @@ fn a_cap_holds_in_every_second() {
 #[test]
 fn weights_share_a_full_server() {
     let mut settings = world::settings(&["a", "b"]);
-    settings.server.bandwidth.ceil = Some(4 * KIB << 10);
+    settings.server.bandwidth.ceil = Some((4 * KIB) << 10);
     settings.sites[1].bandwidth.weight = 3;
     let mut world = World::with(&settings);
     let a: Vec<usize> = (0..8).map(|_| world.pull("a", "/f/300000", None)).collect();
     let b: Vec<usize> = (0..2).map(|_| world.pull("b", "/f/300000", None)).collect();
     world.run_for(SECOND);
     let sums = sample(&mut world, &[&a, &b], SECOND / 4, 6 * SECOND);
-    let total = (4 * KIB << 10) as f64;
+    let total = ((4 * KIB) << 10) as f64;
     let error = worst(&sums, 0, 4, total / 4.0).max(worst(&sums, 1, 4, total * 0.75));
     let curve = curve(SECOND, SECOND / 4, &sums);
     report(
@@ -129,8 +129,8 @@ fn weights_share_a_full_server() {
 #[test]
 fn an_idle_site_gets_its_rate_back() {
     let mut settings = world::settings(&["a", "b"]);
-    settings.server.bandwidth.ceil = Some(4 * KIB << 10);
-    settings.sites[0].bandwidth.rate = Some(2 * KIB << 10);
+    settings.server.bandwidth.ceil = Some((4 * KIB) << 10);
+    settings.sites[0].bandwidth.rate = Some((2 * KIB) << 10);
     settings.sites[1].bandwidth.weight = 1000;
     let mut world = World::with(&settings);
     let b: Vec<usize> = (0..50).map(|_| world.pull("b", "/f/300000", None)).collect();
@@ -139,7 +139,7 @@ fn an_idle_site_gets_its_rate_back() {
     let a = [world.pull("a", "/f/300000", None)];
     let sums = sample(&mut world, &[&a, &b], 20 * MS, start + 2 * SECOND);
     // From when on every 100 ms bring what is guaranteed.
-    let rate = (2 * KIB << 10) as f64 / 10.0;
+    let rate = ((2 * KIB) << 10) as f64 / 10.0;
     let slow = sums.windows(6).rposition(|w| ((w[5][0] - w[0][0]) as f64) < rate * 0.95);
     let back_ms = slow.map_or(0, |n| (n as u64 + 1) * 20);
     let curve = curve(start, 20 * MS, &sums);
@@ -199,7 +199,7 @@ fn small_requests(world: &mut World, count: usize, pause: u64) -> Vec<u64> {
 
 #[test]
 fn small_responses_overtake_bulk() {
-    for (ceil, pause) in [(KIB << 10, 200 * MS), (8 * KIB << 10, 50 * MS)] {
+    for (ceil, pause) in [(KIB << 10, 200 * MS), ((8 * KIB) << 10, 50 * MS)] {
         let mut world = World::with(&capped(ceil));
         let unloaded = small_requests(&mut world, 100, pause)[98];
         let mut world = World::with(&capped(ceil));
@@ -235,7 +235,7 @@ fn uploads_are_limited_through_the_window() {
         let mut exchange = requests::echo(&content, false, &mut fastrand::Rng::with_seed(1));
         let text = String::from_utf8_lossy(&exchange.request[..200]).replacen("Host: sim", "Host: a", 1);
         let head = text.find("\r\n\r\n").expect("a head") + 4;
-        exchange.request = [text[..head].as_bytes(), &content].concat();
+        exchange.request = [&text.as_bytes()[..head], &content].concat();
         world.add_client(vec![exchange], 65_535, 1);
     }
     world.run_for(SECOND);
@@ -256,18 +256,18 @@ fn a_change_takes_effect_within_100_ms_and_a_bad_one_not_at_all() {
     let mut world = World::with(&capped(64 * KIB));
     let all: Vec<usize> = (0..10).map(|_| world.pull("a", "/f/300000", None)).collect();
     world.run_for(2 * SECOND);
-    world.set_bandwidth(&capped(4 * KIB << 10)).expect("valid");
+    world.set_bandwidth(&capped((4 * KIB) << 10)).expect("valid");
     let mut sums = sample(&mut world, &[&all], 20 * MS, 3 * SECOND);
     let before = got(&world, &all);
     assert!(world.set_bandwidth(&capped(1000)).is_err());
     sums.extend(sample(&mut world, &[&all], 20 * MS, 4 * SECOND).split_off(1));
-    let error = ((got(&world, &all) - before) as f64 / (4 * KIB << 10) as f64 - 1.0).abs() * 100.0;
+    let error = ((got(&world, &all) - before) as f64 / ((4 * KIB) << 10) as f64 - 1.0).abs() * 100.0;
     assert!(error <= 1.0, "a refused change moved the rate by {error} %");
     world.set_bandwidth(&capped(128 * KIB)).expect("valid");
     sums.extend(sample(&mut world, &[&all], 20 * MS, 5 * SECOND).split_off(1));
     let within = |n: usize, want: f64| (sums[n + 5][0] - sums[n][0]) as f64 / want;
     // In the 100 ms that begin 100 ms after the change.
-    let (up, down) = (within(5, (4 * KIB << 10) as f64 / 10.0), within(105, 12.8 * KIB as f64));
+    let (up, down) = (within(5, ((4 * KIB) << 10) as f64 / 10.0), within(105, 12.8 * KIB as f64));
     let measured = format!("{:.1} % and {:.1} % of the new rate", up * 100.0, down * 100.0);
     let curve = curve(2 * SECOND, 20 * MS, &sums);
     report(
@@ -377,7 +377,7 @@ fn who_drains_more_slowly_than_the_floor_is_ended_and_who_is_held_back_is_not() 
 #[test]
 fn the_gate_allocates_nothing() {
     let mut settings = capped(KIB << 10);
-    settings.server.bandwidth.ceil = Some(2 * KIB << 10);
+    settings.server.bandwidth.ceil = Some((2 * KIB) << 10);
     settings.sites[0].bandwidth.client_ceil = Some(300 * KIB);
     let mut world = World::with(&settings);
     for _ in 0..20 {

@@ -86,44 +86,47 @@ impl<K: Copy + Ord> Heap<K> {
         }
     }
 
-    fn key(&self, at: usize) -> Option<K> {
-        self.items.get(at).map(|item| item.0)
-    }
-
-    fn swap(&mut self, a: usize, b: usize, places: &mut Places) {
-        self.items.swap(a, b);
-        for at in [a, b] {
-            if let Some(&(_, id)) = self.items.get(at) {
-                places.set(id, at as u32);
-            }
+    /// Writes a member to a place.
+    fn put(&mut self, at: usize, item: (K, u32), places: &mut Places) {
+        if let Some(slot) = self.items.get_mut(at) {
+            *slot = item;
+            places.set(item.1, at as u32);
         }
     }
 
+    /// Moves the member at a place towards the root: the others move into the gap it leaves.
     fn rise(&mut self, mut at: usize, places: &mut Places) {
+        let Some(&item) = self.items.get(at) else { return };
         while at > 0 {
             let parent = (at - 1) / 2;
-            if self.key(parent) <= self.key(at) {
-                return;
+            match self.items.get(parent) {
+                Some(&above) if above.0 > item.0 => self.put(at, above, places),
+                _ => break,
             }
-            self.swap(at, parent, places);
             at = parent;
         }
+        self.put(at, item, places);
     }
 
+    /// As [`Heap::rise`], towards the leaves.
     fn sink(&mut self, mut at: usize, places: &mut Places) {
+        let Some(&item) = self.items.get(at) else { return };
         loop {
-            let (left, right) = (2 * at + 1, 2 * at + 2);
-            let Some(mut least) = self.key(left) else { return };
+            let left = 2 * at + 1;
+            let Some(&(mut least)) = self.items.get(left) else { break };
             let mut child = left;
-            if let Some(key) = self.key(right).filter(|&key| key < least) {
-                (least, child) = (key, right);
+            if let Some(&right) = self.items.get(left + 1)
+                && right.0 < least.0
+            {
+                (least, child) = (right, left + 1);
             }
-            if self.key(at).is_none_or(|key| key <= least) {
-                return;
+            if item.0 <= least.0 {
+                break;
             }
-            self.swap(at, child, places);
+            self.put(at, least, places);
             at = child;
         }
+        self.put(at, item, places);
     }
 }
 

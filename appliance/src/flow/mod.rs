@@ -139,6 +139,8 @@ pub struct Flow {
     up: Tree,
     limits: Vec<Limits>,
     server_limits: Limits,
+    /// Some limit on requests per time applies somewhere.
+    counts_requests: bool,
     counts: Vec<Counts>,
     server_counts: Counts,
     clients: Directory,
@@ -157,6 +159,7 @@ impl Flow {
             up: Tree::new(sites),
             limits: Vec::new(),
             server_limits: Limits::default(),
+            counts_requests: false,
             counts,
             server_counts: Counts::default(),
             clients: Directory::new(KeyedHash(key.0, key.1)),
@@ -195,15 +198,35 @@ impl Flow {
         }
         self.up.retune(rate(settings.server.bandwidth.upload_ceil), &rates, now_ns);
         self.server_limits = settings.server.limits;
+        let counts = |limits: &Limits| limits.requests.or(limits.client_requests).is_some();
+        self.counts_requests =
+            counts(&self.server_limits) || settings.sites.iter().any(|site| counts(&site.limits));
         self.limits.clear();
         self.limits.extend(settings.sites.iter().map(|site| site.limits));
         Ok(())
     }
 
     /// A request for a site begins on this connection. If it is admitted, the connection is that site's from now on.
+    #[inline]
     pub fn admit(&mut self, conn: u32, site: usize, address: IpAddr, now_ns: u64) -> Result<(), Refused> {
-        let Some(limits) = self.limits.get(site).copied() else { return Ok(()) };
         let member = self.members.get(conn as usize).copied().unwrap_or(Membership::NONE);
+        if member.site != site as u32 || self.counts_requests {
+            self.admit_by_limits(conn, member, site, address, now_ns)?;
+        }
+        self.down.begin(conn);
+        self.up.begin(conn);
+        Ok(())
+    }
+
+    fn admit_by_limits(
+        &mut self,
+        conn: u32,
+        member: Membership,
+        site: usize,
+        address: IpAddr,
+        now_ns: u64,
+    ) -> Result<(), Refused> {
+        let Some(limits) = self.limits.get(site).copied() else { return Ok(()) };
         let moves = member.site != site as u32;
         if moves && let Err(refused) = self.room_for_connection(member, site, &limits, address) {
             self.counts[site].refused_connections += 1;
@@ -215,8 +238,6 @@ impl Flow {
             self.counts[site].refused_requests += 1;
             return Err(refused);
         }
-        self.down.begin(conn);
-        self.up.begin(conn);
         Ok(())
     }
 
@@ -240,6 +261,7 @@ impl Flow {
     }
 
     /// The next connection whose turn has come, and what it is granted.
+    #[inline]
     pub fn pop_ready(&mut self, now_ns: u64) -> Option<(Direction, u32, usize)> {
         if let Some((conn, bytes)) = self.down.pop(now_ns) {
             return Some((Direction::Down, conn, bytes as usize));
@@ -248,6 +270,7 @@ impl Flow {
     }
 
     /// When [`Flow::pop_ready`] has something next, if nothing changes before.
+    #[inline]
     pub fn next_deadline_ns(&self) -> Option<u64> {
         [self.down.next_deadline_ns(), self.up.next_deadline_ns()].into_iter().flatten().min()
     }

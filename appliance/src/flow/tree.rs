@@ -37,6 +37,8 @@ pub(super) struct Tree {
     sites: Vec<Site>,
     clients: Vec<Client>,
     conns: Vec<Conn>,
+    /// Connections in any queue.
+    queued: u32,
     by_weight: Heap<u128>,
     weight_places: Places,
     /// Of the ready sites, those with a guarantee, by the time it may be used.
@@ -58,6 +60,7 @@ impl Tree {
             sites: Vec::new(),
             clients: Vec::new(),
             conns: Vec::new(),
+            queued: 0,
             by_weight: Heap::new(),
             weight_places: Places::default(),
             by_guarantee: Heap::new(),
@@ -232,7 +235,12 @@ impl Tree {
     }
 
     /// The next connection whose time has come, and how many bytes it is granted.
+    #[inline]
     pub(super) fn pop(&mut self, now_ns: u64) -> Option<(u32, u32)> {
+        if self.queued == 0 { None } else { self.pop_queued(now_ns) }
+    }
+
+    fn pop_queued(&mut self, now_ns: u64) -> Option<(u32, u32)> {
         while let Some((at, client)) = self.waiting_clients.first()
             && at <= now_ns
         {
@@ -265,7 +273,12 @@ impl Tree {
     }
 
     /// When [`Tree::pop`] has something next, if nothing changes; at once is 0.
+    #[inline]
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
+        if self.queued == 0 { None } else { self.first_deadline_ns() }
+    }
+
+    fn first_deadline_ns(&self) -> Option<u64> {
         let ready = (!self.by_weight.is_empty()).then_some(0);
         let site = self.waiting_sites.first().map(|(at, _)| at);
         let client = self.waiting_clients.first().map(|(at, _)| at);
@@ -373,6 +386,7 @@ impl Tree {
         (conn.queue, conn.wanted) = (queue, wanted);
         let site = &mut self.sites[self.clients[conn.client as usize].site as usize];
         site.queued += 1;
+        self.queued += 1;
         site.queued_bytes += u64::from(wanted);
     }
 
@@ -387,6 +401,7 @@ impl Tree {
             Queue::Bulk => client.bulk.remove(id, &mut self.conns),
         }
         site.queued -= 1;
+        self.queued -= 1;
         site.queued_bytes -= u64::from(conn.wanted);
         let conn = &mut self.conns[id as usize];
         (conn.queue, conn.wanted) = (Queue::None, 0);
