@@ -322,7 +322,6 @@ fn impossible_counts_and_operations_end_the_stream() {
         Packet { fwd_cnt: u32::MAX, ..Packet::host(RW, 7, 80) },
         Packet::host(RESPONSE, 7, 80),
         Packet::host(REQUEST, 7, 80),
-        Packet::host(0, 7, 80),
         Packet::host(99, 7, 80),
     ];
     for breach in breaches {
@@ -338,6 +337,19 @@ fn impossible_counts_and_operations_end_the_stream() {
     let port = pair.sent()[0].from.1;
     pair.send(&Packet::host(RW, 9, port).data(b"too early"));
     assert_eq!(pair.events(), [StreamEvent::Closed(stream, CloseReason::Protocol)]);
+}
+
+/// vhost-device-vsock sends such headers where it finds nothing to say.
+#[test]
+fn a_header_without_operation_only_carries_credit() {
+    let mut pair = Pair::new();
+    pair.accepted(7);
+    pair.send(&Packet::host(0, 7, 80));
+    assert_eq!((pair.events(), pair.ops()), (vec![], vec![]));
+    // Its counts are checked like any other's.
+    pair.send(&Packet { fwd_cnt: 1, ..Packet::host(0, 7, 80) });
+    assert_eq!(pair.ops(), [RST]);
+    assert_eq!(pair.vsock.errors().protocol, 1);
 }
 
 #[test]

@@ -104,7 +104,9 @@ impl<P: Platform> VirtioVsock<P> {
                     self.table.add_event(index, event::READABLE);
                 }
             }
-            (Some(Op::CreditUpdate), Phase::Open | Phase::Closing) => {}
+            // vhost-device-vsock 0.3 sends a header without an operation where it finds nothing to read, or answers a
+            // credit request with data still to come; its credit is good. Linux ignores the rest of it, too.
+            (Some(Op::CreditUpdate | Op::Invalid), Phase::Open | Phase::Closing) => {}
             (Some(Op::CreditRequest), Phase::Open) => self.table.add_pending(index, pending::CREDIT_UPDATE),
             (Some(Op::Shutdown), Phase::Open) => return self.peer_shutdown(index, header.flags),
             // Both sides closed at once: theirs is the answer to ours, ours to theirs.
