@@ -410,7 +410,7 @@ impl World {
         while self.stream_packets.front().is_some_and(|(at, ..)| *at <= self.now_ns) {
             let Some((_, to_worker, stream, packet)) = self.stream_packets.pop_front() else { break };
             if to_worker {
-                self.to_worker(stream, packet);
+                self.hand_to_worker(stream, packet);
             } else {
                 self.shard.streams().deliver(stream, packet);
                 self.wake = Some(self.now_ns);
@@ -418,7 +418,7 @@ impl World {
         }
     }
 
-    fn to_worker(&mut self, stream: u64, packet: Packet) {
+    fn hand_to_worker(&mut self, stream: u64, packet: Packet) {
         if let Packet::Request(to) = packet {
             self.stream_seats.insert(stream, (to.port - WORKER.port) as usize);
         }
@@ -494,7 +494,7 @@ impl World {
             if seat.stalled_until.is_some_and(|at| at <= self.now_ns) {
                 seat.stalled_until = None;
                 let held = std::mem::take(&mut seat.held);
-                held.into_iter().for_each(|(stream, packet)| self.to_worker(stream, packet));
+                held.into_iter().for_each(|(stream, packet)| self.hand_to_worker(stream, packet));
             }
             if self.seats[number].revive_at.is_some_and(|at| at <= self.now_ns) {
                 self.revive(number);
