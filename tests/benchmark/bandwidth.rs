@@ -55,7 +55,7 @@ impl Puller {
             .args(["--parallel-max", &connections.to_string(), "--interface", &client_address(client)])
             .args(["--resolve", &format!("{host}:{port}:{GUEST}")])
             .args((0..connections).map(|n| format!("http://{host}:{port}/1m.bin?{n}")))
-            .args((0..connections * 20).map(|n| format!("http://{host}:{port}/1m.bin?again{n}")))
+            .args((0..connections * 20 + 100).map(|n| format!("http://{host}:{port}/1m.bin?again{n}")))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -182,9 +182,16 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
         drop(machine);
     }
     let machine = boot(lab, Kind::Nginx).await?;
+    report.line(
+        "nginx holds each request alone to `limit_rate` and lets a second's worth of it go at once, so that files of 1 MiB are \
+         hardly held at all at 1 MiB/s and above (0: curl was through with all of them).\n",
+    );
     caps(Peer::Nginx, options, &mut report)?;
     fair(Peer::Nginx, &mut report)?;
     small(Peer::Nginx, &mut report)?;
+    report.line(
+        "HAProxy has bandwidth filters since 2.7; Debian 12's is 2.6 and passes on what nginx limits.\n",
+    );
     caps(Peer::HaProxy, options, &mut report)?;
     drop(machine);
     std::fs::write(dir.join("report.md"), &report.text)?;
@@ -327,7 +334,7 @@ fn fair(peer: Peer, report: &mut Report) -> Result<()> {
 fn small(peer: Peer, report: &mut Report) -> Result<()> {
     let times = |count: u32| -> Result<f64> {
         let at = std::net::SocketAddr::new(GUEST.parse()?, peer.port());
-        let mut connection = Connection::open(at, 30 * SECOND)?;
+        let mut connection = Connection::open(at, 10 * SECOND)?;
         let mut times = Vec::new();
         for n in 0..count {
             std::thread::sleep(Duration::from_millis(60 + u64::from(n % 7)));
@@ -339,12 +346,15 @@ fn small(peer: Peer, report: &mut Report) -> Result<()> {
         times.sort_by(f64::total_cmp);
         Ok(times[times.len() * 99 / 100])
     };
-    let unloaded = times(100)?;
+    // A server that is not held to its rate may leave no time for it at all.
+    let show =
+        |times: Result<f64>| times.map_or_else(|e| format!("none ({e:#})"), |ms| format!("{ms:.1} ms"));
+    let unloaded = show(times(100));
     let bulk = [Puller::start(peer, "cap1m.test", 100, 0)?];
     std::thread::sleep(2 * SECOND);
-    let loaded = times(100)?;
+    let loaded = show(times(100));
     drop(bulk);
     report.line(&format!("### A small response beside 100 bulk downloads at 1 MiB/s: {}\n", peer.name()));
-    report.line(&format!("p99 {loaded:.1} ms, unloaded {unloaded:.1} ms\n"));
+    report.line(&format!("p99 {loaded}, unloaded {unloaded}\n"));
     Ok(())
 }

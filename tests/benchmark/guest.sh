@@ -6,7 +6,7 @@ set -eu
 dir=$1
 kind=${2:-}
 more=
-[ "$kind" = shaping ] && more="haproxy liblua5.3-0 libsystemd0 liblz4-1 libzstd1 liblzma5 libgcrypt20 libgpg-error0 libcap2 libopentracing-c-wrapper0 libstdc++6 libgcc-s1"
+[ "$kind" = shaping ] && more="haproxy liblua5.3-0 libsystemd0 liblz4-1 libzstd1 liblzma5 libgcrypt20 libgpg-error0 libcap2 libopentracing-c-wrapper0 libopentracing1 libstdc++6 libgcc-s1"
 here=$(cd "$(dirname "$0")" && pwd)
 site=$here/../../qemu/demo/www
 mkdir -p "$dir/debs" "$dir/packages"
