@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod boot;
 pub mod bundle;
 pub mod cache;
 pub mod date;

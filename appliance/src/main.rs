@@ -3,37 +3,78 @@
 
 #[cfg(target_os = "hermit")]
 mod image {
-    use appliance::bundle::{Bundle, BundleError};
+    use appliance::boot::{self, ConfigurationError, Origin};
     use appliance::shard::{SettingsError, Shard, ShardConfig, Wake};
     use appliance::time::Instant;
+    use core::fmt;
+    use netdrv::fwcfg::FwCfgError;
     use netdrv::hermit::{Machine, StartError, heap_use, payload};
     use netdrv::println;
 
     netdrv::entry!(main);
 
     /// Why the appliance does not start; printed before the machine powers off with a failure code.
-    #[derive(Debug)]
-    #[expect(dead_code, reason = "printed")]
     enum Failure {
-        NoBundle,
-        Bundle(BundleError),
+        FwCfg(&'static str, FwCfgError),
+        Configuration(ConfigurationError),
         Machine(StartError),
         /// No source of real random numbers.
         NoEntropy,
+        /// Pools, but no vsock device that leads to their workers.
+        NoWorkers,
         Settings(SettingsError),
+    }
+
+    /// What `netdrv::entry!` prints behind `error: `.
+    impl fmt::Debug for Failure {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Self::FwCfg(name, error) => write!(f, "fw_cfg {name}: {error}"),
+                Self::Configuration(error) => write!(f, "{error}"),
+                Self::Machine(error) => write!(f, "this machine cannot be used: {error:?}"),
+                Self::NoEntropy => {
+                    f.write_str("no source of random numbers, expected virtio-rng, RDSEED or RDRAND")
+                }
+                Self::NoWorkers => {
+                    f.write_str("the configuration has pools, expected a virtio-vsock device to reach them")
+                }
+                Self::Settings(error) => write!(f, "settings: {error:?}"),
+            }
+        }
+    }
+
+    /// What the host gave under `name`; it stays for the life of the machine.
+    fn from_host(machine: &Machine, name: &'static str) -> Result<Option<&'static [u8]>, Failure> {
+        let Some(mut device) = machine.fw_cfg() else { return Ok(None) };
+        let content = device.read(name).map_err(|error| Failure::FwCfg(name, error))?;
+        Ok(content.map(|content| &*content.leak()))
     }
 
     fn main() -> Result<(), Failure> {
         let mut machine = Machine::start().map_err(Failure::Machine)?;
-        let bundle = payload::payload().ok_or(Failure::NoBundle)?;
-        let bundle = Bundle::parse(bundle).map_err(Failure::Bundle)?;
+        let given = from_host(&machine, boot::CONFIG_NAME)?;
+        let configuration = boot::choose(given, payload::payload()).map_err(Failure::Configuration)?;
+        println!("weir: configuration: {configuration}");
+        if let Some(keys) = from_host(&machine, boot::KEYS_NAME)? {
+            let entries = boot::check_keys(keys).map_err(Failure::Configuration)?;
+            println!(
+                "weir: keys: {}, {entries} entries, not used by this version",
+                Origin::FwCfg(boot::KEYS_NAME)
+            );
+        }
+        let bundle = configuration.bundle;
         let (clock, entropy) = (machine.clock(), machine.entropy());
         let mut seed = [0; 4];
         for word in &mut seed {
             *word = entropy.seed_u64().map_err(|_| Failure::NoEntropy)?;
         }
         let nic = machine.take_nic().map_err(Failure::Machine)?;
-        let vsock = machine.take_vsock().map_err(Failure::Machine)?;
+        let vsock = match machine.take_vsock() {
+            Ok(vsock) => Some(vsock),
+            Err(StartError::NoVsock) if bundle.manifest.settings.pools.is_empty() => None,
+            Err(StartError::NoVsock) => return Err(Failure::NoWorkers),
+            Err(error) => return Err(Failure::Machine(error)),
+        };
         let heap = heap_use();
         let free = heap.total.saturating_sub(heap.allocated);
         let config = ShardConfig::for_memory(free, seed, clock.unix_seconds());

@@ -17,7 +17,7 @@ const PACKAGES: [(&str, &str, &str); 2] = [
     ("talc", "2.2.2", "60c19cbc8dd8b5e520338fe0af971a96ad6ac2d65bed5ebd38466557157ed7c6"),
 ];
 /// What loaders of other kernels are called; ours carries the first name.
-const LOADERS: [&str; 3] = ["rusty-loader-x86_64", "hermit-loader-x86_64", "hermit-loader"];
+pub(crate) const LOADERS: [&str; 3] = ["rusty-loader-x86_64", "hermit-loader-x86_64", "hermit-loader"];
 const TARGET: &str = "x86_64-unknown-none";
 /// Kernel messages below this level are not compiled into the image: a boot prints one line per problem.
 const LOG_LEVEL: &str = "Warn";
@@ -29,6 +29,13 @@ pub struct Kernel {
     pub archive: PathBuf,
     /// The multiboot loader that boots it.
     pub loader: PathBuf,
+    /// Its name and version.
+    pub name: String,
+}
+
+/// Where the kernel is built.
+pub(crate) fn directory(options: &Options) -> PathBuf {
+    options.target_dir.join("kernel")
 }
 
 impl Kernel {
@@ -39,13 +46,17 @@ impl Kernel {
         llvm: &Llvm,
         progress: Progress,
     ) -> Result<Self> {
-        let dir = options.target_dir.join("kernel");
+        let dir = directory(options);
+        let name = match &options.kernel {
+            Some(given) => format!("from {}", given.file_name().unwrap_or_default().to_string_lossy()),
+            None => format!("{} {}", PACKAGES[0].0, PACKAGES[0].1),
+        };
         let (raw, loader) = match &options.kernel {
             Some(given) => given_kernel(given)?,
             None => compiled_kernel(&dir, options, toolchain, progress)?,
         };
         let symbols = symbols(&options.workspace)?;
-        Ok(Self { archive: reduce(&raw, &symbols, &dir, llvm)?, loader })
+        Ok(Self { archive: reduce(&raw, &symbols, &dir, llvm)?, loader, name })
     }
 }
 

@@ -13,6 +13,7 @@
 
 pub mod artifact;
 pub mod config;
+pub mod deploy;
 pub mod files;
 pub mod kernel;
 pub mod payload;
@@ -98,11 +99,28 @@ pub fn check(path: &Path) -> Result<Config, ConfigError> {
 /// Builds the appliance with the bundle of `config`. Steps whose inputs are unchanged cost nothing.
 pub fn build(config: &Config, options: &Options, progress: Progress) -> Result<Image> {
     let _lock = lock(options, progress)?;
+    let parts = link(config, options, progress)?;
+    write(Program::Appliance, &parts.loader, &parts.elf, parts.info.bundle_bytes, options, progress)
+}
+
+/// The loader, and the appliance with the bundle of `config`.
+pub(crate) fn assemble(config: &Config, options: &Options, progress: Progress) -> Result<deploy::Parts> {
+    let _lock = lock(options, progress)?;
+    link(config, options, progress)
+}
+
+fn link(config: &Config, options: &Options, progress: Progress) -> Result<deploy::Parts> {
     let linked = program::link(Program::Appliance, options, progress)?;
     progress("packing the bundle");
     let bundle = bundle(config)?;
+    let loader = read_loader(&linked.loader)?;
+    let info = deploy::Info::new(&linked, &bundle, &loader, &options.workspace);
     let elf = payload::attach(&linked.elf, &bundle).context("attaching the bundle")?;
-    write(Program::Appliance, &linked.loader, &elf, bundle.len() as u64, options, progress)
+    Ok(deploy::Parts { loader, elf: deploy::seal_elf(elf, &info)?, info })
+}
+
+fn read_loader(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// The bundle of a configuration: settings and static files.
@@ -119,22 +137,20 @@ pub fn build_program(program: Program, options: &Options, progress: Progress) ->
     let _lock = lock(options, progress)?;
     let linked = program::link(program, options, progress)?;
     let elf = payload::finish(&linked.elf).context("finishing the ELF")?;
-    write(program, &linked.loader, &elf, 0, options, progress)
+    write(program, &read_loader(&linked.loader)?, &elf, 0, options, progress)
 }
 
 /// Writes loader and image under their final names.
 fn write(
     program: Program,
-    loader: &Path,
+    loader: &[u8],
     elf: &[u8],
     bundle_len: u64,
     options: &Options,
     progress: Progress,
 ) -> Result<Image> {
-    let name = loader.file_name().context("the loader has no name")?;
-    let content = std::fs::read(loader).with_context(|| format!("reading {}", loader.display()))?;
     let image = Image {
-        loader: Artifact::write(&options.out_dir.join(name), &content)?,
+        loader: Artifact::write(&options.out_dir.join(kernel::LOADERS[0]), loader)?,
         elf: Artifact::write(&options.out_dir.join(program.binary()), elf)?,
         bundle_len,
     };

@@ -80,6 +80,18 @@ pub fn attach(elf: &[u8], payload: &[u8]) -> Result<Vec<u8>, AttachError> {
     Ok(out)
 }
 
+/// What was attached to `elf`.
+pub fn attached(elf: &[u8]) -> Option<&[u8]> {
+    let table = Table::read(elf).ok()?;
+    let marker = elf.windows(32).position(|w| w.starts_with(MAGIC))?;
+    let number = |at: usize| Some(u64::from_le_bytes(elf.get(at..at + 8)?.try_into().ok()?));
+    let address = table.address(marker)?.wrapping_add(number(marker + 16)?);
+    let segment = table.loads().find(|s| s.p_vaddr(LE) == address)?;
+    let start = usize::try_from(segment.p_offset(LE)).ok()?;
+    let len = usize::try_from(number(marker + 24)?).ok()?;
+    elf.get(start..start.checked_add(len)?)
+}
+
 /// Leaves the kernel enough memory for its first heap behind a program without a payload.
 pub fn finish(elf: &[u8]) -> Result<Vec<u8>, AttachError> {
     let table = Table::read(elf)?;

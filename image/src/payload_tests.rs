@@ -64,6 +64,7 @@ fn the_program_finds_what_was_attached() {
         let payload: Vec<u8> = (0..len).map(|n| n as u8).collect();
         let out = attach(&program(), &payload).expect("attaches");
         assert_eq!(read_back(&out), payload);
+        assert_eq!(attached(&out), Some(&payload[..]));
     }
 }
 

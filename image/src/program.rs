@@ -1,5 +1,6 @@
 //! Builds a Hermit program of this workspace and links it with the kernel.
 
+use crate::deploy::kernel_bytes;
 use crate::kernel::{Kernel, remap};
 use crate::toolchain::{Llvm, Toolchain};
 use crate::{Options, Program, Progress, step};
@@ -33,6 +34,12 @@ impl Program {
 pub(crate) struct Linked {
     pub(crate) elf: Vec<u8>,
     pub(crate) loader: PathBuf,
+    /// The kernel's name and version.
+    pub(crate) kernel: String,
+    /// Bytes of the kernel in `elf`.
+    pub(crate) kernel_bytes: u64,
+    /// The compiler's version.
+    pub(crate) rustc: String,
 }
 
 /// Builds `program`; cargo decides what of it is out of date.
@@ -47,6 +54,9 @@ pub(crate) fn link(program: Program, options: &Options, progress: Progress) -> R
     flags.push("-Clinker-flavor=ld.lld".into());
     flags.push(format!("-Clink-arg={}", kernel.archive.display()));
     let target_dir = options.target_dir.join("programs");
+    // The linker's map, for the sizes of the parts.
+    let map = target_dir.join(format!("{}.map", program.binary()));
+    flags.push(format!("-Clink-arg=-Map={}", map.display()));
     let mut cargo = toolchain.cargo();
     cargo
         .current_dir(&options.workspace)
@@ -60,5 +70,12 @@ pub(crate) fn link(program: Program, options: &Options, progress: Progress) -> R
     step::run(&mut cargo, &format!("building {}", program.binary()), &log)?;
     let path = target_dir.join(TARGET).join(PROFILE).join(program.binary());
     let elf = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(Linked { elf, loader: kernel.loader })
+    let map = std::fs::read_to_string(&map).with_context(|| format!("reading {}", map.display()))?;
+    Ok(Linked {
+        elf,
+        loader: kernel.loader,
+        kernel: kernel.name,
+        kernel_bytes: kernel_bytes(&map),
+        rustc: toolchain.release().to_owned(),
+    })
 }

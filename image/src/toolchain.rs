@@ -56,6 +56,11 @@ impl Toolchain {
         command
     }
 
+    /// Its version number.
+    pub(crate) fn release(&self) -> &str {
+        self.version.lines().find_map(|l| l.strip_prefix("release: ")).unwrap_or("unknown")
+    }
+
     /// Where the library's source lies.
     pub(crate) fn library(&self) -> PathBuf {
         self.sysroot.join("lib/rustlib/src/rust")

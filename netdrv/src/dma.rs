@@ -41,6 +41,16 @@ impl DmaBuffer {
         unsafe { core::slice::from_raw_parts(self.address.as_ptr(), self.capacity as usize) }
     }
 
+    /// Its first four bytes as they are now, for waiting until the device changes them.
+    #[must_use]
+    pub fn load_u32(&self) -> u32 {
+        if self.capacity < 4 {
+            return 0;
+        }
+        // SAFETY: as in `as_slice`, and there are four bytes; volatile, because the device writes them.
+        u32::from_ne_bytes(unsafe { self.address.cast::<[u8; 4]>().as_ptr().read_volatile() })
+    }
+
     /// Its bytes, for writing.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {

@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod dma;
 pub mod entropy;
+pub mod fwcfg;
 pub mod net;
 pub mod nic;
 pub mod pci;

@@ -113,3 +113,54 @@ pub trait StreamTransport {
     /// Asks for an interrupt at the next packet. Returns false if work came in meanwhile: poll again, do not halt.
     fn arm(&mut self) -> bool;
 }
+
+/// A transport that may not be there: without one, nothing ever connects.
+impl<T: StreamTransport> StreamTransport for Option<T> {
+    fn poll(&mut self, now_ns: u64) {
+        self.iter_mut().for_each(|transport| transport.poll(now_ns));
+    }
+
+    fn next_event(&mut self) -> Option<StreamEvent> {
+        self.as_mut()?.next_event()
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        self.as_ref()?.next_deadline()
+    }
+
+    fn connect(&mut self, peer: VsockAddr, now_ns: u64) -> Result<StreamId, ConnectError> {
+        self.as_mut().ok_or(ConnectError::NoTransport)?.connect(peer, now_ns)
+    }
+
+    fn listen(&mut self, port: u32) {
+        self.iter_mut().for_each(|transport| transport.listen(port));
+    }
+
+    fn readable(&self, stream: StreamId) -> &[u8] {
+        self.as_ref().map_or(&[], |transport| transport.readable(stream))
+    }
+
+    fn consume(&mut self, stream: StreamId, n: usize) {
+        self.iter_mut().for_each(|transport| transport.consume(stream, n));
+    }
+
+    fn send_room(&self, stream: StreamId) -> usize {
+        self.as_ref().map_or(0, |transport| transport.send_room(stream))
+    }
+
+    fn send(&mut self, stream: StreamId, data: &[u8]) -> usize {
+        self.as_mut().map_or(0, |transport| transport.send(stream, data))
+    }
+
+    fn release(&mut self, stream: StreamId) {
+        self.iter_mut().for_each(|transport| transport.release(stream));
+    }
+
+    fn flush(&mut self) {
+        self.iter_mut().for_each(StreamTransport::flush);
+    }
+
+    fn arm(&mut self) -> bool {
+        self.as_mut().is_none_or(StreamTransport::arm)
+    }
+}

@@ -1,9 +1,10 @@
 //! The command line. Every failure is one line on standard error and an exit status of 1.
 
 use crate::host::child;
+use crate::images::{self, ImageCommand};
 use crate::up;
-use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ enum Command {
         /// The configuration.
         config: PathBuf,
     },
-    /// Build images.
+    /// Build images, and look into them.
     #[command(subcommand)]
     Image(ImageCommand),
     /// Run a program that dies with this one (for the supervisor itself).
@@ -39,24 +40,6 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
-}
-
-#[derive(Subcommand)]
-enum ImageCommand {
-    /// Build the appliance with a configuration's settings and files, and the worker images it names.
-    Build(BuildArgs),
-}
-
-#[derive(Args)]
-struct BuildArgs {
-    /// The configuration.
-    config: PathBuf,
-    /// A directory with another libhermit.a and loader.
-    #[arg(long, value_name = "DIR")]
-    kernel: Option<PathBuf>,
-    /// Where to write the loader and the images, instead of the target directory.
-    #[arg(long, short, value_name = "DIR")]
-    out: Option<PathBuf>,
 }
 
 /// Runs the command that the process was started with.
@@ -74,7 +57,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Up(args) => up::run(&args),
         Command::Check { config } => check(&config),
-        Command::Image(ImageCommand::Build(args)) => build(&args),
+        Command::Image(command) => images::run(command),
         Command::Tethered { parent, command } => child::become_tethered(parent, &command),
     }
 }
@@ -88,17 +71,6 @@ fn check(path: &Path) -> Result<()> {
         config.sites.len(),
         config.pools.len()
     );
-    Ok(())
-}
-
-fn build(args: &BuildArgs) -> Result<()> {
-    let config = image::check(&args.config)?;
-    let images =
-        up::Images::build(&config, args.kernel.clone(), args.out.clone()).context("building the images")?;
-    println!("{}\n{}", images.appliance.loader, images.appliance.elf);
-    if let Some(worker) = &images.worker {
-        println!("{}", worker.elf);
-    }
     Ok(())
 }
 

@@ -27,6 +27,7 @@
 
 pub mod cli;
 pub mod host;
+pub mod images;
 pub mod relay;
 pub mod supervisor;
 pub mod up;

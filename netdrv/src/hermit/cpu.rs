@@ -30,6 +30,18 @@ pub(super) fn outl(port: u16, value: u32) {
     unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags)) };
 }
 
+/// Writes a 16-bit word to an I/O port.
+pub(super) fn outw(port: u16, value: u16) {
+    // SAFETY: as for `inb`.
+    unsafe { asm!("out dx, ax", in("dx") port, in("ax") value, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Writes a 32-bit word to an I/O port of a device that thereupon reads and writes memory shared with it.
+pub(super) fn outl_dma(port: u16, value: u32) {
+    // SAFETY: as for `inb`; without `nomem`, so that the compiler keeps accesses to shared memory on their side of it.
+    unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags)) };
+}
+
 /// The time stamp counter.
 #[inline]
 pub(super) fn rdtsc() -> u64 {

@@ -20,6 +20,9 @@ pub type Net = VirtioNet<Ring0>;
 /// The stream transport of this machine.
 pub type Vsock = VirtioVsock<Ring0>;
 
+/// QEMU's `fw_cfg` device of this machine.
+pub type FwCfg = crate::fwcfg::FwCfg<super::FwCfgPorts>;
+
 /// Longest halt, in nanoseconds, when a device raises no interrupts and has to be polled.
 const POLL_INTERVAL_NS: u64 = 1_000_000;
 
@@ -102,6 +105,12 @@ impl Machine {
     #[must_use]
     pub fn entropy(&self) -> Entropy {
         self.entropy
+    }
+
+    /// QEMU's `fw_cfg` device, `None` on a machine without one.
+    #[must_use]
+    pub fn fw_cfg(&self) -> Option<FwCfg> {
+        FwCfg::find(super::FwCfgPorts, &self.ring0)
     }
 
     /// The platform, for drivers of further devices.

@@ -35,6 +35,7 @@ mod clock;
 mod copy;
 mod cpu;
 mod exit;
+mod fwcfg;
 mod heap;
 mod interrupts;
 mod machine;
@@ -46,8 +47,9 @@ mod serial;
 
 pub use clock::Clock;
 pub use exit::{EXIT_EXCEPTION, EXIT_FAILURE, EXIT_PANIC, exit, run};
+pub use fwcfg::Ports as FwCfgPorts;
 pub use heap::{HeapUse, heap_use};
-pub use machine::{Machine, Net, StartError, Vsock};
+pub use machine::{FwCfg, Machine, Net, StartError, Vsock};
 pub use random::{Entropy, EntropyError};
 pub use ring0::Ring0;
 pub use serial::Serial;

@@ -1,0 +1,140 @@
+//! Which configuration the machine boots with: what the host hands over wins over what is built in.
+//!
+//! Both are bundles ([`crate::bundle`]). One that is damaged or of another version ends the boot; it never makes way
+//! for the other, because the operator who gave it expects it to be in force.
+
+use crate::bundle::{Bundle, BundleError};
+use core::fmt;
+
+/// QEMU's `fw_cfg` name of a configuration.
+pub const CONFIG_NAME: &str = "opt/weir/config";
+/// QEMU's `fw_cfg` name of key material, which travels in a bundle of its own.
+pub const KEYS_NAME: &str = "opt/weir/keys";
+
+/// Where a bundle came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Attached to the image.
+    BuiltIn,
+    /// Handed over by the host under this name.
+    FwCfg(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built in"),
+            Self::FwCfg(name) => write!(f, "fw_cfg {name}"),
+        }
+    }
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug)]
+pub struct Configuration<'a> {
+    /// Where it came from.
+    pub origin: Origin,
+    /// Bytes of its bundle.
+    pub len: usize,
+    /// Settings and files.
+    pub bundle: Bundle<'a>,
+}
+
+impl fmt::Display for Configuration<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} bytes", self.origin, self.len)
+    }
+}
+
+/// Why there is no configuration to boot with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigurationError {
+    /// None built in, none handed over.
+    Missing,
+    /// A bundle that cannot be used.
+    Refused(Origin, BundleError),
+}
+
+impl fmt::Display for ConfigurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => {
+                write!(f, "no configuration is built in, and none comes over fw_cfg {CONFIG_NAME}")
+            }
+            Self::Refused(origin, error) => write!(f, "configuration ({origin}): {error}"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigurationError {}
+
+/// Chooses between what the host handed over and what is built in.
+pub fn choose<'a>(
+    fw_cfg: Option<&'a [u8]>,
+    built_in: Option<&'a [u8]>,
+) -> Result<Configuration<'a>, ConfigurationError> {
+    let (origin, bytes) = match (fw_cfg, built_in) {
+        (Some(bytes), _) => (Origin::FwCfg(CONFIG_NAME), bytes),
+        (None, Some(bytes)) => (Origin::BuiltIn, bytes),
+        (None, None) => return Err(ConfigurationError::Missing),
+    };
+    let bundle = Bundle::parse(bytes).map_err(|error| ConfigurationError::Refused(origin, error))?;
+    Ok(Configuration { origin, len: bytes.len(), bundle })
+}
+
+/// Checks key material handed over by the host and returns how many entries it has.
+pub fn check_keys(bytes: &[u8]) -> Result<usize, ConfigurationError> {
+    let refused = |error| ConfigurationError::Refused(Origin::FwCfg(KEYS_NAME), error);
+    Bundle::parse(bytes).map(|keys| keys.manifest.files.len()).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{VERSION, encode};
+    use crate::settings::{Pool, Settings};
+    use std::string::ToString;
+
+    fn bundle(pool: &str) -> Vec<u8> {
+        let pools = vec![Pool { name: pool.into(), workers: vec![] }];
+        encode(&Settings { pools, ..Settings::default() }, vec![])
+    }
+
+    #[test]
+    fn the_host_wins() {
+        let (host, built_in) = (bundle("host"), bundle("built in"));
+        let pool = |c: Configuration<'_>| c.bundle.manifest.settings.pools[0].name.clone();
+        assert_eq!(choose(Some(&host), Some(&built_in)).map(pool), Ok("host".into()));
+        assert_eq!(choose(None, Some(&built_in)).map(pool), Ok("built in".into()));
+        assert_eq!(choose(Some(&host), None).map(pool), Ok("host".into()));
+        assert_eq!(choose(None, None).map(pool), Err(ConfigurationError::Missing));
+    }
+
+    #[test]
+    fn a_bad_one_from_the_host_does_not_make_way() {
+        let (good, origin) = (bundle("a"), Origin::FwCfg(CONFIG_NAME));
+        let refusal = |bytes: &[u8]| choose(Some(bytes), Some(&good)).map(drop);
+        let refused = |error| Err(ConfigurationError::Refused(origin, error));
+        assert_eq!(refusal(&good[..good.len() - 1]), refused(BundleError::Truncated));
+        assert_eq!(refusal(&[]), refused(BundleError::Truncated));
+        let mut newer = good.clone();
+        newer[8] = VERSION as u8 + 1;
+        assert_eq!(refusal(&newer), refused(BundleError::Version(VERSION + 1)));
+        for bit in 0..good.len() * 8 {
+            let mut flipped = good.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(refusal(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_fits_on_a_line() {
+        let error = ConfigurationError::Refused(Origin::FwCfg(CONFIG_NAME), BundleError::Version(9));
+        let expected = format!(
+            "configuration (fw_cfg opt/weir/config): bundle has format version 9, this build reads {VERSION}"
+        );
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(check_keys(&bundle("a")), Ok(0));
+        assert!(check_keys(b"").is_err());
+    }
+}

@@ -1,0 +1,155 @@
+//! What is inside an image of any format, after checking that nothing in it is damaged.
+
+use super::{Format, Info, gcp, qemu_img, seal};
+use crate::artifact::hex_sha256;
+use crate::payload;
+use anyhow::{Context, Result, bail, ensure};
+use appliance::bundle::{Bundle, MAGIC};
+use appliance::settings::{Handler, Settings};
+use std::fmt::{self, Write};
+use std::path::Path;
+
+/// A server certificate in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The names it is for.
+    pub names: Vec<String>,
+    /// When it ends, in words.
+    pub expires: String,
+}
+
+/// What an image says about itself and serves.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    kind: &'static str,
+    len: u64,
+    sha256: String,
+    /// None for a bundle by itself.
+    info: Option<Info>,
+    bundle: Vec<u8>,
+}
+
+/// Reads and checks the file at `path`: an image of any format, or a bundle.
+pub fn inspect(path: &Path) -> Result<Contents> {
+    examine(path).with_context(|| path.display().to_string())
+}
+
+fn examine(path: &Path) -> Result<Contents> {
+    let mut file = std::fs::read(path).context("reading it")?;
+    let (len, sha256) = (file.len() as u64, hex_sha256(&file));
+    let work = || tempfile::tempdir().context("making a temporary directory");
+    let from_disk = |disk: &mut [u8], at| {
+        let (loader, elf) = seal::open_disk(disk, at)?;
+        open_elf(elf, Some(loader))
+    };
+    let (kind, (info, bundle)) = if file.starts_with(&MAGIC) {
+        ("bundle", (None, file))
+    } else if file.starts_with(b"\x7fELF") {
+        let mut loader = path.as_os_str().to_owned();
+        loader.push(".loader");
+        ("ELF", open_elf(&file, std::fs::read(&loader).ok().as_deref())?)
+    } else if file.starts_with(b"QFI\xfb") {
+        let mut disk = qemu_img::read(path, Format::Qcow2, work()?.path())?;
+        ("qcow2 disk", from_disk(&mut disk, seal::IN_DISK)?)
+    } else if file.starts_with(b"KDMV") {
+        let mut disk = qemu_img::read(path, Format::Vmdk, work()?.path())?;
+        ("VMDK disk", from_disk(&mut disk, seal::IN_DISK)?)
+    } else if file.starts_with(&[0x1f, 0x8b]) {
+        ("GCP tarball", from_disk(&mut gcp::read(&file)?, seal::IN_DISK)?)
+    } else if file.get(0x8001..0x8006) == Some(b"CD001") {
+        ("ISO", from_disk(&mut file, seal::IN_ISO)?)
+    } else if file.get(510..512) == Some(&[0x55, 0xaa]) {
+        ("raw disk", from_disk(&mut file, seal::IN_DISK)?)
+    } else {
+        bail!("truncated, damaged, or not an image of Weir: its first bytes are those of none");
+    };
+    // The image is as it was built; its bundle must be one that this version reads.
+    Bundle::parse(&bundle)?;
+    Ok(Contents { kind, len, sha256, info, bundle })
+}
+
+fn open_elf(elf: &[u8], loader: Option<&[u8]>) -> Result<(Option<Info>, Vec<u8>)> {
+    let info = seal::open_elf(elf)?;
+    if let Some(loader) = loader {
+        ensure!(hex_sha256(loader) == info.loader_sha256, "the loader is damaged, or another one");
+    }
+    let bundle = payload::attached(elf).context("no bundle in the ELF")?;
+    Ok((Some(info), bundle.to_vec()))
+}
+
+/// The certificates of a bundle. Bundles of this version carry none.
+fn certificates(_: &Bundle<'_>) -> Vec<Certificate> {
+    Vec::new()
+}
+
+impl Contents {
+    /// Everything but keys, for people.
+    pub fn report(&self) -> Result<String> {
+        let bundle = Bundle::parse(&self.bundle)?;
+        let mut text = String::new();
+        self.describe(&bundle, &mut text).context("writing the report")?;
+        Ok(text)
+    }
+
+    fn describe(&self, bundle: &Bundle<'_>, out: &mut String) -> fmt::Result {
+        writeln!(out, "{}, {} bytes, sha256 {}, checksums right", self.kind, self.len, self.sha256)?;
+        if let Some(info) = &self.info {
+            let commit = info.commit.as_deref().unwrap_or("unknown");
+            writeln!(out, "weir {}, commit {commit}, rustc {}", info.weir, info.rustc)?;
+            writeln!(out, "kernel {}, {} bytes", info.kernel, info.kernel_bytes)?;
+            writeln!(out, "appliance {} bytes, TLS {} bytes", info.appliance_bytes, info.tls_bytes)?;
+            writeln!(out, "loader {} bytes, sha256 {}", info.loader_bytes, info.loader_sha256)?;
+        }
+        let files = &bundle.manifest.files;
+        writeln!(
+            out,
+            "bundle format {}, {} bytes, {} files",
+            appliance::bundle::VERSION,
+            self.bundle.len(),
+            files.len()
+        )?;
+        settings(&bundle.manifest.settings, out)?;
+        for file in files {
+            writeln!(
+                out,
+                "file {} /{}: {} bytes, {}, etag {}",
+                file.tree, file.path, file.len, file.media_type, file.etag
+            )?;
+        }
+        let certificates = certificates(bundle);
+        if certificates.is_empty() {
+            writeln!(out, "certificates: none")?;
+        }
+        certificates
+            .iter()
+            .try_for_each(|c| writeln!(out, "certificate for {}, expires {}", c.names.join(", "), c.expires))
+    }
+}
+
+fn settings(settings: &Settings, out: &mut String) -> fmt::Result {
+    match settings.server.address {
+        None => writeln!(out, "address by DHCP")?,
+        Some(a) => {
+            let dotted = |ip: [u8; 4]| std::net::Ipv4Addr::from(ip);
+            write!(out, "address {}/{}", dotted(a.address), a.prefix_len)?;
+            writeln!(out, "{}", a.gateway.map_or(String::new(), |g| format!(", gateway {}", dotted(g))))?;
+        }
+    }
+    for site in &settings.sites {
+        for prefix in &site.prefixes {
+            let by = match prefix.handler {
+                Handler::Files(tree) => format!("files of tree {tree}"),
+                Handler::Pool(pool) => {
+                    let name = settings.pools.get(usize::from(pool)).map_or("?", |p| &p.name);
+                    format!("pool {name}")
+                }
+            };
+            writeln!(out, "site {}: {} by {by}", site.name, prefix.url)?;
+        }
+    }
+    for pool in &settings.pools {
+        let workers: Vec<_> = pool.workers.iter().map(|w| format!("vsock {}:{}", w.cid, w.port)).collect();
+        writeln!(out, "pool {}: {}", pool.name, workers.join(", "))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! The list of what a build wrote: `FILE.json`.
+
+use super::Info;
+use crate::artifact::{Artifact, hex_sha256};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::path::Path;
+
+/// Everything a build wrote.
+#[derive(Clone, Debug, Serialize)]
+pub struct Manifest {
+    /// The format's name.
+    pub format: String,
+    /// Bytes of GRUB in it.
+    pub boot_bytes: u64,
+    /// Versions and sizes of the parts.
+    #[serde(flatten)]
+    pub info: Info,
+    /// The image first, then what goes with it.
+    pub files: Vec<File>,
+}
+
+/// One file.
+#[derive(Clone, Debug, Serialize)]
+pub struct File {
+    /// Its name, without directory: all lie side by side.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its content.
+    pub sha256: String,
+}
+
+impl File {
+    /// The file that lies at `at` now and will be called `name`.
+    pub(super) fn of(name: &Path, at: &Path) -> Result<Self> {
+        let content = std::fs::read(at).with_context(|| format!("reading {}", at.display()))?;
+        Ok(Self { name: file_name(name), bytes: content.len() as u64, sha256: hex_sha256(&content) })
+    }
+
+    pub(super) fn from_artifact(artifact: &Artifact) -> Self {
+        Self { name: file_name(&artifact.path), bytes: artifact.len, sha256: artifact.sha256.clone() }
+    }
+}
+
+impl Manifest {
+    /// As it is written.
+    pub(super) fn to_json(&self) -> String {
+        // Plain structures: nothing in them can fail to be JSON.
+        let mut json = serde_json::to_string_pretty(self).expect("a manifest is JSON");
+        json.push('\n');
+        json
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

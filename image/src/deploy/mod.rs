@@ -1,0 +1,212 @@
+//! Images that operators deploy: one file in one of several formats, with its manifest and bill of materials.
+//!
+//! ```text
+//! loader + ELF ──┬── elf    FILE and FILE.loader, for QEMU's -kernel and -initrd
+//!                ├── iso    GRUB, BIOS and UEFI
+//!                └── raw    GRUB, BIOS and UEFI ──┬── qcow2, vmdk
+//!                                                 └── gcp    disk.raw in a tarball, padded to whole GiB
+//! ```
+//!
+//! Everything is made in a directory beside the final file and renamed when it is whole, so whatever interrupts a
+//! build leaves nothing half-written under the final name. The same inputs give the same bytes: nothing in an image
+//! depends on the time, the directory or the order in which anything ran.
+
+mod disk;
+mod gcp;
+mod grub;
+mod info;
+pub mod inspect;
+mod iso;
+mod manifest;
+mod qemu_img;
+mod sbom;
+mod seal;
+
+pub use info::Info;
+pub(crate) use info::kernel_bytes;
+pub use manifest::Manifest;
+pub(crate) use seal::seal_elf;
+
+use crate::{Artifact, Config, Options, Progress, step};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Most bytes of an image besides its bundle and padding.
+pub const IMAGE_LEN_MAX: u64 = 12 << 20;
+/// The time stamp of everything that needs one: 1980-01-01, the earliest a FAT file system can express.
+const EPOCH: u64 = 315_532_800;
+
+/// A format of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Loader and ELF, for QEMU's `-kernel` and `-initrd`.
+    Elf,
+    /// An ISO 9660 image that BIOS and UEFI boot.
+    Iso,
+    /// A disk that BIOS and UEFI boot.
+    Raw,
+    /// The disk for QEMU.
+    Qcow2,
+    /// The disk for VMware and VirtualBox.
+    Vmdk,
+    /// The disk as Google Compute Engine imports it.
+    Gcp,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Elf, Self::Iso, Self::Raw, Self::Qcow2, Self::Vmdk, Self::Gcp];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Elf => "elf",
+            Self::Iso => "iso",
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+            Self::Vmdk => "vmdk",
+            Self::Gcp => "gcp",
+        }
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|f| f.name() == text).ok_or_else(|| format!("expected one of {known}"))
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What every format is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    pub(crate) loader: Vec<u8>,
+    /// Sealed: its end says what it is ([`seal`]).
+    pub(crate) elf: Vec<u8>,
+    pub(crate) info: Info,
+}
+
+/// A directory beside `out` for everything unfinished; it is gone when dropped.
+pub fn work_dir(out: &Path) -> Result<tempfile::TempDir> {
+    ensure!(!out.is_dir(), "{}: is a directory, expected a file name", out.display());
+    let dir = parent(out);
+    tempfile::Builder::new()
+        .prefix(".weir-")
+        .tempdir_in(&dir)
+        .with_context(|| format!("making a directory in {}", dir.display()))
+}
+
+/// Builds the image of `config` in `format` under the name `out`, with everything unfinished in `work` (see
+/// [`work_dir`]).
+pub fn build(
+    config: &Config,
+    options: &Options,
+    format: Format,
+    out: &Path,
+    work: &Path,
+    progress: Progress,
+) -> Result<Manifest> {
+    let parts = crate::assemble(config, options, progress)?;
+    progress(&format!("writing the {format} image"));
+    // Under its final name already: a VMDK carries it.
+    let finished = work.join("finished");
+    std::fs::create_dir(&finished).with_context(|| format!("creating {}", finished.display()))?;
+    let image = finished.join(out.file_name().context("no file name")?);
+    let mut extra: Vec<(&str, Vec<u8>)> = Vec::new();
+    let mut boot_len = 0;
+    match format {
+        Format::Elf => {
+            write(&image, &parts.elf)?;
+            extra.push(("loader", parts.loader.clone()));
+        }
+        Format::Iso => boot_len = iso::write_iso(&parts, work, &image)?,
+        Format::Raw | Format::Qcow2 | Format::Vmdk | Format::Gcp => {
+            let (disk, boot) = disk::make(&parts, work)?;
+            boot_len = boot;
+            match format {
+                Format::Gcp => gcp::write(&disk, &image)?,
+                Format::Raw => write(&image, &disk)?,
+                _ => {
+                    let raw = work.join("disk.raw");
+                    write(&raw, &disk)?;
+                    qemu_img::convert(&raw, format, &image, work)?;
+                }
+            }
+        }
+    }
+    let content = parts.loader.len() as u64 + parts.elf.len() as u64 + boot_len - parts.info.bundle_bytes;
+    if content > IMAGE_LEN_MAX {
+        bail!("the image has {content} bytes besides bundle and padding, expected {IMAGE_LEN_MAX} at most");
+    }
+    progress("listing what is in it");
+    extra.push((
+        "cdx.json",
+        sbom::write(options, &parts.info, (boot_len > 0).then(grub::version).transpose()?)?,
+    ));
+    finish(format, out, &image, extra, parts.info, boot_len)
+}
+
+/// Gives everything its final name: what goes with the image first, the image last.
+fn finish(
+    format: Format,
+    out: &Path,
+    image: &Path,
+    extra: Vec<(&str, Vec<u8>)>,
+    info: Info,
+    boot_bytes: u64,
+) -> Result<Manifest> {
+    let mut files = vec![manifest::File::of(out, image)?];
+    for (suffix, content) in extra {
+        let artifact = Artifact::write(&beside(out, suffix), &content)?;
+        files.push(manifest::File::from_artifact(&artifact));
+    }
+    let manifest = Manifest { format: format.name().into(), boot_bytes, info, files };
+    Artifact::write(&beside(out, "json"), manifest.to_json().as_bytes())?;
+    std::fs::rename(image, out).with_context(|| format!("writing {}", out.display()))?;
+    Ok(manifest)
+}
+
+/// Writes a bundle for QEMU's `fw_cfg`.
+pub fn write_bundle(config: &Config, out: &Path) -> Result<Artifact> {
+    ensure!(!out.is_dir(), "{}: is a directory, expected a file name", out.display());
+    Artifact::write(&parent(out).join(out.file_name().context("no file name")?), &crate::bundle(config)?)
+}
+
+/// `out` with a suffix: `weir.raw` and `json` give `weir.raw.json`.
+fn beside(out: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(out);
+    name.push(".");
+    name.push(suffix);
+    parent(out).join(Path::new(&name).file_name().unwrap_or(&name))
+}
+
+/// The directory of a file, also for a name without one.
+fn parent(path: &Path) -> PathBuf {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Runs a program of the host whose Debian packages are `packages`.
+fn tool(command: &mut Command, what: &str, packages: &str, work: &Path) -> Result<()> {
+    step::run(command, what, &work.join("tool.log")).map_err(|error| {
+        match error.downcast::<step::StepError>() {
+            // Its log goes with the work directory.
+            Ok(failed) => anyhow!("{} failed: {}", failed.what, failed.reason),
+            Err(error) => error.context(format!("is it there? On Debian `apt-get install {packages}`")),
+        }
+    })
+}
+
+/// Writes a file in the work directory, readable like any build output.
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    std::fs::write(path, content).with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,107 @@
+//! Checksums that travel with an image, so that `inspect` notices every damaged byte.
+//!
+//! An ELF's seal is its end: [`Info`] as JSON, SHA-256 of everything before this hash, the JSON's length (32 bits,
+//! little-endian), and a magic. The loader loads segments only and never looks at it.
+//!
+//! A disk's or ISO's seal is a block at a fixed place that nothing else uses: a magic and JSON with the SHA-256 of the
+//! whole file in which this block is zero, and where loader and ELF lie.
+
+use super::Info;
+use crate::artifact::hex_sha256;
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+const ELF_MAGIC: &[u8; 8] = b"WEIRINFO";
+const DISK_MAGIC: &[u8; 12] = b"WEIRSEAL-1\n\0";
+const SHA_LEN: usize = 64;
+const FOOTER_LEN: usize = SHA_LEN + 4 + ELF_MAGIC.len();
+/// Bytes of a disk's seal.
+const BLOCK: usize = 512;
+/// Where a disk has its seal: the last block before the first partition.
+pub(super) const IN_DISK: usize = (1 << 20) - BLOCK;
+/// Where an ISO has its seal: in the 32 KiB that ISO 9660 leaves to others.
+pub(super) const IN_ISO: usize = 0x4000;
+
+/// Appends `info` and a checksum to an ELF.
+pub(crate) fn seal_elf(mut elf: Vec<u8>, info: &Info) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(info).context("describing the image")?;
+    elf.extend_from_slice(&json);
+    let sha256 = hex_sha256(&elf);
+    elf.extend_from_slice(sha256.as_bytes());
+    elf.extend_from_slice(&u32::try_from(json.len()).context("describing the image")?.to_le_bytes());
+    elf.extend_from_slice(ELF_MAGIC);
+    Ok(elf)
+}
+
+/// Checks a sealed ELF and returns what it says about itself.
+pub(super) fn open_elf(elf: &[u8]) -> Result<Info> {
+    let footer = elf.len().checked_sub(FOOTER_LEN).map(|at| elf.split_at(at));
+    let Some((content, footer)) = footer.filter(|(_, footer)| footer.ends_with(ELF_MAGIC)) else {
+        bail!("the ELF has no seal at its end: it is truncated, or not an image of Weir");
+    };
+    ensure!(
+        hex_sha256(content).as_bytes() == &footer[..SHA_LEN],
+        "the ELF is damaged: its SHA-256 differs from the one in its seal"
+    );
+    let len = footer[SHA_LEN..].iter().take(4).rev().fold(0, |n, &b| n << 8 | usize::from(b));
+    let json = content.len().checked_sub(len).and_then(|at| content.get(at..));
+    serde_json::from_slice(json.context("the ELF's seal is damaged")?).context("the ELF's seal is damaged")
+}
+
+/// What a disk's seal says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Seal {
+    len: usize,
+    sha256: String,
+    loader: Range<usize>,
+    elf: Range<usize>,
+}
+
+/// Writes the seal at `at` of a disk that holds `loader` and `elf` in one piece each.
+pub(super) fn seal_disk(disk: &mut [u8], at: usize, loader: &[u8], elf: &[u8]) -> Result<()> {
+    let block = disk.get(at..at + BLOCK).context("the disk is too small for its seal")?;
+    ensure!(block.iter().all(|&b| b == 0), "the place of the disk's seal is taken");
+    let seal = Seal {
+        len: disk.len(),
+        sha256: hex_sha256(disk),
+        loader: find(disk, loader).context("the loader is not in one piece on the disk")?,
+        elf: find(disk, elf).context("the ELF is not in one piece on the disk")?,
+    };
+    let json = serde_json::to_vec(&seal).context("sealing the disk")?;
+    ensure!(json.len() <= BLOCK - DISK_MAGIC.len(), "the disk's seal is too long");
+    disk[at..at + DISK_MAGIC.len()].copy_from_slice(DISK_MAGIC);
+    disk[at + DISK_MAGIC.len()..][..json.len()].copy_from_slice(&json);
+    Ok(())
+}
+
+/// Checks a sealed disk or ISO and returns its loader and ELF. What is behind the sealed length must be zero: some
+/// formats round a disk's size up.
+pub(super) fn open_disk(disk: &mut [u8], at: usize) -> Result<(&[u8], &[u8])> {
+    let block = disk.get(at..at + BLOCK).filter(|block| block.starts_with(DISK_MAGIC));
+    let block = block.context("no seal: it is truncated, damaged, or not an image of Weir")?.to_vec();
+    let json = block[DISK_MAGIC.len()..].split(|&b| b == 0).next().unwrap_or_default();
+    let rest_is_zero = block[DISK_MAGIC.len() + json.len()..].iter().all(|&b| b == 0);
+    let seal: Seal =
+        serde_json::from_slice(json).ok().filter(|_| rest_is_zero).context("its seal is damaged")?;
+    ensure!(disk.len() >= seal.len, "truncated: {} bytes, expected {}", disk.len(), seal.len);
+    disk[at..at + BLOCK].fill(0);
+    let (sealed, padding) = disk.split_at(seal.len);
+    ensure!(
+        hex_sha256(sealed) == seal.sha256 && padding.iter().all(|&b| b == 0),
+        "damaged: its SHA-256 differs from the one in its seal"
+    );
+    let part = |range: Range<usize>| sealed.get(range).context("its seal is damaged");
+    Ok((part(seal.loader)?, part(seal.elf)?))
+}
+
+/// Where `part` lies in `whole`. Files begin at multiples of 512 bytes.
+fn find(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let mut starts = (0..whole.len()).step_by(512);
+    let at = starts.find(|&at| !part.is_empty() && whole[at..].starts_with(part))?;
+    Some(at..at + part.len())
+}
+
+#[cfg(test)]
+#[path = "seal_tests.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+//! `weir image`: building images, and looking into them.
+
+use crate::host::child;
+use crate::up;
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Subcommand};
+use image::deploy::{self, Format};
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What `weir image` does.
+#[derive(Subcommand)]
+pub enum ImageCommand {
+    /// Build the appliance with a configuration's settings and files: without --format loader and ELF in the target
+    /// directory, and the worker images the configuration names.
+    Build(BuildArgs),
+    /// Check an image or a bundle for damage and show what is in it.
+    Inspect {
+        /// The image, in any format, or a bundle.
+        file: PathBuf,
+    },
+    /// Write a configuration's bundle, for QEMU's -fw_cfg name=opt/weir/config,file=FILE.
+    Bundle {
+        /// The configuration.
+        config: PathBuf,
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// What `weir image build` is told.
+#[derive(Args)]
+pub struct BuildArgs {
+    /// The configuration.
+    config: PathBuf,
+    /// elf, iso, raw, qcow2, vmdk or gcp.
+    #[arg(long, requires = "out")]
+    format: Option<Format>,
+    /// Where to write the image; its manifest and bill of materials go beside it.
+    #[arg(long, value_name = "FILE", requires = "format")]
+    out: Option<PathBuf>,
+    /// A directory with another libhermit.a and loader.
+    #[arg(long, value_name = "DIR")]
+    kernel: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(command: ImageCommand) -> Result<()> {
+    match command {
+        ImageCommand::Build(args) => match (args.format, &args.out) {
+            (Some(format), Some(out)) => build(&args.config, format, out, args.kernel.clone()),
+            _ => build_direct(&args),
+        },
+        ImageCommand::Inspect { file } => {
+            print!("{}", deploy::inspect::inspect(&file)?.report()?);
+            Ok(())
+        }
+        ImageCommand::Bundle { config, out } => {
+            println!("{}", deploy::write_bundle(&image::check(&config)?, &out)?);
+            Ok(())
+        }
+    }
+}
+
+fn build_direct(args: &BuildArgs) -> Result<()> {
+    let config = image::check(&args.config)?;
+    let images = up::Images::build(&config, args.kernel.clone(), None).context("building the images")?;
+    println!("{}\n{}", images.appliance.loader, images.appliance.elf);
+    if let Some(worker) = &images.worker {
+        println!("{}", worker.elf);
+    }
+    Ok(())
+}
+
+/// Builds until done or interrupted; nothing unfinished is left either way.
+fn build(config: &Path, format: Format, out: &Path, kernel: Option<PathBuf>) -> Result<()> {
+    let config = image::check(config)?;
+    let options = image::Options { kernel, ..image::Options::new()? };
+    let work = deploy::work_dir(out)?;
+    child::adopt_orphans()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    let result = runtime.block_on(async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut hangup = signal(SignalKind::hangup())?;
+        let (out, work) = (out.to_owned(), work.path().to_owned());
+        let building = tokio::task::spawn_blocking(move || {
+            let progress = |line: &str| eprintln!("[image] {line}");
+            deploy::build(&config, &options, format, &out, &work, &progress)
+        });
+        let name = tokio::select! {
+            result = building => return result?,
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hangup.recv() => "SIGHUP",
+        };
+        Err(anyhow!("interrupted by {name}; nothing was written"))
+    });
+    // An interrupted build still waits for its compilers, which end here.
+    runtime.shutdown_background();
+    child::stop_descendants();
+    drop(work);
+    for file in result?.files {
+        println!("{} {} bytes sha256 {}", file.name, file.bytes, file.sha256);
+    }
+    Ok(())
+}
