@@ -75,6 +75,17 @@ install_basics() {
     install_vsock_daemon
 }
 
+# What images in the formats of disks and ISOs take. Without them `weir image build` says what to install.
+ensure_image_tools() {
+    ensure grub-mkimage grub-common
+    [ -f /usr/lib/grub/i386-pc/kernel.img ] || missing="$missing grub-pc-bin"
+    [ -f /usr/lib/grub/x86_64-efi/kernel.img ] || missing="$missing grub-efi-amd64-bin"
+    ensure xorriso xorriso
+    ensure qemu-img qemu-utils
+    # To boot them by UEFI.
+    [ -f /usr/share/OVMF/OVMF_CODE.fd ] || missing="$missing ovmf"
+}
+
 install_vsock_daemon() {
     have vhost-device-vsock || [ -x "$root/target/tools/bin/vhost-device-vsock" ] && return
     say "installing vhost-device-vsock 0.3 with cargo into target/tools"

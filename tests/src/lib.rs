@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod curl;
+pub mod machine;
 pub mod net;
 pub mod process;
 pub mod raw;

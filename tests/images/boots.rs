@@ -1,0 +1,59 @@
+//! Every format boots and serves its page.
+
+use crate::Test;
+use crate::shelf::{PAGE, Shelf};
+use anyhow::{Context, Result, ensure};
+use image::deploy::Format;
+use std::process::Command;
+use std::time::Duration;
+use weir_tests::machine::{Machine, Setup, has_uefi};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("boots::raw", |shelf| boots(shelf, Format::Raw, false)),
+    ("boots::qcow2", |shelf| boots(shelf, Format::Qcow2, false)),
+    ("boots::iso", |shelf| boots(shelf, Format::Iso, false)),
+    ("boots::vmdk", |shelf| boots(shelf, Format::Vmdk, false)),
+    ("boots::elf", |shelf| boots(shelf, Format::Elf, false)),
+    ("boots::gcp", gcp),
+    ("boots::raw_by_uefi", |shelf| boots(shelf, Format::Raw, true)),
+    ("boots::iso_by_uefi", |shelf| boots(shelf, Format::Iso, true)),
+];
+
+/// Generous: the host may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn boots(shelf: &Shelf, format: Format, uefi: bool) -> Result<()> {
+    let mut setup = Setup::new(format, &shelf.image(format)?);
+    if uefi {
+        ensure!(has_uefi(), "no UEFI firmware: install ovmf");
+        (setup.uefi, setup.memory_mib) = (true, 128);
+    }
+    serves(&setup)
+}
+
+fn serves(setup: &Setup) -> Result<()> {
+    let mut machine = Machine::boot(setup)?;
+    let (took, page) = machine.first_200("/", PATIENCE)?;
+    ensure!(page == PAGE, "{}", String::from_utf8_lossy(&page));
+    let log = machine.log();
+    ensure!(log.contains("weir: configuration: built in, "), "{log}");
+    eprintln!(
+        "{}{}: first 200 after {} ms",
+        setup.format,
+        if setup.uefi { " by UEFI" } else { "" },
+        took.as_millis()
+    );
+    Ok(())
+}
+
+/// Unpacked by GNU tar, as whoever receives it does.
+fn gcp(shelf: &Shelf) -> Result<()> {
+    let tarball = shelf.image(Format::Gcp)?;
+    let directory = shelf.path("gcp");
+    std::fs::create_dir_all(&directory)?;
+    let tar = Command::new("tar").arg("-xzf").arg(&tarball).arg("-C").arg(&directory).status();
+    ensure!(tar.context("starting tar")?.success(), "tar cannot unpack it");
+    let disk = directory.join("disk.raw");
+    ensure!(std::fs::metadata(&disk)?.len() == 1 << 30, "a whole GiB");
+    serves(&Setup::new(Format::Gcp, &disk))
+}

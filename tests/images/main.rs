@@ -1,0 +1,35 @@
+//! Images as operators deploy them: built in every format, booted in QEMU, cut off, damaged.
+//!
+//! `WEIR` names the `weir` program to test. One test at a time, on the main thread, which is whose end the machines
+//! follow.
+
+mod boots;
+mod builds;
+mod damage;
+mod fw_cfg;
+mod shelf;
+
+use libtest_mimic::{Arguments, Trial};
+use shelf::Shelf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+type Test = (&'static str, fn(&Shelf) -> anyhow::Result<()>);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let shelf = match Shelf::new() {
+        Ok(shelf) => Arc::new(shelf),
+        Err(error) => {
+            eprintln!("images: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let all: [&[Test]; 4] = [boots::TESTS, builds::TESTS, damage::TESTS, fw_cfg::TESTS];
+    let trials = all.into_iter().flatten().map(|&(name, test)| {
+        let shelf = shelf.clone();
+        Trial::test(name, move || test(&shelf).map_err(|error| format!("{error:#}").into()))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
