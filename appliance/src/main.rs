@@ -38,7 +38,7 @@ mod image {
                 Self::NoWorkers => {
                     f.write_str("the configuration has pools, expected a virtio-vsock device to reach them")
                 }
-                Self::Settings(error) => write!(f, "settings: {error:?}"),
+                Self::Settings(error) => write!(f, "settings: {error}"),
             }
         }
     }

@@ -53,21 +53,31 @@ pub(super) fn open_elf(elf: &[u8]) -> Result<Info> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Seal {
     len: usize,
+    /// Of the file's own hash and everything else that stands here.
     sha256: String,
     loader: Range<usize>,
     elf: Range<usize>,
+}
+
+impl Seal {
+    /// The hash for a file with this content, the seal's block zero.
+    fn hash(&self, sealed: &[u8]) -> String {
+        let Self { len, loader, elf, .. } = self;
+        hex_sha256(format!("{} {len} {loader:?} {elf:?}", hex_sha256(sealed)).as_bytes())
+    }
 }
 
 /// Writes the seal at `at` of a disk that holds `loader` and `elf` in one piece each.
 pub(super) fn seal_disk(disk: &mut [u8], at: usize, loader: &[u8], elf: &[u8]) -> Result<()> {
     let block = disk.get(at..at + BLOCK).context("the disk is too small for its seal")?;
     ensure!(block.iter().all(|&b| b == 0), "the place of the disk's seal is taken");
-    let seal = Seal {
+    let mut seal = Seal {
         len: disk.len(),
-        sha256: hex_sha256(disk),
+        sha256: String::new(),
         loader: find(disk, loader).context("the loader is not in one piece on the disk")?,
         elf: find(disk, elf).context("the ELF is not in one piece on the disk")?,
     };
+    seal.sha256 = seal.hash(disk);
     let json = serde_json::to_vec(&seal).context("sealing the disk")?;
     ensure!(json.len() <= BLOCK - DISK_MAGIC.len(), "the disk's seal is too long");
     disk[at..at + DISK_MAGIC.len()].copy_from_slice(DISK_MAGIC);
@@ -82,13 +92,15 @@ pub(super) fn open_disk(disk: &mut [u8], at: usize) -> Result<(&[u8], &[u8])> {
     let block = block.context("no seal: it is truncated, damaged, or not an image of Weir")?.to_vec();
     let json = block[DISK_MAGIC.len()..].split(|&b| b == 0).next().unwrap_or_default();
     let rest_is_zero = block[DISK_MAGIC.len() + json.len()..].iter().all(|&b| b == 0);
-    let seal: Seal =
-        serde_json::from_slice(json).ok().filter(|_| rest_is_zero).context("its seal is damaged")?;
+    let seal: Option<Seal> = serde_json::from_slice(json).ok();
+    // Exactly as written: a flipped bit may also make another spelling of the same.
+    let seal = seal.filter(|seal| rest_is_zero && serde_json::to_vec(seal).is_ok_and(|again| again == json));
+    let seal = seal.context("its seal is damaged")?;
     ensure!(disk.len() >= seal.len, "truncated: {} bytes, expected {}", disk.len(), seal.len);
     disk[at..at + BLOCK].fill(0);
     let (sealed, padding) = disk.split_at(seal.len);
     ensure!(
-        hex_sha256(sealed) == seal.sha256 && padding.iter().all(|&b| b == 0),
+        seal.hash(sealed) == seal.sha256 && padding.iter().all(|&b| b == 0),
         "damaged: its SHA-256 differs from the one in its seal"
     );
     let part = |range: Range<usize>| sealed.get(range).context("its seal is damaged");
