@@ -15,6 +15,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
+//! | [`images`] | `weir image`: builds images, and looks into them |
 //! | [`up`] | brings everything up in order and takes it down again |
 //! | [`supervisor`] | keeps each worker running; a state machine without input or output of its own |
 //! | [`relay`] | joins the appliance's vsock streams to a worker |

@@ -25,7 +25,9 @@ pub(super) fn write_iso(parts: &Parts, work: &Path, out: &Path) -> Result<u64> {
     let raw = work.join("unsealed.iso");
     let mut xorriso = Command::new("xorriso");
     xorriso.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("TZ", "UTC");
-    xorriso.args(["-as", "mkisofs", "-quiet", "-r", "-V", "WEIR", "-no-pad"]);
+    // With its usual padding: BIOS reads CDs in larger pieces, and one that goes beyond the end fails, or GRUB takes what
+    // was in its buffer before for the files at the end.
+    xorriso.args(["-as", "mkisofs", "-quiet", "-r", "-V", "WEIR"]);
     xorriso.arg("--set_all_file_dates").arg(format!("={EPOCH}"));
     xorriso.args(["-b", "boot/bios.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]);
     xorriso.args(["--grub2-boot-info", "-eltorito-alt-boot", "-e", "boot/efi.img", "-no-emul-boot"]);
