@@ -96,7 +96,7 @@ mod tests {
     use std::string::ToString;
 
     fn bundle(pool: &str) -> Vec<u8> {
-        let pools = vec![Pool { name: pool.into(), workers: vec![] }];
+        let pools = vec![Pool { name: pool.into(), ..Pool::default() }];
         encode(&Settings { pools, ..Settings::default() }, vec![])
     }
 
