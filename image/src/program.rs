@@ -54,17 +54,18 @@ pub(crate) fn link(program: Program, options: &Options, progress: Progress) -> R
     flags.push("-Clinker-flavor=ld.lld".into());
     flags.push(format!("-Clink-arg={}", kernel.archive.display()));
     let target_dir = options.target_dir.join("programs");
-    // The linker's map, for the sizes of the parts.
+    // The linker's map, for the sizes of the parts. An argument of the program's own crate: among the flags above it
+    // would differ between programs, and each would rebuild what the other has built.
     let map = target_dir.join(format!("{}.map", program.binary()));
-    flags.push(format!("-Clink-arg=-Map={}", map.display()));
     let mut cargo = toolchain.cargo();
     cargo
         .current_dir(&options.workspace)
-        .args(["build", "--locked", "-p", program.package(), "--bin", program.binary()])
+        .args(["rustc", "--locked", "-p", program.package(), "--bin", program.binary()])
         .args(["--profile", PROFILE, "--target", TARGET])
         .args(["-Zbuild-std=core,alloc,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem"])
         .arg("--target-dir")
         .arg(&target_dir)
+        .args(["--", &format!("-Clink-arg=-Map={}", map.display())])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let log = target_dir.join(format!("{}.log", program.binary()));
     step::run(&mut cargo, &format!("building {}", program.binary()), &log)?;
