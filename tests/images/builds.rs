@@ -3,6 +3,7 @@
 use crate::Test;
 use crate::shelf::Shelf;
 use anyhow::{Context, Result, ensure};
+use image::Program;
 use image::artifact::hex_sha256;
 use image::deploy::{Format, IMAGE_LEN_MAX};
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +13,7 @@ use weir_tests::weir::program;
 
 pub(crate) const TESTS: &[Test] = &[
     ("builds::twice_the_same_bytes", twice_the_same_bytes),
+    ("builds::unchanged_compiles_nothing", unchanged_compiles_nothing),
     ("builds::everything_is_listed", everything_is_listed),
     ("builds::every_crate_is_in_the_bill_of_materials", bill_of_materials),
     ("builds::interrupted_leaves_nothing", interrupted),
@@ -29,6 +31,18 @@ fn twice_the_same_bytes(shelf: &Shelf) -> Result<()> {
             let read = |path: &std::path::Path| std::fs::read(format!("{}{suffix}", path.display()));
             ensure!(read(&first)? == read(&second)?, "{format}{suffix} differs");
         }
+    }
+    Ok(())
+}
+
+/// Both programs share a target directory: what one needs must not make the other's crates out of date.
+fn unchanged_compiles_nothing(_: &Shelf) -> Result<()> {
+    let options = image::Options::new()?;
+    for program in [Program::Worker, Program::Appliance, Program::Worker] {
+        image::build_program(program, &options, &|_| ())?;
+        let log = options.target_dir.join(format!("programs/{}.log", program.binary()));
+        let log = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+        ensure!(!log.contains("Compiling"), "{}: {log}", program.binary());
     }
     Ok(())
 }
