@@ -22,8 +22,14 @@ pub fn check(path: &Path) -> Result<Config> {
     let unreadable = |what: String| ConfigError { path: path.to_owned(), at: None, what };
     let text =
         std::fs::read_to_string(path).map_err(|e| unreadable(format!("{e}, expected a configuration")))?;
-    let source = Source { path, text: &text };
-    let file: raw::File = toml::from_str(&text).map_err(|e| {
+    check_text(path, &text)
+}
+
+/// As [`check`], for a configuration that is not (or not yet) what the file `path` contains.
+pub fn check_text(path: &Path, text: &str) -> Result<Config> {
+    let unreadable = |what: String| ConfigError { path: path.to_owned(), at: None, what };
+    let source = Source { path, text };
+    let file: raw::File = toml::from_str(text).map_err(|e| {
         let what = e.message().lines().collect::<Vec<_>>().join(", ");
         source.error(e.span().map_or(0, |s| s.start), what)
     })?;

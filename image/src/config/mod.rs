@@ -10,7 +10,7 @@ mod raw;
 mod units;
 mod value;
 
-pub use check::check;
+pub use check::{check, check_text};
 pub use error::ConfigError;
 pub use queue::Queue;
 pub use value::parse_address;

@@ -31,9 +31,26 @@ pub const EVENT_IDX: u64 = 1 << 29;
 #[derive(Clone)]
 pub struct FakeMachine(Rc<Inner>);
 
+type Region = (NonNull<u8>, usize);
+
+thread_local! {
+    /// Memory of machines that are gone, for the next ones: fuzzing makes many.
+    static FREE: RefCell<Vec<Region>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Drivers hold a clone of their machine, so they are gone as well; buffers of theirs must not be used any more.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let regions = self.regions.take();
+        // Where thread-local memory is gone already, the thread ends.
+        let _ = FREE.try_with(|free| free.borrow_mut().extend(regions));
+    }
+}
+
 struct Inner {
     devices: RefCell<Vec<FakeDevice>>,
     dma_bytes: Cell<usize>,
+    regions: RefCell<Vec<Region>>,
     dma_limit: Cell<usize>,
     config_changes: Cell<u32>,
     now_ns: Cell<u64>,
@@ -188,6 +205,7 @@ impl FakeMachine {
         let machine = Self(Rc::new(Inner {
             devices: RefCell::new(devices),
             dma_bytes: Cell::new(0),
+            regions: RefCell::default(),
             dma_limit: Cell::new(usize::MAX),
             config_changes: Cell::new(0),
             now_ns: Cell::new(0),
@@ -310,10 +328,22 @@ impl Platform for FakeMachine {
             return None;
         }
         self.0.dma_bytes.set(self.dma_bytes() + len);
-        let layout = Layout::from_size_align(len, 4096).expect("a layout");
-        // SAFETY: the layout is not empty.
-        let address = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        // SAFETY: fresh memory, never freed; the fake device undoes the offset.
+        let address =
+            FREE.with_borrow_mut(|free| free.iter().position(|r| r.1 == len).map(|i| free.swap_remove(i).0));
+        let address = match address {
+            // SAFETY: it is as long as its entry says, and its machine and driver are gone.
+            Some(used) => unsafe {
+                used.write_bytes(0, len);
+                used
+            },
+            None => {
+                let layout = Layout::from_size_align(len, 4096).expect("a layout");
+                // SAFETY: the layout is not empty.
+                NonNull::new(unsafe { alloc_zeroed(layout) })?
+            }
+        };
+        self.0.regions.borrow_mut().push((address, len));
+        // SAFETY: memory that nobody uses and that is never freed; the fake device undoes the offset.
         Some(unsafe { DmaRegion::new(address, address.as_ptr() as u64 + DMA_OFFSET, len) })
     }
 

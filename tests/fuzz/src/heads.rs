@@ -1,0 +1,160 @@
+//! Request and response heads: one verdict however they are split, and what goes out is as strict as what comes in.
+
+use crate::input::Input;
+use appliance::date::DateCache;
+use appliance::http::forward::{Forwarded, write_request};
+use appliance::http::request::{self, Parsed, Progress, TargetForm};
+use appliance::http::response::{self, Asked, Client, Framing, write_response};
+use appliance::http::{Limits, RequestHead, Sink, Version};
+use appliance::site::Scheme;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Bytes before a head that say how to look at it.
+const PREAMBLE: usize = 4;
+
+/// A verdict that can be compared.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Partial,
+    Complete(usize, String),
+    Refused(u16, &'static str),
+}
+
+fn verdict(parsed: &Parsed<'_>) -> Verdict {
+    match parsed {
+        Parsed::Partial => Verdict::Partial,
+        Parsed::Complete { head, len } => Verdict::Complete(*len, format!("{head:?}")),
+        Parsed::Refused(refusal) => Verdict::Refused(refusal.status, refusal.reason.as_str()),
+    }
+}
+
+/// The first verdict on input that arrives in these pieces.
+fn piecewise(input: &[u8], limits: &Limits, ends: impl Iterator<Item = usize>) -> Verdict {
+    let mut scratch = vec![0; limits.max_url_length + 1];
+    let mut progress = Progress::default();
+    for end in ends.chain([input.len()]) {
+        let verdict = verdict(&request::parse(&input[..end], limits, &mut scratch, &mut progress));
+        if verdict != Verdict::Partial {
+            return verdict;
+        }
+    }
+    Verdict::Partial
+}
+
+/// A request head after four bytes: which limits, and where to split.
+pub fn request_head(data: &[u8]) {
+    let mut choice = Input::new(data);
+    let limits = if choice.byte() & 1 == 0 { Limits::STRICT } else { Limits::HTTP_SYS };
+    let (step, first) = (usize::from(choice.byte()) + 1, usize::from(choice.u16()));
+    // Ended in any case: a head that is not may be looked at later (`Progress`).
+    let input = &[choice.rest(), b"\r\n\r\n"].concat()[..];
+    let whole = piecewise(input, &limits, std::iter::empty());
+    assert_eq!(
+        piecewise(input, &limits, (first..input.len()).step_by(step)),
+        whole,
+        "by {step} from {first}"
+    );
+    let mut scratch = vec![0; limits.max_url_length + 1];
+    let Parsed::Complete { head, len } =
+        request::parse(input, &limits, &mut scratch, &mut Progress::default())
+    else {
+        return;
+    };
+    assert!(len <= input.len().min(limits.max_request_bytes) && input[..len].ends_with(b"\r\n\r\n"));
+    meaning(&head);
+    forwarded(&head);
+}
+
+/// What is promised about a head that was accepted.
+fn meaning(head: &RequestHead<'_>) {
+    let asterisk = head.form == TargetForm::Asterisk;
+    assert!(head.path.starts_with('/') || asterisk && head.path == "*");
+    assert!(head.path.split('/').all(|segment| segment != ".." && segment != "."), "{:?}", head.path);
+    assert!(!head.path.contains(['\0', '\r', '\n', '\\']) && !head.path.chars().any(char::is_control));
+    assert!(!head.host.contains(['/', '@', ' ', '?', '#']) && head.host.is_ascii());
+    for field in head.fields {
+        assert!(!field.name.is_empty() && !field.value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
+    }
+}
+
+/// What a worker gets says the same, by the same strict rules.
+fn forwarded(head: &RequestHead<'_>) {
+    let mut out = vec![0; 64 << 10];
+    let mut sink = Sink::new(&mut out);
+    let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let what = Forwarded { client, scheme: Scheme::Http, expect_answered: false };
+    write_request(head, &what, &mut sink).expect("it fits");
+    let written = sink.written();
+    let limits = Limits {
+        max_request_bytes: 64 << 10,
+        max_field_length: 48 << 10,
+        max_url_length: 48 << 10,
+        max_fields: Limits::MAX_FIELDS,
+        ..Limits::HTTP_SYS
+    };
+    // Ours come on top of the client's.
+    if head.fields.into_iter().count() > Limits::MAX_FIELDS - 10 {
+        return;
+    }
+    let mut scratch = vec![0; limits.max_url_length + 1];
+    let again = match request::parse(written, &limits, &mut scratch, &mut Progress::default()) {
+        Parsed::Complete { head, len } if len == written.len() => head,
+        // HTTP/1.0 may come without a host, for which there is nothing to write.
+        _ if head.host.is_empty() => return,
+        other => panic!("{other:?} to {:?}", String::from_utf8_lossy(written)),
+    };
+    assert_eq!(again.method, head.method);
+    assert_eq!(
+        (again.path, again.query, again.host, again.port),
+        (head.path, head.query, head.host, head.port)
+    );
+    assert_eq!(again.framing, head.framing);
+}
+
+/// A worker's response head after four bytes: what was asked, and where to split.
+pub fn response_head(data: &[u8]) {
+    let mut choice = Input::new(data);
+    let flags = choice.byte();
+    let asked = Asked { head: flags & 1 != 0, upgrade: flags & 2 != 0 };
+    let max_bytes = if flags & 4 == 0 { 8192 } else { 256 };
+    let split = usize::from(choice.u16());
+    let _ = choice.byte();
+    let input = choice.rest();
+    debug_assert!(data.len() < PREAMBLE || input.len() == data.len() - PREAMBLE);
+    let whole = response::parse_answer(input, asked, max_bytes);
+    if let Some(front) = input.get(..split) {
+        match (response::parse_answer(front, asked, max_bytes), &whole) {
+            (response::Parsed::Partial, _) => {}
+            (response::Parsed::Invalid(a), response::Parsed::Invalid(b)) => assert_eq!(a, *b),
+            (
+                response::Parsed::Complete { head: a, len },
+                response::Parsed::Complete { head: b, len: whole_len },
+            ) => assert_eq!((format!("{a:?}"), len), (format!("{b:?}"), *whole_len)),
+            (a, b) => panic!("{a:?} of {split} bytes, {b:?} of all"),
+        }
+    }
+    let response::Parsed::Complete { head, len } = whole else { return };
+    assert!(input[..len].ends_with(b"\r\n\r\n"));
+    let version = if flags & 8 == 0 { Version::Http11 } else { Version::Http10 };
+    let client = Client { version, to_head: asked.head, keep_alive: flags & 16 == 0 };
+    let mut out = vec![0; 64 << 10];
+    let mut sink = Sink::new(&mut out);
+    let delivery = write_response(&head, client, &DateCache::new(1_700_000_000), &mut sink).expect("it fits");
+    let written = sink.written();
+    if head.fields.into_iter().count() > Limits::MAX_FIELDS - 4 {
+        return;
+    }
+    // The client sees the same status and a framing that matches what is sent to it.
+    let response::Parsed::Complete { head: again, len } = response::parse_answer(written, asked, 64 << 10)
+    else {
+        panic!("not a response: {:?}", String::from_utf8_lossy(written));
+    };
+    assert_eq!((again.status, len), (head.status, written.len()));
+    if !head.is_interim() && !head.is_upgrade() {
+        let sent = match delivery.framing {
+            Framing::Length(0) => Framing::None,
+            framing => framing,
+        };
+        assert_eq!(again.framing, sent, "{:?}", String::from_utf8_lossy(written));
+    }
+}
