@@ -26,7 +26,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 use link::{Link, LinkState, Links};
-use netdrv::stream::{CloseReason, StreamEvent, StreamTransport, VsockAddr};
+use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport, VsockAddr};
 use worker::{Standing, Worker};
 
 /// Whoever waits for or uses a link; opaque here.
@@ -141,6 +141,8 @@ pub struct Pools<S> {
     pools: Vec<Pool>,
     links: Links,
     events: VecDeque<PoolEvent>,
+    /// Events of streams that are not links.
+    others: VecDeque<StreamEvent>,
     /// No link has been idle for too long before this.
     idle_check_at: Option<Instant>,
     counters: Counters,
@@ -156,6 +158,7 @@ impl<S: StreamTransport> Pools<S> {
             pools,
             links: Links::default(),
             events: VecDeque::new(),
+            others: VecDeque::new(),
             idle_check_at: None,
             counters: Counters::default(),
         }
@@ -181,7 +184,7 @@ impl<S: StreamTransport> Pools<S> {
         self.links.iter().filter(|(_, link)| matches!(link.state, LinkState::InUse(_))).count()
     }
 
-    /// The transport underneath.
+    /// The transport underneath, which other parts of the shard have streams of their own on.
     pub fn streams(&mut self) -> &mut S {
         &mut self.streams
     }
@@ -274,6 +277,12 @@ impl<S: StreamTransport> Pools<S> {
         self.events.pop_front()
     }
 
+    /// The next thing that the transport says of a stream that is no link. Its owner must take it; one that nobody owns is
+    /// to be released.
+    pub fn next_other_event(&mut self) -> Option<StreamEvent> {
+        self.others.pop_front()
+    }
+
     /// When [`Pools::poll`] must run next even if the device stays silent.
     pub fn next_deadline(&self) -> Option<Instant> {
         let transport = self.streams.next_deadline().map(Instant::from_nanos);
@@ -337,22 +346,26 @@ impl<S: StreamTransport> Pools<S> {
         self.abandon(id, now);
     }
 
+    fn link_of(&self, stream: StreamId) -> Option<(LinkId, &Link)> {
+        let id = self.links.by_stream(stream)?;
+        Some((id, self.links.get(id)?))
+    }
+
     fn on_stream_event(&mut self, event: StreamEvent, now: Instant) {
         match event {
             StreamEvent::Connected(stream) => {
-                let Some(id) = self.links.by_stream(stream) else { return };
-                let Some(link) = self.links.get(id) else { return };
+                let Some((id, link)) = self.link_of(stream) else { return self.others.push_back(event) };
                 let (pool, worker) = (link.pool, link.worker);
                 self.set_idle(id, now);
                 self.pools[pool].workers[worker].connected();
                 self.dispatch(pool, now);
             }
             StreamEvent::Readable(stream) | StreamEvent::Writable(stream) => {
-                let Some(id) = self.links.by_stream(stream) else { return };
-                match self.links.get(id).map(|link| link.state) {
-                    Some(LinkState::InUse(requester)) => self.events.push_back(PoolEvent::Ready(requester)),
+                let Some((id, link)) = self.link_of(stream) else { return self.others.push_back(event) };
+                match link.state {
+                    LinkState::InUse(requester) => self.events.push_back(PoolEvent::Ready(requester)),
                     // A worker that speaks without being asked: nothing it says may reach a later request.
-                    Some(LinkState::Idle { .. }) if matches!(event, StreamEvent::Readable(_)) => {
+                    LinkState::Idle { .. } if matches!(event, StreamEvent::Readable(_)) => {
                         self.counters.unasked += 1;
                         self.drop_link(id);
                     }
@@ -361,10 +374,9 @@ impl<S: StreamTransport> Pools<S> {
             }
             StreamEvent::Closed(stream, reason) => match self.links.by_stream(stream) {
                 Some(id) => self.on_link_ended(id, reason, now),
-                None => self.streams.release(stream),
+                None => self.others.push_back(event),
             },
-            // We listen on no port.
-            StreamEvent::Accepted { stream, .. } => self.streams.release(stream),
+            StreamEvent::Accepted { .. } => self.others.push_back(event),
         }
     }
 

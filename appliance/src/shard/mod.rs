@@ -43,7 +43,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use env::Env;
 use netdrv::nic::Nic;
-use netdrv::stream::StreamTransport;
+use netdrv::stream::{StreamEvent, StreamTransport};
 use session::Session;
 
 /// Frames taken in before connections get their turn.
@@ -230,6 +230,9 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let more = self.receive(now);
         self.stack.maintain(now, &mut self.nic);
         self.env.pools.poll(now);
+        while let Some(event) = self.env.pools.next_other_event() {
+            self.on_other_stream(event);
+        }
         while let Some(event) = self.env.pools.next_event() {
             self.on_pool_event(event);
         }
@@ -366,6 +369,13 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             _ => {}
         }
         self.mark(id);
+    }
+
+    /// Streams that are not links to workers.
+    fn on_other_stream(&mut self, event: StreamEvent) {
+        if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
+            self.streams().release(stream);
+        }
     }
 
     /// Closes a connection that waits for its next request, to make room for a new one.
