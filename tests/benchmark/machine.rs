@@ -96,8 +96,9 @@ impl Lab {
     pub(crate) fn spec(&self, name: &str, image: &Image, memory_mib: u32, net: Option<Net>) -> Spec {
         Spec {
             name: name.into(),
-            loader: image.loader.path.clone(),
-            elf: image.elf.path.clone(),
+            kernel: image.loader.path.clone(),
+            initrd: image.elf.path.clone(),
+            append: None,
             memory_mib,
             cid: 3,
             accel: Accel::Tcg,

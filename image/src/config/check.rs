@@ -3,7 +3,7 @@
 use super::bandwidth;
 use super::error::{ConfigError, Source};
 use super::queue;
-use super::value::{AddressError, memory, name, parse_address, prefix_error, worker_address};
+use super::value::{AddressError, kernel_words, memory, name, parse_address, prefix_error, worker_address};
 use super::{Address, Config, Pool, Prefix, RELAY_PORT_BASE, Site, VmImage, Worker, WorkerKind, raw};
 use crate::files;
 use appliance::flow;
@@ -168,7 +168,7 @@ impl Checker<'_> {
     }
 
     fn worker(&mut self, worker: &Spanned<raw::Worker>) -> Result<Worker> {
-        let raw::Worker { kind, image, memory: size, at } = worker.get_ref();
+        let raw::Worker { kind, image, kernel, initrd, append, memory: size, at } = worker.get_ref();
         let foreign = |key: &Option<Spanned<String>>, name: &str| match key {
             Some(value) => {
                 Err(self.error(value, format!("{name} with kind {:?}, expected none", kind.get_ref())))
@@ -178,16 +178,20 @@ impl Checker<'_> {
         let kind = match kind.get_ref().as_str() {
             "vm" => {
                 foreign(at, "at")?;
-                let missing = |key| self.error(worker, format!("worker VM without {key}, expected it"));
-                let image = self.image(image.as_ref().ok_or_else(|| missing("image"))?)?;
-                let size = size.as_ref().ok_or_else(|| missing("memory"))?;
+                let image = self.vm_image(worker)?;
+                let missing = || self.error(worker, "worker VM without memory, expected it");
+                let size = size.as_ref().ok_or_else(missing)?;
                 WorkerKind::Vm {
                     image,
                     memory_mib: memory(size.get_ref()).map_err(|what| self.error(size, what))?,
                 }
             }
             "address" => {
-                foreign(image, "image")?;
+                for (key, name) in
+                    [(image, "image"), (kernel, "kernel"), (initrd, "initrd"), (append, "append")]
+                {
+                    foreign(key, name)?;
+                }
                 foreign(size, "memory")?;
                 let at = at
                     .as_ref()
@@ -208,17 +212,44 @@ impl Checker<'_> {
         Ok(Worker { kind, dial })
     }
 
-    fn image(&self, image: &Spanned<String>) -> Result<VmImage> {
-        if image.get_ref() == "worker" {
-            return Ok(VmImage::Worker);
+    fn vm_image(&self, worker: &Spanned<raw::Worker>) -> Result<VmImage> {
+        let raw::Worker { image, kernel, initrd, append, .. } = worker.get_ref();
+        if let (Some(append), None) = (append, kernel) {
+            return Err(self.error(append, "append without kernel, expected none"));
         }
-        let path = self.dir.join(image.get_ref());
-        if !path.is_file() {
-            return Err(
-                self.error(image, format!("{}: not found, expected \"worker\" or an ELF", path.display()))
-            );
+        match (image, kernel, initrd) {
+            (Some(image), None, None) if image.get_ref() == "worker" => Ok(VmImage::Worker),
+            (Some(image), None, None) => Ok(VmImage::Elf(self.file(image, "\"worker\" or an ELF")?)),
+            (None, Some(kernel), Some(initrd)) => Ok(VmImage::Linux {
+                kernel: self.file(kernel, "a Linux kernel")?,
+                initrd: self.file(initrd, "an initial RAM file system")?,
+                append: match append {
+                    Some(append) => {
+                        kernel_words(append.get_ref()).map_err(|what| self.error(append, what))?;
+                        append.get_ref().clone()
+                    }
+                    None => String::new(),
+                },
+            }),
+            (Some(_), Some(other), _) | (Some(_), None, Some(other)) => {
+                Err(self.error(other, "image and kernel or initrd, expected either"))
+            }
+            (None, Some(alone), None) | (None, None, Some(alone)) => {
+                Err(self.error(alone, "kernel or initrd alone, expected both"))
+            }
+            (None, None, None) => {
+                Err(self.error(worker, "worker VM without image, expected it, or kernel and initrd"))
+            }
         }
-        Ok(VmImage::Elf(path))
+    }
+
+    /// The path of a file that has to be there.
+    fn file(&self, name: &Spanned<String>, expected: &str) -> Result<PathBuf> {
+        let path = self.dir.join(name.get_ref());
+        match path.is_file() {
+            true => Ok(path),
+            false => Err(self.error(name, format!("{}: not found, expected {expected}", path.display()))),
+        }
     }
 
     fn name<'n>(&self, given: &Spanned<String>, mut others: impl Iterator<Item = &'n str>) -> Result<()> {

@@ -108,6 +108,15 @@ pub enum VmImage {
     Worker,
     /// A Hermit ELF on the host.
     Elf(PathBuf),
+    /// A Linux kernel and its initial RAM file system on the host.
+    Linux {
+        /// The kernel (bzImage).
+        kernel: PathBuf,
+        /// The initial RAM file system.
+        initrd: PathBuf,
+        /// What the kernel command line gets after the supervisor's own words.
+        append: String,
+    },
 }
 
 /// Where a worker that is already there listens.

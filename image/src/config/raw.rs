@@ -88,6 +88,9 @@ pub(super) struct Pool {
 pub(super) struct Worker {
     pub(super) kind: Spanned<String>,
     pub(super) image: Option<Spanned<String>>,
+    pub(super) kernel: Option<Spanned<String>>,
+    pub(super) initrd: Option<Spanned<String>>,
+    pub(super) append: Option<Spanned<String>>,
     pub(super) memory: Option<Spanned<String>>,
     pub(super) at: Option<Spanned<String>>,
 }

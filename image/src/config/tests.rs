@@ -79,6 +79,12 @@ fn a_whole_configuration() {
         kind = "vm"
         image = "app.elf"
         memory = "1G"
+        [[pool.worker]]
+        kind = "vm"
+        kernel = "app.elf"
+        initrd = "./app.elf"
+        append = "loglevel=7 weir"
+        memory = "128M"
     "#,
     )
     .expect("right");
@@ -93,13 +99,19 @@ fn a_whole_configuration() {
     assert_eq!(prefix(1, 0).handler, Handler::Files(0));
     let workers = &config.pools[0].workers;
     let dialled: Vec<_> = workers.iter().map(|w| (w.dial.cid, w.dial.port)).collect();
-    assert_eq!(dialled, [(2, 10_000), (3, 8080), (2, 10_001), (2, 10_002), (2, 10_003)]);
+    assert_eq!(dialled, [(2, 10_000), (3, 8080), (2, 10_001), (2, 10_002), (2, 10_003), (2, 10_004)]);
     assert_eq!(workers[0].kind, WorkerKind::Vm { image: VmImage::Worker, memory_mib: 32 });
     assert_eq!(workers[2].kind, WorkerKind::Address(Address::Tcp { host: "::1".into(), port: 9000 }));
     assert_eq!(workers[3].kind, WorkerKind::Address(Address::Unix("/run/app".into())));
     assert!(
         matches!(&workers[4].kind, WorkerKind::Vm { image: VmImage::Elf(p), memory_mib: 1024 } if p.ends_with("app.elf"))
     );
+    let WorkerKind::Vm { image: VmImage::Linux { kernel, initrd, append }, memory_mib: 128 } =
+        &workers[5].kind
+    else {
+        panic!("{:?}", workers[5])
+    };
+    assert!(kernel.ends_with("app.elf") && initrd.ends_with("app.elf") && append == "loglevel=7 weir");
 
     let settings = config.settings();
     let address = settings.server.address.expect("static");
@@ -107,7 +119,7 @@ fn a_whole_configuration() {
         (address.address, address.prefix_len, address.gateway),
         ([10, 0, 2, 15], 24, Some([10, 0, 2, 2]))
     );
-    assert_eq!(settings.pools[0].workers.len(), 5);
+    assert_eq!(settings.pools[0].workers.len(), 6);
     assert_eq!(settings.sites[0].prefixes[0].url, "http://www.example.org:8080/");
 
     let bytes = crate::bundle(&config).expect("readable");
@@ -224,6 +236,37 @@ fn pools_and_workers() {
                 "kind = \"vm\"\nimage = \"worker\"\nmemory = \"8M\"\n",
                 (11, 10),
                 "memory \"8M\", expected 16M to",
+            ),
+            (
+                "kind = \"vm\"\nimage = \"worker\"\nkernel = \"app.elf\"\n",
+                (11, 10),
+                "image and kernel or initrd, expected either",
+            ),
+            (
+                "kind = \"vm\"\nimage = \"worker\"\ninitrd = \"app.elf\"\n",
+                (11, 10),
+                "image and kernel or initrd, expected either",
+            ),
+            ("kind = \"vm\"\nkernel = \"app.elf\"\n", (10, 10), "kernel or initrd alone, expected both"),
+            ("kind = \"vm\"\ninitrd = \"app.elf\"\n", (10, 10), "kernel or initrd alone, expected both"),
+            ("kind = \"vm\"\nkernel = \"none\"\ninitrd = \"app.elf\"\n", (10, 10), "/"),
+            ("kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"none\"\n", (11, 10), "/"),
+            ("kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"www\"\n", (11, 10), "/"),
+            ("kind = \"vm\"\nimage = \"worker\"\nappend = \"a\"\n", (11, 10), "append without kernel"),
+            (
+                "kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"app.elf\"\nappend = \"a\\nb\"\n",
+                (12, 10),
+                "append, expected at most 1024 bytes of printable ASCII",
+            ),
+            (
+                "kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"app.elf\"\n",
+                (8, 1),
+                "worker VM without memory",
+            ),
+            (
+                "kind = \"address\"\nat = \"vsock:3:1\"\nkernel = \"app.elf\"\n",
+                (11, 10),
+                "kernel with kind \"address\"",
             ),
             ("kind = \"vm\"\nimage = \"none.elf\"\nmemory = \"32M\"\n", (10, 9), "/"),
             ("kind = \"vm\"\nat = \"vsock:3:1\"\n", (10, 6), "at with kind \"vm\""),

@@ -10,6 +10,8 @@ use std::path::Path;
 const NAME_MAX: usize = 63;
 /// Least memory of a worker VM: what the kernel starts in.
 const MEMORY_MIN_MIB: u32 = 16;
+/// Longest addition to a kernel command line; Linux on x86-64 takes 2047 bytes in all.
+const KERNEL_WORDS_MAX: usize = 1024;
 /// Most memory of a worker VM.
 const MEMORY_MAX_MIB: u32 = 1 << 20;
 
@@ -84,6 +86,14 @@ pub(super) fn memory(text: &str) -> Result<u32> {
     };
     let wrong = || format!("memory {text:?}, expected {MEMORY_MIN_MIB}M to {}G", MEMORY_MAX_MIB / 1024);
     mib.filter(|n| (MEMORY_MIN_MIB..=MEMORY_MAX_MIB).contains(n)).ok_or_else(wrong)
+}
+
+/// Words for a Linux kernel's command line.
+pub(super) fn kernel_words(text: &str) -> Result<()> {
+    if text.len() > KERNEL_WORDS_MAX || !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        return Err(format!("append, expected at most {KERNEL_WORDS_MAX} bytes of printable ASCII"));
+    }
+    Ok(())
 }
 
 /// `vsock:CID:PORT`, `tcp:HOST:PORT` or `unix:PATH`, a relative path from `dir`.

@@ -8,11 +8,20 @@ use crate::vm::Spec;
 use crate::vm::net::{Net, NetKind};
 use anyhow::{Context, Result, bail, ensure};
 use image::config::{Address, Config, VmImage, Worker, WorkerKind};
+use std::time::Duration;
 
 /// The appliance's vsock context identifier; workers follow. 0 to 2 are taken by the standard.
 const FIRST_CID: u32 = 3;
 /// Least memory QEMU's firmware and the loader boot with.
 const LEAST_MEMORY_MIB: u32 = 16;
+
+/// Every Linux worker's kernel command line: messages that matter on the serial line, and a panic ends the VM.
+const LINUX_APPEND: &str = "console=ttyS0 quiet panic=-1";
+/// A Linux worker may take this long to answer: under emulation an interpreter and its libraries start slowly.
+const LINUX_START_LIMIT: Duration = Duration::from_secs(90);
+
+// A worker VM is dialled at one port, whatever runs in it.
+const _: () = assert!(weir_worker::PORT == weir_agent::PORT);
 
 /// What to start.
 pub(super) struct Plan {
@@ -40,19 +49,24 @@ impl Plan {
                 let name = format!("{}-{number}", pool.name);
                 match &worker.kind {
                     WorkerKind::Vm { image, memory_mib } => {
-                        let (loader, elf) = match image {
+                        let (kernel, initrd, append) = match image {
                             VmImage::Worker => {
                                 let image =
                                     images.worker.as_ref().context("the worker image was not built")?;
-                                (image.loader.path.clone(), image.elf.path.clone())
+                                (image.loader.path.clone(), image.elf.path.clone(), None)
                             }
-                            VmImage::Elf(path) => (loader.clone(), path.clone()),
+                            VmImage::Elf(path) => (loader.clone(), path.clone(), None),
+                            VmImage::Linux { kernel, initrd, append } => {
+                                let append = format!("{LINUX_APPEND} {append}");
+                                (kernel.clone(), initrd.clone(), Some(append.trim_end().to_owned()))
+                            }
                         };
                         let cid = FIRST_CID + 1 + u32::try_from(workers.len())?;
                         let spec = Spec {
                             name,
-                            loader,
-                            elf,
+                            kernel,
+                            initrd,
+                            append,
                             memory_mib: *memory_mib,
                             cid,
                             accel: args.accel,
@@ -60,7 +74,11 @@ impl Plan {
                             more: Vec::new(),
                         };
                         let (port, relay_port) = (weir_worker::PORT, worker.dial.port);
-                        workers.push(PlannedVm { spec, port, relay_port, policy: Policy::default() });
+                        let mut policy = Policy::default();
+                        if spec.append.is_some() {
+                            policy.start_limit = LINUX_START_LIMIT;
+                        }
+                        workers.push(PlannedVm { spec, port, relay_port, policy });
                     }
                     WorkerKind::Address(address) => {
                         let target =
@@ -73,8 +91,9 @@ impl Plan {
         let url = Url::new(&net, args.http_port, config)?;
         let appliance = Spec {
             name: "appliance".into(),
-            loader,
-            elf: images.appliance.elf.path.clone(),
+            kernel: loader,
+            initrd: images.appliance.elf.path.clone(),
+            append: None,
             memory_mib: args.memory,
             cid: FIRST_CID,
             accel: args.accel,

@@ -23,10 +23,12 @@ const DAEMON_START_LIMIT: Duration = Duration::from_secs(10);
 pub struct Spec {
     /// Prefix of its serial lines and name in messages.
     pub name: String,
-    /// The multiboot loader.
-    pub loader: PathBuf,
-    /// The image.
-    pub elf: PathBuf,
+    /// The multiboot loader, or a Linux kernel.
+    pub kernel: PathBuf,
+    /// The image that the loader starts, or the Linux kernel's initial RAM file system.
+    pub initrd: PathBuf,
+    /// Command line of a Linux kernel; the multiboot loader takes none.
+    pub append: Option<String>,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Its vsock context identifier. Only its own daemon sees it.

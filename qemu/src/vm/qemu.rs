@@ -15,7 +15,12 @@ pub fn args(spec: &Spec, control: &Path) -> Vec<OsString> {
     // The daemon reads and writes the queues in the VM's memory, so it has to be shared.
     add(&["-object", &format!("memory-backend-memfd,id=mem0,size={}M,share=on", spec.memory_mib)]);
     add(&spec.accel.qemu_args());
-    add(&["-kernel", &escaped(&spec.loader), "-initrd", &escaped(&spec.elf)]);
+    add(&["-kernel", &spec.kernel.to_string_lossy()]);
+    match &spec.append {
+        Some(append) => add(&["-initrd", &spec.initrd.to_string_lossy(), "-append", append]),
+        // For a multiboot loader it is a list of modules.
+        None => add(&["-initrd", &escaped(&spec.initrd)]),
+    }
     add(&["-chardev", "stdio,id=serial0,signal=off", "-serial", "chardev:serial0"]);
     add(&["-chardev", &format!("socket,id=vsock0,path={}", escaped(control))]);
     add(&["-device", "vhost-user-vsock-pci,chardev=vsock0"]);
@@ -42,5 +47,42 @@ pub fn describe_exit(status: ExitStatus) -> String {
         (Some(code), _) => format!("QEMU ended with status {code}"),
         (None, Some(signal)) => format!("QEMU was killed by signal {signal}"),
         (None, None) => "QEMU ended".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::accel::Accel;
+
+    fn spec(append: Option<&str>) -> Spec {
+        Spec {
+            name: "test".into(),
+            kernel: "/a,b/kernel".into(),
+            initrd: "/a,b/initrd".into(),
+            append: append.map(str::to_owned),
+            memory_mib: 32,
+            cid: 4,
+            accel: Accel::Tcg,
+            net: None,
+            more: Vec::new(),
+        }
+    }
+
+    fn after(args: &[OsString], option: &str) -> Option<String> {
+        let at = args.iter().position(|arg| arg == option)?;
+        Some(args.get(at + 1)?.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn commas_in_paths_are_doubled_only_where_qemu_reads_a_list() {
+        let hermit = args(&spec(None), Path::new("/c,d"));
+        assert_eq!(after(&hermit, "-kernel").as_deref(), Some("/a,b/kernel"));
+        assert_eq!(after(&hermit, "-initrd").as_deref(), Some("/a,,b/initrd"));
+        assert_eq!(after(&hermit, "-append"), None);
+        assert!(hermit.iter().any(|arg| arg == "socket,id=vsock0,path=/c,,d"), "{hermit:?}");
+        let linux = args(&spec(Some("quiet")), Path::new("/c,d"));
+        assert_eq!(after(&linux, "-initrd").as_deref(), Some("/a,b/initrd"));
+        assert_eq!(after(&linux, "-append").as_deref(), Some("quiet"));
     }
 }
