@@ -7,6 +7,7 @@ extern crate alloc;
 pub mod boot;
 pub mod bundle;
 pub mod cache;
+pub mod control;
 pub mod date;
 pub mod flow;
 pub mod http;

@@ -154,6 +154,8 @@ pub struct Pool {
     pub queue_timeout_s: Option<u32>,
     /// For how long a worker may be silent with a request in hand, in seconds; by default 90 (IIS: ping response time).
     pub response_timeout_s: Option<u32>,
+    /// Requests that one worker is given at a time; by default 64.
+    pub requests_per_worker: Option<u32>,
     /// How much a 503 of this pool says.
     pub verbosity: Verbosity,
 }

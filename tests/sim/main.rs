@@ -7,6 +7,7 @@
 mod bandwidth;
 mod chaos;
 mod client;
+mod control;
 mod network;
 mod nic;
 mod pools;

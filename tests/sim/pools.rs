@@ -19,7 +19,7 @@ pub fn pool(workers: u32) -> Pool {
 }
 
 /// The end of the request at the front of `input`: its head, without content.
-fn head_end(input: &[u8]) -> Option<usize> {
+pub fn head_end(input: &[u8]) -> Option<usize> {
     input.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4)
 }
 
@@ -35,7 +35,7 @@ fn world_of(workers: u32, first_life: Vec<Action>) -> World {
     })
 }
 
-fn right(content: &[u8]) -> Vec<Action> {
+pub fn right(content: &[u8]) -> Vec<Action> {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
     vec![Action::Send([head.as_bytes(), content].concat())]
 }
@@ -319,14 +319,4 @@ fn an_upgraded_connection_is_a_tunnel() {
     world.run_for(125 * SECOND);
     assert_eq!(world.shard.counters().of(Reason::TimerConnectionIdle), 1);
     assert_eq!((world.shard.pools().links_in_use(), world.shard.tcp().established()), (0, 0));
-}
-
-#[test]
-fn demand_is_told_once_and_a_worker_that_comes_is_used() {
-    let mut world = World::scripted(1, pool(1), |_, _| {
-        Script::new(Box::new(|input| Some((head_end(input)?, right(b"right")))))
-    });
-    ask(&mut world, get("/api/x", b"right".to_vec()));
-    ask(&mut world, requests::get("/api/x", b"right".to_vec()));
-    assert_eq!(world.shard.pools().status(0).healthy, 1);
 }

@@ -21,6 +21,8 @@ pub const FILES: [usize; 7] = [0, 128, 1024, 1459, 4096, 70_000, 300_000];
 /// The port the worker listens on.
 pub const WORKER: VsockAddr = VsockAddr { cid: 2, port: 10_000 };
 const STREAM_DELAY_NS: u64 = 50_000;
+/// Numbers of streams that the host opens start here.
+const HOST_STREAMS: u64 = 1 << 40;
 
 /// Content of `/f/SIZE` and of `/api/bytes/SIZE`.
 pub fn pattern(len: usize) -> Vec<u8> {
@@ -141,6 +143,8 @@ pub struct World {
     pub work: Work,
     pub network: Network,
     seats: Vec<Seat>,
+    /// The host's own streams: control connections.
+    pub host: SimStreams,
     /// Makes the programs of workers that are not demo workers.
     script: Option<Box<dyn Fn(usize, u32) -> Script>>,
     /// Which worker a stream goes to.
@@ -175,7 +179,7 @@ impl World {
         let mut world = Self::serving(bundle, seed, Quality::LAN, true, 8 << 20);
         world.script = Some(Box::new(script));
         world.seats.clear();
-        world.seats.resize_with(workers, Seat::default);
+        world.seats.resize_with(workers.max(1), Seat::default);
         (0..workers).for_each(|number| world.revive(number));
         world
     }
@@ -208,6 +212,7 @@ impl World {
             work: Work::default(),
             network: Network::new(quality),
             seats: vec![Seat::default()],
+            host: SimStreams { first: HOST_STREAMS, ..SimStreams::default() },
             script: None,
             stream_seats: Default::default(),
             delivered: Default::default(),
@@ -409,13 +414,22 @@ impl World {
     fn carry_stream_packets(&mut self) {
         while self.stream_packets.front().is_some_and(|(at, ..)| *at <= self.now_ns) {
             let Some((_, to_worker, stream, packet)) = self.stream_packets.pop_front() else { break };
-            if to_worker {
+            if to_worker && stream >= HOST_STREAMS {
+                self.host.deliver(stream, packet);
+                self.send_from_host();
+            } else if to_worker {
                 self.hand_to_worker(stream, packet);
             } else {
                 self.shard.streams().deliver(stream, packet);
                 self.wake = Some(self.now_ns);
             }
         }
+    }
+
+    /// Carries what the host's streams have to say.
+    pub fn send_from_host(&mut self) {
+        let packets = std::mem::take(&mut self.host.outgoing);
+        self.queue_stream_packets(false, packets);
     }
 
     fn hand_to_worker(&mut self, stream: u64, packet: Packet) {
@@ -454,7 +468,8 @@ impl World {
         }
     }
 
-    fn revive(&mut self, number: usize) {
+    /// Starts a worker that is not there.
+    pub fn revive(&mut self, number: usize) {
         let mut streams = SimStreams::default();
         let port = WORKER.port + number as u32;
         let lives = self.seats[number].lives + 1;

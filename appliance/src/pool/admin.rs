@@ -27,6 +27,23 @@ pub struct PoolStatus {
     pub healthy: usize,
 }
 
+/// A worker at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Where it is.
+    pub address: VsockAddr,
+    /// It finishes what it has and gets nothing new.
+    pub leaving: bool,
+    /// It answered the last requests.
+    pub healthy: bool,
+    /// Requests it has.
+    pub in_hand: usize,
+    /// Requests it has answered.
+    pub served: u64,
+    /// When it was last given a request or ended with one.
+    pub used_at: Instant,
+}
+
 impl<S: StreamTransport> Pools<S> {
     /// How a pool is.
     pub fn status(&self, pool: u16) -> PoolStatus {
@@ -84,13 +101,13 @@ impl<S: StreamTransport> Pools<S> {
         let free = |w: &Worker| w.standing == Standing::Leaving && w.links == 0;
         if let Some(known) = found.workers.iter_mut().find(|w| w.address == address) {
             known.standing = Standing::Active;
-            known.succeeded();
+            known.forgive();
             known.in_sight = true;
         } else if let Some(place) = found.workers.iter_mut().find(|w| free(w)) {
-            *place = Worker::new(address);
+            *place = Worker::new(address, now);
             place.in_sight = true;
         } else if found.workers.len() < MAX_WORKERS {
-            let mut worker = Worker::new(address);
+            let mut worker = Worker::new(address, now);
             worker.in_sight = true;
             found.workers.push(worker);
         } else {
@@ -115,15 +132,34 @@ impl<S: StreamTransport> Pools<S> {
         true
     }
 
-    /// The next pool that needs a worker: requests wait there and nobody is fit to take them. Each is named once, until
-    /// a worker comes or [`Pools::demand_again`].
-    pub fn next_demand(&mut self, now: Instant) -> Option<u16> {
+    /// The next pool that needs a worker, and for how long its oldest request has waited: nobody is fit to take it, or all
+    /// have as much as they may have. Each is named once, until a worker comes or [`Pools::demand_again`].
+    pub fn next_demand(&mut self, now: Instant) -> Option<(u16, Duration)> {
         let needs = |pool: &super::Pool| {
-            !pool.demanded && !pool.waiting.is_empty() && !pool.workers.iter().any(|w| w.may_use_link(now))
+            let connecting: usize = pool.workers.iter().map(|w| w.connecting).sum();
+            !pool.demanded
+                && pool.waiting.len() > connecting
+                && !pool.workers.iter().any(|w| w.is_fit(now) && w.links < pool.links_per_worker)
         };
         let index = self.pools.iter().position(needs)?;
-        self.pools[index].demanded = true;
-        u16::try_from(index).ok()
+        let pool = &mut self.pools[index];
+        pool.demanded = true;
+        let waited = pool.waiting.front().map_or(Duration::ZERO, |waiting| now.since(waiting.since));
+        Some((u16::try_from(index).ok()?, waited))
+    }
+
+    /// A pool's workers, those that are leaving included as long as they have something.
+    pub fn workers(&self, pool: u16) -> impl Iterator<Item = WorkerStatus> {
+        let workers = self.pools.get(usize::from(pool)).map_or(&[][..], |pool| &pool.workers);
+        let there = workers.iter().filter(|w| w.standing == Standing::Active || w.links > 0);
+        there.map(|w| WorkerStatus {
+            address: w.address,
+            leaving: w.standing == Standing::Leaving,
+            healthy: w.is_healthy(),
+            in_hand: w.in_use,
+            served: w.served,
+            used_at: w.used_at,
+        })
     }
 
     /// Whoever was asked for workers has gone: the next one is to be asked again.

@@ -28,12 +28,14 @@ impl<S: StreamTransport> Pools<S> {
                 break;
             };
             link.state = LinkState::InUse(waiting.requester);
-            self.pools[index].workers[link.worker].in_use += 1;
+            let worker = &mut self.pools[index].workers[link.worker];
+            worker.in_use += 1;
+            worker.used_at = now;
             self.events.push_back(PoolEvent::Assigned(waiting.requester, id));
         }
         while self.wanted_links(index) > 0 {
             let avoid = self.avoided(index, 0, now);
-            let limit = self.limits.links_per_worker;
+            let limit = self.pools[index].links_per_worker;
             let Some(worker) = worker::pick(&self.pools[index].workers, limit, avoid, now) else { break };
             if !self.make_room_for_link(index) {
                 break;

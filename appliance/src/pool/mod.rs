@@ -15,7 +15,7 @@ mod link;
 mod state;
 mod worker;
 
-pub use admin::{MAX_WORKERS, PoolStatus};
+pub use admin::{MAX_WORKERS, PoolStatus, WorkerStatus};
 pub use link::LinkId;
 pub use state::{PoolState, Service};
 
@@ -112,15 +112,17 @@ struct Pool {
     queue_length: usize,
     queue_timeout: Duration,
     response_timeout: Duration,
+    /// Links to one of its workers: how many requests that takes at a time.
+    links_per_worker: usize,
     verbosity: Verbosity,
     /// Whoever starts workers has been asked for one.
     demanded: bool,
 }
 
 impl Pool {
-    fn new(settings: &settings::Pool, limits: &PoolLimits) -> Self {
+    fn new(settings: &settings::Pool, limits: &PoolLimits, now: Instant) -> Self {
         let seconds = |s: Option<u32>, default| s.map_or(default, |s| Duration::from_secs(s.into()));
-        let worker = |w: &settings::Worker| Worker::new(VsockAddr { cid: w.cid, port: w.port });
+        let worker = |w: &settings::Worker| Worker::new(VsockAddr { cid: w.cid, port: w.port }, now);
         Self {
             workers: settings.workers.iter().map(worker).collect(),
             waiting: VecDeque::new(),
@@ -128,6 +130,7 @@ impl Pool {
             queue_length: settings.queue_length.map_or(limits.queue_length, |n| n as usize),
             queue_timeout: seconds(settings.queue_timeout_s, limits.queue_timeout),
             response_timeout: seconds(settings.response_timeout_s, limits.response_timeout),
+            links_per_worker: settings.requests_per_worker.map_or(limits.links_per_worker, |n| n as usize),
             verbosity: settings.verbosity,
             demanded: false,
         }
@@ -150,8 +153,8 @@ pub struct Pools<S> {
 
 impl<S: StreamTransport> Pools<S> {
     /// Pools with their workers' addresses. No link is opened before the first request.
-    pub fn new(settings: &[settings::Pool], limits: PoolLimits, streams: S) -> Self {
-        let pools = settings.iter().map(|pool| Pool::new(pool, &limits)).collect();
+    pub fn new(settings: &[settings::Pool], limits: PoolLimits, streams: S, now: Instant) -> Self {
+        let pools = settings.iter().map(|pool| Pool::new(pool, &limits, now)).collect();
         Self {
             streams,
             limits,
@@ -319,6 +322,7 @@ impl<S: StreamTransport> Pools<S> {
         let (pool, worker, ended) = (link.pool, link.worker, link.ended);
         let unasked = !self.streams.readable(link.stream).is_empty();
         self.pools[pool].workers[worker].succeeded();
+        self.pools[pool].workers[worker].used_at = now;
         // Of a worker that is leaving, nothing is used again.
         let stays = self.pools[pool].workers[worker].standing == Standing::Active;
         self.counters.unasked += u64::from(unasked && reuse);

@@ -73,7 +73,7 @@ impl Bench {
     fn new(workers: u32, limits: PoolLimits) -> Self {
         let workers = (0..workers).map(|n| settings::Worker { cid: 2, port: 10_000 + n }).collect();
         let settings = [settings::Pool { name: "app".into(), workers, ..Default::default() }];
-        Self { pools: Pools::new(&settings, limits, Script::default()), now: Instant::ZERO }
+        Self { pools: Pools::new(&settings, limits, Script::default(), Instant::ZERO), now: Instant::ZERO }
     }
 
     fn submit(&mut self, requester: Requester) -> Result<(), Reason> {
@@ -238,7 +238,8 @@ fn links_are_bounded_over_all_pools() {
         ..Default::default()
     });
     let limits = PoolLimits { links: 2, ..PoolLimits::default() };
-    let mut bench = Bench { pools: Pools::new(&settings, limits, Script::default()), now: Instant::ZERO };
+    let mut bench =
+        Bench { pools: Pools::new(&settings, limits, Script::default(), Instant::ZERO), now: Instant::ZERO };
     (1..=3).for_each(|n| bench.submit(n).unwrap());
     bench.connect_all();
     assert_eq!((bench.pools.streams.open.len(), bench.pools.waiting()), (2, 1));

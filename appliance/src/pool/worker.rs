@@ -32,13 +32,17 @@ pub(super) struct Worker {
     pub(super) in_use: usize,
     /// The last attempt to reach it succeeded, or the supervisor says that it is up.
     pub(super) in_sight: bool,
+    /// Requests it has answered.
+    pub(super) served: u64,
+    /// When it was last given a request or ended with one.
+    pub(super) used_at: Instant,
     failures: u32,
     retry_at: Option<Instant>,
     pause: Duration,
 }
 
 impl Worker {
-    pub(super) fn new(address: VsockAddr) -> Self {
+    pub(super) fn new(address: VsockAddr, now: Instant) -> Self {
         Self {
             address,
             standing: Standing::Active,
@@ -46,6 +50,8 @@ impl Worker {
             connecting: 0,
             in_use: 0,
             in_sight: false,
+            served: 0,
+            used_at: now,
             failures: 0,
             retry_at: None,
             pause: RETRY_MIN,
@@ -107,11 +113,17 @@ impl Worker {
         self.retry_at = Some(now + RETRY_MIN);
     }
 
-    /// It answered a request.
-    pub(super) fn succeeded(&mut self) {
+    /// It is there again after all: what it did before counts for nothing.
+    pub(super) fn forgive(&mut self) {
         self.failures = 0;
         self.retry_at = None;
         self.pause = RETRY_MIN;
+    }
+
+    /// It answered a request.
+    pub(super) fn succeeded(&mut self) {
+        self.served += 1;
+        self.forgive();
     }
 
     /// It lost a request, was silent for too long or answered nonsense.

@@ -16,6 +16,7 @@
 
 mod body;
 mod budget;
+mod control;
 mod env;
 mod exchange;
 mod first_buffer;
@@ -29,6 +30,7 @@ pub use env::Timers;
 
 use crate::bundle::Bundle;
 use crate::cache::StaticStore;
+use crate::control::Control;
 use crate::flow::{Flow, FlowError, SiteMetrics};
 use crate::log::Counters;
 use crate::pool::{PoolEvent, PoolLimits, Pools, Requester, Service};
@@ -128,6 +130,9 @@ pub struct Shard<'b, N: Nic, S: StreamTransport> {
     nic: N,
     stack: Stack<Session<'b>>,
     env: Env<'b, S>,
+    control: Control,
+    /// What is in force.
+    settings: Settings,
     /// Connections to be looked at; those that wait for room in the card's queue come first.
     dirty: VecDeque<ConnId>,
     blocked: usize,
@@ -159,9 +164,11 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         // Its own key: the seeds of the TCP layer must not be guessed from what its users see.
         let flow = Flow::new(settings, (a.rotate_left(17), b.rotate_left(29)), now.as_nanos());
         let flow = flow.map_err(SettingsError::Flow)?;
-        let pools = Pools::new(&settings.pools, config.pools, streams);
+        let mut pools = Pools::new(&settings.pools, config.pools, streams, now);
         let files = StaticStore::new(bundle);
         Ok(Self {
+            control: Control::new(pools.streams()),
+            settings: settings.clone(),
             stack: Stack::new(stack_config, nic.info(), now),
             env: Env::new(now, router, files, pools, flow, &config),
             dirty: VecDeque::with_capacity(1024),
@@ -190,12 +197,6 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// The pools.
     pub fn pools(&self) -> &Pools<S> {
         &self.env.pools
-    }
-
-    /// Takes new bandwidth and limits for the sites that are served, whole or, on error, not at all. The rest of `settings` is
-    /// not looked at. Poll afterwards: what waits may go earlier now.
-    pub fn set_bandwidth(&mut self, settings: &Settings, now: Instant) -> Result<(), FlowError> {
-        self.env.flow.configure(settings, now.as_nanos())
     }
 
     /// What a site has done, waits for and was refused, by its index in the settings.
@@ -233,6 +234,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         while let Some(event) = self.env.pools.next_other_event() {
             self.on_other_stream(event);
         }
+        self.answer_asks();
         while let Some(event) = self.env.pools.next_event() {
             self.on_pool_event(event);
         }
@@ -247,6 +249,8 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         while let Some(event) = self.env.pools.next_event() {
             self.on_pool_event(event);
         }
+        self.push_demands();
+        self.control.flush(self.env.pools.streams());
         self.nic.flush();
         self.env.pools.streams().flush();
         // What is still dirty waits for room in the card's queue, unless it became so just now.
@@ -373,6 +377,12 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
 
     /// Streams that are not links to workers.
     fn on_other_stream(&mut self, event: StreamEvent) {
+        if self.control.on_event(event, self.env.pools.streams()) {
+            if !self.control.is_supervised() {
+                self.env.pools.demand_again();
+            }
+            return;
+        }
         if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
             self.streams().release(stream);
         }

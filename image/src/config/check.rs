@@ -3,19 +3,17 @@
 use super::bandwidth;
 use super::error::{ConfigError, Source};
 use super::queue;
-use super::value::{AddressError, kernel_words, memory, name, parse_address, prefix_error, worker_address};
-use super::{Address, Config, Pool, Prefix, RELAY_PORT_BASE, Site, VmImage, Worker, WorkerKind, raw};
+use super::supervision::{self, MAX_WORKERS};
+use super::value::{AddressError, name, parse_address, prefix_error};
+use super::{Config, Pool, Prefix, Site, raw, worker};
 use crate::files;
 use appliance::flow;
-use appliance::settings::{self, Handler, StaticAddress};
+use appliance::settings::{Handler, StaticAddress};
 use appliance::site::{PrefixHost, Router, RouterError, Scheme, UrlPrefix};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 type Result<T> = std::result::Result<T, ConfigError>;
-
-/// The host, where the supervisor's relay listens.
-const HOST_CID: u32 = 2;
 
 /// Reads and checks a configuration and the existence of everything it names on the host.
 pub fn check(path: &Path) -> Result<Config> {
@@ -35,7 +33,7 @@ pub fn check_text(path: &Path, text: &str) -> Result<Config> {
     })?;
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = dir.canonicalize().map_err(|e| unreadable(format!("directory: {e}")))?;
-    let mut checker = Checker { source, dir, trees: Vec::new(), pools: Vec::new(), relayed: 0 };
+    let mut checker = Checker { source, dir, trees: Vec::new(), pools: Vec::new() };
     checker.config(&file)
 }
 
@@ -45,8 +43,6 @@ struct Checker<'a> {
     dir: PathBuf,
     trees: Vec<PathBuf>,
     pools: Vec<Pool>,
-    /// How many workers the supervisor relays to so far.
-    relayed: u32,
 }
 
 impl Checker<'_> {
@@ -163,93 +159,15 @@ impl Checker<'_> {
         if worker.is_empty() {
             return Err(self.error(pool, "pool without worker, expected at least one [[pool.worker]]"));
         }
-        let workers = worker.iter().map(|w| self.worker(w)).collect::<Result<_>>()?;
-        Ok(Pool { name: name.get_ref().clone(), workers, queue })
-    }
-
-    fn worker(&mut self, worker: &Spanned<raw::Worker>) -> Result<Worker> {
-        let raw::Worker { kind, image, kernel, initrd, append, memory: size, at } = worker.get_ref();
-        let foreign = |key: &Option<Spanned<String>>, name: &str| match key {
-            Some(value) => {
-                Err(self.error(value, format!("{name} with kind {:?}, expected none", kind.get_ref())))
-            }
-            None => Ok(()),
-        };
-        let kind = match kind.get_ref().as_str() {
-            "vm" => {
-                foreign(at, "at")?;
-                let image = self.vm_image(worker)?;
-                let missing = || self.error(worker, "worker VM without memory, expected it");
-                let size = size.as_ref().ok_or_else(missing)?;
-                WorkerKind::Vm {
-                    image,
-                    memory_mib: memory(size.get_ref()).map_err(|what| self.error(size, what))?,
-                }
-            }
-            "address" => {
-                for (key, name) in
-                    [(image, "image"), (kernel, "kernel"), (initrd, "initrd"), (append, "append")]
-                {
-                    foreign(key, name)?;
-                }
-                foreign(size, "memory")?;
-                let at = at
-                    .as_ref()
-                    .ok_or_else(|| self.error(worker, "worker without at, expected its address"))?;
-                WorkerKind::Address(
-                    worker_address(at.get_ref(), &self.dir).map_err(|what| self.error(at, what))?,
-                )
-            }
-            other => return Err(self.error(kind, format!("kind {other:?}, expected \"vm\" or \"address\""))),
-        };
-        let dial = match kind {
-            WorkerKind::Address(Address::Vsock { cid, port }) => settings::Worker { cid, port },
-            _ => {
-                self.relayed += 1;
-                settings::Worker { cid: HOST_CID, port: RELAY_PORT_BASE + self.relayed - 1 }
-            }
-        };
-        Ok(Worker { kind, dial })
-    }
-
-    fn vm_image(&self, worker: &Spanned<raw::Worker>) -> Result<VmImage> {
-        let raw::Worker { image, kernel, initrd, append, .. } = worker.get_ref();
-        if let (Some(append), None) = (append, kernel) {
-            return Err(self.error(append, "append without kernel, expected none"));
+        let workers =
+            worker.iter().map(|w| self.at(worker::worker(w, &self.dir))).collect::<Result<Vec<_>>>()?;
+        let places: u32 = workers.iter().filter(|w| w.is_started()).map(|w| w.instances).sum();
+        if places > MAX_WORKERS {
+            let what = format!("{places} workers in one pool, expected at most {MAX_WORKERS}");
+            return Err(self.error(pool, what));
         }
-        match (image, kernel, initrd) {
-            (Some(image), None, None) if image.get_ref() == "worker" => Ok(VmImage::Worker),
-            (Some(image), None, None) => Ok(VmImage::Elf(self.file(image, "\"worker\" or an ELF")?)),
-            (None, Some(kernel), Some(initrd)) => Ok(VmImage::Linux {
-                kernel: self.file(kernel, "a Linux kernel")?,
-                initrd: self.file(initrd, "an initial RAM file system")?,
-                append: match append {
-                    Some(append) => {
-                        kernel_words(append.get_ref()).map_err(|what| self.error(append, what))?;
-                        append.get_ref().clone()
-                    }
-                    None => String::new(),
-                },
-            }),
-            (Some(_), Some(other), _) | (Some(_), None, Some(other)) => {
-                Err(self.error(other, "image and kernel or initrd, expected either"))
-            }
-            (None, Some(alone), None) | (None, None, Some(alone)) => {
-                Err(self.error(alone, "kernel or initrd alone, expected both"))
-            }
-            (None, None, None) => {
-                Err(self.error(worker, "worker VM without image, expected it, or kernel and initrd"))
-            }
-        }
-    }
-
-    /// The path of a file that has to be there.
-    fn file(&self, name: &Spanned<String>, expected: &str) -> Result<PathBuf> {
-        let path = self.dir.join(name.get_ref());
-        match path.is_file() {
-            true => Ok(path),
-            false => Err(self.error(name, format!("{}: not found, expected {expected}", path.display()))),
-        }
+        let supervision = self.at(supervision::supervision(pool.get_ref(), places))?;
+        Ok(Pool { name: name.get_ref().clone(), workers, queue, supervision })
     }
 
     fn name<'n>(&self, given: &Spanned<String>, mut others: impl Iterator<Item = &'n str>) -> Result<()> {

@@ -7,21 +7,20 @@ mod check;
 mod error;
 mod queue;
 mod raw;
+mod supervision;
 mod units;
 mod value;
+mod worker;
 
 pub use check::{check, check_text};
 pub use error::ConfigError;
 pub use queue::Queue;
+pub use supervision::{Recycle, Supervision};
 pub use value::parse_address;
 
 use appliance::settings::{self, Settings, StaticAddress};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-
-/// The first host vsock port of the relay: worker number `n` (in the file's order) of those that the supervisor
-/// relays listens at the host's CID 2, port `RELAY_PORT_BASE + n`.
-pub const RELAY_PORT_BASE: u32 = 10_000;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,16 +74,17 @@ pub struct Pool {
     pub workers: Vec<Worker>,
     /// How its requests wait.
     pub queue: Queue,
+    /// How its workers are looked after.
+    pub supervision: Supervision,
 }
 
-/// A worker: what it is on the host, and how the appliance dials it.
+/// An entry of a pool's list of workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
-    /// What the supervisor has to do for it.
+    /// What it is on the host.
     pub kind: WorkerKind,
-    /// The vsock address that the appliance dials: the worker's own for [`Address::Vsock`], otherwise the relay's
-    /// at the host.
-    pub dial: settings::Worker,
+    /// How many of it there may be at a time.
+    pub instances: u32,
 }
 
 /// What a worker is on the host.
@@ -97,8 +97,24 @@ pub enum WorkerKind {
         /// Its memory in MiB.
         memory_mib: u32,
     },
+    /// A command that the supervisor runs and relays to.
+    Process {
+        /// The program and its arguments, with `{socket}` or `{port}` where it is told to listen.
+        command: Vec<String>,
+        /// Which of the two it is.
+        listens_on: ListensOn,
+    },
     /// A server that is already there.
     Address(Address),
+}
+
+/// What a process is told to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListensOn {
+    /// A Unix socket: `{socket}` in its arguments, `WEIR_SOCKET` in its environment.
+    Socket,
+    /// A TCP port of 127.0.0.1: `{port}` in its arguments, `PORT` in its environment.
+    Port,
 }
 
 /// What a worker VM boots.
@@ -140,6 +156,21 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Worker {
+    /// Where the appliance itself dials it. All others it learns of from the supervisor, who relays to them.
+    fn dialled(&self) -> Option<settings::Worker> {
+        match self.kind {
+            WorkerKind::Address(Address::Vsock { cid, port }) => Some(settings::Worker { cid, port }),
+            _ => None,
+        }
+    }
+
+    /// The supervisor starts it.
+    pub fn is_started(&self) -> bool {
+        !matches!(self.kind, WorkerKind::Address(_))
+    }
+}
+
 impl Config {
     /// The part of the configuration that the appliance sees.
     pub fn settings(&self) -> Settings {
@@ -152,10 +183,11 @@ impl Config {
         };
         let pool = |p: &Pool| settings::Pool {
             name: p.name.clone(),
-            workers: p.workers.iter().map(|w| w.dial).collect(),
+            workers: p.workers.iter().filter_map(Worker::dialled).collect(),
             queue_length: p.queue.length,
             queue_timeout_s: p.queue.timeout_s,
             response_timeout_s: p.queue.response_timeout_s,
+            requests_per_worker: p.queue.per_worker,
             verbosity: p.queue.verbosity,
         };
         Settings {

@@ -2,6 +2,7 @@
 
 use super::raw;
 use appliance::settings::Verbosity;
+use std::ops::RangeInclusive;
 use toml::Spanned;
 
 /// What is wrong, and at which byte of the file.
@@ -12,6 +13,8 @@ type Result<T> = std::result::Result<T, Wrong>;
 const MAX_LENGTH: u32 = 100_000;
 /// Longest time, in seconds: a day.
 const MAX_SECONDS: u32 = 86_400;
+/// Most requests at a time for one worker: each takes a link with its receive buffer.
+const MAX_PER_WORKER: u32 = 256;
 
 /// How a pool's requests wait. `None`: as by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,23 +25,43 @@ pub struct Queue {
     pub timeout_s: Option<u32>,
     /// How long a worker may be silent with a request in hand, in seconds.
     pub response_timeout_s: Option<u32>,
+    /// Requests that one worker is given at a time.
+    pub per_worker: Option<u32>,
     /// How much a 503 says.
     pub verbosity: Verbosity,
 }
 
 pub(super) fn queue(pool: &raw::Pool) -> Result<Queue> {
     Ok(Queue {
-        length: number("queue_length", &pool.queue_length, MAX_LENGTH, "requests")?,
-        timeout_s: number("queue_timeout", &pool.queue_timeout, MAX_SECONDS, "seconds")?,
-        response_timeout_s: number("response_timeout", &pool.response_timeout, MAX_SECONDS, "seconds")?,
+        length: number("queue_length", pool.queue_length.as_ref(), 1..=MAX_LENGTH, "requests")?,
+        timeout_s: number("queue_timeout", pool.queue_timeout.as_ref(), 1..=MAX_SECONDS, "seconds")?,
+        response_timeout_s: number(
+            "response_timeout",
+            pool.response_timeout.as_ref(),
+            1..=MAX_SECONDS,
+            "seconds",
+        )?,
+        per_worker: number(
+            "requests_per_worker",
+            pool.requests_per_worker.as_ref(),
+            1..=MAX_PER_WORKER,
+            "requests",
+        )?,
         verbosity: verbosity(&pool.verbosity)?,
     })
 }
 
-fn number(key: &str, written: &Option<Spanned<i64>>, max: u32, unit: &str) -> Result<Option<u32>> {
+/// A whole number of something within bounds.
+pub(super) fn number(
+    key: &str,
+    written: Option<&Spanned<i64>>,
+    bounds: RangeInclusive<u32>,
+    unit: &str,
+) -> Result<Option<u32>> {
     let Some(written) = written else { return Ok(None) };
-    let found = u32::try_from(*written.get_ref()).ok().filter(|n| (1..=max).contains(n));
-    let what = || format!("{key} {}, expected 1 to {max} {unit}", written.get_ref());
+    let found = u32::try_from(*written.get_ref()).ok().filter(|n| bounds.contains(n));
+    let (min, max) = (bounds.start(), bounds.end());
+    let what = || format!("{key} {}, expected {min} to {max} {unit}", written.get_ref());
     found.map(Some).ok_or_else(|| (written.span().start, what()))
 }
 

@@ -79,8 +79,40 @@ pub(super) struct Pool {
     pub(super) queue_timeout: Option<Spanned<i64>>,
     pub(super) response_timeout: Option<Spanned<i64>>,
     pub(super) verbosity: Option<Spanned<String>>,
+    pub(super) requests_per_worker: Option<Spanned<i64>>,
+    pub(super) min_workers: Option<Spanned<i64>>,
+    pub(super) max_workers: Option<Spanned<i64>>,
+    pub(super) start_limit: Option<Spanned<i64>>,
+    pub(super) stop_limit: Option<Spanned<i64>>,
+    pub(super) idle_stop: Option<Spanned<i64>>,
+    pub(super) ping: Option<Ping>,
+    pub(super) rapid_fail: Option<RapidFail>,
+    pub(super) recycle: Option<Recycle>,
+    pub(super) orphan: Option<Spanned<Vec<String>>>,
     #[serde(default)]
     pub(super) worker: Vec<Spanned<Worker>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ping {
+    pub(super) interval: Option<Spanned<i64>>,
+    pub(super) limit: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RapidFail {
+    pub(super) failures: Option<Spanned<i64>>,
+    pub(super) interval: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recycle {
+    pub(super) age: Option<Spanned<i64>>,
+    pub(super) requests: Option<Spanned<i64>>,
+    pub(super) memory: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -93,4 +125,6 @@ pub(super) struct Worker {
     pub(super) append: Option<Spanned<String>>,
     pub(super) memory: Option<Spanned<String>>,
     pub(super) at: Option<Spanned<String>>,
+    pub(super) command: Option<Spanned<Vec<String>>>,
+    pub(super) instances: Option<Spanned<i64>>,
 }

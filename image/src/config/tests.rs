@@ -98,8 +98,6 @@ fn a_whole_configuration() {
     assert_eq!((prefix(0, 1).url.as_str(), prefix(0, 1).handler), ("http://*:80/api/", Handler::Pool(0)));
     assert_eq!(prefix(1, 0).handler, Handler::Files(0));
     let workers = &config.pools[0].workers;
-    let dialled: Vec<_> = workers.iter().map(|w| (w.dial.cid, w.dial.port)).collect();
-    assert_eq!(dialled, [(2, 10_000), (3, 8080), (2, 10_001), (2, 10_002), (2, 10_003), (2, 10_004)]);
     assert_eq!(workers[0].kind, WorkerKind::Vm { image: VmImage::Worker, memory_mib: 32 });
     assert_eq!(workers[2].kind, WorkerKind::Address(Address::Tcp { host: "::1".into(), port: 9000 }));
     assert_eq!(workers[3].kind, WorkerKind::Address(Address::Unix("/run/app".into())));
@@ -119,7 +117,8 @@ fn a_whole_configuration() {
         (address.address, address.prefix_len, address.gateway),
         ([10, 0, 2, 15], 24, Some([10, 0, 2, 2]))
     );
-    assert_eq!(settings.pools[0].workers.len(), 6);
+    let dialled = settings::Worker { cid: 3, port: 8080 };
+    assert_eq!(settings.pools[0].workers, [dialled], "the supervisor tells the others' addresses");
     assert_eq!(settings.sites[0].prefixes[0].url, "http://www.example.org:8080/");
 
     let bytes = crate::bundle(&config).expect("readable");
@@ -224,9 +223,9 @@ fn pools_and_workers() {
     refuse(
         &format!("{SITE}{POOL}"),
         &[
-            ("kind = \"fork\"\n", (9, 8), "kind \"fork\", expected \"vm\" or \"address\""),
-            ("kind = \"vm\"\nimage = \"worker\"\n", (8, 1), "worker VM without memory"),
-            ("kind = \"vm\"\nmemory = \"32M\"\n", (8, 1), "worker VM without image"),
+            ("kind = \"fork\"\n", (9, 8), "kind \"fork\", expected \"vm\", \"process\" or"),
+            ("kind = \"vm\"\nimage = \"worker\"\n", (8, 1), "vm worker without memory"),
+            ("kind = \"vm\"\nmemory = \"32M\"\n", (8, 1), "vm worker without image"),
             (
                 "kind = \"vm\"\nimage = \"worker\"\nmemory = \"32\"\n",
                 (11, 10),
@@ -261,7 +260,7 @@ fn pools_and_workers() {
             (
                 "kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"app.elf\"\n",
                 (8, 1),
-                "worker VM without memory",
+                "vm worker without memory",
             ),
             (
                 "kind = \"address\"\nat = \"vsock:3:1\"\nkernel = \"app.elf\"\n",
@@ -270,7 +269,7 @@ fn pools_and_workers() {
             ),
             ("kind = \"vm\"\nimage = \"none.elf\"\nmemory = \"32M\"\n", (10, 9), "/"),
             ("kind = \"vm\"\nat = \"vsock:3:1\"\n", (10, 6), "at with kind \"vm\""),
-            ("kind = \"address\"\n", (8, 1), "worker without at"),
+            ("kind = \"address\"\n", (8, 1), "address worker without at"),
             (
                 "kind = \"address\"\nat = \"vsock:3:1\"\nmemory = \"32M\"\n",
                 (11, 10),
@@ -283,6 +282,14 @@ fn pools_and_workers() {
             ("kind = \"address\"\nat = \"tcp:::1:80\"\n", (10, 6), "address \"tcp:::1:80\", expected"),
             ("kind = \"address\"\nat = \"unix:\"\n", (10, 6), "address \"unix:\", expected"),
             ("kind = \"address\"\nat = \"http://x\"\n", (10, 6), "address \"http://x\", expected"),
+            ("kind = \"address\"\nat = \"vsock:3:1\"\ninstances = 2\n", (11, 13), "instances with kind"),
+            ("kind = \"process\"\n", (8, 1), "process worker without command"),
+            ("kind = \"process\"\ncommand = []\n", (10, 11), "empty command"),
+            ("kind = \"process\"\ncommand = [\"no-such-program\"]\n", (10, 11), "no-such-program: not found"),
+            ("kind = \"process\"\ncommand = [\"./none\"]\n", (10, 11), "./none: not found"),
+            ("kind = \"process\"\ncommand = [\"sh\", \"{socket}{port}\"]\n", (10, 11), "both {socket} and"),
+            ("kind = \"process\"\ncommand = [\"sh\"]\ninstances = 0\n", (11, 13), "instances 0, expected"),
+            ("kind = \"process\"\ncommand = [\"sh\"]\ninstances = 65\n", (11, 13), "instances 65, expected"),
         ],
     );
 }
@@ -387,4 +394,46 @@ fn queue_settings() {
             ("verbosity = \"chatty\"", (8, 13), "verbosity \"chatty\""),
         ],
     );
+}
+
+#[test]
+fn supervision() {
+    let worker = "[[pool.worker]]\nkind = \"process\"\ncommand = [\"sh\", \"{port}\"]\ninstances = 3\n";
+    let read = |keys: &str| check_text(&format!("{SITE}[[pool]]\nname = \"p\"\n{keys}{worker}"));
+    let pool = |keys| read(keys).expect("valid").pools.remove(0);
+    let plain = pool("");
+    assert_eq!(plain.supervision, Supervision { max_workers: 3, ..Supervision::default() });
+    assert_eq!(plain.workers[0].instances, 3);
+    let WorkerKind::Process { command, listens_on: ListensOn::Port } = &plain.workers[0].kind else {
+        panic!("{:?}", plain.workers[0].kind)
+    };
+    assert!(command[0].starts_with('/') && command[1] == "{port}");
+    let keys = "min_workers = 1\nmax_workers = 2\nstart_limit = 5\nstop_limit = 6\nidle_stop = 0\n\
+                orphan = [\"gdb\", \"-p\", \"{pid}\"]\n[pool.ping]\ninterval = 1\nlimit = 3\n\
+                [pool.rapid_fail]\nfailures = 0\n[pool.recycle]\nage = 0\nrequests = 9\nmemory = \"1 MiB\"\n";
+    let seconds = std::time::Duration::from_secs;
+    let expected = Supervision {
+        min_workers: 1,
+        max_workers: 2,
+        start_limit: seconds(5),
+        stop_limit: seconds(6),
+        ping_interval: seconds(1),
+        ping_limit: seconds(3),
+        idle_stop: None,
+        rapid_fail: None,
+        recycle: Recycle { age: None, requests: Some(9), memory: Some(1 << 20) },
+        orphan: Some(vec!["gdb".into(), "-p".into(), "{pid}".into()]),
+    };
+    assert_eq!(pool(keys).supervision, expected);
+    let wrong = |keys| read(keys).expect_err(keys).to_string();
+    assert!(wrong("start_limit = 0\n").contains(":8:15: start_limit 0, expected 1 to"));
+    assert!(wrong("min_workers = 4\n").contains(":8:15: min_workers 4, expected 0 to 3"));
+    assert!(
+        wrong("min_workers = 2\nmax_workers = 1\n").contains(":9:15: max_workers 1, expected at least 2")
+    );
+    assert!(wrong("[pool.recycle]\nmemory = \"1\"\n").contains(":9:10: memory"));
+    assert!(wrong("[pool.ping]\ntimeout = 1\n").contains("unknown field `timeout`"));
+    let many = worker.repeat(22);
+    let error = check_text(&format!("{SITE}[[pool]]\nname = \"p\"\n{many}")).expect_err("too many");
+    assert!(error.to_string().contains("66 workers in one pool"), "{error}");
 }

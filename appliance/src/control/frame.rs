@@ -1,0 +1,158 @@
+//! Frames of the control connection, for both of its ends.
+
+use super::message::{FRAME_HEAD, FRAME_MAX, PREAMBLE};
+use alloc::vec::Vec;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Why a control connection cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// The peer does not speak this protocol at all.
+    NotWeir,
+    /// The peer speaks this version of it.
+    Version(u16),
+    /// A frame of this many bytes, more than [`FRAME_MAX`].
+    TooLong(u32),
+}
+
+impl core::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotWeir => f.write_str("the peer does not speak Weir's control protocol"),
+            Self::Version(version) => {
+                write!(
+                    f,
+                    "the peer speaks version {version} of the control protocol, this is {}",
+                    super::VERSION
+                )
+            }
+            Self::TooLong(len) => write!(f, "a frame of {len} bytes, expected at most {FRAME_MAX}"),
+        }
+    }
+}
+
+impl core::error::Error for FrameError {}
+
+/// Puts frames together out of the bytes of a stream. Holds at most one frame and what [`Decoder::push`] was given last.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    greeted: bool,
+}
+
+impl Decoder {
+    /// Takes bytes in.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Bytes that are held.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The next message, `None` while it is incomplete; inside, `None` if it cannot be read, which the next may again.
+    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<Option<M>>, FrameError> {
+        if !self.greeted {
+            let known = self.buffer.len().min(PREAMBLE.len());
+            if self.buffer[..known.min(4)] != PREAMBLE[..known.min(4)] {
+                return Err(FrameError::NotWeir);
+            }
+            let Some((preamble, _)) = self.buffer.split_first_chunk::<{ PREAMBLE.len() }>() else {
+                return Ok(None);
+            };
+            if *preamble != PREAMBLE {
+                return Err(FrameError::Version(u16::from_le_bytes([preamble[4], preamble[5]])));
+            }
+            self.buffer.drain(..PREAMBLE.len());
+            self.greeted = true;
+        }
+        let Some((head, rest)) = self.buffer.split_first_chunk::<FRAME_HEAD>() else { return Ok(None) };
+        let len = u32::from_le_bytes(*head);
+        if len as usize > FRAME_MAX {
+            return Err(FrameError::TooLong(len));
+        }
+        let Some(payload) = rest.get(..len as usize) else { return Ok(None) };
+        let message = match postcard::take_from_bytes(payload) {
+            Ok((message, [])) => Some(message),
+            _ => None,
+        };
+        self.buffer.drain(..FRAME_HEAD + len as usize);
+        Ok(Some(message))
+    }
+}
+
+/// Appends a message as a frame. False, and nothing appended, if it is longer than [`FRAME_MAX`].
+pub fn encode(message: &impl Serialize, out: &mut Vec<u8>) -> bool {
+    let Ok(payload) = postcard::to_allocvec(message) else { return false };
+    let Some(len) = u32::try_from(payload.len()).ok().filter(|len| *len as usize <= FRAME_MAX) else {
+        return false;
+    };
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&payload);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::{Ask, Request};
+    use super::*;
+    use std::vec;
+
+    fn stream() -> (Vec<Ask>, Vec<u8>) {
+        let asks = vec![
+            Ask { id: 1, request: Request::Supervise },
+            Ask { id: 70_000, request: Request::Pools(3) },
+            Ask { id: 3, request: Request::Status },
+        ];
+        let mut bytes = PREAMBLE.to_vec();
+        assert!(asks.iter().all(|ask| encode(ask, &mut bytes)));
+        (asks, bytes)
+    }
+
+    #[test]
+    fn messages_survive_any_cut() {
+        let (asks, bytes) = stream();
+        for cut in 0..=bytes.len() {
+            let (mut decoder, mut got) = (Decoder::default(), Vec::new());
+            for piece in [&bytes[..cut], &bytes[cut..]] {
+                decoder.push(piece);
+                while let Some(message) = decoder.next::<Ask>().unwrap() {
+                    got.push(message.unwrap());
+                }
+            }
+            assert_eq!(got, asks);
+            assert_eq!(decoder.held(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told_apart() {
+        let next = |bytes: &[u8]| {
+            let mut decoder = Decoder::default();
+            decoder.push(bytes);
+            decoder.next::<Ask>()
+        };
+        assert_eq!(next(b"GET / HTTP/1.1"), Err(FrameError::NotWeir));
+        assert_eq!(next(b"G"), Err(FrameError::NotWeir), "at the first byte");
+        assert_eq!(next(b"WEIR\x02\x01"), Err(FrameError::Version(0x102)));
+        let frame = |len: u32, payload: &[u8]| [&PREAMBLE[..], &len.to_le_bytes(), payload].concat();
+        assert_eq!(next(&frame(FRAME_MAX as u32 + 1, &[])), Err(FrameError::TooLong(FRAME_MAX as u32 + 1)));
+        assert_eq!(next(&frame(FRAME_MAX as u32, &[0; 10])), Ok(None));
+        assert_eq!(next(&frame(0, &[])), Ok(Some(None)), "empty");
+        assert_eq!(next(&frame(2, &[1, 99])), Ok(Some(None)), "no such request");
+        assert_eq!(next(&frame(4, &[1, 0, 0, 0])), Ok(Some(None)), "something behind the message");
+    }
+
+    #[test]
+    fn any_bytes_end_in_an_answer() {
+        proptest::proptest!(|(bytes: Vec<u8>, greeted: bool)| {
+            let mut decoder = Decoder::default();
+            if greeted {
+                decoder.push(&PREAMBLE);
+            }
+            decoder.push(&bytes);
+            while let Ok(Some(_)) = decoder.next::<Ask>() {}
+        });
+    }
+}

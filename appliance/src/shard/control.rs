@@ -1,0 +1,188 @@
+//! What the shard does and says when it is asked over the control connection.
+
+use super::Shard;
+use crate::control::message::{
+    Answer, Message, PAGE, PoolInfo, Refusal, Request, Service, SiteInfo, Status, WorkerInfo,
+};
+use crate::flow::FlowError;
+use crate::pool;
+use crate::reason::Reason;
+use crate::settings::Settings;
+use crate::time::Instant;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use netdrv::nic::Nic;
+use netdrv::stream::{StreamId, StreamTransport};
+
+impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
+    pub(super) fn answer_asks(&mut self) {
+        while let Some((who, ask)) = self.control.next_ask(self.env.pools.streams()) {
+            let result = self.answer(who, ask.request);
+            self.control.reply(who, &Message::Reply { id: ask.id, result });
+        }
+    }
+
+    /// Tells the supervisor which pools need a worker. Without one the demand stays open.
+    pub(super) fn push_demands(&mut self) {
+        while self.control.is_supervised()
+            && let Some((pool, waited)) = self.env.pools.next_demand(self.env.now)
+        {
+            let waited_ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+            self.control.push(&Message::Demand { pool, waited_ns });
+        }
+    }
+
+    /// Takes new bandwidth and limits for the sites that are served, whole or, on error, not at all. The rest of `settings` is
+    /// not looked at. Poll afterwards: what waits may go earlier now.
+    pub fn set_bandwidth(&mut self, settings: &Settings, now: Instant) -> Result<(), FlowError> {
+        self.env.flow.configure(settings, now.as_nanos())
+    }
+
+    fn answer(&mut self, who: StreamId, request: Request) -> Result<Answer, Refusal> {
+        let now = self.env.now;
+        match request {
+            Request::Supervise => {
+                self.control.supervises(who);
+                self.env.pools.demand_again();
+            }
+            Request::WorkerUp { pool, address } => {
+                self.pool_exists(pool)?;
+                if !self.env.pools.worker_came(pool, address.into(), now) {
+                    return Err(Refusal::TooManyWorkers);
+                }
+            }
+            Request::WorkerLeaving { pool, address } => {
+                self.pool_exists(pool)?;
+                if !self.env.pools.worker_leaves(pool, address.into()) {
+                    return Err(Refusal::NoSuchWorker);
+                }
+            }
+            Request::SetService { pool, service } => {
+                self.pool_exists(pool)?;
+                self.set_service(pool, service.into());
+            }
+            Request::SetSite { site, bandwidth, limits } => {
+                let mut settings = self.settings.clone();
+                let found = settings.sites.iter_mut().find(|s| s.name == site).ok_or(Refusal::NoSuchSite)?;
+                (found.bandwidth, found.limits) = (bandwidth, limits);
+                self.apply(settings)?;
+            }
+            Request::SetServer { bandwidth, limits } => {
+                let mut settings = self.settings.clone();
+                (settings.server.bandwidth, settings.server.limits) = (bandwidth, limits);
+                self.apply(settings)?;
+            }
+            Request::Status => return Ok(Answer::Status(self.status())),
+            Request::Pools(from) => {
+                let pools = (from..).take(PAGE).map_while(|pool| self.pool_info(pool));
+                return Ok(Answer::Pools(pools.take(POOLS_PAGE).collect()));
+            }
+            Request::Sites(from) => {
+                let sites = (from as usize..).take(PAGE).map_while(|site| self.site_info(site));
+                return Ok(Answer::Sites(sites.collect()));
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    fn pool_exists(&self, pool: u16) -> Result<(), Refusal> {
+        if usize::from(pool) < self.env.pools.count() { Ok(()) } else { Err(Refusal::NoSuchPool) }
+    }
+
+    fn apply(&mut self, settings: Settings) -> Result<(), Refusal> {
+        self.set_bandwidth(&settings, self.env.now).map_err(|error| Refusal::Bandwidth(error.to_string()))?;
+        self.settings = settings;
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let (tcp, requests, pools) = (self.stack.counters(), &self.env.counters, self.env.pools.counters());
+        let control = self.control.counters();
+        let counters = [
+            ("connections_accepted", tcp.connections_accepted),
+            ("connections_refused", tcp.connections_refused),
+            ("connections_evicted", requests.evicted),
+            ("requests", requests.requests),
+            ("served_from_memory", requests.served_from_memory),
+            ("served_by_workers", requests.served_by_workers),
+            ("replayed", requests.replayed),
+            ("truncated", requests.truncated),
+            ("malformed_responses", requests.malformed),
+            ("silent_workers", requests.silent),
+            ("upgraded", requests.upgraded),
+            ("tunnel_bytes_in", requests.tunnel_bytes_in),
+            ("tunnel_bytes_out", requests.tunnel_bytes_out),
+            ("queue_submitted", pools.submitted),
+            ("queue_rejected", pools.rejected),
+            ("queue_expired", pools.expired),
+            ("queue_offline", pools.offline),
+            ("links_opened", pools.links_opened),
+            ("links_lost", pools.links_lost),
+            ("links_unasked", pools.unasked),
+            ("connects_failed", pools.connects_failed),
+            ("control_accepted", control.accepted),
+            ("control_turned_away", control.turned_away),
+            ("control_broken", control.broken),
+            ("control_malformed", control.malformed),
+        ];
+        let named = |(name, count): &(&str, u64)| (String::from(*name), *count);
+        let reasons = Reason::ALL.iter().map(|reason| (reason.as_str(), requests.of(*reason)));
+        let reasons: Vec<_> = reasons.filter(|(_, count)| *count > 0).collect();
+        Status {
+            uptime_ms: self.env.now.since(self.started).as_millis() as u64,
+            connections: self.stack.established() as u64,
+            links: self.env.pools.links() as u64,
+            links_in_use: self.env.pools.links_in_use() as u64,
+            held_bytes: self.held_bytes() as u64,
+            counters: counters.iter().map(named).collect(),
+            reasons: reasons.iter().map(named).collect(),
+        }
+    }
+
+    fn pool_info(&self, pool: u16) -> Option<PoolInfo> {
+        let settings = self.settings.pools.get(usize::from(pool))?;
+        let status = self.env.pools.status(pool);
+        let worker = |w: pool::WorkerStatus| WorkerInfo {
+            address: w.address.into(),
+            leaving: w.leaving,
+            healthy: w.healthy,
+            in_hand: w.in_hand as u32,
+            served: w.served,
+            unused_ms: self.env.now.since(w.used_at).as_millis() as u64,
+        };
+        Some(PoolInfo {
+            name: settings.name.clone(),
+            state: status.state as u8,
+            waiting: status.waiting as u32,
+            in_hand: status.in_hand as u32,
+            workers: self.env.pools.workers(pool).map(worker).collect(),
+        })
+    }
+
+    fn site_info(&self, site: usize) -> Option<SiteInfo> {
+        let settings = self.settings.sites.get(site)?;
+        let metrics = self.site_metrics(site, self.env.now)?;
+        Some(SiteInfo {
+            name: settings.name.clone(),
+            down: metrics.down.into(),
+            up: metrics.up.into(),
+            connections: metrics.connections,
+            refused_connections: metrics.refused_connections,
+            refused_requests: metrics.refused_requests,
+            too_slow: metrics.too_slow,
+        })
+    }
+}
+
+/// Most pools of one page: each may have up to [`pool::MAX_WORKERS`] workers.
+const POOLS_PAGE: usize = 16;
+
+impl From<Service> for pool::Service {
+    fn from(service: Service) -> Self {
+        match service {
+            Service::Open => Self::Open,
+            Service::Offline => Self::Offline,
+            Service::Shutdown => Self::Shutdown,
+        }
+    }
+}

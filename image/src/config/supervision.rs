@@ -1,0 +1,119 @@
+//! How the supervisor looks after a pool's workers: `[[pool]]` and its sub-tables.
+
+use super::queue::number;
+use super::{raw, units};
+use std::time::Duration;
+
+type Result<T> = std::result::Result<T, (usize, String)>;
+
+/// Longest time, in seconds: 30 days.
+const MAX_SECONDS: u32 = 30 * 86_400;
+/// Workers of one pool at most, as many as the appliance takes.
+pub(super) const MAX_WORKERS: u32 = appliance::pool::MAX_WORKERS as u32;
+
+/// How the supervisor looks after a pool's workers. The defaults are IIS's where it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supervision {
+    /// Workers that are kept running; the others are started when requests wait.
+    pub min_workers: u32,
+    /// Workers at a time, those that are being replaced not counted.
+    pub max_workers: u32,
+    /// A worker that has not answered by then is stopped and counts as failed.
+    pub start_limit: Duration,
+    /// How long a worker that is to leave may finish what it has.
+    pub stop_limit: Duration,
+    /// Between two pings.
+    pub ping_interval: Duration,
+    /// A worker that has answered no ping for so long has failed.
+    pub ping_limit: Duration,
+    /// A worker without requests for so long is stopped. `None`: never.
+    pub idle_stop: Option<Duration>,
+    /// So many failures in so long take the pool out of service. `None`: never.
+    pub rapid_fail: Option<(u32, Duration)>,
+    /// When a worker is replaced.
+    pub recycle: Recycle,
+    /// A worker that failed its pings is left alone for a debugger instead of being killed, and this command is told its
+    /// process number (`{pid}`); empty: none, it is killed.
+    pub orphan: Option<Vec<String>>,
+}
+
+/// When a worker is replaced by a new one that is started first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recycle {
+    /// After so long. `None`: never.
+    pub age: Option<Duration>,
+    /// After so many requests.
+    pub requests: Option<u64>,
+    /// When it takes so many bytes of the host's memory.
+    pub memory: Option<u64>,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self {
+            min_workers: 0,
+            max_workers: 1,
+            start_limit: Duration::from_secs(90),
+            stop_limit: Duration::from_secs(90),
+            ping_interval: Duration::from_secs(30),
+            ping_limit: Duration::from_secs(90),
+            idle_stop: Some(Duration::from_secs(20 * 60)),
+            rapid_fail: Some((5, Duration::from_secs(300))),
+            recycle: Recycle::default(),
+            orphan: None,
+        }
+    }
+}
+
+impl Default for Recycle {
+    fn default() -> Self {
+        Self { age: Some(Duration::from_secs(29 * 3600)), requests: None, memory: None }
+    }
+}
+
+/// Of a pool with `places` for workers that the supervisor starts.
+pub(super) fn supervision(pool: &raw::Pool, places: u32) -> Result<Supervision> {
+    let default = Supervision::default();
+    let count = |key, written| number(key, written, 0..=places, "workers, as many as the pool has");
+    let seconds = |key, written, default: Duration| {
+        let found = number(key, written, 1..=MAX_SECONDS, "seconds")?;
+        Ok(found.map_or(default, |s| Duration::from_secs(s.into())))
+    };
+    // Zero switches off what need not be.
+    let switchable = |key, written, default: Option<Duration>| {
+        let found = number(key, written, 0..=MAX_SECONDS, "seconds")?;
+        Ok(found.map_or(default, |s| (s > 0).then(|| Duration::from_secs(s.into()))))
+    };
+    let min_workers = count("min_workers", pool.min_workers.as_ref())?.unwrap_or(default.min_workers);
+    let max_workers = count("max_workers", pool.max_workers.as_ref())?.unwrap_or(places);
+    if let Some(max) = pool.max_workers.as_ref().filter(|_| max_workers < min_workers.max(1) && places > 0) {
+        let least = min_workers.max(1);
+        return Err((max.span().start, format!("max_workers {max_workers}, expected at least {least}")));
+    }
+    let (rapid, recycle, ping) = (pool.rapid_fail.as_ref(), pool.recycle.as_ref(), pool.ping.as_ref());
+    let ping_interval = seconds("interval", ping.and_then(|p| p.interval.as_ref()), default.ping_interval)?;
+    let ping_limit = seconds("limit", ping.and_then(|p| p.limit.as_ref()), default.ping_limit)?;
+    let failures = number("failures", rapid.and_then(|r| r.failures.as_ref()), 0..=10_000, "failures")?;
+    let within = seconds("interval", rapid.and_then(|r| r.interval.as_ref()), Duration::from_secs(300))?;
+    let memory = recycle
+        .and_then(|r| r.memory.as_ref())
+        .map(|written| units::size("memory", written.get_ref()).map_err(|what| (written.span().start, what)));
+    let requests = number("requests", recycle.and_then(|r| r.requests.as_ref()), 1..=u32::MAX, "requests")?;
+    let orphan = pool.orphan.as_ref().map(|written| written.get_ref().clone());
+    Ok(Supervision {
+        min_workers,
+        max_workers,
+        start_limit: seconds("start_limit", pool.start_limit.as_ref(), default.start_limit)?,
+        stop_limit: seconds("stop_limit", pool.stop_limit.as_ref(), default.stop_limit)?,
+        ping_interval,
+        ping_limit,
+        idle_stop: switchable("idle_stop", pool.idle_stop.as_ref(), default.idle_stop)?,
+        rapid_fail: Some((failures.unwrap_or(5), within)).filter(|(failures, _)| *failures > 0),
+        recycle: Recycle {
+            age: switchable("age", recycle.and_then(|r| r.age.as_ref()), default.recycle.age)?,
+            requests: requests.map(Into::into),
+            memory: memory.transpose()?,
+        },
+        orphan,
+    })
+}
