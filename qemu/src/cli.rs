@@ -1,5 +1,6 @@
 //! The command line. Every failure is one line on standard error and an exit status of 1.
 
+use crate::ctl;
 use crate::host::child;
 use crate::images::{self, ImageCommand};
 use crate::up;
@@ -29,6 +30,8 @@ enum Command {
         /// The configuration.
         config: PathBuf,
     },
+    /// See and change what a running `weir up --control PATH` does.
+    Ctl(ctl::CtlArgs),
     /// Build images, and look into them.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -57,6 +60,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Up(args) => up::run(&args),
         Command::Check { config } => check(&config),
+        Command::Ctl(args) => ctl::run(&args),
         Command::Image(command) => images::run(command),
         Command::Tethered { parent, command } => child::become_tethered(parent, &command),
     }

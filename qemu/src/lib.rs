@@ -15,9 +15,10 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
+//! | [`ctl`] | `weir ctl`: what an administrator sees and orders |
 //! | [`images`] | `weir image`: builds images, and looks into them |
 //! | [`up`] | brings everything up in order and takes it down again |
-//! | [`supervisor`] | keeps each worker running; a state machine without input or output of its own |
+//! | [`supervisor`] | looks after workers: demand, health, recycling; tells the appliance who is there |
 //! | [`relay`] | joins the appliance's vsock streams to a worker |
 //! | [`vm`] | one virtual machine: its vsock daemon, its QEMU, its serial line |
 //! | [`host`] | child processes that cannot outlive us, programs and ports of the host |
@@ -27,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod ctl;
 pub mod host;
 pub mod images;
 pub mod relay;

@@ -35,7 +35,7 @@ impl Bench {
     }
 
     fn target(&self) -> Target {
-        Target::Unix(self.directory.path().join("worker"))
+        Target::Unix(self.directory.path().join("worker"), Until::new())
     }
 
     /// Both ends of one relayed stream.

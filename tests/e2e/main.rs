@@ -10,6 +10,7 @@ mod lifecycle;
 mod robustness;
 mod slow_site;
 mod static_files;
+mod workers;
 
 use demo::Demo;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
-    for (name, test) in lifecycle::TESTS.iter().chain(bad_input::TESTS) {
+    for (name, test) in lifecycle::TESTS.iter().chain(workers::TESTS).chain(bad_input::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     if !arguments.list {

@@ -187,6 +187,30 @@ fn a_worker_that_leaves_gets_nothing_new() {
 }
 
 #[test]
+fn a_worker_that_is_said_to_be_gone_is_gone_at_once() {
+    // The first worker never answers, and the transport never says that it is gone.
+    let mut world = World::scripted(1, pool(2), |number, _| {
+        Script::new(Box::new(move |input| {
+            let end = head_end(input)?;
+            Some((
+                end,
+                if number == 0 { vec![crate::script::Action::Wait(3600 * SECOND)] } else { right(b"right") },
+            ))
+        }))
+    });
+    let mut host = Host::connect(&mut world);
+    for _ in 0..2 {
+        world.add_client(vec![get("/api/x", b"right".to_vec())], 65_535, 1);
+    }
+    world.run_for(100 * MS);
+    assert_eq!(world.shard.pools().links_in_use(), 1, "one of them waits in vain");
+    let gone = Request::WorkerGone { pool: 0, address: FIRST };
+    assert_eq!(host.ask(&mut world, gone), Ok(Answer::Done));
+    world.run(SECOND).expect("the other worker's answer");
+    assert_eq!((world.shard.counters().replayed, world.shard.pools().links_in_use()), (1, 0));
+}
+
+#[test]
 fn rates_and_service_change_as_asked_or_not_at_all() {
     let mut world = World::with(&settings(&["*"]));
     let mut host = Host::connect(&mut world);
@@ -272,10 +296,10 @@ fn a_peer_that_takes_no_replies_is_given_up() {
 #[test]
 fn too_many_connections_are_turned_away() {
     let mut world = unmanned();
-    let mut hosts: Vec<_> = (0..9).map(|_| Host::connect(&mut world)).collect();
+    let mut first = Host::connect(&mut world);
+    let hosts: Vec<_> = (0..8).map(|_| Host::connect_silently(&mut world)).collect();
     world.run_for(10 * MS);
-    let mut first = hosts.remove(0);
-    first.listen(&mut world);
+    assert_eq!(hosts.len(), 8);
     assert_eq!(
         first.status(&mut world).counters.iter().find(|c| c.0 == "control_turned_away").map(|c| c.1),
         Some(1)

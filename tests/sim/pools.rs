@@ -1,7 +1,7 @@
 //! Pools whose workers do one particular thing.
 
 use crate::client::{Exchange, Expected};
-use crate::requests::{self, get};
+use crate::requests::get;
 use crate::scenarios::nothing_leaks;
 use crate::script::{Action, Script};
 use crate::world::{Fault, WORKER, World, pattern};

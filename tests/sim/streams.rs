@@ -43,10 +43,15 @@ pub struct SimStreams {
     listening: Option<u32>,
     opened: u32,
     /// Numbers of streams opened here start with this.
-    pub first: u64,
+    first: u64,
 }
 
 impl SimStreams {
+    /// An end whose own streams have numbers from `first`, so that they differ from the other end's.
+    pub fn numbered_from(first: u64) -> Self {
+        Self { first, ..Self::default() }
+    }
+
     /// Numbers of all streams that exist here.
     pub fn numbers(&self) -> Vec<u64> {
         self.ends.values().map(|end| end.stream).collect()

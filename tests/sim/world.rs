@@ -212,7 +212,7 @@ impl World {
             work: Work::default(),
             network: Network::new(quality),
             seats: vec![Seat::default()],
-            host: SimStreams { first: HOST_STREAMS, ..SimStreams::default() },
+            host: SimStreams::numbered_from(HOST_STREAMS),
             script: None,
             stream_seats: Default::default(),
             delivered: Default::default(),

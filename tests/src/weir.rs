@@ -78,10 +78,12 @@ impl Weir {
         descendants(self.pid())
     }
 
-    /// The QEMU of the VM of this name.
+    /// The QEMU of the VM of this name, to which the supervisor may have added a number.
     pub fn qemu(&self, name: &str) -> Result<Process> {
-        let mark = format!(" -name {name} ");
-        let found = self.processes().into_iter().find(|p| p.command.contains(&mark));
+        let mark = format!(" -name {name}");
+        let is =
+            |p: &Process| p.command.split_once(&mark).is_some_and(|(_, rest)| rest.starts_with([' ', '-']));
+        let found = self.processes().into_iter().find(is);
         found.with_context(|| format!("no QEMU named {name}"))
     }
 

@@ -56,7 +56,8 @@ pub struct Ask {
 /// What the host may ask. Pools are named by their index in the settings, sites by their name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// This side looks after workers from now on: it gets [`Message::Demand`].
+    /// This side looks after workers from now on: it gets [`Message::Demand`]. Workers announced before are forgotten
+    /// unless they are announced again.
     Supervise,
     /// A worker is up.
     WorkerUp {
@@ -70,6 +71,13 @@ pub enum Request {
         /// Its pool.
         pool: u16,
         /// Where it is.
+        address: WorkerAddress,
+    },
+    /// A worker has died: what it had in hand is lost, and its links with it.
+    WorkerGone {
+        /// Its pool.
+        pool: u16,
+        /// Where it was.
         address: WorkerAddress,
     },
     /// Takes a pool into service or out of it.
@@ -234,6 +242,10 @@ pub struct WorkerInfo {
 pub struct SiteInfo {
     /// Its name.
     pub name: String,
+    /// The bandwidth in force.
+    pub bandwidth: SiteBandwidth,
+    /// The limits in force.
+    pub limits: Limits,
     /// Responses.
     pub down: Usage,
     /// Content of requests.

@@ -1,13 +1,14 @@
 //! What administrators and the supervisor do to pools: service, workers that come and go, demand.
 
-use super::link::{Link, LinkState};
+use super::link::{Link, LinkId, LinkState};
 use super::worker::{Standing, Worker};
 use super::{PoolEvent, PoolState, Pools, Service};
 use crate::reason::Reason;
 use crate::settings::Verbosity;
 use crate::time::Instant;
+use alloc::vec::Vec;
 use core::time::Duration;
-use netdrv::stream::{StreamTransport, VsockAddr};
+use netdrv::stream::{CloseReason, StreamTransport, VsockAddr};
 
 /// Workers that one pool may have; more are a supervisor gone mad.
 pub const MAX_WORKERS: usize = 64;
@@ -104,17 +105,26 @@ impl<S: StreamTransport> Pools<S> {
             known.forgive();
             known.in_sight = true;
         } else if let Some(place) = found.workers.iter_mut().find(|w| free(w)) {
-            *place = Worker::new(address, now);
-            place.in_sight = true;
+            *place = Worker::announced(address, now);
         } else if found.workers.len() < MAX_WORKERS {
-            let mut worker = Worker::new(address, now);
-            worker.in_sight = true;
-            found.workers.push(worker);
+            found.workers.push(Worker::announced(address, now));
         } else {
             return false;
         }
         self.dispatch(index, now);
         true
+    }
+
+    /// Whoever announced workers starts anew: those it has announced leave, unless it announces them again. Workers of the
+    /// settings stay.
+    pub fn forget_announced(&mut self) {
+        for index in 0..self.pools.len() {
+            let announced = self.pools[index].workers.iter().filter(|w| w.announced).map(|w| w.address);
+            for address in announced.collect::<Vec<_>>() {
+                self.worker_leaves(index as u16, address);
+            }
+        }
+        self.demand_again();
     }
 
     /// The worker at this address gets no further requests and finishes those it has.
@@ -123,11 +133,30 @@ impl<S: StreamTransport> Pools<S> {
         let Some(found) = self.pools.get_mut(index) else { return false };
         let Some(worker) = found.workers.iter().position(|w| w.address == address) else { return false };
         found.workers[worker].standing = Standing::Leaving;
+        // Those it leaves behind may need another one.
+        found.demanded = false;
         let unused = |link: &Link| {
             (link.pool, link.worker) == (index, worker) && !matches!(link.state, LinkState::InUse(_))
         };
         while let Some(id) = self.links.find(unused) {
             self.drop_link(id);
+        }
+        true
+    }
+
+    /// The worker at this address has died. Its requesters learn it at once: the transport may be late with it, or never
+    /// tell.
+    pub fn worker_gone(&mut self, pool: u16, address: VsockAddr, now: Instant) -> bool {
+        if !self.worker_leaves(pool, address) {
+            return false;
+        }
+        let index = usize::from(pool);
+        let lost = |(id, link): (LinkId, &Link)| {
+            let its = link.pool == index && self.pools[index].workers[link.worker].address == address;
+            (its && !link.ended).then_some(id)
+        };
+        for id in self.links.iter().filter_map(lost).collect::<Vec<_>>() {
+            self.on_link_ended(id, CloseReason::Reset, now);
         }
         true
     }

@@ -248,6 +248,8 @@ impl<S: StreamTransport> Pools<S> {
             self.pools[index].workers.iter_mut().for_each(|worker| worker.wake(now));
             self.expire(index, now);
             self.dispatch(index, now);
+            let pool = &mut self.pools[index];
+            pool.demanded &= !pool.waiting.is_empty();
         }
         if self.idle_check_at.is_some_and(|at| at <= now) {
             self.drop_idle_links(now);
@@ -388,6 +390,8 @@ impl<S: StreamTransport> Pools<S> {
         let Some(link) = self.links.get_mut(id) else { return };
         let (pool, worker) = (link.pool, link.worker);
         match link.state {
+            // Known already.
+            LinkState::InUse(_) if link.ended => {}
             LinkState::InUse(requester) => {
                 link.ended = true;
                 self.counters.links_lost += 1;

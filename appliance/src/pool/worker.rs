@@ -30,6 +30,8 @@ pub(super) struct Worker {
     pub(super) links: usize,
     pub(super) connecting: usize,
     pub(super) in_use: usize,
+    /// The supervisor told of it; it is not one of the settings'.
+    pub(super) announced: bool,
     /// The last attempt to reach it succeeded, or the supervisor says that it is up.
     pub(super) in_sight: bool,
     /// Requests it has answered.
@@ -49,6 +51,7 @@ impl Worker {
             links: 0,
             connecting: 0,
             in_use: 0,
+            announced: false,
             in_sight: false,
             served: 0,
             used_at: now,
@@ -56,6 +59,11 @@ impl Worker {
             retry_at: None,
             pause: RETRY_MIN,
         }
+    }
+
+    /// One that the supervisor says is up.
+    pub(super) fn announced(address: VsockAddr, now: Instant) -> Self {
+        Self { announced: true, in_sight: true, ..Self::new(address, now) }
     }
 
     pub(super) fn retry_at(&self) -> Option<Instant> {

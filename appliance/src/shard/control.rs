@@ -43,7 +43,7 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
         match request {
             Request::Supervise => {
                 self.control.supervises(who);
-                self.env.pools.demand_again();
+                self.env.pools.forget_announced();
             }
             Request::WorkerUp { pool, address } => {
                 self.pool_exists(pool)?;
@@ -54,6 +54,12 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             Request::WorkerLeaving { pool, address } => {
                 self.pool_exists(pool)?;
                 if !self.env.pools.worker_leaves(pool, address.into()) {
+                    return Err(Refusal::NoSuchWorker);
+                }
+            }
+            Request::WorkerGone { pool, address } => {
+                self.pool_exists(pool)?;
+                if !self.env.pools.worker_gone(pool, address.into(), now) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
@@ -164,6 +170,8 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
         let metrics = self.site_metrics(site, self.env.now)?;
         Some(SiteInfo {
             name: settings.name.clone(),
+            bandwidth: settings.bandwidth,
+            limits: settings.limits,
             down: metrics.down.into(),
             up: metrics.up.into(),
             connections: metrics.connections,

@@ -16,6 +16,7 @@ pub use check::{check, check_text};
 pub use error::ConfigError;
 pub use queue::Queue;
 pub use supervision::{Recycle, Supervision};
+pub use units::rate as parse_rate;
 pub use value::parse_address;
 
 use appliance::settings::{self, Settings, StaticAddress};

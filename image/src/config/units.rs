@@ -9,8 +9,8 @@ const RATES: &str =
     "a number with B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s, GiB/s, bit/s, kbit/s, Mbit/s or Gbit/s";
 const SIZES: &str = "a number with B, kB, MB, GB, KiB, MiB or GiB";
 
-/// Bytes per second, fractions of a byte cut off.
-pub(super) fn rate(key: &str, text: &str) -> Result<u64> {
+/// Bytes per second of a text like `"2 MB/s"`, fractions of a byte cut off. The error is a text that begins with `key`.
+pub fn rate(key: &str, text: &str) -> std::result::Result<u64, String> {
     let wrong = || format!("{key} {text:?}, expected {RATES}");
     let (number, unit) = split(text).ok_or_else(wrong)?;
     let unit = unit.strip_suffix("/s").ok_or_else(wrong)?;

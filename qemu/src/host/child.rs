@@ -39,11 +39,22 @@ impl Launcher {
     /// Starts a program with its outputs piped to us. Must be called on the thread that lives as long as the
     /// process: the kernel means the parent *thread* when it speaks of a parent's death.
     pub fn spawn(&self, program: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Child> {
+        self.spawn_with(program, args, [])
+    }
+
+    /// As [`Launcher::spawn`], with these variables in the child's environment.
+    pub fn spawn_with<const N: usize>(
+        &self,
+        program: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        variables: [(&str, &str); N],
+    ) -> Result<Child> {
         Command::new(&self.weir)
             .arg(SUBCOMMAND)
             .args(["--parent", &std::process::id().to_string(), "--"])
             .arg(program)
             .args(args)
+            .envs(variables)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

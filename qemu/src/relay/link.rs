@@ -2,10 +2,15 @@
 
 use super::Counters;
 use std::cell::Cell;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::timeout;
 
 /// Bytes held per direction. The vsock daemons move up to 64 KiB at a time.
 pub const BUFFER: usize = 64 * 1024;
+
+/// Longest wait for a peer to close its side too.
+pub const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Why a direction stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +22,7 @@ enum Stop {
 }
 
 /// Moves bytes both ways until one side has ended and what it sent is delivered.
-pub async fn join<A, W>(appliance: A, worker: W, counters: &Counters)
+pub async fn join<A, W>(appliance: &mut A, worker: &mut W, counters: &Counters)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     W: AsyncRead + AsyncWrite + Unpin,
@@ -32,6 +37,17 @@ where
         stop = &mut up => if stop == Stop::SinkEnded { down.await; },
         stop = &mut down => if stop == Stop::SinkEnded { up.await; },
     }
+}
+
+/// Ends a stream such that its peer learns of it. One closed with something unread is a reset to the peer, which the vsock
+/// daemon drops without a word to its guest, whose stream then hangs; so what still comes is read and forgotten until
+/// the peer has closed its side, at most for [`CLOSE_LIMIT`].
+pub async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    // Fails if the peer has gone already.
+    let _ = stream.shutdown().await;
+    let mut rest = [0; 4096];
+    let read = async { while matches!(stream.read(&mut rest).await, Ok(1..)) {} };
+    let _ = timeout(CLOSE_LIMIT, read).await;
 }
 
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, bytes: &Cell<u64>) -> Stop {

@@ -21,7 +21,6 @@ use std::rc::Rc;
 use std::time::Duration;
 use target::Target;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// Bounds of one relay.
@@ -70,6 +69,7 @@ pub struct Relay {
     target: Target,
     limits: Limits,
     counters: Rc<Counters>,
+    open: Rc<Cell<usize>>,
 }
 
 impl Relay {
@@ -78,7 +78,14 @@ impl Relay {
     pub fn bind(path: &Path, target: Target, limits: Limits) -> Result<Self> {
         let listener =
             UnixListener::bind(path).with_context(|| format!("relay socket {}", path.display()))?;
-        Ok(Self { listener, path: path.to_owned(), target, limits, counters: Rc::default() })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            target,
+            limits,
+            counters: Rc::default(),
+            open: Rc::default(),
+        })
     }
 
     /// The path at which the vsock daemon of the VM at `vsock` looks for a listener on `port`.
@@ -93,29 +100,54 @@ impl Relay {
         self.counters.clone()
     }
 
-    /// Relays until dropped.
+    /// How many streams are open, for as long as the relay runs.
+    pub fn open(&self) -> Rc<Cell<usize>> {
+        self.open.clone()
+    }
+
+    /// Takes streams until dropped; those that it has taken end by themselves, or with their worker.
     pub async fn run(self) {
-        let mut links = JoinSet::new();
         loop {
-            tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    // Every stream is accepted, even one too many: the daemon connects with a blocking call, and
-                    // a full backlog would stop it altogether.
-                    Ok((stream, _)) if links.len() < self.limits.streams => {
-                        Counters::add(&self.counters.accepted, 1);
-                        let (target, limits, counters) = (self.target.clone(), self.limits, self.counters.clone());
-                        links.spawn_local(serve(stream, target, limits, counters));
-                    }
-                    Ok(_) => Counters::add(&self.counters.refused, 1),
-                    Err(error) => {
-                        // Out of file descriptors, most likely: streams that end give some back.
-                        eprintln!("[relay] {}: {error}", self.path.display());
-                        sleep(Duration::from_millis(100)).await;
-                    }
-                },
-                Some(_) = links.join_next() => {}
+            match self.listener.accept().await {
+                // Every stream is accepted, even one too many: the daemon connects with a blocking call, and
+                // a full backlog would stop it altogether.
+                Ok((stream, _)) if self.open.get() < self.limits.streams => {
+                    Counters::add(&self.counters.accepted, 1);
+                    let (target, limits, counters) =
+                        (self.target.clone(), self.limits, self.counters.clone());
+                    let held = Held::new(&self.open);
+                    tokio::task::spawn_local(async move {
+                        serve(stream, target, limits, counters).await;
+                        drop(held);
+                    });
+                }
+                Ok((stream, _)) => {
+                    Counters::add(&self.counters.refused, 1);
+                    tokio::task::spawn_local(link::close(stream));
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: streams that end give some back.
+                    eprintln!("[relay] {}: {error}", self.path.display());
+                    sleep(Duration::from_millis(100)).await;
+                }
             }
         }
+    }
+}
+
+/// Counts one open stream.
+struct Held(Rc<Cell<usize>>);
+
+impl Held {
+    fn new(open: &Rc<Cell<usize>>) -> Self {
+        open.set(open.get() + 1);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -125,20 +157,25 @@ impl Drop for Relay {
     }
 }
 
-async fn serve(appliance: UnixStream, target: Target, limits: Limits, counters: Rc<Counters>) {
-    let Some((worker, until)) = reach(&target, limits).await else {
+async fn serve(mut appliance: UnixStream, target: Target, limits: Limits, counters: Rc<Counters>) {
+    let Some((mut worker, until)) = reach(&target, limits).await else {
         Counters::add(&counters.unreachable, 1);
-        return;
+        return link::close(appliance).await;
     };
     tokio::select! {
+        biased;
         () = until.cancelled() => {}
-        () = link::join(appliance, worker, &counters) => {}
+        () = link::join(&mut appliance, &mut worker, &counters) => {}
     }
+    tokio::join!(link::close(appliance), link::close(worker));
 }
 
 /// Opens a stream to the worker; `None` if it cannot be had in time.
 async fn reach(target: &Target, limits: Limits) -> Option<(target::Stream, target::Until)> {
     let ready = timeout(limits.hold, target.ready()).await.ok()??;
+    if ready.until.is_cancelled() {
+        return None;
+    }
     let stream = timeout(limits.open, ready.open()).await.ok()?.ok()?;
     Some((stream, ready.until))
 }

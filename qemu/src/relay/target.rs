@@ -13,10 +13,10 @@ pub use tokio_util::sync::CancellationToken as Until;
 pub enum Target {
     /// A VM that the supervisor starts, ends and starts again: where it is now, `None` while it is not up.
     Vm(watch::Receiver<Option<Running>>),
-    /// A server on a TCP port.
-    Tcp(String, u16),
-    /// A server on a Unix socket.
-    Unix(PathBuf),
+    /// A server on a TCP port, whose streams end with the token.
+    Tcp(String, u16, Until),
+    /// A server on a Unix socket, likewise.
+    Unix(PathBuf, Until),
 }
 
 /// A worker VM that is up.
@@ -57,8 +57,8 @@ impl Target {
                 let running = state.wait_for(Option::is_some).await.ok()?.clone()?;
                 (Place::Vsock(running.vsock, running.port), running.until)
             }
-            Self::Tcp(host, port) => (Place::Tcp(host.clone(), *port), Until::new()),
-            Self::Unix(path) => (Place::Unix(path.clone()), Until::new()),
+            Self::Tcp(host, port, until) => (Place::Tcp(host.clone(), *port), until.clone()),
+            Self::Unix(path, until) => (Place::Unix(path.clone()), until.clone()),
         };
         Some(Ready { place, until })
     }

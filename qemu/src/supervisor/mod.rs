@@ -1,7 +1,376 @@
-//! Keeps worker VMs running.
+//! Looks after workers, as WAS does for IIS: starts them when the appliance says that requests wait, keeps them well, replaces
+//! them, and tells the appliance who is there.
 //!
-//! [`lifecycle`] decides, without input, output or clock of its own; [`worker`] does what it decides: starts and stops
-//! the VM, asks whether it answers, and tells the relay.
+//! | module | what |
+//! |---|---|
+//! | [`pool`] | decides; a state machine without input, output or clock |
+//! | [`worker`] | one worker from start to end: VM or process, and its relay |
+//! | [`client`] | the control connection to the appliance |
+//!
+//! The appliance serves on when the supervisor is away, and holds the requests that wait: a supervisor that comes back connects
+//! again and announces its workers again.
 
-pub mod lifecycle;
+pub mod client;
+pub mod pool;
 pub mod worker;
+
+use crate::relay::target::Target;
+use crate::relay::{Limits, Relay};
+use crate::vm::Host;
+use anyhow::Result;
+use appliance::control::message::{Answer, PoolInfo, Request, Service, WorkerAddress};
+use client::{Client, News};
+use image::config::Supervision;
+use pool::{Action, Event, PoolState, Why, WorkerId};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
+use worker::{Birth, Order, Place, Report};
+
+/// The first host vsock port of the relays; every worker gets the next one.
+pub const RELAY_PORT_BASE: u32 = 10_000;
+/// The host's context identifier.
+const HOST_CID: u32 = 2;
+/// How often the appliance is asked what workers have done, where somebody's end depends on it.
+const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A pool to look after.
+#[derive(Clone, Debug)]
+pub struct PoolPlan {
+    /// Its name.
+    pub name: String,
+    /// How.
+    pub policy: Supervision,
+    /// Workers that are started.
+    pub places: Vec<Place>,
+    /// Workers that are there already, and are relayed to.
+    pub addresses: Vec<Target>,
+}
+
+/// An administrator's order to a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PoolOrder {
+    /// Replace its workers by new ones.
+    Recycle,
+    /// Out of service.
+    Stop,
+    /// Into service again.
+    Start,
+}
+
+/// Gives orders to a running supervisor.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    orders: mpsc::UnboundedSender<(usize, PoolOrder, oneshot::Sender<()>)>,
+    /// Asks the appliance.
+    pub client: Client,
+    /// Names of the pools.
+    pub pools: Vec<String>,
+}
+
+impl Handle {
+    /// Gives an order to the pool of this name. False if there is none.
+    pub async fn order(&self, pool: &str, order: PoolOrder) -> bool {
+        let Some(index) = self.pools.iter().position(|name| name == pool) else { return false };
+        let (done, is_done) = oneshot::channel();
+        self.orders.send((index, order, done)).is_ok() && is_done.await.is_ok()
+    }
+}
+
+struct Pool {
+    plan: PoolPlan,
+    state: PoolState,
+    /// Orders to its workers, and the ports at which the appliance reaches them.
+    workers: HashMap<WorkerId, (mpsc::UnboundedSender<Order>, u32)>,
+    /// Those that were announced and have not been told to leave.
+    announced: Vec<WorkerId>,
+    /// Ports of the relays to workers that were there already.
+    addresses: Vec<u32>,
+}
+
+/// Looks after all pools of one appliance.
+pub struct Supervisor {
+    host: Host,
+    directory: PathBuf,
+    /// The appliance's vsock.
+    vsock: PathBuf,
+    pools: Vec<Pool>,
+    next_port: u32,
+    client: Client,
+    reports: mpsc::UnboundedSender<Report>,
+    tasks: JoinSet<()>,
+    settled: watch::Sender<bool>,
+}
+
+impl Supervisor {
+    /// Starts to look after the pools of the appliance whose vsock is at `vsock`; workers get their sockets in `directory`.
+    /// Runs with the future given back, on a [`tokio::task::LocalSet`]. The receiver says whether every pool has the workers
+    /// that are kept running.
+    pub fn start(
+        plans: Vec<PoolPlan>,
+        host: Host,
+        directory: PathBuf,
+        vsock: PathBuf,
+    ) -> Result<(Handle, watch::Receiver<bool>, impl Future<Output = ()>)> {
+        let (news, told) = mpsc::unbounded_channel();
+        let (reports, reported) = mpsc::unbounded_channel();
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (client, connection) = Client::start(vsock.clone(), news);
+        let names = plans.iter().map(|plan| plan.name.clone()).collect();
+        let handle = Handle { orders, client: client.clone(), pools: names };
+        let (settled, is_settled) = watch::channel(false);
+        let mut supervisor = Self {
+            host,
+            directory,
+            vsock,
+            pools: Vec::new(),
+            next_port: RELAY_PORT_BASE,
+            client,
+            reports,
+            tasks: JoinSet::new(),
+            settled,
+        };
+        supervisor.tasks.spawn_local(connection);
+        for plan in plans {
+            supervisor.add(plan)?;
+        }
+        Ok((handle, is_settled, supervisor.run(told, reported, ordered)))
+    }
+
+    fn add(&mut self, plan: PoolPlan) -> Result<()> {
+        let mut addresses = Vec::new();
+        for target in &plan.addresses {
+            let port = self.port();
+            let relay = Relay::bind(&Relay::path_for(&self.vsock, port), target.clone(), Limits::default())?;
+            self.tasks.spawn_local(relay.run());
+            addresses.push(port);
+        }
+        let places = plan.places.iter().map(|place| place.instances).collect();
+        let state = PoolState::new(plan.policy.clone(), places, Instant::now());
+        let (workers, announced) = (HashMap::new(), Vec::new());
+        self.pools.push(Pool { plan, state, workers, announced, addresses });
+        Ok(())
+    }
+
+    fn port(&mut self) -> u32 {
+        self.next_port += 1;
+        self.next_port - 1
+    }
+
+    async fn run(
+        mut self,
+        mut news: mpsc::UnboundedReceiver<News>,
+        mut reports: mpsc::UnboundedReceiver<Report>,
+        mut orders: mpsc::UnboundedReceiver<(usize, PoolOrder, oneshot::Sender<()>)>,
+    ) {
+        let mut usage = interval(USAGE_INTERVAL);
+        let (infos, mut informed) = mpsc::channel(1);
+        loop {
+            self.act();
+            let deadline = self.pools.iter().filter_map(|pool| pool.state.deadline()).min();
+            tokio::select! {
+                Some(news) = news.recv() => self.hear(news),
+                Some(report) = reports.recv() => self.take(report),
+                Some((pool, order, done)) = orders.recv() => {
+                    let event = match order {
+                        PoolOrder::Recycle => Event::Recycle,
+                        PoolOrder::Stop => Event::Stop,
+                        PoolOrder::Start => Event::Start,
+                    };
+                    self.on(pool, event);
+                    self.act();
+                    let _ = done.send(());
+                }
+                () = until(deadline) => {
+                    let now = Instant::now();
+                    self.pools.iter_mut().for_each(|pool| pool.state.tick(now));
+                }
+                _ = usage.tick(), if self.needs_usage() => self.ask_usage(infos.clone()),
+                Some((from, pools)) = informed.recv() => self.use_usage(from, &pools),
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    fn on(&mut self, pool: usize, event: Event) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.state.on(event, Instant::now());
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Connected => self.announce_all(),
+            News::Demand(pool, waited) => {
+                if let Some(found) = self.pools.get(usize::from(pool)) {
+                    eprintln!(
+                        "[weir] pool {} needs a worker: told after {} µs",
+                        found.plan.name,
+                        waited.as_micros()
+                    );
+                }
+                self.on(pool.into(), Event::Demand);
+            }
+        }
+    }
+
+    /// What a connection that has just come up has to know.
+    fn announce_all(&self) {
+        for (number, pool) in (0..).zip(&self.pools) {
+            let announced =
+                pool.announced.iter().filter_map(|id| pool.workers.get(id)).map(|(_, port)| *port);
+            for port in pool.addresses.iter().copied().chain(announced) {
+                self.client.tell(Request::WorkerUp { pool: number, address: at(port) });
+            }
+            if !pool.state.in_service() {
+                self.client.tell(Request::SetService { pool: number, service: Service::Offline });
+            }
+        }
+    }
+
+    fn take(&mut self, Report { pool: index, event, why }: Report) {
+        let Some(pool) = self.pools.get_mut(index) else { return };
+        if let Event::Ended(id) = event {
+            eprintln!("[weir] pool {}: worker {id} ended: {why}", pool.plan.name);
+            if let Some((_, port)) = pool.workers.remove(&id)
+                && pool.announced.contains(&id)
+            {
+                pool.announced.retain(|other| *other != id);
+                self.client.tell(Request::WorkerGone { pool: index as u16, address: at(port) });
+            }
+        }
+        self.on(index, event);
+    }
+
+    /// Does what the pools' states ask for.
+    fn act(&mut self) {
+        for index in 0..self.pools.len() {
+            while let Some(action) = self.pools[index].state.next_action() {
+                self.perform(index, action);
+            }
+        }
+        let settled = self.pools.iter().all(|pool| pool.state.is_settled());
+        self.settled.send_if_modified(|now| std::mem::replace(now, settled) != settled);
+    }
+
+    fn perform(&mut self, index: usize, action: Action) {
+        let number = index as u16;
+        if let Action::Start(id, place) = action {
+            return self.start_worker(index, id, place);
+        }
+        let pool = &mut self.pools[index];
+        let name = &pool.plan.name;
+        let order = |id: &WorkerId, order: Order| {
+            if let Some((orders, _)) = pool.workers.get(id) {
+                let _ = orders.send(order);
+            }
+        };
+        match action {
+            Action::Start(..) => {}
+            Action::Announce(id) => {
+                if let Some((_, port)) = pool.workers.get(&id) {
+                    eprintln!("[weir] pool {name}: worker {id} is up");
+                    pool.announced.push(id);
+                    self.client.tell(Request::WorkerUp { pool: number, address: at(*port) });
+                }
+            }
+            Action::Ping(id) => order(&id, Order::Ping),
+            Action::Retire(id, why) => {
+                eprintln!("[weir] pool {name}: worker {id} leaves: {why}");
+                order(&id, Order::Retire);
+                pool.announced.retain(|other| *other != id);
+                if let Some((_, port)) = pool.workers.get(&id) {
+                    self.client.tell(Request::WorkerLeaving { pool: number, address: at(*port) });
+                }
+            }
+            Action::Kill(id, why) => {
+                eprintln!("[weir] pool {name}: worker {id} {why}");
+                pool.announced.retain(|other| *other != id);
+                // One that never answered is not known there.
+                if let Some((_, port)) = pool.workers.get(&id).filter(|_| why != Why::StartLimit) {
+                    self.client.tell(Request::WorkerGone { pool: number, address: at(*port) });
+                }
+                order(&id, Order::Kill);
+            }
+            Action::Orphan(id) => {
+                order(&id, Order::Orphan(pool.plan.policy.orphan.clone().unwrap_or_default()));
+            }
+            Action::Open => {
+                eprintln!("[weir] pool {name}: in service");
+                self.client.tell(Request::SetService { pool: number, service: Service::Open });
+            }
+            Action::Close(why) => {
+                eprintln!("[weir] pool {name}: out of service: {why}");
+                self.client.tell(Request::SetService { pool: number, service: Service::Offline });
+            }
+        }
+    }
+
+    fn start_worker(&mut self, index: usize, id: WorkerId, place: usize) {
+        let port = self.port();
+        let pool = &mut self.pools[index];
+        let Some(place) = pool.plan.places.get(place) else { return };
+        let birth = Birth {
+            pool: index,
+            id,
+            place: place.clone(),
+            host: self.host.clone(),
+            directory: self.directory.join(format!("{}-{id}", place.name)),
+            relay: Relay::path_for(&self.vsock, port),
+            reports: self.reports.clone(),
+        };
+        let (orders, given) = mpsc::unbounded_channel();
+        pool.workers.insert(id, (orders, port));
+        self.tasks.spawn_local(birth.live(given));
+    }
+
+    fn needs_usage(&self) -> bool {
+        let counts = |p: &Supervision| p.idle_stop.is_some() || p.recycle.requests.is_some();
+        self.pools.iter().any(|pool| counts(&pool.plan.policy) && pool.state.running() > 0)
+    }
+
+    fn ask_usage(&self, infos: mpsc::Sender<(u16, Vec<PoolInfo>)>) {
+        let client = self.client.clone();
+        tokio::task::spawn_local(async move {
+            let mut from = 0;
+            while let Ok(Ok(Answer::Pools(pools))) = client.ask(Request::Pools(from)).await
+                && !pools.is_empty()
+            {
+                let next = from + pools.len() as u16;
+                if infos.send((from, pools)).await.is_err() {
+                    return;
+                }
+                from = next;
+            }
+        });
+    }
+
+    fn use_usage(&mut self, from: u16, infos: &[PoolInfo]) {
+        for (index, info) in (usize::from(from)..).zip(infos) {
+            let Some(pool) = self.pools.get_mut(index) else { return };
+            for worker in &info.workers {
+                let mine = |(_, (_, port)): &(&WorkerId, &(_, u32))| at(*port) == worker.address;
+                let Some(id) = pool.workers.iter().find(mine).map(|(id, _)| *id) else { continue };
+                // One with a request in hand is not idle, however long that takes.
+                let unused = if worker.in_hand > 0 { 0 } else { worker.unused_ms };
+                let event = Event::Usage(id, worker.served, Duration::from_millis(unused));
+                pool.state.on(event, Instant::now());
+            }
+        }
+    }
+}
+
+fn at(port: u32) -> WorkerAddress {
+    WorkerAddress { cid: HOST_CID, port }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep(at.saturating_duration_since(Instant::now())).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,130 +1,359 @@
-//! A worker VM under supervision.
+//! One worker from its start to its end: a VM or a process, the relay that leads to it, and what it is told.
 
-use super::lifecycle::{Action, Event, Lifecycle, Policy};
+use super::pool::{Event, WorkerId};
+use crate::host::child::Launcher;
 use crate::relay::target::{Running, Target, Until, connect_vsock};
+use crate::relay::{Limits, Relay};
+use crate::vm::serial::Serial;
 use crate::vm::{Host, Spec, Vm};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use image::config::ListensOn;
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
+use weir_agent::protocol::{Answer, LINE_MAX, Request};
 
-/// Pause between two looks at whether a starting VM answers.
+/// Pause between two looks at whether a starting worker answers.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
-/// The daemon may take this long to say whether the VM accepts. Long, because giving up on a stream that the daemon has
+/// The vsock daemon may take this long to say whether the VM accepts. Long, because giving up on a stream that the daemon has
 /// not looked at yet costs it a file descriptor for good.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks at whether a leaving worker has finished; the first also lets streams arrive that are on their way.
+const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 
-/// A worker VM that is started, watched and started again.
-#[derive(Debug)]
-pub struct WorkerVm {
-    spec: Spec,
-    port: u32,
-    host: Host,
-    directory: PathBuf,
-    state: watch::Sender<Option<Running>>,
-    lifecycle: Lifecycle,
+/// Between the report of a worker's end and the end of its streams.
+const TELL_FIRST: Duration = Duration::from_millis(20);
+/// How long a relay outlives its worker. The appliance has been told by then.
+const RELAY_STAYS: Duration = Duration::from_secs(3);
+
+/// What a worker is.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// A VM and the vsock port it listens on.
+    Vm(Spec, u32),
+    /// A command.
+    Process(Vec<String>, ListensOn),
 }
 
-impl WorkerVm {
-    /// A worker listening on vsock `port`, with its sockets in `directory`.
-    pub fn new(spec: Spec, port: u32, host: Host, directory: &Path, policy: Policy) -> Self {
-        let lifecycle = Lifecycle::new(policy, Instant::now());
-        Self { spec, port, host, directory: directory.to_owned(), state: watch::Sender::new(None), lifecycle }
+/// A place in a pool's list of workers.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Name of its workers, to which their numbers are added.
+    pub name: String,
+    /// What they are.
+    pub kind: Kind,
+    /// How many there may be at a time.
+    pub instances: u32,
+}
+
+/// What a worker is told.
+#[derive(Clone, Debug)]
+pub(super) enum Order {
+    /// Say whether it is well.
+    Ping,
+    /// End when nobody uses it any more.
+    Retire,
+    /// End now.
+    Kill,
+    /// Be left to this command, which is told its process number.
+    Orphan(Vec<String>),
+}
+
+/// What a worker has to say, and in words what happened.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) pool: usize,
+    pub(super) event: Event,
+    pub(super) why: String,
+}
+
+/// Everything a worker needs to be started.
+#[derive(Clone, Debug)]
+pub(super) struct Birth {
+    pub(super) pool: usize,
+    pub(super) id: WorkerId,
+    pub(super) place: Place,
+    pub(super) host: Host,
+    /// Made for this worker, removed with it.
+    pub(super) directory: PathBuf,
+    /// The Unix socket at which the appliance's streams to this worker arrive.
+    pub(super) relay: PathBuf,
+    pub(super) reports: mpsc::UnboundedSender<Report>,
+}
+
+enum Body {
+    Vm(Vm),
+    Process(Child, Serial),
+}
+
+impl Birth {
+    /// Lives the worker's life. Its end is reported once.
+    pub(super) async fn live(self, orders: mpsc::UnboundedReceiver<Order>) {
+        let why = match self.lead(orders).await {
+            Ok(why) => why,
+            Err(error) => format!("{error:#}"),
+        };
+        let _ = std::fs::remove_dir_all(&self.directory);
+        if !why.is_empty() {
+            self.report(Event::Ended(self.id), why);
+        }
     }
 
-    /// What the relay needs to know of it.
-    pub fn target(&self) -> Target {
-        Target::Vm(self.state.subscribe())
+    fn report(&self, event: Event, why: String) {
+        // Fails only when the supervisor is gone.
+        let _ = self.reports.send(Report { pool: self.pool, event, why });
     }
 
-    /// Tells when it is up.
-    pub fn subscribe(&self) -> watch::Receiver<Option<Running>> {
-        self.state.subscribe()
-    }
-
-    /// Keeps the worker running. Returns only to give it up, with the reason.
-    pub async fn run(mut self) -> Result<()> {
-        let mut vm: Option<Vm> = None;
-        let mut why = String::new();
+    /// Why it ended; empty if that has been reported.
+    async fn lead(&self, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<String> {
+        std::fs::create_dir_all(&self.directory).with_context(|| format!("{}", self.directory.display()))?;
+        let (mut body, at) = self.start().await?;
+        let until = Until::new();
+        // Nothing passes after this guard is gone, however we leave.
+        let _cut = until.clone().drop_guard();
+        let (_state, target) = at.target(&until);
+        let relay = Relay::bind(&self.relay, target, Limits::default())?;
+        let open = relay.open();
+        let _relay = Stopped(tokio::task::spawn_local(relay.run()).abort_handle());
+        let mut answered = std::pin::pin!(at.answers());
+        let (mut is_up, mut leaves) = (false, false);
         loop {
-            let event = self.next_event(vm.as_mut(), &mut why).await;
-            match self.lifecycle.on(event, Instant::now()) {
-                Action::None => {}
-                Action::Start => match self.start().await {
-                    Ok(started) => vm = Some(started),
-                    Err(error) => {
-                        why = format!("{error:#}");
-                        let action = self.lifecycle.on(Event::Ended, Instant::now());
-                        self.gone(action, &why)?;
+            tokio::select! {
+                why = body.ended() => {
+                    // The appliance hears it from the supervisor before its streams end, so that it gives nothing to this
+                    // worker again.
+                    self.report(Event::Ended(self.id), why);
+                    sleep(TELL_FIRST).await;
+                    return Ok(String::new());
+                }
+                () = &mut answered, if !is_up => {
+                    is_up = true;
+                    self.report(Event::Answered(self.id), String::new());
+                }
+                () = sleep(DRAIN_PAUSE), if leaves => {
+                    if open.get() == 0 {
+                        return Ok(body.end_in_order().await);
+                    }
+                }
+                order = orders.recv() => match order {
+                    Some(Order::Ping) => self.ping(&at, body.pid()),
+                    Some(Order::Retire) => leaves = true,
+                    Some(Order::Orphan(command)) => {
+                        until.cancel();
+                        return Ok(self.orphan(body, &command).await);
+                    }
+                    Some(Order::Kill) | None => {
+                        // First of all the streams, so that the appliance learns of it at once.
+                        until.cancel();
+                        body.kill().await;
+                        return Ok("ended by the supervisor".into());
                     }
                 },
-                Action::Announce => {
-                    if let Some(vm) = &vm {
-                        let (vsock, until) = (vm.vsock().to_owned(), Until::new());
-                        self.state.send_replace(Some(Running { vsock, port: self.port, until }));
-                    }
-                }
-                action @ (Action::Stop | Action::GiveUp) => {
-                    // First of all the streams, so that the appliance learns of it at once.
-                    if let Some(running) = self.state.send_replace(None) {
-                        running.until.cancel();
-                    }
-                    if let Some(vm) = vm.take() {
-                        vm.stop().await;
-                    }
-                    self.gone(action, &why)?;
-                }
             }
         }
     }
 
-    async fn next_event(&self, vm: Option<&mut Vm>, why: &mut String) -> Event {
-        let deadline = async {
-            match self.lifecycle.deadline() {
-                Some(at) => sleep(at.saturating_duration_since(Instant::now())).await,
-                None => std::future::pending().await,
+    async fn start(&self) -> Result<(Body, At)> {
+        match &self.place.kind {
+            Kind::Vm(spec, port) => {
+                let mut spec = spec.clone();
+                spec.name = self.name();
+                let vsock = self.directory.join("vsock");
+                let vm = Vm::start(&spec, &self.host, &self.directory, &vsock).await?;
+                let agent = spec.append.is_some();
+                Ok((Body::Vm(vm), At::Vsock { path: vsock, port: *port, agent }))
             }
-        };
-        let Some(vm) = vm else {
-            deadline.await;
-            return Event::Deadline;
-        };
-        let vsock = vm.vsock().to_owned();
-        let is_up = self.state.borrow().is_some();
-        let answered = async {
-            if is_up {
-                std::future::pending::<()>().await;
+            Kind::Process(command, listens_on) => {
+                let at = match listens_on {
+                    ListensOn::Socket => At::Unix(self.directory.join("socket")),
+                    ListensOn::Port => At::Tcp(free_port()?),
+                };
+                let child = spawn(&self.host.launcher, command, &at)?;
+                let serial = Serial::new(&self.name());
+                let mut child = child;
+                serial.follow(child.stdout.take(), "")?;
+                serial.follow(child.stderr.take(), "")?;
+                Ok((Body::Process(child, serial), at))
             }
-            answers(&vsock, self.port).await;
-        };
-        tokio::select! {
-            cause = vm.ended() => { *why = cause; Event::Ended }
-            () = deadline => {
-                *why = format!("{}: does not answer on vsock port {}; {}", self.spec.name, self.port, vm.serial().tail());
-                Event::Deadline
-            }
-            () = answered => Event::Answered,
         }
     }
 
-    async fn start(&self) -> Result<Vm> {
-        Vm::start(&self.spec, &self.host, &self.directory, &self.directory.join("vsock")).await
+    fn name(&self) -> String {
+        format!("{}-{}", self.place.name, self.id)
     }
 
-    fn gone(&self, action: Action, why: &str) -> Result<()> {
-        if action == Action::GiveUp {
-            bail!("worker given up: {why}");
+    /// Asks in the background: a worker that is not well must not keep us from ending it.
+    fn ping(&self, at: &At, pid: Option<u32>) {
+        let (at, id, pool, reports) = (at.clone(), self.id, self.pool, self.reports.clone());
+        tokio::task::spawn_local(async move {
+            if let Ok(Ok(memory)) = timeout(PROBE_LIMIT, at.ping()).await {
+                let memory = memory.or_else(|| resident_bytes(pid?)).unwrap_or(0);
+                let _ = reports.send(Report { pool, event: Event::Pong(id, memory), why: String::new() });
+            }
+        });
+    }
+
+    /// Keeps the body for as long as it lives.
+    async fn orphan(&self, mut body: Body, command: &[String]) -> String {
+        let pid = body.pid().map_or_else(String::new, |pid| pid.to_string());
+        let words: Vec<_> = command.iter().map(|word| word.replace("{pid}", &pid)).collect();
+        let name = self.name();
+        eprintln!("[{name}] left alone as process {pid} for {}", words.join(" "));
+        let debugger =
+            words.split_first().map(|(program, args)| self.host.launcher.spawn(Path::new(program), args));
+        if let Some(Err(error)) = &debugger {
+            eprintln!("[{name}] {error:#}");
         }
-        eprintln!("[{}] starting again: {why}", self.spec.name);
-        Ok(())
+        self.report(Event::Ended(self.id), "left to a debugger".into());
+        body.ended().await;
+        String::new()
     }
 }
 
-/// Waits until a VM accepts a stream.
-async fn answers(vsock: &Path, port: u32) {
-    // Until the VM's driver is up the daemon closes every stream at once.
-    while !matches!(timeout(PROBE_LIMIT, connect_vsock(vsock, port)).await, Ok(Ok(_))) {
-        sleep(PROBE_PAUSE).await;
+/// A relay that stops when its worker is gone: a little later, because streams that are on their way to it must still be
+/// closed properly.
+struct Stopped(tokio::task::AbortHandle);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let task = self.0.clone();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                sleep(RELAY_STAYS).await;
+                task.abort();
+            })),
+            // Everything ends.
+            Err(_) => task.abort(),
+        }
     }
+}
+
+impl Body {
+    async fn ended(&mut self) -> String {
+        match self {
+            Self::Vm(vm) => vm.ended().await,
+            Self::Process(child, serial) => {
+                let status = child.wait().await.map_or_else(|e| e.to_string(), |status| status.to_string());
+                match serial.tail() {
+                    tail if tail.is_empty() => status,
+                    tail => format!("{status}; last lines: {tail}"),
+                }
+            }
+        }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Vm(vm) => vm.pid(),
+            Self::Process(child, _) => child.id(),
+        }
+    }
+
+    async fn kill(self) {
+        match self {
+            Self::Vm(vm) => vm.stop().await,
+            Self::Process(mut child, _) => {
+                let _ = child.kill().await;
+            }
+        }
+    }
+
+    /// A process is asked first; the stop limit is watched by whoever gives orders.
+    async fn end_in_order(mut self) -> String {
+        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let (Self::Process(..), Some(pid)) = (&self, pid)
+            && kill_process(pid, Signal::TERM).is_ok()
+        {
+            return self.ended().await;
+        }
+        self.kill().await;
+        "ended by the supervisor".into()
+    }
+}
+
+/// Where a worker listens.
+#[derive(Clone, Debug)]
+enum At {
+    Vsock { path: PathBuf, port: u32, agent: bool },
+    Unix(PathBuf),
+    Tcp(u16),
+}
+
+impl At {
+    fn target(&self, until: &Until) -> (Option<watch::Sender<Option<Running>>>, Target) {
+        match self {
+            Self::Vsock { path, port, .. } => {
+                let running = Running { vsock: path.clone(), port: *port, until: until.clone() };
+                let (state, target) = watch::channel(Some(running));
+                (Some(state), Target::Vm(target))
+            }
+            Self::Unix(path) => (None, Target::Unix(path.clone(), until.clone())),
+            Self::Tcp(port) => (None, Target::Tcp("127.0.0.1".into(), *port, until.clone())),
+        }
+    }
+
+    /// Waits until the worker accepts a stream.
+    async fn answers(&self) {
+        // Until a VM's driver is up the daemon closes every stream at once.
+        while !matches!(timeout(PROBE_LIMIT, self.connect()).await, Ok(Ok(()))) {
+            sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<()> {
+        match self {
+            Self::Vsock { path, port, .. } => connect_vsock(path, *port).await.map(drop),
+            Self::Unix(path) => Ok(tokio::net::UnixStream::connect(path).await.map(drop)?),
+            Self::Tcp(port) => {
+                Ok(tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await.map(drop)?)
+            }
+        }
+    }
+
+    /// Its memory, where an agent in it tells.
+    async fn ping(&self) -> Result<Option<u64>> {
+        let Self::Vsock { path, agent: true, .. } = self else { return self.connect().await.map(|()| None) };
+        let mut stream = connect_vsock(path, weir_agent::CONTROL_PORT).await?;
+        stream.write_all(Request::Ping.to_string().as_bytes()).await?;
+        let mut line = Vec::new();
+        BufReader::new(stream.take(LINE_MAX as u64)).read_until(b'\n', &mut line).await?;
+        match Answer::parse(line.strip_suffix(b"\n").unwrap_or(&line))? {
+            Answer::Ok(status) => Ok(status.memory),
+            other => anyhow::bail!("{other}"),
+        }
+    }
+}
+
+fn spawn(launcher: &Launcher, command: &[String], at: &At) -> Result<Child> {
+    let (place, variable, value) = match at {
+        At::Tcp(port) => ("{port}", "PORT", port.to_string()),
+        At::Unix(path) => ("{socket}", "WEIR_SOCKET", path.to_string_lossy().into_owned()),
+        At::Vsock { path, .. } => ("{socket}", "WEIR_SOCKET", path.to_string_lossy().into_owned()),
+    };
+    let (program, args) = command.split_first().context("an empty command")?;
+    let args = args.iter().map(|word| word.replace(place, &value));
+    launcher.spawn_with(Path::new(program), args, [(variable, value.as_str())])
+}
+
+/// A port that was free just now. Not one of those that connections get by themselves: until the worker listens, an attempt to
+/// connect to such a port may meet itself.
+fn free_port() -> Result<u16> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768);
+    let start = 1024 + u16::try_from(std::process::id() % 8192).unwrap_or(0);
+    let mut candidates =
+        (start..first).filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    candidates.next().context("no free port for a worker below those of connections")
+}
+
+/// Bytes of a process in the host's memory.
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }

@@ -4,11 +4,11 @@ mod images;
 mod plan;
 mod ready;
 
+use crate::ctl;
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
 use crate::host::programs::{Programs, check_port_free};
-use crate::relay::Relay;
-use crate::supervisor::worker::WorkerVm;
+use crate::supervisor::Supervisor;
 use crate::vm::net::{NetKind, parse_address};
 use crate::vm::{Host, Vm};
 use anyhow::{Context, Result, anyhow};
@@ -17,6 +17,7 @@ use plan::Plan;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
 pub use images::Images;
@@ -44,6 +45,9 @@ pub struct UpArgs {
     /// A directory with another libhermit.a and loader.
     #[arg(long, value_name = "DIR")]
     pub kernel: Option<PathBuf>,
+    /// A Unix socket to be made for `weir ctl`.
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
     /// One more argument for the appliance's QEMU; may be repeated (its network is `net0`).
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
@@ -82,6 +86,7 @@ async fn up(args: &UpArgs) -> Result<()> {
     if let Some(address) = &args.address {
         config.address = Some(parse_address(address)?);
     }
+    plan::refuse_vsock(&config)?;
     let programs = Programs::find(&options.workspace)?;
     let host = Host { launcher: Launcher::new()?, programs };
     let net = plan::network(args, &config)?;
@@ -99,7 +104,7 @@ async fn up(args: &UpArgs) -> Result<()> {
     .context("building the images")?;
 
     let plan = Plan::new(args, &config, &images, net)?;
-    let mut running = Running::start(plan, &host, runtime_dir.path()).await?;
+    let mut running = Running::start(plan, &host, runtime_dir.path(), args.control.as_deref()).await?;
     let outcome = running.watch().await;
     running.appliance.stop().await;
     outcome
@@ -108,42 +113,35 @@ async fn up(args: &UpArgs) -> Result<()> {
 /// The appliance and everything around it. Dropping it kills it.
 struct Running {
     appliance: Vm,
-    workers: JoinSet<Result<()>>,
-    up: Vec<tokio::sync::watch::Receiver<Option<crate::relay::target::Running>>>,
+    settled: watch::Receiver<bool>,
     url: ready::Url,
-    _relays: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Running {
-    async fn start(plan: Plan, host: &Host, directory: &Path) -> Result<Self> {
+    async fn start(plan: Plan, host: &Host, directory: &Path, control: Option<&Path>) -> Result<Self> {
         let vsock = directory.join("appliance.vsock");
-        let (mut workers, mut relays, mut up) = (JoinSet::new(), JoinSet::new(), Vec::new());
-        for vm in plan.workers {
-            let directory = directory.join(&vm.spec.name);
-            std::fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;
-            let worker = WorkerVm::new(vm.spec, vm.port, host.clone(), &directory, vm.policy);
-            relays.spawn_local(bind(&vsock, vm.relay_port, worker.target())?.run());
-            up.push(worker.subscribe());
-            workers.spawn_local(worker.run());
-        }
-        for (port, target) in plan.addresses {
-            relays.spawn_local(bind(&vsock, port, target)?.run());
+        let workers = directory.join("workers");
+        // Relays first: a stream to a port where nobody listens is not refused but times out.
+        let (handle, settled, supervising) =
+            Supervisor::start(plan.pools, host.clone(), workers, vsock.clone())?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(supervising);
+        if let Some(path) = control {
+            tasks.spawn_local(ctl::serve(path, handle)?);
         }
         let directory = directory.join("appliance");
         std::fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;
         let appliance = Vm::start(&plan.appliance, host, &directory, &vsock).await?;
-        Ok(Self { appliance, workers, up, url: plan.url, _relays: relays })
+        Ok(Self { appliance, settled, url: plan.url, _tasks: tasks })
     }
 
-    /// Says when everything is up, and returns when something has ended for good.
+    /// Says when everything is up, and returns when the appliance has ended.
     async fn watch(&mut self) -> Result<()> {
         let serial = self.appliance.serial().clone();
         let all_up = async {
-            for worker in &mut self.up {
-                // Fails if the worker was given up, which the other branch reports.
-                if worker.wait_for(Option::is_some).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+            if self.settled.wait_for(|settled| *settled).await.is_err() {
+                std::future::pending::<()>().await;
             }
             let url = self.url.answers(&serial).await;
             // A closed standard output is no reason to stop serving.
@@ -152,12 +150,7 @@ impl Running {
         };
         tokio::select! {
             cause = self.appliance.ended() => Err(anyhow!(cause)),
-            Some(ended) = self.workers.join_next() => ended.context("a supervisor task")?,
             () = all_up => Ok(()),
         }
     }
-}
-
-fn bind(vsock: &Path, port: u32, target: crate::relay::target::Target) -> Result<Relay> {
-    Relay::bind(&Relay::path_for(vsock, port), target, crate::relay::Limits::default())
 }

@@ -2,119 +2,132 @@
 
 use super::ready::Url;
 use super::{Images, UpArgs};
-use crate::relay::target::Target;
-use crate::supervisor::lifecycle::Policy;
+use crate::host::accel::Accel;
+use crate::relay::target::{Target, Until};
+use crate::supervisor::PoolPlan;
+use crate::supervisor::worker::{Kind, Place};
 use crate::vm::Spec;
 use crate::vm::net::{Net, NetKind};
 use anyhow::{Context, Result, bail, ensure};
-use image::config::{Address, Config, VmImage, Worker, WorkerKind};
-use std::time::Duration;
+use image::Image;
+use image::config::{Address, Config, Pool, VmImage, Worker, WorkerKind};
+use std::path::Path;
 
-/// The appliance's vsock context identifier; workers follow. 0 to 2 are taken by the standard.
-const FIRST_CID: u32 = 3;
+/// The appliance's vsock context identifier. 0 to 2 are taken by the standard.
+const APPLIANCE_CID: u32 = 3;
+/// Every worker VM's: only its own daemon sees it.
+const WORKER_CID: u32 = 4;
 /// Least memory QEMU's firmware and the loader boot with.
 const LEAST_MEMORY_MIB: u32 = 16;
 
 /// Every Linux worker's kernel command line: messages that matter on the serial line, and a panic ends the VM.
 const LINUX_APPEND: &str = "console=ttyS0 quiet panic=-1";
-/// A Linux worker may take this long to answer: under emulation an interpreter and its libraries start slowly.
-const LINUX_START_LIMIT: Duration = Duration::from_secs(90);
-
 // A worker VM is dialled at one port, whatever runs in it.
 const _: () = assert!(weir_worker::PORT == weir_agent::PORT);
 
 /// What to start.
 pub(super) struct Plan {
     pub(super) appliance: Spec,
-    pub(super) workers: Vec<PlannedVm>,
-    /// Relays to workers that are there already: the port the appliance dials, and where it leads.
-    pub(super) addresses: Vec<(u32, Target)>,
+    pub(super) pools: Vec<PoolPlan>,
     pub(super) url: Url,
-}
-
-/// A worker VM to start.
-pub(super) struct PlannedVm {
-    pub(super) spec: Spec,
-    pub(super) port: u32,
-    pub(super) relay_port: u32,
-    pub(super) policy: Policy,
 }
 
 impl Plan {
     pub(super) fn new(args: &UpArgs, config: &Config, images: &Images, net: Net) -> Result<Self> {
-        let loader = images.appliance.loader.path.clone();
-        let (mut workers, mut addresses) = (Vec::new(), Vec::new());
-        for pool in &config.pools {
-            for (number, worker) in pool.workers.iter().enumerate() {
-                let name = format!("{}-{number}", pool.name);
-                match &worker.kind {
-                    WorkerKind::Vm { image, memory_mib } => {
-                        let (kernel, initrd, append) = match image {
-                            VmImage::Worker => {
-                                let image =
-                                    images.worker.as_ref().context("the worker image was not built")?;
-                                (image.loader.path.clone(), image.elf.path.clone(), None)
-                            }
-                            VmImage::Elf(path) => (loader.clone(), path.clone(), None),
-                            VmImage::Linux { kernel, initrd, append } => {
-                                let append = format!("{LINUX_APPEND} {append}");
-                                (kernel.clone(), initrd.clone(), Some(append.trim_end().to_owned()))
-                            }
-                        };
-                        let cid = FIRST_CID + 1 + u32::try_from(workers.len())?;
-                        let spec = Spec {
-                            name,
-                            kernel,
-                            initrd,
-                            append,
-                            memory_mib: *memory_mib,
-                            cid,
-                            accel: args.accel,
-                            net: None,
-                            more: Vec::new(),
-                        };
-                        let (port, relay_port) = (weir_worker::PORT, worker.dial.port);
-                        let mut policy = Policy::default();
-                        if spec.append.is_some() {
-                            policy.start_limit = LINUX_START_LIMIT;
-                        }
-                        workers.push(PlannedVm { spec, port, relay_port, policy });
-                    }
-                    WorkerKind::Address(address) => {
-                        let target =
-                            relayed(address, worker).with_context(|| format!("pool {}", pool.name))?;
-                        addresses.push((worker.dial.port, target));
-                    }
-                }
-            }
-        }
         let url = Url::new(&net, args.http_port, config)?;
         let appliance = Spec {
             name: "appliance".into(),
-            kernel: loader,
+            kernel: images.appliance.loader.path.clone(),
             initrd: images.appliance.elf.path.clone(),
             append: None,
             memory_mib: args.memory,
-            cid: FIRST_CID,
+            cid: APPLIANCE_CID,
             accel: args.accel,
             net: Some(net),
             more: args.qemu_arg.clone(),
         };
-        Ok(Self { appliance, workers, addresses, url })
+        let loader = &images.appliance.loader.path;
+        let pools = pools(config, loader, images.worker.as_ref(), args.accel)?;
+        Ok(Self { appliance, pools, url })
     }
 }
 
-fn relayed(address: &Address, worker: &Worker) -> Result<Target> {
-    Ok(match address {
-        Address::Tcp { host, port } => Target::Tcp(host.clone(), *port),
-        Address::Unix(path) => Target::Unix(path.clone()),
-        Address::Vsock { .. } => bail!(
-            "vsock:{}:{} cannot be reached from an appliance under `weir up`, whose vsock ends at this program; \
-             expected tcp:HOST:PORT or unix:PATH",
-            worker.dial.cid,
-            worker.dial.port
-        ),
-    })
+/// What the supervisor has to do for each pool. `loader` boots Hermit workers, `demo` is the demo's.
+pub(super) fn pools(
+    config: &Config,
+    loader: &Path,
+    demo: Option<&Image>,
+    accel: Accel,
+) -> Result<Vec<PoolPlan>> {
+    let place = |pool: &Pool, number: usize, worker: &Worker| -> Result<Option<Place>> {
+        let name = format!("{}-{number}", pool.name);
+        let kind = match &worker.kind {
+            WorkerKind::Vm { image, memory_mib } => {
+                let spec = worker_vm(name.clone(), image, *memory_mib, loader, demo, accel)?;
+                Kind::Vm(spec, weir_worker::PORT)
+            }
+            WorkerKind::Process { command, listens_on } => Kind::Process(command.clone(), *listens_on),
+            WorkerKind::Address(_) => return Ok(None),
+        };
+        Ok(Some(Place { name, kind, instances: worker.instances }))
+    };
+    let plan = |pool: &Pool| -> Result<PoolPlan> {
+        let (mut places, mut addresses) = (Vec::new(), Vec::new());
+        for (number, worker) in pool.workers.iter().enumerate() {
+            places.extend(place(pool, number, worker)?);
+            if let WorkerKind::Address(address) = &worker.kind {
+                addresses.extend(relayed(address));
+            }
+        }
+        Ok(PoolPlan { name: pool.name.clone(), policy: pool.supervision.clone(), places, addresses })
+    };
+    config.pools.iter().map(plan).collect()
+}
+
+fn worker_vm(
+    name: String,
+    image: &VmImage,
+    memory_mib: u32,
+    loader: &Path,
+    demo: Option<&Image>,
+    accel: Accel,
+) -> Result<Spec> {
+    let (kernel, initrd, append) = match image {
+        VmImage::Worker => {
+            let image = demo.context("the worker image was not built")?;
+            (image.loader.path.clone(), image.elf.path.clone(), None)
+        }
+        VmImage::Elf(path) => (loader.to_owned(), path.clone(), None),
+        VmImage::Linux { kernel, initrd, append } => {
+            let append = format!("{LINUX_APPEND} {append}");
+            (kernel.clone(), initrd.clone(), Some(append.trim_end().to_owned()))
+        }
+    };
+    Ok(Spec { name, kernel, initrd, append, memory_mib, cid: WORKER_CID, accel, net: None, more: Vec::new() })
+}
+
+/// Where a relay leads to a worker that is there already. The appliance dials vsock addresses itself.
+fn relayed(address: &Address) -> Option<Target> {
+    match address {
+        Address::Tcp { host, port } => Some(Target::Tcp(host.clone(), *port, Until::new())),
+        Address::Unix(path) => Some(Target::Unix(path.clone(), Until::new())),
+        Address::Vsock { .. } => None,
+    }
+}
+
+/// Under `weir up` the appliance's vsock ends at this program.
+pub(super) fn refuse_vsock(config: &Config) -> Result<()> {
+    let workers = config.pools.iter().flat_map(|pool| pool.workers.iter().map(move |w| (pool, w)));
+    for (pool, worker) in workers {
+        if let WorkerKind::Address(Address::Vsock { cid, port }) = worker.kind {
+            bail!(
+                "pool {}: vsock:{cid}:{port} cannot be reached from an appliance under `weir up`, whose vsock ends at this \
+                 program; expected tcp:HOST:PORT or unix:PATH",
+                pool.name
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The appliance's network. In user mode its lowest port is reached at `--http-port`, any other at its own number.

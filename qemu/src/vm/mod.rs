@@ -120,6 +120,11 @@ impl Vm {
         }
     }
 
+    /// QEMU's process number; `None` once it has ended.
+    pub fn pid(&self) -> Option<u32> {
+        self.qemu.id()
+    }
+
     /// The socket at which the host reaches the VM.
     pub fn vsock(&self) -> &Path {
         &self.vsock

@@ -1,0 +1,254 @@
+//! `weir ctl`: what `netsh http show servicestate` and IIS's recycle button are to Windows.
+//!
+//! `weir up --control PATH` listens on a Unix socket; whoever may write to it may give orders. A question and its answer are a
+//! line of JSON each: [`Question`], [`Reply`].
+
+mod show;
+
+use crate::supervisor::{Handle, PoolOrder};
+use anyhow::{Context, Result, anyhow, bail};
+use appliance::control::message::{Answer, PoolInfo, Request, SiteInfo, Status};
+use clap::{Args, Subcommand, ValueEnum};
+use image::config::parse_rate;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::task::JoinSet;
+
+/// Longest question.
+const LINE_MAX: u64 = 64 << 10;
+/// Questioners at a time.
+const CONNECTIONS_MAX: usize = 16;
+
+/// What `weir ctl` asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Question {
+    /// Something that the appliance knows or does.
+    Appliance(Request),
+    /// An order to a pool.
+    Pool(String, PoolOrder),
+}
+
+/// What it is told: an answer, or in one line why not.
+pub type Reply = Result<Answer, String>;
+
+/// What `weir ctl` is told on its command line.
+#[derive(Args, Clone, Debug)]
+pub struct CtlArgs {
+    /// The socket that `weir up --control PATH` made.
+    #[arg(long, value_name = "PATH", env = "WEIR_CONTROL")]
+    control: PathBuf,
+    #[command(subcommand)]
+    command: CtlCommand,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum CtlCommand {
+    /// Show pools with their workers, sites, and what was refused.
+    Status,
+    /// Print all counters in Prometheus' text format.
+    Metrics,
+    /// Give an order to a pool.
+    Pool {
+        /// The pool's name.
+        name: String,
+        /// recycle: new workers replace the old ones; stop: 503 AppOffline; start: in service again.
+        order: Order,
+    },
+    /// Change a site's bandwidth; what is not named stays as it is. `none` takes a ceiling or rate away.
+    Site {
+        /// The site's name.
+        name: String,
+        /// Guaranteed rate of responses, such as "2 MB/s".
+        #[arg(long)]
+        rate: Option<String>,
+        /// Ceiling of responses.
+        #[arg(long)]
+        ceil: Option<String>,
+        /// Ceiling of responses to one client.
+        #[arg(long)]
+        client_ceil: Option<String>,
+        /// Ceiling of uploads.
+        #[arg(long)]
+        upload_ceil: Option<String>,
+        /// Share of what is left, 1 to 10000.
+        #[arg(long)]
+        weight: Option<u32>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Order {
+    Recycle,
+    Stop,
+    Start,
+}
+
+/// Runs one command and prints its answer.
+pub fn run(args: &CtlArgs) -> Result<()> {
+    let mut asker = Asker::connect(&args.control)?;
+    match &args.command {
+        CtlCommand::Status => print!("{}", show::status(&asker.everything()?)),
+        CtlCommand::Metrics => print!("{}", show::metrics(&asker.everything()?)),
+        CtlCommand::Pool { name, order } => {
+            let order = match order {
+                Order::Recycle => PoolOrder::Recycle,
+                Order::Stop => PoolOrder::Stop,
+                Order::Start => PoolOrder::Start,
+            };
+            asker.ask(&Question::Pool(name.clone(), order))?;
+        }
+        CtlCommand::Site { name, rate, ceil, client_ceil, upload_ceil, weight } => {
+            let found = asker.sites()?.into_iter().find(|site| site.name == *name);
+            let site = found.ok_or_else(|| anyhow!("no site {name:?}"))?;
+            let mut bandwidth = site.bandwidth;
+            for (key, written, value) in [
+                ("rate", rate, &mut bandwidth.rate),
+                ("ceil", ceil, &mut bandwidth.ceil),
+                ("client-ceil", client_ceil, &mut bandwidth.client_ceil),
+                ("upload-ceil", upload_ceil, &mut bandwidth.upload_ceil),
+            ] {
+                match written.as_deref() {
+                    None => {}
+                    Some("none") => *value = None,
+                    Some(text) => *value = Some(parse_rate(key, text).map_err(|what| anyhow!(what))?),
+                }
+            }
+            bandwidth.weight = weight.unwrap_or(bandwidth.weight);
+            let request = Request::SetSite { site: name.clone(), bandwidth, limits: site.limits };
+            asker.ask(&Question::Appliance(request))?;
+        }
+    }
+    Ok(())
+}
+
+/// All there is to be shown.
+struct Everything {
+    status: Status,
+    pools: Vec<PoolInfo>,
+    sites: Vec<SiteInfo>,
+}
+
+struct Asker {
+    stream: BufReader<UnixStream>,
+}
+
+impl Asker {
+    fn connect(path: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(path)
+            .with_context(|| format!("{}: is `weir up --control` running?", path.display()))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    fn ask(&mut self, question: &Question) -> Result<Answer> {
+        let mut line = serde_json::to_string(question)?;
+        line.push('\n');
+        self.stream.get_mut().write_all(line.as_bytes())?;
+        line.clear();
+        if self.stream.read_line(&mut line)? == 0 {
+            bail!("the supervisor closed the connection");
+        }
+        serde_json::from_str::<Reply>(&line).context("the supervisor's reply")?.map_err(|what| anyhow!(what))
+    }
+
+    fn everything(&mut self) -> Result<Everything> {
+        let Answer::Status(status) = self.ask(&Question::Appliance(Request::Status))? else {
+            bail!("an answer to another question")
+        };
+        let mut pools = Vec::new();
+        while let Answer::Pools(page) =
+            self.ask(&Question::Appliance(Request::Pools(pools.len().try_into()?)))?
+            && !page.is_empty()
+        {
+            pools.extend(page);
+        }
+        Ok(Everything { status, pools, sites: self.sites()? })
+    }
+
+    fn sites(&mut self) -> Result<Vec<SiteInfo>> {
+        let mut sites = Vec::new();
+        while let Answer::Sites(page) =
+            self.ask(&Question::Appliance(Request::Sites(sites.len().try_into()?)))?
+            && !page.is_empty()
+        {
+            sites.extend(page);
+        }
+        Ok(sites)
+    }
+}
+
+/// Answers questions at `path` for as long as the future given back runs.
+pub(crate) fn serve(path: &Path, handle: Handle) -> Result<impl Future<Output = ()> + use<>> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        bail!("{}: another supervisor listens there", path.display());
+    }
+    // Left over from one that was killed.
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).with_context(|| format!("control socket {}", path.display()))?;
+    let remove = RemoveOnDrop(path.to_owned());
+    Ok(async move {
+        let _remove = remove;
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                Ok((stream, _)) = listener.accept() => {
+                    if connections.len() < CONNECTIONS_MAX {
+                        connections.spawn_local(converse(stream, handle.clone()));
+                    }
+                }
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    })
+}
+
+struct RemoveOnDrop(PathBuf);
+
+impl Drop for RemoveOnDrop {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+async fn converse(stream: tokio::net::UnixStream, handle: Handle) {
+    let (input, mut output) = stream.into_split();
+    let mut input = tokio::io::BufReader::new(input);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut input).take(LINE_MAX).read_until(b'\n', &mut line).await {
+            Ok(1..) if line.ends_with(b"\n") => {}
+            _ => return,
+        }
+        let reply = answer(&line, &handle).await;
+        let Ok(mut text) = serde_json::to_string(&reply) else { return };
+        text.push('\n');
+        if output.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(line: &[u8], handle: &Handle) -> Reply {
+    match serde_json::from_slice(line).map_err(|error| format!("not a question: {error}"))? {
+        // Workers are the supervisor's own affair.
+        Question::Appliance(
+            request @ (Request::Status
+            | Request::Pools(_)
+            | Request::Sites(_)
+            | Request::SetSite { .. }
+            | Request::SetServer { .. }),
+        ) => match handle.client.ask(request).await {
+            Ok(result) => result.map_err(|refusal| refusal.to_string()),
+            Err(error) => Err(format!("{error:#}")),
+        },
+        Question::Appliance(_) => Err("a request that is the supervisor's alone".into()),
+        Question::Pool(name, order) => match handle.order(&name, order).await {
+            true => Ok(Answer::Done),
+            false => Err(format!("no pool {name:?}")),
+        },
+    }
+}

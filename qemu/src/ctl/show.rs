@@ -1,0 +1,284 @@
+//! Answers as people and as Prometheus read them.
+
+use super::Everything;
+use appliance::control::message::Usage;
+use std::fmt::Write;
+
+/// Names of a pool's states, by WAS's numbers from 1.
+const STATES: [&str; 7] = [
+    "Uninitialized",
+    "Initialized",
+    "Running",
+    "Disabling",
+    "Disabled",
+    "Shutdown Pending",
+    "Delete Pending",
+];
+
+pub(super) fn status(all: &Everything) -> String {
+    let mut out = String::new();
+    let _ = write_status(&mut out, all);
+    out
+}
+
+fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
+    let status = &all.status;
+    writeln!(
+        out,
+        "up {:.1} s, {} connections, {} links ({} in use), {} bytes held",
+        status.uptime_ms as f64 / 1e3,
+        status.connections,
+        status.links,
+        status.links_in_use,
+        status.held_bytes
+    )?;
+    for pool in &all.pools {
+        let state = STATES.get(usize::from(pool.state).wrapping_sub(1)).unwrap_or(&"unknown");
+        writeln!(out, "pool {}: {state}, {} waiting, {} in hand", pool.name, pool.waiting, pool.in_hand)?;
+        for worker in &pool.workers {
+            let health = match (worker.leaving, worker.healthy) {
+                (true, _) => "leaving",
+                (false, true) => "healthy",
+                (false, false) => "failing",
+            };
+            writeln!(
+                out,
+                "  worker {}:{}: {health}, {} in hand, {} served, unused for {:.1} s",
+                worker.address.cid,
+                worker.address.port,
+                worker.in_hand,
+                worker.served,
+                f64::from(u32::try_from(worker.unused_ms).unwrap_or(u32::MAX)) / 1e3
+            )?;
+        }
+    }
+    for site in &all.sites {
+        let way = |usage: &Usage| {
+            let queue = format!("{} B/s now, {} queued", usage.rate, usage.queued);
+            match usage.tokens {
+                Some(tokens) => format!("{queue}, {tokens} tokens"),
+                None => queue,
+            }
+        };
+        writeln!(
+            out,
+            "site {}: {} connections; down {}; up {}",
+            site.name,
+            site.connections,
+            way(&site.down),
+            way(&site.up)
+        )?;
+    }
+    for (reason, count) in &status.reasons {
+        writeln!(out, "refused {reason}: {count}")?;
+    }
+    Ok(())
+}
+
+pub(super) fn metrics(all: &Everything) -> String {
+    let mut out = Metrics::default();
+    let status = &all.status;
+    out.family("weir_uptime_seconds", "gauge", "Time since the appliance's start.");
+    out.sample(&[], format!("{:.3}", status.uptime_ms as f64 / 1e3));
+    for (name, help, value) in [
+        ("weir_connections", "Client connections.", status.connections),
+        ("weir_links", "Links to workers.", status.links),
+        ("weir_links_in_use", "Links to workers in use by a request.", status.links_in_use),
+        ("weir_held_bytes", "Bytes of heads and content held for requests under way.", status.held_bytes),
+    ] {
+        out.family(name, "gauge", help);
+        out.sample(&[], value);
+    }
+    for (name, value) in &status.counters {
+        out.family(&format!("weir_{name}_total"), "counter", "Counted since the appliance's start.");
+        out.sample(&[], value);
+    }
+    out.family("weir_refused_total", "counter", "Refusals and connections ended, by HTTPERR reason phrase.");
+    for (reason, value) in &status.reasons {
+        out.sample(&[("reason", reason)], value);
+    }
+    for (name, help, value) in [
+        ("weir_pool_state", "State by the number of APP_POOL_WAS.", 0),
+        ("weir_pool_waiting", "Requests in the queue.", 1),
+        ("weir_pool_in_hand", "Requests that workers have.", 2),
+        ("weir_pool_workers", "Workers that are not leaving.", 3),
+    ] {
+        out.family(name, "gauge", help);
+        for pool in &all.pools {
+            let workers = pool.workers.iter().filter(|w| !w.leaving).count() as u32;
+            let values = [pool.state.into(), pool.waiting, pool.in_hand, workers];
+            out.sample(&[("pool", &pool.name)], values[value]);
+        }
+    }
+    out.family("weir_worker_served_total", "counter", "Requests that a worker has answered.");
+    for pool in &all.pools {
+        for worker in &pool.workers {
+            let address = format!("{}:{}", worker.address.cid, worker.address.port);
+            out.sample(&[("pool", &pool.name), ("worker", &address)], worker.served);
+        }
+    }
+    bandwidth(&mut out, all);
+    out.text
+}
+
+fn bandwidth(out: &mut Metrics, all: &Everything) {
+    type Value = fn(&Usage) -> i64;
+    let families: [(&str, &str, &str, Value); 6] = [
+        (
+            "weir_site_bytes_total",
+            "counter",
+            "Bytes of responses (down) and of content of requests (up).",
+            |u| u.bytes.try_into().unwrap_or(i64::MAX),
+        ),
+        ("weir_site_rate_bytes", "gauge", "Bytes in the last whole second.", |u| {
+            u.rate.try_into().unwrap_or(i64::MAX)
+        }),
+        ("weir_site_tokens_bytes", "gauge", "Bytes the ceiling would let through at once.", |u| {
+            u.tokens.unwrap_or(0)
+        }),
+        ("weir_site_queued", "gauge", "Connections that wait for their turn.", |u| u.queued.into()),
+        ("weir_site_queued_bytes", "gauge", "Bytes that those could send now.", |u| {
+            u.queued_bytes.try_into().unwrap_or(i64::MAX)
+        }),
+        ("weir_site_delayed_total", "counter", "How often a connection had to wait.", |u| {
+            u.delayed.try_into().unwrap_or(i64::MAX)
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        out.family(name, kind, help);
+        for site in &all.sites {
+            for (direction, usage) in [("down", &site.down), ("up", &site.up)] {
+                if name != "weir_site_tokens_bytes" || usage.tokens.is_some() {
+                    out.sample(&[("site", &site.name), ("direction", direction)], value(usage));
+                }
+            }
+        }
+    }
+    out.family("weir_site_connections", "gauge", "Connections whose last request was for the site.");
+    for site in &all.sites {
+        out.sample(&[("site", &site.name)], site.connections);
+    }
+    out.family(
+        "weir_site_dropped_total",
+        "counter",
+        "Requests refused and connections ended because of a limit.",
+    );
+    for site in &all.sites {
+        for (limit, value) in [
+            ("connections", site.refused_connections),
+            ("requests", site.refused_requests),
+            ("min_send_rate", site.too_slow),
+        ] {
+            out.sample(&[("site", &site.name), ("limit", limit)], value);
+        }
+    }
+}
+
+/// Prometheus' text format, version 0.0.4.
+#[derive(Default)]
+struct Metrics {
+    text: String,
+    name: String,
+}
+
+impl Metrics {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        name.clone_into(&mut self.name);
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        // Names of sites and pools have no character that needs an escape, reason phrases neither.
+        let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.text, "{}{labels} {value}", self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use appliance::control::message::{PoolInfo, SiteInfo, Status, WorkerAddress, WorkerInfo};
+
+    fn everything() -> Everything {
+        let worker = WorkerInfo {
+            address: WorkerAddress { cid: 2, port: 10_000 },
+            leaving: false,
+            healthy: true,
+            in_hand: 1,
+            served: 7,
+            unused_ms: 1500,
+        };
+        let down = Usage { bytes: 10, rate: 5, tokens: Some(-3), queued: 2, queued_bytes: 9, delayed: 4 };
+        Everything {
+            status: Status {
+                uptime_ms: 1500,
+                counters: vec![("requests".into(), 3)],
+                reasons: vec![("QueueFull".into(), 2)],
+                ..Status::default()
+            },
+            pools: vec![PoolInfo {
+                name: "app".into(),
+                state: 3,
+                waiting: 1,
+                in_hand: 1,
+                workers: vec![worker],
+            }],
+            sites: vec![SiteInfo {
+                name: "demo".into(),
+                bandwidth: Default::default(),
+                limits: Default::default(),
+                down,
+                up: Usage::default(),
+                connections: 1,
+                refused_connections: 0,
+                refused_requests: 6,
+                too_slow: 0,
+            }],
+        }
+    }
+
+    #[test]
+    fn people_see_everything() {
+        let text = status(&everything());
+        for line in [
+            "up 1.5 s, 0 connections, 0 links (0 in use), 0 bytes held",
+            "pool app: Running, 1 waiting, 1 in hand",
+            "  worker 2:10000: healthy, 1 in hand, 7 served, unused for 1.5 s",
+            "site demo: 1 connections; down 5 B/s now, 2 queued, -3 tokens; up 0 B/s now, 0 queued",
+            "refused QueueFull: 2",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line:?} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn every_sample_belongs_to_a_family() {
+        let text = metrics(&everything());
+        let mut family = "";
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                family = rest.split(' ').next().unwrap_or("");
+            } else if !line.starts_with('#') {
+                assert!(
+                    line.starts_with(family)
+                        && line.rsplit(' ').next().is_some_and(|v| v.parse::<f64>().is_ok())
+                );
+            }
+        }
+        for line in [
+            "weir_requests_total 3",
+            "weir_refused_total{reason=\"QueueFull\"} 2",
+            "weir_pool_state{pool=\"app\"} 3",
+            "weir_worker_served_total{pool=\"app\",worker=\"2:10000\"} 7",
+            "weir_site_tokens_bytes{site=\"demo\",direction=\"down\"} -3",
+            "weir_site_dropped_total{site=\"demo\",limit=\"requests\"} 6",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line:?} is missing in {text}");
+        }
+        assert!(
+            !text.contains("weir_site_tokens_bytes{site=\"demo\",direction=\"up\"}"),
+            "no ceiling, no tokens"
+        );
+    }
+}

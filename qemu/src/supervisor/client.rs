@@ -1,0 +1,139 @@
+//! The host's end of the control connection.
+
+use crate::relay::target::connect_vsock;
+use anyhow::{Context, Result, anyhow, bail};
+use appliance::control::CONTROL_PORT;
+use appliance::control::frame::{Decoder, encode};
+use appliance::control::message::{Answer, Ask, Message, PREAMBLE, Refusal, Request};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+/// Pause between two attempts to reach the appliance.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// The vsock daemon may take this long to say whether the appliance accepts.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Longest wait for a reply.
+const REPLY_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the appliance has to say unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// The connection is there, perhaps again: the appliance knows no worker of ours yet.
+    Connected,
+    /// Requests wait in this pool, the oldest for so long.
+    Demand(u16, Duration),
+}
+
+type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+
+/// Asks the appliance.
+#[derive(Clone, Debug)]
+pub struct Client {
+    asks: mpsc::UnboundedSender<(Request, Reply)>,
+}
+
+impl Client {
+    /// Connects to the appliance whose vsock is at `vsock`, again and again, for as long as the task given back runs.
+    pub(super) fn start(
+        vsock: PathBuf,
+        news: mpsc::UnboundedSender<News>,
+    ) -> (Self, impl Future<Output = ()>) {
+        let (asks, asked) = mpsc::unbounded_channel();
+        (Self { asks }, stay_connected(vsock, asked, news))
+    }
+
+    /// Sends a request without waiting for its reply, whose refusal is printed.
+    pub(super) fn tell(&self, request: Request) {
+        let what = format!("{request:?}");
+        let client = self.clone();
+        tokio::task::spawn_local(async move {
+            if let Ok(Err(refusal)) = client.ask(request).await {
+                eprintln!("[weir] the appliance refused {what}: {refusal}");
+            }
+        });
+    }
+
+    /// Sends a request and waits for its reply. Fails if there is no connection.
+    pub async fn ask(&self, request: Request) -> Result<Result<Answer, Refusal>> {
+        let (reply, replied) = oneshot::channel();
+        self.asks.send((request, reply)).map_err(|_| anyhow!("the supervisor is ending"))?;
+        timeout(REPLY_LIMIT, replied).await.context("no reply")?.context("not connected to the appliance")
+    }
+}
+
+async fn stay_connected(
+    vsock: PathBuf,
+    mut asks: mpsc::UnboundedReceiver<(Request, Reply)>,
+    news: mpsc::UnboundedSender<News>,
+) {
+    loop {
+        // Refused while the appliance boots.
+        if let Ok(stream) = connect(&vsock).await
+            && let Err(error) = talk(stream, &mut asks, &news).await
+        {
+            eprintln!("[weir] control connection: {error:#}; connecting again");
+        }
+        // What is asked now cannot be answered: whoever waits learns it from the dropped reply.
+        while asks.try_recv().is_ok() {}
+        if asks.is_closed() {
+            return;
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
+async fn connect(vsock: &Path) -> Result<UnixStream> {
+    timeout(CONNECT_LIMIT, connect_vsock(vsock, CONTROL_PORT)).await.context("no answer")?
+}
+
+async fn talk(
+    mut stream: UnixStream,
+    asks: &mut mpsc::UnboundedReceiver<(Request, Reply)>,
+    news: &mpsc::UnboundedSender<News>,
+) -> Result<()> {
+    let (mut decoder, mut waiting, mut id) = (Decoder::default(), HashMap::<u32, Reply>::new(), 1_u32);
+    let mut frames = PREAMBLE.to_vec();
+    encode(&Ask { id, request: Request::Supervise }, &mut frames);
+    stream.write_all(&frames).await?;
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        tokio::select! {
+            asked = asks.recv() => {
+                let Some((request, reply)) = asked else { return Ok(()) };
+                id = id.checked_add(1).unwrap_or(2);
+                frames.clear();
+                if !encode(&Ask { id, request }, &mut frames) {
+                    bail!("a request that is too long");
+                }
+                waiting.retain(|_, reply| !reply.is_closed());
+                waiting.insert(id, reply);
+                stream.write_all(&frames).await?;
+            }
+            read = stream.read(&mut buffer) => {
+                let n = read?;
+                if n == 0 {
+                    bail!("the appliance closed it");
+                }
+                decoder.push(&buffer[..n]);
+                while let Some(message) = decoder.next::<Message>()? {
+                    match message.context("a message that cannot be read")? {
+                        Message::Reply { id: 1, .. } => drop(news.send(News::Connected)),
+                        Message::Demand { pool, waited_ns } => {
+                            let _ = news.send(News::Demand(pool, Duration::from_nanos(waited_ns)));
+                        }
+                        Message::Reply { id, result } => {
+                            if let Some(reply) = waiting.remove(&id) {
+                                let _ = reply.send(result);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Workers that come on demand, die, are replaced, or never start: what clients see of it.
+//!
+//! `WEIR_CHAOS_SECONDS` says how long chaos lasts, 20 if it does not.
+
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use weir_tests::raw::Connection;
+use weir_tests::weir::{Weir, program};
+use weir_tests::{free_port, pattern, workspace};
+
+type Test = fn() -> Result<()>;
+
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("workers::demand_start", demand_start),
+    ("workers::chaos_of_vms", chaos_of_vms),
+    ("workers::chaos_of_processes", chaos_of_processes),
+    ("workers::recycling_is_not_seen", recycling_is_not_seen),
+    ("workers::what_never_starts_takes_its_pool_out_of_service", never_starts),
+    ("workers::orders", orders),
+];
+
+const START: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(30);
+const SITE: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n\
+    [[site.prefix]]\nurl = \"http://*:80/api/\"\npool = \"app\"\n[[pool]]\nname = \"app\"\n";
+
+/// A running appliance with a pool of its own.
+struct Bench {
+    weir: Weir,
+    at: SocketAddr,
+    directory: TempDir,
+}
+
+impl Bench {
+    fn start(pool: impl Fn(&Path) -> String) -> Result<Self> {
+        let directory = TempDir::new()?;
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir(path("www"))?;
+        std::fs::write(path("www/index.html"), "static\n")?;
+        std::fs::write(path("weir.toml"), format!("{SITE}{}", pool(directory.path())))?;
+        let port = free_port()?.to_string();
+        let (config, control) = (path("weir.toml"), path("control"));
+        let arguments = [config.as_os_str(), "--http-port".as_ref(), port.as_ref(), "--control".as_ref()];
+        let mut weir = Weir::start(arguments.into_iter().chain([control.as_os_str()]))?;
+        let at = weir.ready(START)?;
+        Ok(Self { weir, at, directory })
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Result<String> {
+        let control = self.directory.path().join("control");
+        let output =
+            Command::new(program()).args(["ctl", "--control"]).arg(control).args(arguments).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        ensure!(output.status.success(), "{}", text(&output.stderr));
+        Ok(text(&output.stdout))
+    }
+
+    /// A counter of the appliance.
+    fn counter(&self, name: &str) -> Result<u64> {
+        let metrics = self.ctl(&["metrics"])?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.with_context(|| format!("no {name} in {metrics}"))?.parse().context("a number")
+    }
+
+    fn get(&self, path: &str) -> Result<(u16, Vec<u8>)> {
+        get(&mut Connection::open(self.at, PATIENCE)?, path)
+    }
+}
+
+fn get(connection: &mut Connection, path: &str) -> Result<(u16, Vec<u8>)> {
+    connection.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))?;
+    let response = connection.response()?.context("the connection ended without a response")?;
+    Ok((response.status, response.content))
+}
+
+fn processes(directory: &Path, keys: &str, instances: u32) -> String {
+    let worker = workspace().join("tests/e2e/worker.py");
+    let (pattern_file, log) = (directory.join("pattern"), directory.join("log"));
+    std::fs::write(&pattern_file, pattern(1 << 20)).unwrap_or_default();
+    format!(
+        "{keys}[[pool.worker]]\nkind = \"process\"\ninstances = {instances}\n\
+         command = [\"python3\", {worker:?}, \"{{port}}\", {pattern_file:?}, {log:?}]\n"
+    )
+}
+
+fn vms(keys: &str, instances: u32) -> String {
+    format!(
+        "{keys}[[pool.worker]]\nkind = \"vm\"\nimage = \"worker\"\nmemory = \"32M\"\ninstances = {instances}\n"
+    )
+}
+
+fn demand_start() -> Result<()> {
+    let bench = Bench::start(|_| vms("", 1))?;
+    ensure!(bench.weir.qemu("app-0").is_err(), "a worker that nobody has asked for");
+    ensure!(bench.get("/")? == (200, b"static\n".to_vec()));
+    let began = Instant::now();
+    ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)));
+    let took = began.elapsed();
+    let log = bench.weir.log();
+    let told = log.lines().find_map(|line| line.split_once("told after ")?.1.strip_suffix(" µs"));
+    let told: u64 = told.context("no demand")?.parse()?;
+    println!(
+        "first request to response with a cold worker VM: {} ms; told after {told} µs",
+        took.as_millis()
+    );
+    ensure!(told <= 2000 && took < Duration::from_secs(20), "{took:?}");
+    let began = Instant::now();
+    ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)));
+    ensure!(began.elapsed() < Duration::from_secs(1), "the worker is there now");
+    Ok(())
+}
+
+fn chaos_seconds() -> Duration {
+    let said = std::env::var("WEIR_CHAOS_SECONDS").ok().and_then(|s| s.parse().ok());
+    Duration::from_secs(said.unwrap_or(20))
+}
+
+/// What clients saw.
+#[derive(Default)]
+struct Tally {
+    answered: AtomicU64,
+    cut_off: AtomicU64,
+    posted: AtomicU64,
+    refused_posts: AtomicU64,
+}
+
+/// Steady load from four clients until `stop`: GETs of up to 16 KiB that must not fail, large ones that may be cut off but
+/// never wrong, and POSTs if `marks`.
+fn load(at: SocketAddr, stop: &AtomicBool, tally: &Tally, marks: bool) -> Result<()> {
+    let content = pattern(1 << 20);
+    let client = |number: u64| -> Result<()> {
+        let mut connection = None;
+        for turn in 0_u64.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => Connection::open(at, Duration::from_secs(60))?,
+            };
+            match turn % 8 {
+                6 if marks => {
+                    let mark = format!("{number}x{turn}");
+                    open.send(format!(
+                        "POST /api/mark/{mark} HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nmark"
+                    ))?;
+                    match open.response()? {
+                        Some(response) if response.status == 200 => {
+                            ensure!(response.content == mark.as_bytes(), "another's answer");
+                            tally.posted.fetch_add(1, Ordering::Relaxed);
+                            connection = Some(open);
+                        }
+                        Some(response) => {
+                            ensure!(response.status == 502, "{}", response.head);
+                            tally.refused_posts.fetch_add(1, Ordering::Relaxed);
+                        }
+                        None => drop(tally.cut_off.fetch_add(1, Ordering::Relaxed)),
+                    }
+                }
+                7 => {
+                    let len = content.len();
+                    let wanted = get(&mut open, &format!("/api/bytes/{len}"));
+                    match wanted {
+                        Ok((200, got)) => {
+                            ensure!(got == content, "a large response that is wrong");
+                            connection = Some(open);
+                        }
+                        // The second worker died under it as well.
+                        Ok((502, _)) | Err(_) => drop(tally.cut_off.fetch_add(1, Ordering::Relaxed)),
+                        Ok((status, _)) => anyhow::bail!("a large GET was answered {status}"),
+                    }
+                }
+                _ => {
+                    let len = [0, 128, 1000, 4096, 10_000, 16 << 10][(turn % 6) as usize];
+                    let (status, got) = get(&mut open, &format!("/api/bytes/{len}"))
+                        .with_context(|| format!("GET of {len} bytes"))?;
+                    ensure!(status == 200, "GET of {len} bytes: {status}");
+                    ensure!(got == content[..len], "GET of {len} bytes: wrong content");
+                    connection = Some(open);
+                }
+            }
+            tally.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|number| scope.spawn(move || client(number))).collect();
+        let results =
+            clients.into_iter().map(|c| c.join().unwrap_or_else(|_| Err(anyhow::anyhow!("panicked"))));
+        results.collect::<Result<Vec<()>>>().map(drop)
+    })
+}
+
+/// Load while `wreck` does its worst every other second.
+fn chaos(bench: &Bench, marks: bool, mut wreck: impl FnMut() -> Result<()>) -> Result<Tally> {
+    let (stop, tally, at) = (AtomicBool::new(false), Tally::default(), bench.at);
+    let wrecked = std::thread::scope(|scope| -> Result<()> {
+        let load = scope.spawn(|| load(at, &stop, &tally, marks));
+        let (end, mut result) = (Instant::now() + chaos_seconds(), Ok(()));
+        while Instant::now() < end && result.is_ok() && !load.is_finished() {
+            std::thread::sleep(Duration::from_secs(2));
+            result = wreck();
+        }
+        stop.store(true, Ordering::Relaxed);
+        load.join().unwrap_or_else(|_| Err(anyhow::anyhow!("panicked"))).and(result)
+    });
+    wrecked.with_context(|| format!("{}\n{:?}", bench.weir.log(), bench.ctl(&["metrics"])))?;
+    let (answered, cut_off) = (tally.answered.load(Ordering::Relaxed), tally.cut_off.load(Ordering::Relaxed));
+    let [submitted, replayed, served] = ["queue_submitted", "replayed", "served_by_workers"]
+        .map(|name| bench.counter(&format!("weir_{name}_total")));
+    let (submitted, replayed, served) = (submitted?, replayed?, served?);
+    println!(
+        "{answered} requests, {cut_off} cut off, {} POSTs refused; queued {submitted}, served {served}, replayed {replayed}",
+        tally.refused_posts.load(Ordering::Relaxed)
+    );
+    ensure!(answered > 100, "{answered} requests only");
+    ensure!(
+        bench.counter("weir_links_in_use")? == 0 && bench.counter("weir_held_bytes")? == 0,
+        "something is left"
+    );
+    // Whatever was queued was served, cut off or refused.
+    let (truncated, malformed) =
+        (bench.counter("weir_truncated_total")?, bench.counter("weir_malformed_responses_total")?);
+    let refused = tally.refused_posts.load(Ordering::Relaxed);
+    ensure!(
+        submitted == served + truncated + malformed + refused,
+        "{submitted} queued; {served} served, {truncated} truncated, {malformed} malformed, {refused} refused"
+    );
+    Ok(tally)
+}
+
+fn rapid_fail_off(keys: &str) -> String {
+    format!("{keys}[pool.rapid_fail]\nfailures = 0\n")
+}
+
+fn chaos_of_vms() -> Result<()> {
+    let bench = Bench::start(|_| vms(&rapid_fail_off("min_workers = 2\n"), 2))?;
+    let mut killed = 0;
+    chaos(&bench, false, || {
+        let victim = bench.weir.qemu("app-0");
+        victim.iter().for_each(weir_tests::process::Process::kill);
+        killed += u32::from(victim.is_ok());
+        Ok(())
+    })?;
+    ensure!(killed >= 3, "{killed} killed");
+    Ok(())
+}
+
+fn chaos_of_processes() -> Result<()> {
+    let bench = Bench::start(|directory| processes(directory, &rapid_fail_off("min_workers = 2\n"), 2))?;
+    let mut killed = 0;
+    let tally = chaos(&bench, true, || {
+        let victim = bench.weir.processes().into_iter().find(|p| p.command.contains("worker.py"));
+        victim.iter().for_each(weir_tests::process::Process::kill);
+        killed += u32::from(victim.is_some());
+        Ok(())
+    })?;
+    ensure!(killed >= 3, "{killed} killed");
+    let log = std::fs::read_to_string(bench.directory.path().join("log"))?;
+    let mut times = BTreeMap::new();
+    log.lines().for_each(|mark| *times.entry(mark).or_insert(0) += 1);
+    let twice: Vec<_> = times.iter().filter(|(_, n)| **n > 1).collect();
+    ensure!(twice.is_empty(), "POSTs that were delivered twice: {twice:?}");
+    ensure!(
+        times.len() as u64 >= tally.posted.load(Ordering::Relaxed),
+        "a POST that was answered but not delivered"
+    );
+    Ok(())
+}
+
+fn recycling_is_not_seen() -> Result<()> {
+    let bench = Bench::start(|directory| processes(directory, "min_workers = 1\n", 1))?;
+    let pid = || bench.get("/api/pid").map(|(_, content)| content);
+    let first = pid()?;
+    chaos(&bench, false, || bench.ctl(&["pool", "app", "recycle"]).map(drop))?;
+    ensure!(bench.counter("weir_truncated_total")? == 0 && bench.counter("weir_links_lost_total")? == 0);
+    ensure!(pid()? != first, "the same worker as before");
+    let worker = |p: &&weir_tests::process::Process| p.command.contains("worker.py");
+    let limit = Instant::now() + Duration::from_secs(10);
+    while bench.weir.processes().iter().filter(worker).count() != 1 {
+        ensure!(Instant::now() < limit, "old workers are left: {}", bench.weir.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn never_starts() -> Result<()> {
+    let bench = Bench::start(|_| "[[pool.worker]]\nkind = \"process\"\ncommand = [\"false\"]\n".into())?;
+    let began = Instant::now();
+    let (status, _) = bench.get("/api/x")?;
+    ensure!(status == 503, "{status}");
+    ensure!(
+        began.elapsed() < Duration::from_secs(10),
+        "five attempts with short pauses: {:?}",
+        began.elapsed()
+    );
+    let began = Instant::now();
+    ensure!(bench.get("/api/x")?.0 == 503 && began.elapsed() < Duration::from_secs(1), "now at once");
+    ensure!(bench.get("/")? == (200, b"static\n".to_vec()), "the rest is served");
+    let log = bench.weir.log();
+    ensure!(log.contains("pool app: out of service: too many failures in a short time"), "{log}");
+    ensure!(bench.ctl(&["status"])?.contains("pool app: Disabled"));
+    Ok(())
+}
+
+fn orders() -> Result<()> {
+    let bench = Bench::start(|directory| processes(directory, "", 1))?;
+    ensure!(bench.ctl(&["status"])?.contains("pool app: Initialized, 0 waiting"));
+    ensure!(bench.get("/api/bytes/10")? == (200, pattern(10)));
+    ensure!(bench.ctl(&["status"])?.contains("pool app: Running"));
+    bench.ctl(&["pool", "app", "stop"])?;
+    ensure!(bench.get("/api/bytes/10")?.0 == 503);
+    bench.ctl(&["pool", "app", "start"])?;
+    ensure!(bench.get("/api/bytes/10")? == (200, pattern(10)));
+    bench.ctl(&["site", "a", "--ceil", "64 KiB/s"])?;
+    let began = Instant::now();
+    ensure!(bench.get("/api/bytes/200000")? == (200, pattern(200_000)));
+    let seconds = began.elapsed().as_secs_f64();
+    ensure!((2.5..4.5).contains(&seconds), "200,000 bytes at 64 KiB/s in {seconds:.2} s");
+    bench.ctl(&["site", "a", "--ceil", "none"])?;
+    for (arguments, says) in [
+        (&["site", "a", "--ceil", "5"][..], "ceil \"5\", expected a number with"),
+        (&["site", "a", "--ceil", "1 B/s"], "expected 1024 to"),
+        (&["site", "nobody", "--ceil", "1 MB/s"], "no site \"nobody\""),
+        (&["pool", "nobody", "recycle"], "no pool \"nobody\""),
+    ] {
+        let error = bench.ctl(arguments).err().map_or_else(String::new, |e| e.to_string());
+        ensure!(error.lines().count() == 1 && error.contains(says), "{arguments:?}: {error}");
+    }
+    ensure!(bench.get("/api/bytes/10")? == (200, pattern(10)), "and everything is as it was");
+    Ok(())
+}
