@@ -7,6 +7,7 @@ mod bad_input;
 mod demo;
 mod forwarding;
 mod lifecycle;
+mod logs;
 mod robustness;
 mod slow_site;
 mod static_files;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
-    for (name, test) in lifecycle::TESTS.iter().chain(bad_input::TESTS) {
+    for (name, test) in lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(logs::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     if !arguments.list {

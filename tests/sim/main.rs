@@ -7,6 +7,8 @@
 mod bandwidth;
 mod chaos;
 mod client;
+mod collector;
+mod logs;
 mod network;
 mod nic;
 mod pools;

@@ -1,6 +1,7 @@
 //! One appliance, its workers and its clients in virtual time. One seed, one run.
 
 use crate::client::{Client, Exchange};
+use crate::collector::{self, Collector};
 use crate::network::{Network, Quality, To};
 use crate::nic::SimNic;
 use crate::script::Script;
@@ -56,6 +57,7 @@ pub fn settings(hosts: &[&str]) -> Settings {
             workers: vec![Worker { cid: WORKER.cid, port: WORKER.port }],
             ..Pool::default()
         }],
+        log: None,
     }
 }
 
@@ -141,6 +143,7 @@ pub struct World {
     pub work: Work,
     pub network: Network,
     seats: Vec<Seat>,
+    pub collector: Collector,
     /// Makes the programs of workers that are not demo workers.
     script: Option<Box<dyn Fn(usize, u32) -> Script>>,
     /// Which worker a stream goes to.
@@ -208,6 +211,7 @@ impl World {
             work: Work::default(),
             network: Network::new(quality),
             seats: vec![Seat::default()],
+            collector: Collector::new(),
             script: None,
             stream_seats: Default::default(),
             delivered: Default::default(),
@@ -419,10 +423,14 @@ impl World {
     }
 
     fn hand_to_worker(&mut self, stream: u64, packet: Packet) {
-        if let Packet::Request(to) = packet {
+        if let Packet::Request(to) = packet
+            && to.port != collector::PORT
+        {
             self.stream_seats.insert(stream, (to.port - WORKER.port) as usize);
         }
-        let Some(&number) = self.stream_seats.get(&stream) else { return };
+        let Some(&number) = self.stream_seats.get(&stream) else {
+            return self.collector.deliver(stream, packet);
+        };
         let seat = &mut self.seats[number];
         if seat.stalled_until.is_some() {
             seat.held.push((stream, packet));
@@ -441,6 +449,8 @@ impl World {
 
     fn run_workers(&mut self) {
         let now = self.now_ns;
+        let packets = self.collector.turn();
+        self.queue_stream_packets(false, packets);
         for number in 0..self.seats.len() {
             let seat = &mut self.seats[number];
             let Some(vm) = seat.vm.as_mut().filter(|_| seat.stalled_until.is_none()) else { continue };
@@ -452,6 +462,13 @@ impl World {
             let packets = std::mem::take(&mut vm.streams.outgoing);
             self.queue_stream_packets(false, packets);
         }
+    }
+
+    /// The supervisor is started again: the collector's streams end, and what was under way to it is lost.
+    pub fn restart_collector(&mut self) {
+        let resets = self.collector.numbers().into_iter().map(|n| (n, Packet::Reset)).collect();
+        self.collector.restart();
+        self.queue_stream_packets(false, resets);
     }
 
     fn revive(&mut self, number: usize) {

@@ -20,6 +20,7 @@ mod env;
 mod exchange;
 mod first_buffer;
 mod gate;
+mod journal;
 mod request;
 mod session;
 mod tunnel;
@@ -30,7 +31,7 @@ pub use env::Timers;
 use crate::bundle::Bundle;
 use crate::cache::StaticStore;
 use crate::flow::{Flow, FlowError, SiteMetrics};
-use crate::log::Counters;
+use crate::log::{Counters, Log, LogLink};
 use crate::pool::{PoolEvent, PoolLimits, Pools, Requester, Service};
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -163,7 +164,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let files = StaticStore::new(bundle);
         Ok(Self {
             stack: Stack::new(stack_config, nic.info(), now),
-            env: Env::new(now, router, files, pools, flow, &config),
+            env: Env::new(now, router, files, pools, flow, settings, &config),
             dirty: VecDeque::with_capacity(1024),
             blocked: 0,
             started: now,
@@ -180,6 +181,11 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Requests and refusals counted.
     pub fn counters(&self) -> &Counters {
         &self.env.counters
+    }
+
+    /// Log lines that wait, and how many were dropped.
+    pub fn log(&self) -> &Log {
+        &self.env.log
     }
 
     /// The TCP layer's counters.
@@ -247,6 +253,10 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         while let Some(event) = self.env.pools.next_event() {
             self.on_pool_event(event);
         }
+        let Env { log, log_link, pools, .. } = &mut self.env;
+        if let Some(link) = log_link {
+            link.pump(&mut log.spool, pools.streams(), now);
+        }
         self.nic.flush();
         self.env.pools.streams().flush();
         // What is still dirty waits for room in the card's queue, unless it became so just now.
@@ -259,7 +269,8 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         if flow.is_some_and(|at| at <= now) {
             return Wake::Now;
         }
-        Wake::At([self.stack.next_deadline(), pools, flow].into_iter().flatten().min())
+        let log = self.env.log_link.as_ref().and_then(LogLink::next_deadline);
+        Wake::At([self.stack.next_deadline(), pools, flow, log].into_iter().flatten().min())
     }
 
     /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
@@ -373,7 +384,10 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
 
     /// Streams that are not links to workers.
     fn on_other_stream(&mut self, event: StreamEvent) {
-        if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
+        let Env { log, log_link, pools, now, .. } = &mut self.env;
+        if let Some(link) = log_link.as_mut().filter(|link| link.owns(&event)) {
+            link.on_event(event, &mut log.spool, pools.streams(), *now);
+        } else if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
             self.streams().release(stream);
         }
     }

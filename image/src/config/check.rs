@@ -2,6 +2,7 @@
 
 use super::bandwidth;
 use super::error::{ConfigError, Source};
+use super::log;
 use super::queue;
 use super::value::{AddressError, kernel_words, memory, name, parse_address, prefix_error, worker_address};
 use super::{Address, Config, Pool, Prefix, RELAY_PORT_BASE, Site, VmImage, Worker, WorkerKind, raw};
@@ -72,6 +73,7 @@ impl Checker<'_> {
             sites,
             pools: std::mem::take(&mut self.pools),
             trees: std::mem::take(&mut self.trees),
+            log: self.at(log::log(file.log.as_ref(), &self.dir))?,
         };
         self.routes(&config, file)?;
         flow::check(&config.settings()).or_else(|error| self.at(Err(bandwidth::explain(file, &error))))?;

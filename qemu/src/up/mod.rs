@@ -7,6 +7,7 @@ mod ready;
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
 use crate::host::programs::{Programs, check_port_free};
+use crate::logs::Collector;
 use crate::relay::Relay;
 use crate::supervisor::worker::WorkerVm;
 use crate::vm::net::{NetKind, parse_address};
@@ -128,6 +129,10 @@ impl Running {
         }
         for (port, target) in plan.addresses {
             relays.spawn_local(bind(&vsock, port, target)?.run());
+        }
+        if let Some(log) = &plan.log {
+            let path = Relay::path_for(&vsock, log.settings.port);
+            relays.spawn_local(Collector::bind(&path, log)?.run());
         }
         let directory = directory.join("appliance");
         std::fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;

@@ -7,7 +7,7 @@ use crate::supervisor::lifecycle::Policy;
 use crate::vm::Spec;
 use crate::vm::net::{Net, NetKind};
 use anyhow::{Context, Result, bail, ensure};
-use image::config::{Address, Config, VmImage, Worker, WorkerKind};
+use image::config::{Address, Config, Log, VmImage, Worker, WorkerKind};
 use std::time::Duration;
 
 /// The appliance's vsock context identifier; workers follow. 0 to 2 are taken by the standard.
@@ -30,6 +30,7 @@ pub(super) struct Plan {
     /// Relays to workers that are there already: the port the appliance dials, and where it leads.
     pub(super) addresses: Vec<(u32, Target)>,
     pub(super) url: Url,
+    pub(super) log: Option<Log>,
 }
 
 /// A worker VM to start.
@@ -100,7 +101,7 @@ impl Plan {
             net: Some(net),
             more: args.qemu_arg.clone(),
         };
-        Ok(Self { appliance, workers, addresses, url })
+        Ok(Self { appliance, workers, addresses, url, log: config.log.clone() })
     }
 }
 
