@@ -39,6 +39,7 @@ pub struct Log {
     /// Lines for the host.
     pub spool: Spool,
     /// Records to be used again.
+    #[allow(clippy::vec_box, reason = "records move between here and their connections in their boxes")]
     spare: Vec<Box<Record>>,
     /// Where lines are put together.
     line: Vec<u8>,
