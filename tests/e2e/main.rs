@@ -7,6 +7,7 @@ mod bad_input;
 mod demo;
 mod forwarding;
 mod lifecycle;
+mod linux_worker;
 mod logs;
 mod robustness;
 mod slow_site;
@@ -33,7 +34,8 @@ fn main() -> ExitCode {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
-    for (name, test) in lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(logs::TESTS) {
+    let own = lifecycle::TESTS.iter().chain(linux_worker::TESTS).chain(bad_input::TESTS).chain(logs::TESTS);
+    for (name, test) in own {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     if !arguments.list {

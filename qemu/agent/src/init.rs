@@ -73,12 +73,14 @@ fn split(bytes: &[u8]) -> Vec<OsString> {
     lines.map(|line| OsString::from_vec(line.to_vec())).collect()
 }
 
-fn load(path: &Path) -> Result<(), Errno> {
+fn load(path: &Path) -> io::Result<()> {
     let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     match finit_module(&file, c"", 0) {
         // Built in, or loaded already.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(error),
+        // What Linux says to a symbol that no module has (init_module(2)).
+        Err(Errno::NOENT) => Err(io::Error::other("needs a module that is not loaded before it")),
+        Err(error) => Err(error.into()),
     }
 }
 
