@@ -39,22 +39,23 @@ download() {
     for package in $packages; do
         echo "$list" | grep -qx "$package" || { say "no package $package"; return 1; }
     done
-    rm -f "$dir"/debs/*.partial
     # shellcheck disable=SC2086
-    (cd "$dir/debs" && apt-get download -qq -o APT::Sandbox::User=root "$kernel" $list >/dev/null)
+    files=$(apt-get download --print-uris -qq "$kernel" $list | awk '{ print $2 }')
+    # shellcheck disable=SC2086
+    [ -n "$files" ] && (cd "$dir/debs" && apt-get download -qq -o APT::Sandbox::User=root "$kernel" $list >/dev/null)
 }
 say "packages: $packages"
 if ! download 2>/dev/null; then
     # The lists may be older than the packages in them.
     apt-get update -qq || true
-    rm -f "$dir"/debs/*
     download || die "downloading $packages failed"
 fi
 
 root=$dir/root
 mkdir -p "$root/usr/lib" "$root/etc" "$dir/kernel"
-for deb in "$dir"/debs/*.deb; do
-    case ${deb##*/} in
+for file in $files; do
+    deb=$dir/debs/$file
+    case $file in
         linux-image-*) dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$dir/kernel" --wildcards './boot/vmlinuz-*' '*/modules.builtin' '*/modules/*.ko*' ;;
         *) dpkg-deb -x "$deb" "$root" ;;
     esac
@@ -68,15 +69,18 @@ for part in bin sbin lib lib64; do
     fi
     ln -sfn "usr/$part" "$root/$part"
 done
-(cd "$root/usr/share" && rm -rf doc man info locale lintian bug bash-completion zoneinfo perl5 doc-base menu applications pixmaps)
-find "$root/usr/lib" -depth -type d \( -name tests -o -name test -o -name __pycache__ -o -name idlelib -o -name ensurepip \
-    -o -name pydoc_data -o -name lib2to3 -o -name gconv \) -exec rm -rf {} +
+for part in share/doc share/man share/info share/locale share/lintian share/bug share/doc-base share/menu share/perl5 lib/x86_64-linux-gnu/gconv; do
+    rm -rf "${root:?}/usr/$part"
+done
+for part in test tests idlelib ensurepip pydoc_data lib2to3; do
+    rm -rf "$root"/usr/lib/python3.*/"$part"
+done
 find "$root/usr/lib" -name '*.a' -delete
 # What packages do in their install scripts: compile. With the machine's own interpreter, whatever runs here.
 if [ -x "$root/usr/bin/python3" ]; then
     for libs in "$root"/usr/lib/python3*; do
-        PYTHONHOME=$root/usr "$root"/lib64/ld-linux-*.so.* --library-path "$root/usr/lib/$(gcc -dumpmachine 2>/dev/null || echo x86_64-linux-gnu)" \
-            "$root/usr/bin/python3" -S -m compileall -q --invalidation-mode unchecked-hash -s "$root" -p / "$libs" >/dev/null ||
+        PYTHONHOME=$root/usr "$root"/lib64/ld-linux-*.so.* --library-path "$root/usr/lib/x86_64-linux-gnu" "$root/usr/bin/python3" \
+            -S -m compileall -q --invalidation-mode unchecked-hash -s "$root" -p / "$libs" >/dev/null ||
             say "warning: not all of ${libs##*/} was compiled"
     done
 fi
