@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// Pause between two looks at whether a starting VM answers.
+/// First pause between two looks at whether a starting VM answers. It grows by an eighth each time: a VM that needs seconds
+/// gets few looks, because each that comes while its driver starts may stop the vsock daemon's thread for good.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(500);
 /// The daemon may take this long to say whether the VM accepts. Long, because giving up on a stream that the daemon has
 /// not looked at yet costs it a file descriptor for good.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
@@ -123,8 +125,10 @@ impl WorkerVm {
 
 /// Waits until a VM accepts a stream.
 async fn answers(vsock: &Path, port: u32) {
+    let mut pause = PROBE_PAUSE;
     // Until the VM's driver is up the daemon closes every stream at once.
     while !matches!(timeout(PROBE_LIMIT, connect_vsock(vsock, port)).await, Ok(Ok(_))) {
-        sleep(PROBE_PAUSE).await;
+        sleep(pause).await;
+        pause = (pause + pause / 8).min(LONGEST_PROBE_PAUSE);
     }
 }
