@@ -127,6 +127,20 @@ impl Reason {
         Self::VersionNotSupported,
     ];
 
+    /// A timer ended the connection or the request.
+    pub const fn is_timer(self) -> bool {
+        matches!(
+            self,
+            Self::TimerAppPool
+                | Self::TimerConnectionIdle
+                | Self::TimerEntityBody
+                | Self::TimerHeaderWait
+                | Self::TimerMinBytesPerSecond
+                | Self::TimerReqQueue
+                | Self::TimerResponse
+        )
+    }
+
     /// The phrase as HTTPERR writes it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 //! Everything here was validated by the host (`image::config`); the appliance checks again only what it would
 //! be unsafe to believe (indices).
 
+use crate::log::Field;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,33 @@ pub struct Settings {
     pub sites: Vec<Site>,
     /// Application pools.
     pub pools: Vec<Pool>,
+    /// What is logged; nothing where there is none.
+    pub log: Option<Log>,
+}
+
+/// What is logged, and where the lines go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// The host's vsock port that takes the lines.
+    pub port: u32,
+    /// Form of the access log.
+    pub format: LogFormat,
+    /// Fields of the access log, in this order; none: no access log.
+    pub fields: Vec<Field>,
+    /// The error log (HTTPERR) is written.
+    pub errors: bool,
+    /// `s-computername`.
+    pub computer: String,
+}
+
+/// Form of the access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// W3C extended log file format.
+    #[default]
+    W3c,
+    /// A JSON object a line.
+    Json,
 }
 
 /// Server-wide settings.

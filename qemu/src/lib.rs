@@ -31,6 +31,7 @@ pub mod cli;
 pub mod ctl;
 pub mod host;
 pub mod images;
+pub mod logs;
 pub mod relay;
 pub mod supervisor;
 pub mod up;

@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 ];
 
 /// The time that a machine and its images, already built, may take.
-const START: Duration = Duration::from_secs(120);
+pub(crate) const START: Duration = Duration::from_secs(120);
 const END: Duration = Duration::from_secs(10);
 
 fn start(args: &[&str]) -> Result<(Weir, String)> {

@@ -7,6 +7,8 @@ mod bad_input;
 mod demo;
 mod forwarding;
 mod lifecycle;
+mod linux_worker;
+mod logs;
 mod robustness;
 mod slow_site;
 mod static_files;
@@ -33,7 +35,8 @@ fn main() -> ExitCode {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
-    for (name, test) in lifecycle::TESTS.iter().chain(workers::TESTS).chain(bad_input::TESTS) {
+    let own = lifecycle::TESTS.iter().chain(workers::TESTS).chain(linux_worker::TESTS);
+    for (name, test) in own.chain(bad_input::TESTS).chain(logs::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     if !arguments.list {

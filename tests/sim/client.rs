@@ -146,6 +146,13 @@ impl Client {
         self.todo.push_back(exchange);
     }
 
+    /// Goes away in the middle of whatever it does.
+    pub fn leave(&mut self) {
+        self.todo.clear();
+        self.stay = false;
+        self.sockets.get_mut::<tcp::Socket>(self.handle).abort();
+    }
+
     /// Sends bytes that are no request.
     pub fn say(&mut self, bytes: &[u8]) {
         self.saying.extend_from_slice(bytes);

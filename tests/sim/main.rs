@@ -7,7 +7,9 @@
 mod bandwidth;
 mod chaos;
 mod client;
+mod collector;
 mod control;
+mod logs;
 mod network;
 mod nic;
 mod pools;

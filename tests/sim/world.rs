@@ -1,6 +1,7 @@
 //! One appliance, its workers and its clients in virtual time. One seed, one run.
 
 use crate::client::{Client, Exchange};
+use crate::collector::{self, Collector};
 use crate::network::{Network, Quality, To};
 use crate::nic::SimNic;
 use crate::script::Script;
@@ -58,6 +59,7 @@ pub fn settings(hosts: &[&str]) -> Settings {
             workers: vec![Worker { cid: WORKER.cid, port: WORKER.port }],
             ..Pool::default()
         }],
+        log: None,
     }
 }
 
@@ -145,6 +147,7 @@ pub struct World {
     seats: Vec<Seat>,
     /// The host's own streams: control connections.
     pub host: SimStreams,
+    pub collector: Collector,
     /// Makes the programs of workers that are not demo workers.
     script: Option<Box<dyn Fn(usize, u32) -> Script>>,
     /// Which worker a stream goes to.
@@ -213,6 +216,7 @@ impl World {
             network: Network::new(quality),
             seats: vec![Seat::default()],
             host: SimStreams::numbered_from(HOST_STREAMS),
+            collector: Collector::new(),
             script: None,
             stream_seats: Default::default(),
             delivered: Default::default(),
@@ -433,10 +437,14 @@ impl World {
     }
 
     fn hand_to_worker(&mut self, stream: u64, packet: Packet) {
-        if let Packet::Request(to) = packet {
+        if let Packet::Request(to) = packet
+            && to.port != collector::PORT
+        {
             self.stream_seats.insert(stream, (to.port - WORKER.port) as usize);
         }
-        let Some(&number) = self.stream_seats.get(&stream) else { return };
+        let Some(&number) = self.stream_seats.get(&stream) else {
+            return self.collector.deliver(stream, packet);
+        };
         let seat = &mut self.seats[number];
         if seat.stalled_until.is_some() {
             seat.held.push((stream, packet));
@@ -455,6 +463,8 @@ impl World {
 
     fn run_workers(&mut self) {
         let now = self.now_ns;
+        let packets = self.collector.turn();
+        self.queue_stream_packets(false, packets);
         for number in 0..self.seats.len() {
             let seat = &mut self.seats[number];
             let Some(vm) = seat.vm.as_mut().filter(|_| seat.stalled_until.is_none()) else { continue };
@@ -466,6 +476,13 @@ impl World {
             let packets = std::mem::take(&mut vm.streams.outgoing);
             self.queue_stream_packets(false, packets);
         }
+    }
+
+    /// The supervisor is started again: the collector's streams end, and what was under way to it is lost.
+    pub fn restart_collector(&mut self) {
+        let resets = self.collector.numbers().into_iter().map(|n| (n, Packet::Reset)).collect();
+        self.collector.restart();
+        self.queue_stream_packets(false, resets);
     }
 
     /// Starts a worker that is not there.

@@ -96,6 +96,12 @@ pub fn write_detailed(refusal: Refusal, to_head: bool, out: &mut Sink<'_>) -> Re
     Ok(())
 }
 
+/// The status of a response head that we wrote, 0 if it is none.
+pub fn status_of(head: &[u8]) -> u16 {
+    let digits = head.get(9..12).and_then(|digits| core::str::from_utf8(digits).ok());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
 /// As [`response`], without the content: the answer to HEAD.
 pub fn response_to_head(status: u16) -> &'static [u8] {
     let whole = response(status);

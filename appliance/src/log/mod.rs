@@ -1,62 +1,82 @@
-//! Counters of everything that is answered and refused.
+//! Logs: a line for every request and a line for every refusal, and the counters of both.
+//!
+//! - The *access log* has a line for each request, also for those that were refused before they were routed: W3C extended
+//!   with the fields that the configuration names, or JSON lines ([`line`]).
+//! - The *error log* (HTTPERR) has a line for each request that was refused and each connection that was ended, with its
+//!   [`Reason`](crate::reason::Reason).
+//!
+//! Lines go into a [`Spool`] of fixed size and from there over a vsock stream to the host ([`LogLink`]), which
+//! writes files. A line that finds no room is dropped and counted; the count is told to the host as soon as there is room
+//! again. What was given to a stream whose host end dies is lost with it.
+//!
+//! On the stream each line begins with a byte that says what it is ([`Kind`]) and ends with LF. No value can contain LF.
 
-use crate::reason::Reason;
+mod counters;
+mod escape;
+mod field;
+pub mod line;
+mod link;
+mod record;
+mod spool;
 
-/// What happened to requests, since the start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counters {
-    /// Requests whose head was complete and valid.
-    pub requests: u64,
-    /// Requests answered from the image's files.
-    pub served_from_memory: u64,
-    /// Requests answered by a worker, from its first byte to its last.
-    pub served_by_workers: u64,
-    /// Requests given to a second worker after the first one died.
-    pub replayed: u64,
-    /// Responses cut off because the worker died in the middle: the client sees its connection closed.
-    pub truncated: u64,
-    /// Idle connections closed to make room for new ones.
-    pub evicted: u64,
-    /// Requests whose answer was malformed: 502.
-    pub malformed: u64,
-    /// Requests whose worker was silent for too long.
-    pub silent: u64,
-    /// Connections that changed their protocol (101).
-    pub upgraded: u64,
-    /// Bytes from clients to workers over such connections.
-    pub tunnel_bytes_in: u64,
-    /// Bytes from workers to clients over such connections.
-    pub tunnel_bytes_out: u64,
-    reasons: [u64; Reason::ALL.len()],
+pub use counters::Counters;
+pub use field::Field;
+pub use link::LogLink;
+pub use record::{Ends, Outcome, Record, Value};
+pub use spool::{Kind, Spool};
+
+use crate::settings;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What is logged, and the lines that wait to be fetched.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) settings: Option<settings::Log>,
+    pub(crate) sites: Vec<String>,
+    pub(crate) pools: Vec<String>,
+    /// Lines for the host.
+    pub spool: Spool,
+    /// Records to be used again.
+    #[allow(clippy::vec_box, reason = "records move between here and their connections in their boxes")]
+    spare: Vec<Box<Record>>,
+    /// Where lines are put together.
+    line: Vec<u8>,
 }
 
-impl Default for Counters {
-    fn default() -> Self {
+/// Records kept to be used again.
+const SPARE: usize = 32;
+
+impl Log {
+    /// A log with a spool of so many bytes, or none if the settings want none.
+    pub fn new(settings: &settings::Settings, spool_bytes: usize) -> Self {
+        let on = settings.log.is_some();
         Self {
-            requests: 0,
-            served_from_memory: 0,
-            served_by_workers: 0,
-            replayed: 0,
-            truncated: 0,
-            evicted: 0,
-            malformed: 0,
-            silent: 0,
-            upgraded: 0,
-            tunnel_bytes_in: 0,
-            tunnel_bytes_out: 0,
-            reasons: [0; Reason::ALL.len()],
+            settings: settings.log.clone(),
+            sites: settings.sites.iter().filter(|_| on).map(|site| site.name.clone()).collect(),
+            pools: settings.pools.iter().filter(|_| on).map(|pool| pool.name.clone()).collect(),
+            spool: Spool::new(if on { spool_bytes } else { 0 }),
+            spare: Vec::new(),
+            line: Vec::new(),
         }
     }
-}
 
-impl Counters {
-    /// Counts a refusal or an ended connection.
-    pub fn count(&mut self, reason: Reason) {
-        self.reasons[reason as usize] += 1;
+    /// Anything is logged.
+    pub const fn is_on(&self) -> bool {
+        self.settings.is_some()
     }
 
-    /// How often a request was refused or a connection ended for this reason.
-    pub fn of(&self, reason: Reason) -> u64 {
-        self.reasons[reason as usize]
+    /// An empty record.
+    pub fn record(&mut self) -> Box<Record> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a record back.
+    pub fn recycle(&mut self, mut record: Box<Record>) {
+        if self.spare.len() < SPARE {
+            record.clear();
+            self.spare.push(record);
+        }
     }
 }

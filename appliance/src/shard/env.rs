@@ -6,8 +6,9 @@ use crate::cache::StaticStore;
 use crate::date::DateCache;
 use crate::flow::Flow;
 use crate::http::Limits;
-use crate::log::Counters;
+use crate::log::{Counters, Log, LogLink};
 use crate::pool::Pools;
+use crate::settings::Settings;
 use crate::site::Router;
 use crate::time::Instant;
 use alloc::vec;
@@ -66,6 +67,10 @@ pub(super) struct Env<'b, S> {
     pub(super) pools: Pools<S>,
     pub(super) flow: Flow,
     pub(super) counters: Counters,
+    pub(super) log: Log,
+    pub(super) log_link: Option<LogLink>,
+    /// For what logs will say about requests under way.
+    pub(super) records: Budget,
     /// Receives decoded paths.
     pub(super) path: Vec<u8>,
     /// Heads are rendered here before they are sent, and chunks put together.
@@ -84,6 +89,7 @@ impl<'b, S> Env<'b, S> {
         files: StaticStore<'b>,
         pools: Pools<S>,
         flow: Flow,
+        settings: &Settings,
         config: &ShardConfig,
     ) -> Self {
         let limits = Limits::STRICT;
@@ -95,6 +101,9 @@ impl<'b, S> Env<'b, S> {
             pools,
             flow,
             counters: Counters::default(),
+            log: Log::new(settings, config.head_bytes / 8),
+            log_link: settings.log.as_ref().map(|log| LogLink::new(log.port)),
+            records: Budget::new(config.head_bytes / 4),
             // One more than the longest target: parsing looks for its end.
             path: vec![0; limits.max_url_length + 1],
             render: vec![0; MAX_RESPONSE_HEAD.max(limits.max_request_bytes) + HEAD_HEADROOM],

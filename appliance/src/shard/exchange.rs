@@ -69,6 +69,8 @@ pub(super) struct Exchange {
     /// The front part of the response while nothing of it was sent to the client.
     first: Option<FirstBuffer>,
     response: Response,
+    /// Status of the response; 0 while there is none.
+    status: u16,
     /// Response head bytes while it is incomplete.
     response_head: Vec<u8>,
 }
@@ -107,6 +109,7 @@ impl Exchange {
             patience: Duration::ZERO,
             first: None,
             response: Response::Head,
+            status: 0,
             response_head: Vec::new(),
         }
     }
@@ -159,6 +162,16 @@ impl Exchange {
 
     pub(super) fn pool(&self) -> u16 {
         self.pool
+    }
+
+    /// Status of the response, 0 if none has begun.
+    pub(super) fn status(&self) -> u16 {
+        if self.has_begun() { self.status } else { 0 }
+    }
+
+    /// What it means for the client to go now.
+    pub(super) fn reason_if_dropped(&self) -> Reason {
+        if self.link.is_some() { Reason::ConnectionDropped } else { Reason::ClientReset }
     }
 
     /// The request was HEAD: its answer has no content.
@@ -557,6 +570,7 @@ impl Exchange {
                 let rendered = out.len();
                 let (upgraded, live) = (head.is_upgrade(), is_event_stream(&head));
                 let length = head.content_length;
+                self.status = head.status;
                 let (interim, from, reuse) = (head.is_interim(), Body::from(head.framing), head.keep_alive);
                 self.response_head.clear();
                 env.pools.consume(link, len - before);

@@ -25,6 +25,8 @@ pub(super) struct Gate {
     /// Content known to follow it.
     follows: usize,
     floor: SendFloor,
+    /// Bytes sent, and bytes of content read, for the request under way.
+    totals: (u64, u64),
 }
 
 impl Gate {
@@ -120,6 +122,7 @@ impl Gate {
         let sent = socket.send_slice(bytes).unwrap_or(0);
         self.allowance -= sent;
         self.floor.add(sent);
+        self.totals.0 += sent as u64;
         sent
     }
 
@@ -135,11 +138,18 @@ impl Gate {
     /// Content was read.
     pub(super) fn took(&mut self, bytes: usize) {
         self.intake = self.intake.saturating_sub(bytes);
+        self.totals.1 += bytes as u64;
     }
 
     /// A response begins.
     pub(super) fn begin(&mut self) {
         self.floor.restart();
+        self.totals = (0, 0);
+    }
+
+    /// Bytes sent and bytes of content read since the request began.
+    pub(super) const fn totals(&self) -> (u64, u64) {
+        self.totals
     }
 
     /// A response is complete: nothing more is wanted.

@@ -21,6 +21,7 @@ mod env;
 mod exchange;
 mod first_buffer;
 mod gate;
+mod journal;
 mod request;
 mod session;
 mod tunnel;
@@ -32,7 +33,7 @@ use crate::bundle::Bundle;
 use crate::cache::StaticStore;
 use crate::control::Control;
 use crate::flow::{Flow, FlowError, SiteMetrics};
-use crate::log::Counters;
+use crate::log::{Counters, Log, LogLink};
 use crate::pool::{PoolEvent, PoolLimits, Pools, Requester, Service};
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -170,7 +171,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             control: Control::new(pools.streams()),
             settings: settings.clone(),
             stack: Stack::new(stack_config, nic.info(), now),
-            env: Env::new(now, router, files, pools, flow, &config),
+            env: Env::new(now, router, files, pools, flow, settings, &config),
             dirty: VecDeque::with_capacity(1024),
             blocked: 0,
             started: now,
@@ -187,6 +188,11 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Requests and refusals counted.
     pub fn counters(&self) -> &Counters {
         &self.env.counters
+    }
+
+    /// Log lines that wait, and how many were dropped.
+    pub fn log(&self) -> &Log {
+        &self.env.log
     }
 
     /// The TCP layer's counters.
@@ -251,6 +257,10 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         }
         self.push_demands();
         self.control.flush(self.env.pools.streams());
+        let Env { log, log_link, pools, .. } = &mut self.env;
+        if let Some(link) = log_link {
+            link.pump(&mut log.spool, pools.streams(), now);
+        }
         self.nic.flush();
         self.env.pools.streams().flush();
         // What is still dirty waits for room in the card's queue, unless it became so just now.
@@ -263,7 +273,8 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         if flow.is_some_and(|at| at <= now) {
             return Wake::Now;
         }
-        Wake::At([self.stack.next_deadline(), pools, flow].into_iter().flatten().min())
+        let log = self.env.log_link.as_ref().and_then(LogLink::next_deadline);
+        Wake::At([self.stack.next_deadline(), pools, flow, log].into_iter().flatten().min())
     }
 
     /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
@@ -383,7 +394,10 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             }
             return;
         }
-        if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
+        let Env { log, log_link, pools, now, .. } = &mut self.env;
+        if let Some(link) = log_link.as_mut().filter(|link| link.owns(&event)) {
+            link.on_event(event, &mut log.spool, pools.streams(), *now);
+        } else if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
             self.streams().release(stream);
         }
     }

@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::env::Serving;
 use super::exchange::Exchange;
+use super::journal::Journal;
 use crate::cache::Lookup;
 use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, write_request};
@@ -38,6 +39,7 @@ pub(super) enum Decision<'b> {
 pub(super) struct Desk<'d, 'b> {
     pub(super) serving: &'d Serving<'b>,
     pub(super) flow: &'d mut Flow,
+    pub(super) journal: &'d mut Journal,
     pub(super) render: &'d mut [u8],
     /// The connection's number in `flow`.
     pub(super) conn: u32,
@@ -56,6 +58,11 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     let RouteResult::Matched(matched) = route else {
         return Decision::Refuse(Refusal::new(400, Reason::Hostname));
     };
+    let pool = match matched.handler {
+        Handler::Pool(pool) => Some(pool),
+        Handler::Files(_) => None,
+    };
+    desk.journal.routed(matched.site, pool);
     match desk.flow.admit(desk.conn, matched.site, key.remote, desk.now.as_nanos()) {
         Ok(()) => {}
         Err(Refused::Connections) => return Decision::Refuse(Refusal::new(503, Reason::ConnLimit)),

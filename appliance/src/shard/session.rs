@@ -1,10 +1,13 @@
 //! One client connection: requests in, responses out, one at a time and in order (RFC 9112 §9.3.2).
 
+mod timer;
+
 use super::body::Body;
 use super::budget::Lease;
 use super::env::Env;
 use super::exchange::{Exchange, Status};
 use super::gate::Gate;
+use super::journal::Journal;
 use super::request::{Decision, Desk, decide};
 use crate::flow::Direction;
 use crate::http::request::{Parsed, Progress, parse};
@@ -16,8 +19,8 @@ use crate::tcp::{FlowKey, Socket, State};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::time::Duration;
 use netdrv::stream::{CloseReason, StreamTransport};
+use timer::{Timer, TimerKind};
 
 /// Content nobody wants is read so far to keep the connection; beyond that, closing it is cheaper.
 const MAX_DRAIN: u64 = 256 << 10;
@@ -30,6 +33,7 @@ pub(super) struct Session<'b> {
     head: Option<Gathered>,
     progress: Progress,
     gate: Gate,
+    journal: Journal,
     /// Requests answered on this connection.
     served: u32,
     timer: Timer,
@@ -57,29 +61,6 @@ enum Phase<'b> {
     Forward(Box<Exchange>),
     /// Our FIN is on its way; whatever still arrives is thrown away.
     Linger,
-}
-
-/// Which of the connection's timers runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum TimerKind {
-    #[default]
-    None,
-    HeaderWait,
-    IdleConnection,
-    EntityBody,
-    DrainEntityBody,
-    SendStall,
-    /// The worker has the request.
-    Response,
-    /// Nothing moves through a connection that has changed its protocol.
-    TunnelIdle,
-    Linger,
-}
-
-#[derive(Default)]
-struct Timer {
-    kind: TimerKind,
-    deadline: Option<Instant>,
 }
 
 /// What became of the bytes of a head.
@@ -150,6 +131,19 @@ impl<'b> Session<'b> {
         }
     }
 
+    /// Ends the connection at once for a reason of ours.
+    fn cut_off<S: StreamTransport>(
+        &mut self,
+        reason: Reason,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        env.counters.count(reason);
+        self.journal.refused(None, reason, env);
+        self.abort(me, socket, env);
+    }
+
     /// Ends the connection at once, with RST.
     pub(super) fn abort<S: StreamTransport>(
         &mut self,
@@ -163,12 +157,29 @@ impl<'b> Session<'b> {
 
     /// Gives back what the session holds elsewhere; its socket is gone or going.
     pub(super) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<'b, S>) {
-        if let Phase::Forward(exchange) = &mut self.phase {
-            exchange.abandon(me, env);
-            env.counters.count(Reason::ConnectionDropped);
+        let reason = match &mut self.phase {
+            Phase::Forward(exchange) => {
+                let reason = exchange.reason_if_dropped();
+                self.journal.answered(exchange.status());
+                exchange.abandon(me, env);
+                Some(reason)
+            }
+            Phase::Respond { content, .. } if !content.is_empty() => Some(Reason::ConnectionDropped),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            env.counters.count(reason);
+            self.journal.refused(None, reason, env);
         }
+        self.close_journal(false, env);
         self.phase = Phase::Linger;
         self.drop_head(env);
+    }
+
+    /// The request is done with.
+    fn close_journal<S>(&mut self, complete: bool, env: &mut Env<'b, S>) {
+        let (sent, content) = self.gate.totals();
+        self.journal.close(complete, sent, content, env);
     }
 
     fn drop_head<S>(&mut self, env: &mut Env<'b, S>) {
@@ -187,6 +198,7 @@ impl<'b> Session<'b> {
         env: &mut Env<'b, S>,
     ) {
         self.gate.name(me);
+        self.journal.name(key, &env.log);
         let mut moved = self.check_silence(me, socket, env);
         loop {
             if matches!(socket.state(), State::Closed | State::Listen) {
@@ -206,8 +218,7 @@ impl<'b> Session<'b> {
         self.too_slow_at = self.gate.deadline(socket, env);
         if self.too_slow_at.is_some_and(|deadline| deadline <= env.now) {
             env.flow.count_too_slow(self.gate.conn());
-            env.counters.count(Reason::TimerMinBytesPerSecond);
-            self.abort(me, socket, env);
+            self.cut_off(Reason::TimerMinBytesPerSecond, me, socket, env);
         } else if self.timer.deadline.is_some_and(|deadline| deadline <= env.now) {
             self.on_timer(me, socket, env);
         }
@@ -288,6 +299,11 @@ impl<'b> Session<'b> {
                 // Truncation must be visible: a FIN would look like an end to a client that reads until close.
                 env.counters.truncated += 1;
                 env.counters.count(reason);
+                if let Phase::Forward(exchange) = &self.phase {
+                    self.journal.answered(exchange.status());
+                }
+                self.journal.refused(None, reason, env);
+                self.close_journal(false, env);
                 self.phase = Phase::Linger;
                 socket.abort();
                 Step::Wait
@@ -324,6 +340,7 @@ impl<'b> Session<'b> {
             if input.is_empty() {
                 return (0, Head::Wait);
             }
+            self.journal.see(env.now);
             let limits = &env.serving.limits;
             let fresh = self.head.is_none();
             let before = self.head.as_ref().map_or(0, |gathered| gathered.bytes.len());
@@ -337,21 +354,27 @@ impl<'b> Session<'b> {
             };
             match parse(bytes, limits, &mut env.path, &mut self.progress) {
                 Parsed::Complete { head, len } => {
+                    self.journal.open(&head, len, &mut env.log, &env.records);
                     let desk = Desk {
                         serving: &env.serving,
                         flow: &mut env.flow,
+                        journal: &mut self.journal,
                         render: &mut env.render,
                         conn: self.gate.conn(),
                         now: env.now,
                     };
                     (len - before, Head::Decided(decide(&head, key, desk)))
                 }
-                Parsed::Refused(refusal) => (piece.len(), Head::Decided(Decision::Refuse(refusal))),
+                Parsed::Refused(refusal) => {
+                    self.journal.open_refused(bytes, &mut env.log, &env.records);
+                    (piece.len(), Head::Decided(Decision::Refuse(refusal)))
+                }
                 // More of it fits behind what is there.
                 Parsed::Partial if fresh && input.len() == queued && queued < capacity => (0, Head::Wait),
                 Parsed::Partial => {
                     if fresh {
                         let Some(lease) = env.heads.lease(limits.max_request_bytes) else {
+                            self.journal.open_refused(piece, &mut env.log, &env.records);
                             let refusal = Refusal::new(503, Reason::NotAvailable);
                             return (piece.len(), Head::Decided(Decision::Refuse(refusal)));
                         };
@@ -376,12 +399,14 @@ impl<'b> Session<'b> {
             Decision::Refuse(refusal) => return self.refuse(refusal, socket, env),
             Decision::TooMany { head_len } => {
                 env.counters.count(Reason::RequestRate);
+                self.journal.refused(Some(429), Reason::RequestRate, env);
                 self.gate.send_rendered(socket, head_len, 0, env);
                 self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
                 return Step::Again;
             }
             Decision::Respond { head_len, content, keep_alive, drain } => {
                 env.counters.served_from_memory += 1;
+                self.journal.answered(error::status_of(&env.render));
                 self.gate.send_rendered(socket, head_len, content.len(), env);
                 self.phase = Phase::Respond { content, keep_alive, drain };
             }
@@ -405,6 +430,10 @@ impl<'b> Session<'b> {
         env: &mut Env<'b, S>,
     ) -> Step {
         self.gate.end(env);
+        if let Phase::Forward(exchange) = &self.phase {
+            self.journal.answered(exchange.status());
+        }
+        self.close_journal(true, env);
         self.served = self.served.saturating_add(1);
         if !keep_alive {
             return self.close(socket);
@@ -421,6 +450,7 @@ impl<'b> Session<'b> {
         env: &mut Env<'b, S>,
     ) -> Step {
         env.counters.count(refusal.reason);
+        self.journal.refused(Some(refusal.status), refusal.reason, env);
         let (to_head, verbosity) = match &self.phase {
             Phase::Forward(exchange) if refusal.status == 503 => {
                 (exchange.answers_head(), env.pools.verbosity(exchange.pool()))
@@ -430,6 +460,7 @@ impl<'b> Session<'b> {
         };
         match verbosity {
             Verbosity::Basic => {
+                self.close_journal(false, env);
                 self.phase = Phase::Linger;
                 socket.abort();
                 return Step::Wait;
@@ -454,76 +485,5 @@ impl<'b> Session<'b> {
         socket.close();
         self.phase = Phase::Linger;
         Step::Again
-    }
-
-    /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
-    fn set_timer<S>(&mut self, socket: &Socket<'_>, env: &Env<'b, S>, moved: bool) {
-        let unsent = !self.gate.is_empty() || matches!(self.phase, Phase::Respond { .. });
-        let reads = matches!(&self.phase, Phase::Drain { .. })
-            || matches!(&self.phase, Phase::Forward(exchange) if exchange.reads_content());
-        let kind = match &self.phase {
-            // Whom our own limits hold up is not late.
-            _ if self.gate.is_held(Direction::Down, socket, env) => TimerKind::None,
-            _ if reads && self.gate.is_held(Direction::Up, socket, env) => TimerKind::None,
-            _ if unsent => TimerKind::SendStall,
-            Phase::Head if self.served > 0 && !self.head_begun(socket) => TimerKind::IdleConnection,
-            Phase::Head => TimerKind::HeaderWait,
-            Phase::Drain { .. } => TimerKind::DrainEntityBody,
-            Phase::Forward(exchange) if exchange.is_tunnel() => TimerKind::TunnelIdle,
-            Phase::Forward(exchange) if exchange.waits_for_client(socket) => TimerKind::EntityBody,
-            Phase::Forward(_) if socket.send_queue() > 0 => TimerKind::SendStall,
-            Phase::Forward(exchange) if exchange.waits_for_worker().is_some() => TimerKind::Response,
-            Phase::Forward(_) => TimerKind::None,
-            Phase::Linger => TimerKind::Linger,
-            Phase::Respond { .. } => TimerKind::SendStall,
-        };
-        let measures_progress = matches!(
-            kind,
-            TimerKind::EntityBody
-                | TimerKind::SendStall
-                | TimerKind::IdleConnection
-                | TimerKind::Response
-                | TimerKind::TunnelIdle
-        );
-        if kind == self.timer.kind && !(moved && measures_progress) {
-            return;
-        }
-        let timers = &env.serving.timers;
-        let after = |duration: Duration| Some(env.now + duration);
-        let deadline = match kind {
-            TimerKind::None => None,
-            TimerKind::HeaderWait => after(timers.header_wait),
-            TimerKind::IdleConnection | TimerKind::TunnelIdle => after(timers.idle_connection),
-            TimerKind::Response => match &self.phase {
-                Phase::Forward(exchange) => exchange.waits_for_worker().and_then(after),
-                _ => None,
-            },
-            TimerKind::EntityBody => after(timers.entity_body),
-            TimerKind::DrainEntityBody => after(timers.drain_entity_body),
-            TimerKind::SendStall => after(timers.send_stall),
-            TimerKind::Linger => after(timers.linger),
-        };
-        self.timer = Timer { kind, deadline };
-    }
-
-    /// Ends a connection that took too long, in the way its state calls for.
-    fn on_timer<S: StreamTransport>(&mut self, me: Requester, socket: &mut Socket<'_>, env: &mut Env<'b, S>) {
-        let reason = match self.timer.kind {
-            // `check_silence` has seen to it.
-            TimerKind::None | TimerKind::Response => return,
-            TimerKind::HeaderWait => Reason::TimerHeaderWait,
-            TimerKind::IdleConnection => {
-                env.counters.count(Reason::TimerConnectionIdle);
-                self.close(socket);
-                return self.set_timer(socket, env, true);
-            }
-            TimerKind::TunnelIdle => Reason::TimerConnectionIdle,
-            TimerKind::EntityBody | TimerKind::DrainEntityBody => Reason::TimerEntityBody,
-            TimerKind::SendStall => Reason::TimerMinBytesPerSecond,
-            // Nothing was asked and nothing is owed.
-            TimerKind::Linger => return self.abort(me, socket, env),
-        };
-        env.counters.count(reason);
-        self.abort(me, socket, env);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bandwidth;
 use super::error::{ConfigError, Source};
+use super::log;
 use super::queue;
 use super::supervision::{self, MAX_WORKERS};
 use super::value::{AddressError, name, parse_address, prefix_error};
@@ -68,6 +69,7 @@ impl Checker<'_> {
             sites,
             pools: std::mem::take(&mut self.pools),
             trees: std::mem::take(&mut self.trees),
+            log: self.at(log::log(file.log.as_ref(), &self.dir))?,
         };
         self.routes(&config, file)?;
         flow::check(&config.settings()).or_else(|error| self.at(Err(bandwidth::explain(file, &error))))?;

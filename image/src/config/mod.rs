@@ -5,6 +5,7 @@
 mod bandwidth;
 mod check;
 mod error;
+mod log;
 mod queue;
 mod raw;
 mod supervision;
@@ -14,6 +15,7 @@ mod worker;
 
 pub use check::{check, check_text};
 pub use error::ConfigError;
+pub use log::{LOG_PORT, Log, Rotate};
 pub use queue::Queue;
 pub use supervision::{Recycle, Supervision};
 pub use units::rate as parse_rate;
@@ -40,6 +42,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// Directories of static files, each once; [`settings::Handler::Files`] indexes it.
     pub trees: Vec<PathBuf>,
+    /// How logs are written; not at all where there is none.
+    pub log: Option<Log>,
 }
 
 /// A site: the URL prefixes that share limits and properties.
@@ -199,6 +203,7 @@ impl Config {
             },
             sites: self.sites.iter().map(site).collect(),
             pools: self.pools.iter().map(pool).collect(),
+            log: self.log.as_ref().map(|log| log.settings.clone()),
         }
     }
 

@@ -11,6 +11,20 @@ pub(super) struct File {
     pub(super) site: Vec<Spanned<Site>>,
     #[serde(default)]
     pub(super) pool: Vec<Spanned<Pool>>,
+    pub(super) log: Option<Log>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) directory: Spanned<String>,
+    pub(super) format: Option<Spanned<String>>,
+    pub(super) fields: Option<Vec<Spanned<String>>>,
+    pub(super) errors: Option<bool>,
+    pub(super) computer: Option<Spanned<String>>,
+    pub(super) rotate: Option<Spanned<String>>,
+    pub(super) max_size: Option<Spanned<String>>,
+    pub(super) keep: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -437,3 +437,38 @@ fn supervision() {
     let error = check_text(&format!("{SITE}[[pool]]\nname = \"p\"\n{many}")).expect_err("too many");
     assert!(error.to_string().contains("66 workers in one pool"), "{error}");
 }
+
+#[test]
+fn logs() {
+    let config = check_text(&format!("{SITE}[log]\ndirectory = \"logs\"\n")).expect("valid");
+    let log = config.log.expect("a log");
+    assert!(log.directory.ends_with("logs") && log.directory.is_absolute());
+    assert_eq!((log.rotate, log.max_size, log.keep), (Rotate::Day, 64 << 20, 0));
+    assert_eq!(log.settings.fields, appliance::log::Field::DEFAULT);
+    let text = "[log]\ndirectory = \"/l\"\nformat = \"json\"\nfields = [\"c-ip\", \"sc-status\"]\nerrors = false\n\
+                computer = \"edge\"\nrotate = \"hour\"\nmax_size = \"2 MiB\"\nkeep = 3\n";
+    let settings = check_text(&format!("{SITE}{text}")).expect("valid").settings().log.expect("a log");
+    assert_eq!((settings.port, settings.fields.len(), settings.errors), (LOG_PORT, 2, false));
+    refuse(
+        SITE,
+        &[
+            ("[log]\n", (6, 1), "missing field `directory`"),
+            ("[log]\ndirectory = \"\"\n", (7, 13), "directory \"\""),
+            ("[log]\ndirectory = \"l\"\nformat = \"xml\"\n", (8, 10), "format \"xml\""),
+            (
+                "[log]\ndirectory = \"l\"\nfields = [\"c-ip\", \"nonsense\"]\n",
+                (8, 19),
+                "field \"nonsense\" is unknown",
+            ),
+            (
+                "[log]\ndirectory = \"l\"\nfields = [\"c-ip\", \"c-ip\"]\n",
+                (8, 19),
+                "field \"c-ip\" for the second time",
+            ),
+            ("[log]\ndirectory = \"l\"\nrotate = \"never\"\n", (8, 10), "rotate \"never\""),
+            ("[log]\ndirectory = \"l\"\nmax_size = \"5 kB\"\n", (8, 12), "max_size \"5 kB\""),
+            ("[log]\ndirectory = \"l\"\nkeep = -1\n", (8, 8), "keep -1"),
+            ("[log]\ndirectory = \"l\"\ncomputer = \"a b\"\n", (8, 12), "computer \"a b\""),
+        ],
+    );
+}

@@ -1,10 +1,35 @@
 //! `weir-agent`: makes any Linux server a worker of Weir.
 //!
-//! [`PORT`] takes the appliance's streams; on [`CONTROL_PORT`] the supervisor asks how the application is and asks for
-//! an orderly end, in the words of [`protocol`].
+//! ```text
+//!  supervisor ── vsock PORT ──────────▶ server ── join ──▶ the application's TCP or Unix socket
+//!             ── vsock CONTROL_PORT ──▶ control: ping, stop
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`arguments`] | the command line |
+//! | [`target`] | where the application listens, and connecting to it |
+//! | [`server`] | accepts the appliance's streams, at most so many at a time |
+//! | [`join`] | moves the bytes of one stream both ways |
+//! | [`protocol`] | what the supervisor asks and the agent answers, shared with the supervisor |
+//! | [`control`] | answers it |
+//! | [`application`] | the application as a child process |
+//! | [`agent`] | all of it in order, from the first line to the last |
+//! | [`init`] | what the first process of a machine does besides |
+//!
+//! A thread per stream with two buffers of [`join::BUFFER`] bytes: what the agent holds is bounded by the number of
+//! streams, and a worker VM has few.
 #![forbid(unsafe_code)]
 
+pub mod agent;
+pub mod application;
+pub mod arguments;
+pub mod control;
+pub mod init;
+pub mod join;
 pub mod protocol;
+pub mod server;
+pub mod target;
 
 /// The vsock port for the appliance's streams, unless the command line says otherwise: the demo worker's own.
 pub const PORT: u32 = 80;

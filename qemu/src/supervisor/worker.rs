@@ -18,9 +18,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use weir_agent::protocol::{Answer, LINE_MAX, Request};
 
-/// Pause between two looks at whether a starting worker answers.
+/// First pause between two looks at whether a starting VM answers. It grows by an eighth each time: a VM that needs seconds
+/// gets few looks, because each that comes while its driver starts may stop the vsock daemon's thread for good.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
-/// The vsock daemon may take this long to say whether the VM accepts. Long, because giving up on a stream that the daemon has
+const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(500);
+/// The daemon may take this long to say whether the VM accepts. Long, because giving up on a stream that the daemon has
 /// not looked at yet costs it a file descriptor for good.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at whether a leaving worker has finished; the first also lets streams arrive that are on their way.
@@ -299,9 +301,11 @@ impl At {
 
     /// Waits until the worker accepts a stream.
     async fn answers(&self) {
+        let mut pause = PROBE_PAUSE;
         // Until a VM's driver is up the daemon closes every stream at once.
         while !matches!(timeout(PROBE_LIMIT, self.connect()).await, Ok(Ok(()))) {
-            sleep(PROBE_PAUSE).await;
+            sleep(pause).await;
+            pause = (pause + pause / 8).min(LONGEST_PROBE_PAUSE);
         }
     }
 

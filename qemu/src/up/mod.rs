@@ -8,6 +8,8 @@ use crate::ctl;
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
 use crate::host::programs::{Programs, check_port_free};
+use crate::logs::Collector;
+use crate::relay::Relay;
 use crate::supervisor::Supervisor;
 use crate::vm::net::{NetKind, parse_address};
 use crate::vm::{Host, Vm};
@@ -129,6 +131,10 @@ impl Running {
         tasks.spawn_local(supervising);
         if let Some(path) = control {
             tasks.spawn_local(ctl::serve(path, handle)?);
+        }
+        if let Some(log) = &plan.log {
+            let path = Relay::path_for(&vsock, log.settings.port);
+            tasks.spawn_local(Collector::bind(&path, log)?.run());
         }
         let directory = directory.join("appliance");
         std::fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;

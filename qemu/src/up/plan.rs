@@ -10,7 +10,7 @@ use crate::vm::Spec;
 use crate::vm::net::{Net, NetKind};
 use anyhow::{Context, Result, bail, ensure};
 use image::Image;
-use image::config::{Address, Config, Pool, VmImage, Worker, WorkerKind};
+use image::config::{Address, Config, Log, Pool, VmImage, Worker, WorkerKind};
 use std::path::Path;
 
 /// The appliance's vsock context identifier. 0 to 2 are taken by the standard.
@@ -20,8 +20,10 @@ const WORKER_CID: u32 = 4;
 /// Least memory QEMU's firmware and the loader boot with.
 const LEAST_MEMORY_MIB: u32 = 16;
 
-/// Every Linux worker's kernel command line: messages that matter on the serial line, and a panic ends the VM.
-const LINUX_APPEND: &str = "console=ttyS0 quiet panic=-1";
+/// Every Linux worker's kernel command line: messages that matter on the serial line, a panic ends the VM, and no test of
+/// the timer against the host's, which a busy emulator fails.
+const LINUX_APPEND: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
+
 // A worker VM is dialled at one port, whatever runs in it.
 const _: () = assert!(weir_worker::PORT == weir_agent::PORT);
 
@@ -30,6 +32,7 @@ pub(super) struct Plan {
     pub(super) appliance: Spec,
     pub(super) pools: Vec<PoolPlan>,
     pub(super) url: Url,
+    pub(super) log: Option<Log>,
 }
 
 impl Plan {
@@ -48,7 +51,7 @@ impl Plan {
         };
         let loader = &images.appliance.loader.path;
         let pools = pools(config, loader, images.worker.as_ref(), args.accel)?;
-        Ok(Self { appliance, pools, url })
+        Ok(Self { appliance, pools, url, log: config.log.clone() })
     }
 }
 

@@ -1,0 +1,118 @@
+//! The fields of the access log.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! fields {
+    ($($(#[doc = $doc:literal])* $variant:ident $name:literal;)*) => {
+        /// A field of the access log, by W3C extended log names as HTTP.sys writes them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Field {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Field {
+            /// All fields, in HTTP.sys's order; ours at the end.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name in `#Fields:` and in JSON.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    /// Date on which the request was done with, UTC.
+    Date "date";
+    /// Time of day, UTC.
+    Time "time";
+    /// The site's name.
+    SiteName "s-sitename";
+    /// The appliance's name.
+    ComputerName "s-computername";
+    /// The address that the client connected to.
+    ServerIp "s-ip";
+    /// Method.
+    Method "cs-method";
+    /// Path as received.
+    UriStem "cs-uri-stem";
+    /// Query as received.
+    UriQuery "cs-uri-query";
+    /// The port that the client connected to.
+    ServerPort "s-port";
+    /// User name: always empty, nobody is authenticated.
+    UserName "cs-username";
+    /// The client's address.
+    ClientIp "c-ip";
+    /// The client's port.
+    ClientPort "c-port";
+    /// Protocol version.
+    Version "cs-version";
+    /// User-Agent.
+    UserAgent "cs(User-Agent)";
+    /// Cookie.
+    Cookie "cs(Cookie)";
+    /// Referer.
+    Referer "cs(Referer)";
+    /// Host as received.
+    Host "cs-host";
+    /// Status code of the response; 0 if none was sent.
+    Status "sc-status";
+    /// Always 0.
+    Substatus "sc-substatus";
+    /// 0, or Windows' number for why the response is not complete.
+    Win32Status "sc-win32-status";
+    /// Bytes sent.
+    BytesSent "sc-bytes";
+    /// Bytes received: head and content.
+    BytesReceived "cs-bytes";
+    /// Milliseconds from the request's first byte to the moment its response's last byte was handed to TCP.
+    TimeTaken "time-taken";
+    /// Why it was refused: an HTTPERR phrase. Ours.
+    Reason "s-reason";
+    /// The pool it was for. Ours; HTTPERR's name.
+    QueueName "s-queuename";
+}
+
+impl Field {
+    /// What IIS 10 logs if nothing is said.
+    pub const DEFAULT: &[Self] = &[
+        Self::Date,
+        Self::Time,
+        Self::ServerIp,
+        Self::Method,
+        Self::UriStem,
+        Self::UriQuery,
+        Self::ServerPort,
+        Self::UserName,
+        Self::ClientIp,
+        Self::UserAgent,
+        Self::Referer,
+        Self::Status,
+        Self::Substatus,
+        Self::Win32Status,
+        Self::TimeTaken,
+    ];
+
+    /// The field of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|field| field.name().eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back() {
+        for &field in Field::ALL {
+            assert_eq!(Field::from_name(field.name()), Some(field));
+        }
+        assert_eq!(Field::from_name("CS(user-agent)"), Some(Field::UserAgent));
+        assert_eq!(Field::from_name("streamid"), None);
+    }
+}

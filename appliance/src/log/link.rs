@@ -1,0 +1,125 @@
+//! The stream to the host's collector: opened when there is something to say, opened again when it ended.
+
+use super::Spool;
+use crate::time::Instant;
+use core::time::Duration;
+use netdrv::stream::{HOST_CID, StreamEvent, StreamId, StreamTransport, VsockAddr};
+
+/// Lines are sent when there are so many bytes of them …
+const BATCH: usize = 8 << 10;
+/// … or the first has waited so long.
+const DELAY: Duration = Duration::from_millis(100);
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed,
+    Connecting(StreamId),
+    Open(StreamId),
+}
+
+/// The stream to the collector.
+#[derive(Debug)]
+pub struct LogLink {
+    port: u32,
+    state: State,
+    /// Not before then, after a failure.
+    retry_at: Option<Instant>,
+    pause: Duration,
+    /// When what waits is sent even if it is little.
+    send_at: Option<Instant>,
+}
+
+impl LogLink {
+    /// A link to this port of the host.
+    pub const fn new(port: u32) -> Self {
+        Self { port, state: State::Closed, retry_at: None, pause: RETRY_MIN, send_at: None }
+    }
+
+    /// The event is about our stream.
+    pub fn owns(&self, event: &StreamEvent) -> bool {
+        let (StreamEvent::Connected(stream)
+        | StreamEvent::Accepted { stream, .. }
+        | StreamEvent::Readable(stream)
+        | StreamEvent::Writable(stream)
+        | StreamEvent::Closed(stream, _)) = event;
+        matches!(self.state, State::Connecting(ours) | State::Open(ours) if ours == *stream)
+    }
+
+    /// Takes an event of our stream.
+    pub fn on_event<S: StreamTransport>(
+        &mut self,
+        event: StreamEvent,
+        spool: &mut Spool,
+        streams: &mut S,
+        now: Instant,
+    ) {
+        match event {
+            StreamEvent::Connected(stream) => {
+                self.state = State::Open(stream);
+                self.pause = RETRY_MIN;
+                self.send_at = Some(now);
+            }
+            // The collector has nothing to say.
+            StreamEvent::Readable(stream) => {
+                let n = streams.readable(stream).len();
+                streams.consume(stream, n);
+            }
+            StreamEvent::Closed(stream, _) => {
+                streams.release(stream);
+                spool.break_off();
+                self.fail(now);
+            }
+            StreamEvent::Writable(_) => self.send_at = Some(now),
+            StreamEvent::Accepted { .. } => {}
+        }
+    }
+
+    fn fail(&mut self, now: Instant) {
+        self.state = State::Closed;
+        self.retry_at = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(RETRY_MAX);
+    }
+
+    /// Sends what is due. Call once a round, after all lines were written.
+    pub fn pump<S: StreamTransport>(&mut self, spool: &mut Spool, streams: &mut S, now: Instant) {
+        if spool.is_empty() {
+            self.send_at = None;
+            return;
+        }
+        let send_at = *self.send_at.get_or_insert(now + DELAY);
+        match self.state {
+            State::Closed if self.retry_at.is_none_or(|at| at <= now) => {
+                match streams.connect(VsockAddr { cid: HOST_CID, port: self.port }, now.as_nanos()) {
+                    Ok(stream) => {
+                        self.state = State::Connecting(stream);
+                        self.retry_at = None;
+                    }
+                    Err(_) => self.fail(now),
+                }
+            }
+            State::Open(stream) if send_at <= now || spool.len() >= BATCH => {
+                while !spool.is_empty() {
+                    let n = streams.send(stream, spool.front());
+                    if n == 0 {
+                        // The transport tells when there is room.
+                        break;
+                    }
+                    spool.take(n);
+                }
+                self.send_at = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// When [`LogLink::pump`] has to be called even if nothing happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Closed => self.send_at.and(self.retry_at),
+            State::Connecting(_) => None,
+            State::Open(_) => self.send_at,
+        }
+    }
+}

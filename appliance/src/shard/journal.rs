@@ -1,0 +1,139 @@
+//! What the logs will say about the request under way on a connection, and when they are told.
+//!
+//! A request has one line in the access log: when its response is out, or when the connection ends before that. It has at
+//! most one line in the error log: the first reason there is. Connections that end without a request have a line in the
+//! error log only.
+
+use super::budget::{Budget, Lease};
+use super::env::Env;
+use crate::http::{RequestHead, Version};
+use crate::log::line::Moment;
+use crate::log::{Ends, Log, Outcome, Record, Value};
+use crate::reason::Reason;
+use crate::tcp::FlowKey;
+use crate::time::Instant;
+use alloc::boxed::Box;
+
+/// Of one connection. Takes no memory where nothing is logged.
+#[derive(Default)]
+pub(super) struct Journal(Option<Box<Entry>>);
+
+struct Entry {
+    ends: Ends,
+    /// When the first byte of the request came.
+    began: Option<Instant>,
+    record: Option<Box<Record>>,
+    /// Of the values in the record.
+    lease: Option<Lease>,
+    outcome: Outcome,
+}
+
+impl Journal {
+    /// Says whose journal it is.
+    pub(super) fn name(&mut self, key: &FlowKey, log: &Log) {
+        if log.is_on() && self.0.is_none() {
+            let ends = Ends { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
+            let outcome = Outcome::default();
+            self.0 = Some(Box::new(Entry { ends, began: None, record: None, lease: None, outcome }));
+        }
+    }
+
+    /// A byte of a request is there.
+    pub(super) fn see(&mut self, now: Instant) {
+        if let Some(entry) = &mut self.0 {
+            entry.began.get_or_insert(now);
+        }
+    }
+
+    /// A head is complete. `len`: its bytes.
+    pub(super) fn open(&mut self, head: &RequestHead<'_>, len: usize, log: &mut Log, budget: &Budget) {
+        let Some(entry) = &mut self.0 else { return };
+        let record = entry.begin(len, log);
+        record.set(Value::Method, head.method.as_str().as_bytes());
+        record.set(Value::Stem, head.raw_path.as_bytes());
+        record.set(Value::Query, head.query.unwrap_or_default().as_bytes());
+        record.set(Value::Host, head.host.as_bytes());
+        for field in head.fields {
+            let value = match field.name.len() {
+                10 if field.is("user-agent") => Value::UserAgent,
+                7 if field.is("referer") => Value::Referer,
+                6 if field.is("cookie") => Value::Cookie,
+                _ => continue,
+            };
+            record.set(value, field.value);
+        }
+        record.version = Some(match head.version {
+            Version::Http10 => (1, 0),
+            Version::Http11 => (1, 1),
+        });
+        entry.account(budget);
+    }
+
+    /// A head was refused. `head`: what there is of it.
+    pub(super) fn open_refused(&mut self, head: &[u8], log: &mut Log, budget: &Budget) {
+        if let Some(entry) = &mut self.0 {
+            entry.begin(head.len(), log).read_refused(head);
+            entry.account(budget);
+        }
+    }
+
+    /// It was routed to this site.
+    pub(super) fn routed(&mut self, site: usize, pool: Option<u16>) {
+        if let Some(record) = self.0.as_mut().and_then(|entry| entry.record.as_mut()) {
+            (record.site, record.pool) = (Some(site), pool);
+        }
+    }
+
+    /// It is answered with this status.
+    pub(super) fn answered(&mut self, status: u16) {
+        if let Some(entry) = &mut self.0 {
+            entry.outcome.status = status;
+        }
+    }
+
+    /// The request is refused or its connection ended, and why. `status`: of the response, if there is one.
+    pub(super) fn refused<S>(&mut self, status: Option<u16>, reason: Reason, env: &mut Env<'_, S>) {
+        let Some(entry) = &mut self.0 else { return };
+        if entry.outcome.reason.is_some() {
+            return;
+        }
+        entry.outcome.reason = Some(reason);
+        if let Some(status) = status {
+            entry.outcome.status = status;
+        }
+        env.log.error(entry.record.as_deref(), &entry.ends, status, reason, env.serving.date.unix());
+    }
+
+    /// The request is done with. `complete`: its response went out whole.
+    pub(super) fn close<S>(&mut self, complete: bool, sent: u64, content: u64, env: &mut Env<'_, S>) {
+        let Some(entry) = &mut self.0 else { return };
+        entry.began = None;
+        entry.lease = None;
+        let mut outcome = core::mem::take(&mut entry.outcome);
+        let Some(record) = entry.record.take() else { return };
+        outcome.complete = complete;
+        outcome.sent = sent;
+        outcome.received += content;
+        let moment = Moment { unix: env.serving.date.unix(), now: env.now };
+        env.log.access(&record, &entry.ends, &outcome, moment);
+        env.log.recycle(record);
+    }
+}
+
+impl Entry {
+    fn begin(&mut self, len: usize, log: &mut Log) -> &mut Record {
+        self.outcome = Outcome { received: len as u64, ..Outcome::default() };
+        let mut record = log.record();
+        record.began = self.began.take().unwrap_or_default();
+        self.record.insert(record)
+    }
+
+    /// Values are memory: where there is none, the line has none.
+    fn account(&mut self, budget: &Budget) {
+        let Some(record) = &mut self.record else { return };
+        self.lease = budget.lease(record.len());
+        if self.lease.is_none() {
+            record.forget_values();
+        }
+    }
+}

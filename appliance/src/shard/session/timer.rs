@@ -1,0 +1,113 @@
+//! The timers of a client connection.
+
+use super::{Phase, Session};
+use crate::flow::Direction;
+use crate::pool::Requester;
+use crate::reason::Reason;
+use crate::shard::env::Env;
+use crate::tcp::Socket;
+use crate::time::Instant;
+use core::time::Duration;
+use netdrv::stream::StreamTransport;
+
+/// Which of the connection's timers runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum TimerKind {
+    #[default]
+    None,
+    HeaderWait,
+    IdleConnection,
+    EntityBody,
+    DrainEntityBody,
+    SendStall,
+    /// The worker has the request.
+    Response,
+    /// Nothing moves through a connection that has changed its protocol.
+    TunnelIdle,
+    Linger,
+}
+
+#[derive(Default)]
+pub(super) struct Timer {
+    pub(super) kind: TimerKind,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl<'b> Session<'b> {
+    /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
+    pub(super) fn set_timer<S>(&mut self, socket: &Socket<'_>, env: &Env<'b, S>, moved: bool) {
+        let unsent = !self.gate.is_empty() || matches!(self.phase, Phase::Respond { .. });
+        let reads = matches!(&self.phase, Phase::Drain { .. })
+            || matches!(&self.phase, Phase::Forward(exchange) if exchange.reads_content());
+        let kind = match &self.phase {
+            // Whom our own limits hold up is not late.
+            _ if self.gate.is_held(Direction::Down, socket, env) => TimerKind::None,
+            _ if reads && self.gate.is_held(Direction::Up, socket, env) => TimerKind::None,
+            _ if unsent => TimerKind::SendStall,
+            Phase::Head if self.served > 0 && !self.head_begun(socket) => TimerKind::IdleConnection,
+            Phase::Head => TimerKind::HeaderWait,
+            Phase::Drain { .. } => TimerKind::DrainEntityBody,
+            Phase::Forward(exchange) if exchange.is_tunnel() => TimerKind::TunnelIdle,
+            Phase::Forward(exchange) if exchange.waits_for_client(socket) => TimerKind::EntityBody,
+            Phase::Forward(_) if socket.send_queue() > 0 => TimerKind::SendStall,
+            Phase::Forward(exchange) if exchange.waits_for_worker().is_some() => TimerKind::Response,
+            Phase::Forward(_) => TimerKind::None,
+            Phase::Linger => TimerKind::Linger,
+            Phase::Respond { .. } => TimerKind::SendStall,
+        };
+        let measures_progress = matches!(
+            kind,
+            TimerKind::EntityBody
+                | TimerKind::SendStall
+                | TimerKind::IdleConnection
+                | TimerKind::Response
+                | TimerKind::TunnelIdle
+        );
+        if kind == self.timer.kind && !(moved && measures_progress) {
+            return;
+        }
+        let timers = &env.serving.timers;
+        let after = |duration: Duration| Some(env.now + duration);
+        let deadline = match kind {
+            TimerKind::None => None,
+            TimerKind::HeaderWait => after(timers.header_wait),
+            TimerKind::IdleConnection | TimerKind::TunnelIdle => after(timers.idle_connection),
+            TimerKind::Response => match &self.phase {
+                Phase::Forward(exchange) => exchange.waits_for_worker().and_then(after),
+                _ => None,
+            },
+            TimerKind::EntityBody => after(timers.entity_body),
+            TimerKind::DrainEntityBody => after(timers.drain_entity_body),
+            TimerKind::SendStall => after(timers.send_stall),
+            TimerKind::Linger => after(timers.linger),
+        };
+        self.timer = Timer { kind, deadline };
+    }
+
+    /// Ends a connection that took too long, in the way its state calls for.
+    pub(super) fn on_timer<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        let reason = match self.timer.kind {
+            // `check_silence` has seen to it.
+            TimerKind::None | TimerKind::Response => return,
+            TimerKind::HeaderWait => Reason::TimerHeaderWait,
+            TimerKind::IdleConnection => {
+                env.counters.count(Reason::TimerConnectionIdle);
+                self.journal.refused(None, Reason::TimerConnectionIdle, env);
+                self.close_journal(false, env);
+                self.close(socket);
+                return self.set_timer(socket, env, true);
+            }
+            TimerKind::TunnelIdle => Reason::TimerConnectionIdle,
+            TimerKind::EntityBody | TimerKind::DrainEntityBody => Reason::TimerEntityBody,
+            TimerKind::SendStall => Reason::TimerMinBytesPerSecond,
+            // Nothing was asked and nothing is owed.
+            TimerKind::Linger => return self.abort(me, socket, env),
+        };
+        self.cut_off(reason, me, socket, env);
+    }
+}

@@ -1,0 +1,132 @@
+//! `[log]`: what the appliance tells, and what the collector does with it.
+
+use super::{raw, units};
+use appliance::log::Field;
+use appliance::settings::{self, LogFormat};
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// What is wrong, and at which byte of the file.
+type Wrong = (usize, String);
+type Result<T> = std::result::Result<T, Wrong>;
+
+/// The host vsock port of the log collector.
+pub const LOG_PORT: u32 = 9_999;
+/// Largest file unless something else is said, in bytes.
+const MAX_SIZE: u64 = 64 << 20;
+/// Smallest value for it, in bytes (HTTP.sys: 1 MB).
+const LEAST_SIZE: u64 = 1 << 20;
+/// Longest computer name.
+const COMPUTER_MAX: usize = 63;
+
+/// How logs are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// What the appliance is told.
+    pub settings: settings::Log,
+    /// Where files are written; it is made if it is not there.
+    pub directory: PathBuf,
+    /// When a new file is begun.
+    pub rotate: Rotate,
+    /// A new file is begun as well when one has so many bytes.
+    pub max_size: u64,
+    /// Files kept of each log; 0: all.
+    pub keep: u32,
+}
+
+/// How often a new file is begun, by UTC (HTTP.sys: rollover type).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rotate {
+    /// Every hour.
+    Hour,
+    /// Every day.
+    #[default]
+    Day,
+    /// Every month.
+    Month,
+    /// By size only.
+    Size,
+}
+
+pub(super) fn log(written: Option<&raw::Log>, dir: &Path) -> Result<Option<Log>> {
+    let Some(written) = written else { return Ok(None) };
+    let format = choose("format", &written.format, &[("w3c", LogFormat::W3c), ("json", LogFormat::Json)])?;
+    let rotations =
+        [("hour", Rotate::Hour), ("day", Rotate::Day), ("month", Rotate::Month), ("size", Rotate::Size)];
+    let fields = match &written.fields {
+        None => Field::DEFAULT.to_vec(),
+        Some(names) => fields(names)?,
+    };
+    let errors = written.errors.unwrap_or(true);
+    if written.directory.get_ref().is_empty() {
+        return Err((written.directory.span().start, "directory \"\", expected a path".into()));
+    }
+    let settings = settings::Log {
+        port: LOG_PORT,
+        format: format.unwrap_or_default(),
+        fields,
+        errors,
+        computer: computer(&written.computer)?,
+    };
+    Ok(Some(Log {
+        settings,
+        directory: dir.join(written.directory.get_ref()),
+        rotate: choose("rotate", &written.rotate, &rotations)?.unwrap_or_default(),
+        max_size: max_size(&written.max_size)?,
+        keep: keep(&written.keep)?,
+    }))
+}
+
+fn choose<T: Copy>(key: &str, written: &Option<Spanned<String>>, all: &[(&str, T)]) -> Result<Option<T>> {
+    let Some(written) = written else { return Ok(None) };
+    let found = all.iter().find(|(name, _)| name == written.get_ref());
+    let names = || all.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let wrong =
+        || (written.span().start, format!("{key} {:?}, expected one of {}", written.get_ref(), names()));
+    found.map(|(_, value)| Some(*value)).ok_or_else(wrong)
+}
+
+fn fields(names: &[Spanned<String>]) -> Result<Vec<Field>> {
+    let mut fields = Vec::new();
+    for name in names {
+        let wrong = |what: &str| (name.span().start, format!("field {:?} {what}", name.get_ref()));
+        let field = Field::from_name(name.get_ref()).ok_or_else(|| {
+            let known = Field::ALL.iter().map(|field| field.name()).collect::<Vec<_>>().join(" ");
+            wrong(&format!("is unknown, expected one of {known}"))
+        })?;
+        if fields.contains(&field) {
+            return Err(wrong("for the second time, expected it once"));
+        }
+        fields.push(field);
+    }
+    Ok(fields)
+}
+
+fn computer(written: &Option<Spanned<String>>) -> Result<String> {
+    let Some(written) = written else { return Ok(String::new()) };
+    let name = written.get_ref();
+    match name.len() <= COMPUTER_MAX && name.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(name.clone()),
+        false => Err((
+            written.span().start,
+            format!("computer {name:?}, expected at most {COMPUTER_MAX} visible ASCII characters"),
+        )),
+    }
+}
+
+fn max_size(written: &Option<Spanned<String>>) -> Result<u64> {
+    let Some(written) = written else { return Ok(MAX_SIZE) };
+    let at = |what| (written.span().start, what);
+    let size = units::size("max_size", written.get_ref()).map_err(at)?;
+    match size >= LEAST_SIZE {
+        true => Ok(size),
+        false => Err(at(format!("max_size {:?}, expected at least 1 MiB", written.get_ref()))),
+    }
+}
+
+fn keep(written: &Option<Spanned<i64>>) -> Result<u32> {
+    let Some(written) = written else { return Ok(0) };
+    u32::try_from(*written.get_ref()).map_err(|_| {
+        (written.span().start, format!("keep {}, expected 0 to {}", written.get_ref(), u32::MAX))
+    })
+}

@@ -1,0 +1,165 @@
+//! Two streams joined: the host's and the application's.
+//!
+//! - **Back-pressure**: a direction reads only when everything it read before has been written.
+//! - **Ends**: half-closes do not survive the way to the appliance, so the end of one side ends the other, after
+//!   everything that the ended side sent has been delivered. A side that takes no more but still sends is heard out.
+//! - **Resets**: an application is told by a TCP reset when the host's side ended before it took all of the response.
+//!   The other way Linux has no reset for a vsock stream; the appliance sees an end, and the framing of HTTP shows
+//!   whether it came too early.
+//! - **A host that is gone** while the application takes nothing: given up after [`STALL_LIMIT`]. A host that takes
+//!   nothing is waited for, however slow its client is; it ends the stream when it has had enough.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, read, write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Bytes held per direction.
+pub const BUFFER: usize = 32 * 1024;
+
+/// Longest wait for an application to take what a host sent that is gone.
+pub const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a joined pair ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Bytes from the host to the application.
+    pub to_application: u64,
+    /// Bytes from the application to the host.
+    pub to_host: u64,
+    /// The host's side went before it had taken everything, or by a reset: the application is to be told by a reset.
+    pub aborted: bool,
+}
+
+/// Moves bytes both ways until one side has ended and what it sent is delivered. Neither stream may block.
+pub fn join(host: impl AsFd, application: impl AsFd) -> Outcome {
+    join_within(host, application, STALL_LIMIT)
+}
+
+fn join_within(host: impl AsFd, application: impl AsFd, stall_limit: Duration) -> Outcome {
+    let (host, application) = (host.as_fd(), application.as_fd());
+    let (mut up, mut down) = (Direction::new(), Direction::new());
+    let mut host_hung_up = false;
+    let mut stalled = false;
+    // A loop's end is reached when a direction is through, or neither can be.
+    loop {
+        // Not `||`: both have to go on.
+        while up.step(host, application) | down.step(application, host) {}
+        if up.is_through() || down.is_through() || stalled || (up.sink_gone && down.sink_gone) {
+            break;
+        }
+        let host_is_gone = host_hung_up || up.source_ended || down.sink_gone;
+        let mut of_host = up.reads() | down.writes();
+        // Also when nothing of it can be read for now: its end has to be seen behind a stuck application.
+        if !host_hung_up {
+            of_host |= PollFlags::RDHUP;
+        }
+        let of_application = down.reads() | up.writes();
+        // Without interest a stream stays out of the set: poll would return for its end again and again.
+        let mut fds: Vec<PollFd<'_>> = [(&host, of_host), (&application, of_application)]
+            .into_iter()
+            .filter(|(_, flags)| !flags.is_empty())
+            .map(|(fd, flags)| PollFd::new(fd, flags))
+            .collect();
+        let limit = Timespec::try_from(stall_limit).ok().filter(|_| host_is_gone);
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(0) => stalled = true,
+            Ok(_) => {
+                let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+                host_hung_up |= !of_host.is_empty() && fds[0].revents().intersects(gone);
+            }
+            Err(Errno::INTR) => {}
+            Err(_) => stalled = true,
+        }
+    }
+    Outcome {
+        to_application: up.moved,
+        to_host: down.moved,
+        aborted: stalled || down.sink_gone || up.source_failed || down.holds() > 0,
+    }
+}
+
+struct Direction {
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    source_ended: bool,
+    /// It ended by an error.
+    source_failed: bool,
+    sink_gone: bool,
+    moved: u64,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self {
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            source_ended: false,
+            source_failed: false,
+            sink_gone: false,
+            moved: 0,
+        }
+    }
+
+    /// Reads or writes once; whether it got further.
+    fn step(&mut self, from: impl AsFd, to: impl AsFd) -> bool {
+        if self.sink_gone {
+            return false;
+        }
+        if self.holds() > 0 {
+            return match write(to, &self.buffer[self.start..self.end]) {
+                Ok(n) => {
+                    self.start += n;
+                    self.moved += n as u64;
+                    n > 0
+                }
+                Err(Errno::AGAIN) => false,
+                Err(Errno::INTR) => true,
+                Err(_) => {
+                    self.sink_gone = true;
+                    true
+                }
+            };
+        }
+        if self.source_ended {
+            return false;
+        }
+        match read(from, &mut *self.buffer) {
+            Ok(n) => {
+                (self.start, self.end) = (0, n);
+                self.source_ended = n == 0;
+                true
+            }
+            Err(Errno::AGAIN) => false,
+            Err(Errno::INTR) => true,
+            Err(_) => {
+                (self.source_ended, self.source_failed) = (true, true);
+                true
+            }
+        }
+    }
+
+    fn holds(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Its source has ended and everything is delivered.
+    fn is_through(&self) -> bool {
+        self.source_ended && self.holds() == 0
+    }
+
+    fn reads(&self) -> PollFlags {
+        let wants = !self.sink_gone && !self.source_ended && self.holds() == 0;
+        if wants { PollFlags::IN } else { PollFlags::empty() }
+    }
+
+    fn writes(&self) -> PollFlags {
+        let wants = !self.sink_gone && self.holds() > 0;
+        if wants { PollFlags::OUT } else { PollFlags::empty() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

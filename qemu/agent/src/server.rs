@@ -1,0 +1,128 @@
+//! Accepting: a thread per stream, and no more streams than allowed.
+
+use crate::join::join;
+use crate::target::Target;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with, sockopt};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, sleep};
+use std::time::Duration;
+
+/// Longest wait for the application to accept a stream.
+pub const OPEN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Stack of a thread that serves a stream; its buffers are elsewhere.
+pub(crate) const STACK: usize = 128 * 1024;
+
+/// Pause after a failed accept: out of file descriptors most likely, and streams that end give some back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What has been accepted so far.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Streams in hand.
+    pub streams: AtomicU64,
+    /// Streams closed at once because there were too many in hand.
+    pub refused: AtomicU64,
+    /// Streams closed because the application did not accept them.
+    pub unreachable: AtomicU64,
+}
+
+/// A bell that rings once, for everybody who polls it.
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// A silent one.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    /// Rings it.
+    pub fn ring(&self) {
+        // Only a counter at its end would refuse, and that rings as well.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+}
+
+/// A place in a number of streams, given back when dropped.
+struct Place(Arc<Counters>);
+
+impl Place {
+    fn take(counters: &Arc<Counters>, most: u64) -> Option<Self> {
+        let more = |n: u64| (n < most).then_some(n + 1);
+        match counters.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Some(Self(counters.clone())),
+            Err(_) => {
+                counters.refused.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts until the bell rings, then ends the listener. `serve` gets each stream in a thread of its own.
+pub fn accept(
+    listener: OwnedFd,
+    most: u64,
+    counters: &Arc<Counters>,
+    stop: &Bell,
+    serve: impl Fn(OwnedFd) + Clone + Send + 'static,
+) {
+    loop {
+        let mut fds = [PollFd::new(&listener, PollFlags::IN), PollFd::new(&stop.0, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) if !fds[1].revents().is_empty() => return,
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(_) => sleep(ACCEPT_PAUSE),
+        }
+        let Ok(stream) = accept_with(&listener, SocketFlags::CLOEXEC) else {
+            sleep(ACCEPT_PAUSE);
+            continue;
+        };
+        // One too many ends here.
+        let Some(place) = Place::take(counters, most) else { continue };
+        let serve = serve.clone();
+        let spawned = Builder::new().stack_size(STACK).spawn(move || {
+            serve(stream);
+            drop(place);
+        });
+        if let Err(error) = spawned {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+            eprintln!("weir-agent: a thread for a stream: {error}");
+        }
+    }
+}
+
+/// Joins a stream of the host to the application.
+pub fn relay(host: &OwnedFd, target: &Target, counters: &Counters) {
+    let Ok(application) = target.open(OPEN_LIMIT) else {
+        counters.unreachable.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    if rustix::io::ioctl_fionbio(host, true).is_err() {
+        return;
+    }
+    if join(host, &application).aborted {
+        reset_at_close(&application);
+    }
+}
+
+/// A TCP application sees a reset instead of an end. Unix sockets know no other end than theirs.
+fn reset_at_close(application: impl AsFd) {
+    let _ = sockopt::set_socket_linger(application, Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests;
