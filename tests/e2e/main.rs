@@ -4,6 +4,7 @@
 //! and run side by side; those that start or kill machines have their own.
 
 mod bad_input;
+mod corpus;
 mod demo;
 mod forwarding;
 mod lifecycle;
@@ -34,8 +35,8 @@ fn main() -> ExitCode {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
-    let own = lifecycle::TESTS.iter().chain(linux_worker::TESTS).chain(bad_input::TESTS).chain(logs::TESTS);
-    for (name, test) in own {
+    let own = lifecycle::TESTS.iter().chain(linux_worker::TESTS).chain(bad_input::TESTS);
+    for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     if !arguments.list {
