@@ -13,6 +13,7 @@ mod network;
 mod nic;
 mod pools;
 mod requests;
+mod rules;
 mod scale;
 mod scenarios;
 mod script;

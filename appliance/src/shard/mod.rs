@@ -22,6 +22,7 @@ mod first_buffer;
 mod gate;
 mod journal;
 mod request;
+mod rules;
 mod session;
 mod tunnel;
 mod upload;
