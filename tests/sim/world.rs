@@ -431,7 +431,8 @@ impl World {
         let Some(&number) = self.stream_seats.get(&stream) else {
             return self.collector.deliver(stream, packet);
         };
-        let seat = &mut self.seats[number];
+        // There may be nobody at the other end.
+        let Some(seat) = self.seats.get_mut(number) else { return };
         if seat.stalled_until.is_some() {
             seat.held.push((stream, packet));
             return;
