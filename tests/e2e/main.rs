@@ -11,6 +11,7 @@ mod lifecycle;
 mod linux_worker;
 mod logs;
 mod robustness;
+mod slow_clients;
 mod slow_site;
 mod static_files;
 
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
     let own = lifecycle::TESTS.iter().chain(linux_worker::TESTS).chain(bad_input::TESTS);
     for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
+    }
+    for (name, test) in slow_clients::TESTS {
+        trials.push(Trial::test(*name, move || test().map_err(failed)).with_ignored_flag(true));
     }
     if !arguments.list {
         if let Err(error) = demo.start() {
