@@ -55,6 +55,46 @@ pub struct Server {
     pub bandwidth: ServerBandwidth,
     /// Limits on all sites together, and on a client over all of them.
     pub limits: Limits,
+    /// How requests are read, where their site does not say otherwise or is not known.
+    pub http: Http,
+}
+
+/// How requests are read. What is not said: a site's is the server's, the server's is the profile's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http {
+    /// Where the values come from that are not said.
+    pub profile: Option<Profile>,
+    /// MaxRequestBytes: request line and fields, 256 to 16,777,216 bytes.
+    pub max_request_bytes: Option<u32>,
+    /// MaxFieldLength: one field line, 64 to 65,534 bytes.
+    pub max_field_length: Option<u32>,
+    /// UrlSegmentMaxLength: decoded bytes of a path segment, 1 to 32,766.
+    pub url_segment_max_length: Option<u32>,
+    /// UrlSegmentMaxCount: segments of a path, 1 to 16,383.
+    pub url_segment_max_count: Option<u32>,
+    /// Most content of a request, in bytes; more is 413.
+    pub max_content: Option<u64>,
+    /// HeaderWait, in seconds.
+    pub header_wait_s: Option<u32>,
+    /// IdleConnection, in seconds.
+    pub idle_connection_s: Option<u32>,
+    /// EntityBody, in seconds.
+    pub entity_body_s: Option<u32>,
+    /// DrainEntityBody, in seconds.
+    pub drain_entity_body_s: Option<u32>,
+    /// Floor for content on its way up, in bytes per second: who is waited for longer than EntityBody and the time that
+    /// the content would have taken at this rate is late. 0: none.
+    pub entity_body_rate: Option<u64>,
+}
+
+/// Values that are not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Profile {
+    /// Our own.
+    #[default]
+    Strict,
+    /// HTTP.sys's documented defaults.
+    HttpSys,
 }
 
 /// Bandwidth of all sites together, in bytes per second.
@@ -149,6 +189,8 @@ pub struct Site {
     pub bandwidth: SiteBandwidth,
     /// Limits.
     pub limits: Limits,
+    /// How its requests are read.
+    pub http: Http,
 }
 
 /// A URL prefix and what serves the URLs below it.
@@ -167,6 +209,19 @@ pub enum Handler {
     Files(u16),
     /// The pool of this index in [`Settings::pools`].
     Pool(u16),
+    /// Nobody, and why.
+    Nobody(Nobody),
+}
+
+/// Why nobody serves a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Nobody {
+    /// A reservation without a registration: 400, and not 503, which would look like overload.
+    Reserved,
+    /// A registration without a pool: 503.
+    Unbound,
+    /// Taken offline by the administrator: 503.
+    Disabled,
 }
 
 /// An application pool.

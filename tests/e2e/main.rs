@@ -4,12 +4,14 @@
 //! and run side by side; those that start or kill machines have their own.
 
 mod bad_input;
+mod corpus;
 mod demo;
 mod forwarding;
 mod lifecycle;
 mod linux_worker;
 mod logs;
 mod robustness;
+mod slow_clients;
 mod slow_site;
 mod static_files;
 mod workers;
@@ -36,8 +38,11 @@ fn main() -> ExitCode {
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
     let own = lifecycle::TESTS.iter().chain(workers::TESTS).chain(linux_worker::TESTS);
-    for (name, test) in own.chain(bad_input::TESTS).chain(logs::TESTS) {
+    for (name, test) in own.chain(bad_input::TESTS).chain(logs::TESTS).chain(corpus::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
+    }
+    for (name, test) in slow_clients::TESTS {
+        trials.push(Trial::test(*name, move || test().map_err(failed)).with_ignored_flag(true));
     }
     if !arguments.list {
         if let Err(error) = demo.start() {

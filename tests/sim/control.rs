@@ -211,6 +211,29 @@ fn a_worker_that_is_said_to_be_gone_is_gone_at_once() {
 }
 
 #[test]
+fn the_last_worker_is_not_asked_again_before_its_end_is_known() {
+    let mut world = World::scripted(1, pool(1), |number, _| {
+        Script::new(Box::new(move |input| {
+            let end = head_end(input)?;
+            Some((end, if number == 0 { vec![crate::script::Action::Reset] } else { right(b"right") }))
+        }))
+    });
+    let mut host = Host::connect(&mut world);
+    for _ in 0..3 {
+        world.add_client(vec![get("/api/x", b"right".to_vec())], 65_535, 1);
+    }
+    world.run_for(100 * MS);
+    assert_eq!(world.shard.counters().of(Reason::ConnectionAbandonedByAppPool), 0);
+    assert_eq!(host.ask(&mut world, Request::WorkerGone { pool: 0, address: FIRST }), Ok(Answer::Done));
+    world.run_for(SECOND);
+    world.revive(1);
+    let second = WorkerAddress { port: FIRST.port + 1, ..FIRST };
+    assert_eq!(host.ask(&mut world, Request::WorkerUp { pool: 0, address: second }), Ok(Answer::Done));
+    world.run(SECOND).expect("answers");
+    assert_eq!(world.shard.counters().replayed, 3);
+}
+
+#[test]
 fn rates_and_service_change_as_asked_or_not_at_all() {
     let mut world = World::with(&settings(&["*"]));
     let mut host = Host::connect(&mut world);

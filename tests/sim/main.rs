@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program has no users")]
 
+mod attacks;
 mod bandwidth;
 mod chaos;
 mod client;
@@ -14,6 +15,7 @@ mod network;
 mod nic;
 mod pools;
 mod requests;
+mod rules;
 mod scale;
 mod scenarios;
 mod script;

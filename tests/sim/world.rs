@@ -182,7 +182,7 @@ impl World {
         let mut world = Self::serving(bundle, seed, Quality::LAN, true, 8 << 20);
         world.script = Some(Box::new(script));
         world.seats.clear();
-        world.seats.resize_with(workers.max(1), Seat::default);
+        world.seats.resize_with(workers.max(2), Seat::default);
         (0..workers).for_each(|number| world.revive(number));
         world
     }
@@ -445,7 +445,8 @@ impl World {
         let Some(&number) = self.stream_seats.get(&stream) else {
             return self.collector.deliver(stream, packet);
         };
-        let seat = &mut self.seats[number];
+        // There may be nobody at the other end.
+        let Some(seat) = self.seats.get_mut(number) else { return };
         if seat.stalled_until.is_some() {
             seat.held.push((stream, packet));
             return;

@@ -1,6 +1,7 @@
 //! What the tests and benchmarks that boot real machines share.
 #![forbid(unsafe_code)]
 
+pub mod corpus;
 pub mod curl;
 pub mod machine;
 pub mod net;

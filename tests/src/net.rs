@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The tap interface in the namespace.
 pub const TAP: &str = "weir0";
@@ -24,7 +25,8 @@ pub struct Namespace {
 impl Namespace {
     /// Makes a namespace with the tap interface up. Takes root and iproute2.
     pub fn new() -> Result<Self> {
-        let name = format!("weir-{}", std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("weir-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         ip(&["netns", "add", &name])?;
         let namespace = Self { name };
         let n = namespace.name.as_str();

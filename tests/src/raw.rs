@@ -50,6 +50,11 @@ impl Connection {
 
     /// The next response, which must state its length; `None` if the connection ends or is reset first.
     pub fn response(&mut self) -> Result<Option<Response>> {
+        self.reply(false)
+    }
+
+    /// As [`Connection::response`]; `to_head`: to HEAD, without content.
+    pub fn reply(&mut self, to_head: bool) -> Result<Option<Response>> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
@@ -62,6 +67,9 @@ impl Connection {
         let status =
             head.split(' ').nth(1).and_then(|s| s.parse().ok()).with_context(|| format!("{head:?}"))?;
         let mut response = Response { status, head, content: Vec::new() };
+        if to_head || matches!(status, 100..200 | 204 | 304) {
+            return Ok(Some(response));
+        }
         let len =
             response.field("content-length").unwrap_or("0").parse::<usize>().context("Content-Length")?;
         while self.buffer.len() < len {

@@ -22,6 +22,11 @@ impl<'a> Field<'a> {
         is_usual.then_some(self.line)
     }
 
+    /// Length of the line as received, without CRLF.
+    pub(crate) fn line_len(&self) -> usize {
+        self.line.len().saturating_sub(2)
+    }
+
     /// Compares the name without regard to case.
     #[inline]
     pub fn is(&self, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Bounds on a request head, by HTTP.sys's names. Every size is a `usize`: sixteen bits were not enough for HTTP.sys
 //! (CVE-2026-47291).
 
-use super::{Reason, Refusal};
+use super::{Reason, Refusal, RequestHead};
 
 /// Bounds on a request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,48 @@ impl Limits {
 }
 
 impl Limits {
+    /// Limits that let everything pass that either lets pass. The answer to what both refuse is the first's.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        Self {
+            max_request_bytes: self.max_request_bytes.max(other.max_request_bytes),
+            max_field_length: self.max_field_length.max(other.max_field_length),
+            max_fields: self.max_fields.max(other.max_fields),
+            max_url_length: self.max_url_length.max(other.max_url_length),
+            url_segment_max_length: self.url_segment_max_length.max(other.url_segment_max_length),
+            url_segment_max_count: self.url_segment_max_count.max(other.url_segment_max_count),
+            oversized_head_is_400: self.oversized_head_is_400,
+            lenient_query: self.lenient_query || other.lenient_query,
+        }
+    }
+
+    /// Looks again at a head of `len` bytes that was parsed by wider limits. That the query is lenient is not looked at.
+    pub(crate) fn check(&self, head: &RequestHead<'_>, len: usize) -> Result<(), Refusal> {
+        if len > self.max_request_bytes {
+            return Err(self.oversized(Reason::RequestLength));
+        }
+        if head.target.len() > self.max_url_length {
+            return Err(Refusal::new(414, Reason::UrlLength));
+        }
+        let (mut count, mut longest) = (0, 0);
+        for field in head.fields {
+            count += 1;
+            longest = longest.max(field.line_len());
+        }
+        if count > self.max_fields {
+            return Err(self.oversized(Reason::RequestLength));
+        }
+        if longest > self.max_field_length {
+            return Err(self.oversized(Reason::FieldLength));
+        }
+        let mut segments = head.path.split('/').skip(1);
+        if segments.clone().count() > self.url_segment_max_count
+            || segments.any(|segment| segment.len() > self.url_segment_max_length)
+        {
+            return Err(Refusal::new(400, Reason::Url));
+        }
+        Ok(())
+    }
+
     /// The answer to a head or field that is too long.
     pub(crate) fn oversized(&self, reason: Reason) -> Refusal {
         Refusal::new(if self.oversized_head_is_400 { 400 } else { 431 }, reason)

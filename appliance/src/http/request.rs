@@ -20,6 +20,13 @@ pub enum Framing {
     Chunked,
 }
 
+impl Framing {
+    /// It is known that more content will come than this.
+    pub(crate) fn is_longer_than(self, max: u64) -> bool {
+        matches!(self, Self::Length(length) if length > max)
+    }
+}
+
 /// The form of the request target (RFC 9112 §3.2). Authority-form belongs to CONNECT, which is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetForm {

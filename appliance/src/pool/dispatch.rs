@@ -3,7 +3,14 @@
 use super::link::{Link, LinkId, LinkState};
 use super::{PoolEvent, Pools, worker};
 use crate::time::Instant;
+use core::time::Duration;
 use netdrv::stream::StreamTransport;
+
+/// How long a request waits for another worker than the one that failed it. The end of a worker is seen on its links before
+/// anybody says that it is gone; one that is asked again meanwhile would fail the request for good.
+pub(super) const AVOID_FOR: Duration = Duration::from_millis(250);
+/// Waiting requests that are looked at for one that a further link would serve.
+pub(super) const AVOIDING: usize = 64;
 
 impl<S: StreamTransport> Pools<S> {
     pub(super) fn expire(&mut self, index: usize, now: Instant) {
@@ -34,9 +41,12 @@ impl<S: StreamTransport> Pools<S> {
             self.events.push_back(PoolEvent::Assigned(waiting.requester, id));
         }
         while self.wanted_links(index) > 0 {
-            let avoid = self.avoided(index, 0, now);
             let limit = self.pools[index].links_per_worker;
-            let Some(worker) = worker::pick(&self.pools[index].workers, limit, avoid, now) else { break };
+            let workers = &self.pools[index].workers;
+            // Those at the front may have to wait for somebody in particular to be avoided.
+            let front = 0..self.pools[index].waiting.len().min(AVOIDING);
+            let suits = |position| worker::pick(workers, limit, self.avoided(index, position, now), now);
+            let Some(worker) = front.into_iter().find_map(suits) else { break };
             if !self.make_room_for_link(index) {
                 break;
             }
@@ -75,10 +85,14 @@ impl<S: StreamTransport> Pools<S> {
         None
     }
 
-    /// The worker that this request should not be given to again, unless no other is fit.
+    /// The worker that this request should not be given to again: for [`AVOID_FOR`] at all, then unless no other is fit.
     fn avoided(&self, index: usize, position: usize, now: Instant) -> Option<usize> {
         let pool = &self.pools[index];
-        let avoid = pool.waiting.get(position)?.avoid?;
+        let waiting = pool.waiting.get(position)?;
+        let avoid = waiting.avoid?;
+        if now.since(waiting.since) < AVOID_FOR {
+            return Some(avoid);
+        }
         let others = pool.workers.iter().enumerate().filter(|(other, _)| *other != avoid);
         others.into_iter().any(|(_, w)| w.links > 0 && w.may_use_link(now) || w.is_fit(now)).then_some(avoid)
     }

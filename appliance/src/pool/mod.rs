@@ -25,6 +25,7 @@ use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
+use dispatch::{AVOID_FOR, AVOIDING};
 use link::{Link, LinkState, Links};
 use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport, VsockAddr};
 use worker::{Standing, Worker};
@@ -96,6 +97,17 @@ pub struct Counters {
     pub unasked: u64,
     /// Requests refused because the pool was out of service.
     pub offline: u64,
+}
+
+/// Why a request lost its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Our end of the transport was reset: no word about the worker.
+    Ours,
+    /// The worker closed the link before it got anything.
+    Closed,
+    /// The worker had the request and lost it.
+    Failed,
 }
 
 struct Waiting {
@@ -219,14 +231,14 @@ impl<S: StreamTransport> Pools<S> {
     /// Queues a request again that its worker did not answer: before all others, because it has waited already, and for
     /// another worker if there is one. Closes the link. Those that come this way are bounded by the number of links, not
     /// by the queue.
-    pub fn resubmit(&mut self, id: LinkId, requester: Requester, worker_failed: bool, now: Instant) {
+    pub fn resubmit(&mut self, id: LinkId, requester: Requester, loss: Loss, now: Instant) {
         let Some(link) = self.links.get(id) else { return };
         let (index, worker) = (link.pool, link.worker);
-        if worker_failed {
+        if loss == Loss::Failed {
             self.pools[index].workers[worker].failed(now);
         }
         self.drop_link(id);
-        let avoid = worker_failed.then_some(worker);
+        let avoid = (loss != Loss::Ours).then_some(worker);
         self.pools[index].waiting.push_front(Waiting { requester, since: now, avoid });
         self.dispatch(index, now);
     }
@@ -288,14 +300,18 @@ impl<S: StreamTransport> Pools<S> {
         self.others.pop_front()
     }
 
-    /// When [`Pools::poll`] must run next even if the device stays silent.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    /// When, after `now`, [`Pools::poll`] must run next even if the device stays silent.
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let transport = self.streams.next_deadline().map(Instant::from_nanos);
         let queues = self.pools.iter().flat_map(|pool| {
             let front = pool.waiting.front();
             let expiry = front.map(|waiting| waiting.since + pool.queue_timeout);
             let retry = front.and_then(|_| pool.workers.iter().filter_map(Worker::retry_at).min());
-            [expiry, retry]
+            // Replays are put in front: the first that is not due yet is the next.
+            let avoiding = |w: &&Waiting| w.avoid.is_some() && now.since(w.since) < AVOID_FOR;
+            let avoids =
+                pool.waiting.iter().take(AVOIDING).filter(avoiding).map(|w| w.since + AVOID_FOR).min();
+            [expiry, retry, avoids]
         });
         queues.flatten().chain(self.idle_check_at).chain(transport).min()
     }

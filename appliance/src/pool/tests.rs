@@ -168,7 +168,7 @@ fn the_queue_is_bounded() {
 fn a_request_that_waits_too_long_is_told_so() {
     let mut bench = Bench::new(1, PoolLimits::default());
     bench.submit(1).unwrap();
-    assert!(bench.pools.next_deadline().unwrap() <= bench.now + Duration::from_secs(120));
+    assert!(bench.pools.next_deadline(bench.now).unwrap() <= bench.now + Duration::from_secs(120));
     bench.later(Duration::from_secs(121));
     assert_eq!(bench.event(), Some(PoolEvent::Expired(1)));
     assert_eq!(bench.pools.waiting(), 0);
@@ -183,7 +183,7 @@ fn a_worker_that_does_not_answer_is_tried_again_later_and_later() {
         let stream = *bench.pools.streams.open.keys().next().unwrap();
         bench.close(stream, CloseReason::TimedOut);
         assert!(bench.pools.streams.open.is_empty(), "not at once");
-        let at = bench.pools.next_deadline().unwrap();
+        let at = bench.pools.next_deadline(bench.now).unwrap();
         pauses.push(at.since(bench.now).as_millis());
         bench.later(at.since(bench.now));
     }
@@ -269,7 +269,7 @@ fn idle_links_are_closed_in_time() {
     bench.later(Duration::from_secs(31));
     assert_eq!(bench.pools.streams.open.len(), 1);
     bench.later(Duration::from_secs(30));
-    assert_eq!((bench.pools.streams.open.len(), bench.pools.next_deadline()), (0, None));
+    assert_eq!((bench.pools.streams.open.len(), bench.pools.next_deadline(bench.now)), (0, None));
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn without_a_stream_to_spare_requests_wait() {
     let mut bench = Bench::new(1, PoolLimits::default());
     bench.pools.streams.full = true;
     bench.submit(1).unwrap();
-    let at = bench.pools.next_deadline().unwrap();
+    let at = bench.pools.next_deadline(bench.now).unwrap();
     assert!(at > bench.now, "no busy loop");
     bench.pools.streams.full = false;
     bench.later(at.since(bench.now));

@@ -13,6 +13,8 @@ const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Failed requests in a row that make a worker sick.
 const SICK: u32 = 3;
+/// Attempts at a time to reach a worker that may not be there: each takes up a link that others could use.
+const ATTEMPTS: usize = 4;
 
 /// Whether a worker takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,7 @@ impl Worker {
         self.standing == Standing::Active
             && self.retry_at.is_none_or(|at| at <= now)
             && (self.failures < SICK || self.in_use + self.connecting == 0)
+            && (self.in_sight || self.connecting < ATTEMPTS)
     }
 
     /// As [`Worker::is_fit`], for a sick worker that is just connecting to be tried: the link under way is for that.

@@ -2,6 +2,7 @@
 
 use super::ShardConfig;
 use super::budget::Budget;
+use super::rules::AllRules;
 use crate::cache::StaticStore;
 use crate::date::DateCache;
 use crate::flow::Flow;
@@ -56,8 +57,9 @@ impl Default for Timers {
 pub(super) struct Serving<'b> {
     pub(super) router: Router,
     pub(super) files: StaticStore<'b>,
+    /// The widest limits of any site, by which heads are parsed.
     pub(super) limits: Limits,
-    pub(super) timers: Timers,
+    pub(super) rules: AllRules,
     pub(super) date: DateCache,
 }
 
@@ -92,8 +94,9 @@ impl<'b, S> Env<'b, S> {
         settings: &Settings,
         config: &ShardConfig,
     ) -> Self {
-        let limits = Limits::STRICT;
-        let (timers, unix_time) = (config.timers, config.unix_time);
+        let rules = AllRules::new(settings, config.timers);
+        let limits = rules.widest();
+        let unix_time = config.unix_time;
         Self {
             now,
             heads: Budget::new(config.head_bytes),
@@ -108,7 +111,7 @@ impl<'b, S> Env<'b, S> {
             path: vec![0; limits.max_url_length + 1],
             render: vec![0; MAX_RESPONSE_HEAD.max(limits.max_request_bytes) + HEAD_HEADROOM],
             spare: Vec::with_capacity(SPARE_BUFFERS),
-            serving: Serving { router, files, limits, timers, date: DateCache::new(unix_time) },
+            serving: Serving { router, files, limits, rules, date: DateCache::new(unix_time) },
         }
     }
 

@@ -11,7 +11,7 @@ use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::request::RequestHead;
 use crate::http::response::{self, Asked, Client, Delivery, Framing};
 use crate::http::{Refusal, Sink, error};
-use crate::pool::{LinkId, Requester};
+use crate::pool::{LinkId, Loss, Requester};
 use crate::reason::Reason;
 use crate::tcp::Socket;
 use crate::time::Instant;
@@ -55,6 +55,8 @@ pub(super) struct Exchange {
     /// It is passed on in chunks, because its length is not known.
     content_chunked: bool,
     content_ended: bool,
+    /// Bytes of content that may still come.
+    content_room: u64,
     upload: Upload,
     /// The client asks for another protocol.
     upgrade: bool,
@@ -82,7 +84,7 @@ enum Response {
 }
 
 impl Exchange {
-    pub(super) fn new(pool: u16, head: &RequestHead<'_>, for_worker: &[u8]) -> Self {
+    pub(super) fn new(pool: u16, head: &RequestHead<'_>, for_worker: &[u8], max_content: u64) -> Self {
         let content = Body::from(head.framing);
         Self {
             pool,
@@ -93,6 +95,7 @@ impl Exchange {
             head_sent: 0,
             content_chunked: matches!(content, Body::Chunked(_)),
             content_ended: content.is_finished(),
+            content_room: max_content,
             content,
             upload: Upload::new(head.method.is_idempotent()),
             upgrade: head.upgrade().is_some(),
@@ -331,7 +334,12 @@ impl Exchange {
         self.response_head.clear();
         self.head_sent = 0;
         self.interim = 0;
-        env.pools.resubmit(link, me, blame && !untouched, env.now);
+        let loss = match (blame, untouched) {
+            (false, _) => Loss::Ours,
+            (true, true) => Loss::Closed,
+            (true, false) => Loss::Failed,
+        };
+        env.pools.resubmit(link, me, loss, env.now);
         Status::Waiting
     }
 
@@ -376,6 +384,7 @@ impl Exchange {
             match passed {
                 Ok(Ok(0)) if !self.content_ended => break,
                 Ok(Ok(_)) => moved = true,
+                Ok(Err(Reason::EntityTooLarge)) => return Err(Refusal::new(413, Reason::EntityTooLarge)),
                 Ok(Err(reason)) => return Err(Refusal::new(400, reason)),
                 // The client ended its half before its content was complete.
                 Err(_) => return Err(Refusal::new(400, Reason::ConnectionDropped)),
@@ -409,6 +418,8 @@ impl Exchange {
         let span = self.content.read(input).map_err(|_| Reason::BadRequest)?;
         self.content_ended = self.content.is_finished();
         let content = &input[span.content];
+        self.content_room =
+            self.content_room.checked_sub(content.len() as u64).ok_or(Reason::EntityTooLarge)?;
         if !self.content_chunked {
             self.upload.pass(content, &mut env.pools, link, &env.contents);
             return Ok(span.consumed);

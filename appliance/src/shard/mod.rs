@@ -23,6 +23,7 @@ mod first_buffer;
 mod gate;
 mod journal;
 mod request;
+mod rules;
 mod session;
 mod tunnel;
 mod upload;
@@ -268,7 +269,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         if fresh || (more && self.blocked == 0) {
             return Wake::Now;
         }
-        let pools = self.env.pools.next_deadline();
+        let pools = self.env.pools.next_deadline(now);
         let flow = self.env.flow.next_deadline_ns().map(Instant::from_nanos);
         if flow.is_some_and(|at| at <= now) {
             return Wake::Now;

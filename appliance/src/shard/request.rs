@@ -10,7 +10,7 @@ use crate::http::forward::{Forwarded, write_request};
 use crate::http::request::{Framing, RequestHead};
 use crate::http::{Method, Refusal, Sink, error, serve};
 use crate::reason::Reason;
-use crate::settings::Handler;
+use crate::settings::{Handler, Nobody};
 use crate::site::{RouteResult, Scheme};
 use crate::tcp::FlowKey;
 use crate::time::Instant;
@@ -44,6 +44,9 @@ pub(super) struct Desk<'d, 'b> {
     /// The connection's number in `flow`.
     pub(super) conn: u32,
     pub(super) now: Instant,
+    pub(super) head_len: usize,
+    /// Receives which site it is for.
+    pub(super) site: &'d mut Option<u16>,
 }
 
 /// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in `render`.
@@ -60,9 +63,14 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     };
     let pool = match matched.handler {
         Handler::Pool(pool) => Some(pool),
-        Handler::Files(_) => None,
+        Handler::Files(_) | Handler::Nobody(_) => None,
     };
     desk.journal.routed(matched.site, pool);
+    *desk.site = u16::try_from(matched.site).ok();
+    let rules = desk.serving.rules.of(*desk.site);
+    if let Err(refusal) = rules.check(head, desk.head_len) {
+        return Decision::Refuse(refusal);
+    }
     match desk.flow.admit(desk.conn, matched.site, key.remote, desk.now.as_nanos()) {
         Ok(()) => {}
         Err(Refused::Connections) => return Decision::Refuse(Refusal::new(503, Reason::ConnLimit)),
@@ -76,7 +84,12 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     }
     let decision = match matched.handler {
         Handler::Files(tree) => serve_file(head, tree, matched.rest, desk.serving, desk.render),
-        Handler::Pool(pool) => forward(head, key, pool, desk.render),
+        Handler::Pool(pool) => forward(head, key, pool, rules.max_content, desk.render),
+        Handler::Nobody(why) => Err(match why {
+            Nobody::Reserved => Refusal::new(400, Reason::Url),
+            Nobody::Unbound => Refusal::new(503, Reason::NotAvailable),
+            Nobody::Disabled => Refusal::new(503, Reason::Disabled),
+        }),
     };
     decision.unwrap_or_else(Decision::Refuse)
 }
@@ -123,10 +136,11 @@ fn forward<'b>(
     head: &RequestHead<'_>,
     key: &FlowKey,
     pool: u16,
+    max_content: u64,
     render: &mut [u8],
 ) -> Result<Decision<'b>, Refusal> {
     let forwarded = Forwarded { client: key.remote, scheme: Scheme::Http, expect_answered: true };
     let mut out = Sink::new(render);
     write_request(head, &forwarded, &mut out).map_err(|_| Refusal::new(431, Reason::RequestLength))?;
-    Ok(Decision::Forward(Box::new(Exchange::new(pool, head, out.written()))))
+    Ok(Decision::Forward(Box::new(Exchange::new(pool, head, out.written(), max_content))))
 }

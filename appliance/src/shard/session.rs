@@ -34,6 +34,8 @@ pub(super) struct Session<'b> {
     progress: Progress,
     gate: Gate,
     journal: Journal,
+    /// Index of the site that the last request was for: its rules are the connection's.
+    site: Option<u16>,
     /// Requests answered on this connection.
     served: u32,
     timer: Timer,
@@ -362,6 +364,8 @@ impl<'b> Session<'b> {
                         render: &mut env.render,
                         conn: self.gate.conn(),
                         now: env.now,
+                        head_len: len,
+                        site: &mut self.site,
                     };
                     (len - before, Head::Decided(decide(&head, key, desk)))
                 }

@@ -2,6 +2,7 @@
 
 use super::bandwidth;
 use super::error::{ConfigError, Source};
+use super::http;
 use super::log;
 use super::queue;
 use super::supervision::{self, MAX_WORKERS};
@@ -66,6 +67,7 @@ impl Checker<'_> {
             address,
             bandwidth: self.at(bandwidth::server(file.server.as_ref().and_then(|s| s.bandwidth.as_ref())))?,
             limits: self.at(bandwidth::limits(file.server.as_ref().and_then(|s| s.limits.as_ref())))?,
+            http: self.at(http::http(file.server.as_ref().and_then(|s| s.http.as_ref())))?,
             sites,
             pools: std::mem::take(&mut self.pools),
             trees: std::mem::take(&mut self.trees),
@@ -94,7 +96,7 @@ impl Checker<'_> {
     }
 
     fn site(&mut self, site: &Spanned<raw::Site>, others: &[Site]) -> Result<Site> {
-        let raw::Site { name, prefix, bandwidth, limits } = site.get_ref();
+        let raw::Site { name, prefix, bandwidth, limits, http } = site.get_ref();
         self.name(name, others.iter().map(|s| s.name.as_str()))?;
         if prefix.is_empty() {
             return Err(self.error(site, "site without URL prefix, expected at least one [[site.prefix]]"));
@@ -105,12 +107,19 @@ impl Checker<'_> {
             prefixes,
             bandwidth: self.at(bandwidth::site(bandwidth.as_ref()))?,
             limits: self.at(bandwidth::limits(limits.as_ref()))?,
+            http: self.at(http::http(http.as_ref()))?,
         })
     }
 
     fn prefix(&mut self, prefix: &Spanned<raw::Prefix>) -> Result<Prefix> {
-        let raw::Prefix { url, files, pool } = prefix.get_ref();
+        let raw::Prefix { url, files, pool, nobody } = prefix.get_ref();
         let (url, port) = self.url(url)?;
+        if let Some(nobody) = nobody {
+            if files.is_some() || pool.is_some() {
+                return Err(self.error(nobody, "nobody beside files or pool, expected one of them"));
+            }
+            return Ok(Prefix { url, port, handler: Handler::Nobody(self.at(http::nobody(nobody))?) });
+        }
         let handler = match (files, pool) {
             (Some(files), None) => Handler::Files(self.tree(files)?),
             (None, Some(pool)) => {

@@ -5,6 +5,7 @@
 mod bandwidth;
 mod check;
 mod error;
+mod http;
 mod log;
 mod queue;
 mod raw;
@@ -36,6 +37,8 @@ pub struct Config {
     pub bandwidth: settings::ServerBandwidth,
     /// Limits on all sites together.
     pub limits: settings::Limits,
+    /// How requests are read.
+    pub http: settings::Http,
     /// Sites in the file's order.
     pub sites: Vec<Site>,
     /// Pools in the file's order.
@@ -57,6 +60,8 @@ pub struct Site {
     pub bandwidth: settings::SiteBandwidth,
     /// Limits.
     pub limits: settings::Limits,
+    /// How its requests are read.
+    pub http: settings::Http,
 }
 
 /// A URL prefix and what serves the URLs below it.
@@ -185,6 +190,7 @@ impl Config {
             prefixes: s.prefixes.iter().map(prefix).collect(),
             bandwidth: s.bandwidth,
             limits: s.limits,
+            http: s.http,
         };
         let pool = |p: &Pool| settings::Pool {
             name: p.name.clone(),
@@ -200,6 +206,7 @@ impl Config {
                 address: self.address,
                 bandwidth: self.bandwidth,
                 limits: self.limits,
+                http: self.http,
             },
             sites: self.sites.iter().map(site).collect(),
             pools: self.pools.iter().map(pool).collect(),

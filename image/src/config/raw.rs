@@ -34,6 +34,23 @@ pub(super) struct Server {
     pub(super) gateway: Option<Spanned<String>>,
     pub(super) bandwidth: Option<ServerBandwidth>,
     pub(super) limits: Option<Limits>,
+    pub(super) http: Option<Http>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) compat: Option<Spanned<String>>,
+    pub(super) max_request_bytes: Option<Spanned<i64>>,
+    pub(super) max_field_length: Option<Spanned<i64>>,
+    pub(super) url_segment_max_length: Option<Spanned<i64>>,
+    pub(super) url_segment_max_count: Option<Spanned<i64>>,
+    pub(super) max_content: Option<Spanned<String>>,
+    pub(super) header_wait: Option<Spanned<i64>>,
+    pub(super) idle_connection: Option<Spanned<i64>>,
+    pub(super) entity_body: Option<Spanned<i64>>,
+    pub(super) drain_entity_body: Option<Spanned<i64>>,
+    pub(super) entity_body_rate: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +92,7 @@ pub(super) struct Site {
     pub(super) prefix: Vec<Spanned<Prefix>>,
     pub(super) bandwidth: Option<SiteBandwidth>,
     pub(super) limits: Option<Limits>,
+    pub(super) http: Option<Http>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +101,7 @@ pub(super) struct Prefix {
     pub(super) url: Spanned<String>,
     pub(super) files: Option<Spanned<String>>,
     pub(super) pool: Option<Spanned<String>>,
+    pub(super) nobody: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

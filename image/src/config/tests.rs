@@ -472,3 +472,55 @@ fn logs() {
         ],
     );
 }
+
+#[test]
+fn limits_and_timers_by_their_names() {
+    let text = "[server]\n[server.http]\ncompat = \"http.sys\"\nmax_request_bytes = 65536\nmax_content = \"30 MB\"\n\
+                header_wait = 15\nentity_body_rate = \"1 kB/s\"\n";
+    let settings =
+        check_text(&format!("{text}{SITE}[site.http]\nmax_field_length = 64\n")).expect("valid").settings();
+    let http = settings.server.http;
+    assert_eq!((http.profile, http.max_request_bytes), (Some(settings::Profile::HttpSys), Some(65_536)));
+    assert_eq!(
+        (http.max_content, http.header_wait_s, http.entity_body_rate),
+        (Some(30_000_000), Some(15), Some(1000))
+    );
+    assert_eq!((settings.sites[0].http.max_field_length, settings.sites[0].http.profile), (Some(64), None));
+    refuse(
+        SITE,
+        &[
+            ("[site.http]\ncompat = \"iis\"\n", (7, 10), "compat \"iis\""),
+            (
+                "[site.http]\nmax_request_bytes = 255\n",
+                (7, 21),
+                "max_request_bytes 255, expected 256 to 16777216",
+            ),
+            (
+                "[site.http]\nmax_field_length = 65535\n",
+                (7, 20),
+                "max_field_length 65535, expected 64 to 65534",
+            ),
+            ("[site.http]\nurl_segment_max_length = 0\n", (7, 26), "url_segment_max_length 0"),
+            ("[site.http]\nurl_segment_max_count = 16384\n", (7, 25), "url_segment_max_count 16384"),
+            ("[site.http]\nheader_wait = 0\n", (7, 15), "header_wait 0, expected 1 to 65535 seconds"),
+            ("[site.http]\nmax_content = \"much\"\n", (7, 15), "max_content \"much\""),
+            ("[[site.prefix]]\nurl = \"http://a:80/\"\nnobody = \"x\"\n", (8, 10), "nobody \"x\""),
+            (
+                "[[site.prefix]]\nurl = \"http://a:80/\"\nfiles = \"www\"\nnobody = \"reserved\"\n",
+                (9, 10),
+                "nobody beside",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn prefixes_that_nobody_serves() {
+    let prefix = |nobody| format!("[[site.prefix]]\nurl = \"http://{nobody}:80/\"\nnobody = \"{nobody}\"\n");
+    let text = format!("{SITE}{}{}{}", prefix("reserved"), prefix("unbound"), prefix("disabled"));
+    let config = check_text(&text).expect("valid");
+    let handlers: Vec<_> = config.sites[0].prefixes.iter().skip(1).map(|p| p.handler).collect();
+    let nobody = Handler::Nobody;
+    use settings::Nobody::{Disabled, Reserved, Unbound};
+    assert_eq!(handlers, [nobody(Reserved), nobody(Unbound), nobody(Disabled)]);
+}

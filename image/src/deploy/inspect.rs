@@ -139,6 +139,7 @@ fn settings(settings: &Settings, out: &mut String) -> fmt::Result {
         for prefix in &site.prefixes {
             let by = match prefix.handler {
                 Handler::Files(tree) => format!("files of tree {tree}"),
+                Handler::Nobody(why) => format!("nobody ({why:?})"),
                 Handler::Pool(pool) => {
                     let name = settings.pools.get(usize::from(pool)).map_or("?", |p| &p.name);
                     format!("pool {name}")

@@ -27,10 +27,20 @@ pub(super) enum TimerKind {
     Linger,
 }
 
+impl TimerKind {
+    const fn waits_for_content(self) -> bool {
+        matches!(self, Self::EntityBody)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Timer {
     pub(super) kind: TimerKind,
     pub(super) deadline: Option<Instant>,
+    /// When it was started.
+    started: Instant,
+    /// How long this request's content was waited for before that.
+    waited: Duration,
 }
 
 impl<'b> Session<'b> {
@@ -66,7 +76,14 @@ impl<'b> Session<'b> {
         if kind == self.timer.kind && !(moved && measures_progress) {
             return;
         }
-        let timers = &env.serving.timers;
+        let mut waited = self.timer.waited;
+        if self.timer.kind.waits_for_content() {
+            waited += env.now.since(self.timer.started);
+        } else if self.timer.kind == TimerKind::HeaderWait {
+            waited = Duration::ZERO;
+        }
+        let rules = env.serving.rules.of(self.site);
+        let timers = &rules.timers;
         let after = |duration: Duration| Some(env.now + duration);
         let deadline = match kind {
             TimerKind::None => None,
@@ -76,12 +93,15 @@ impl<'b> Session<'b> {
                 Phase::Forward(exchange) => exchange.waits_for_worker().and_then(after),
                 _ => None,
             },
-            TimerKind::EntityBody => after(timers.entity_body),
+            TimerKind::EntityBody => {
+                let left = rules.content_time(self.gate.totals().1).saturating_sub(waited);
+                after(timers.entity_body.min(left))
+            }
             TimerKind::DrainEntityBody => after(timers.drain_entity_body),
             TimerKind::SendStall => after(timers.send_stall),
             TimerKind::Linger => after(timers.linger),
         };
-        self.timer = Timer { kind, deadline };
+        self.timer = Timer { kind, deadline, started: env.now, waited };
     }
 
     /// Ends a connection that took too long, in the way its state calls for.

@@ -1,0 +1,131 @@
+//! By which limits and timers requests are read: the server's until their site is known, then the site's.
+
+use super::env::Timers;
+use crate::http::{Limits, Refusal, RequestHead};
+use crate::reason::Reason;
+use crate::settings::{self, Http, Profile};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Floor for content on its way up unless something else is said, in bytes per second (IIS: minBytesPerSecond).
+const ENTITY_BODY_RATE: u64 = 240;
+/// All of HTTP.sys's timers.
+const HTTP_SYS_TIMER: Duration = Duration::from_secs(120);
+
+/// The rules of one site, or of the server.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) limits: Limits,
+    pub(super) timers: Timers,
+    /// Most content of a request, in bytes.
+    pub(super) max_content: u64,
+    /// Bytes per second; 0: no floor.
+    entity_body_rate: u64,
+    /// Heads that were parsed by the widest limits have to be looked at again.
+    narrower: bool,
+}
+
+impl Rules {
+    /// The server's; `timers`: those of the strict profile.
+    fn server(http: &Http, timers: Timers) -> Self {
+        let base = match http.profile.unwrap_or_default() {
+            Profile::Strict => Self {
+                limits: Limits::STRICT,
+                timers,
+                max_content: u64::MAX,
+                entity_body_rate: ENTITY_BODY_RATE,
+                narrower: false,
+            },
+            Profile::HttpSys => Self {
+                limits: Limits::HTTP_SYS,
+                timers: Timers {
+                    header_wait: HTTP_SYS_TIMER,
+                    idle_connection: HTTP_SYS_TIMER,
+                    entity_body: HTTP_SYS_TIMER,
+                    drain_entity_body: HTTP_SYS_TIMER,
+                    ..timers
+                },
+                max_content: u64::MAX,
+                // HTTP.sys starts its timer anew with every byte.
+                entity_body_rate: 0,
+                narrower: false,
+            },
+        };
+        base.with(http)
+    }
+
+    /// These, where `http` does not say otherwise.
+    fn with(&self, http: &Http) -> Self {
+        let mut rules = self.clone();
+        let size = |said: Option<u32>, old: usize| said.map_or(old, |n| n as usize);
+        let time = |said: Option<u32>, old| said.map_or(old, |s| Duration::from_secs(s.into()));
+        let (limits, timers) = (&mut rules.limits, &mut rules.timers);
+        limits.max_request_bytes = size(http.max_request_bytes, limits.max_request_bytes);
+        limits.max_field_length = size(http.max_field_length, limits.max_field_length);
+        limits.url_segment_max_length = size(http.url_segment_max_length, limits.url_segment_max_length);
+        limits.url_segment_max_count = size(http.url_segment_max_count, limits.url_segment_max_count);
+        // As in HTTP.sys, the longest field is also the longest URL.
+        if http.max_field_length.is_some() {
+            limits.max_url_length = limits.max_field_length;
+        }
+        timers.header_wait = time(http.header_wait_s, timers.header_wait);
+        timers.idle_connection = time(http.idle_connection_s, timers.idle_connection);
+        timers.entity_body = time(http.entity_body_s, timers.entity_body);
+        timers.drain_entity_body = time(http.drain_entity_body_s, timers.drain_entity_body);
+        rules.max_content = http.max_content.unwrap_or(rules.max_content);
+        rules.entity_body_rate = http.entity_body_rate.unwrap_or(rules.entity_body_rate);
+        rules
+    }
+
+    /// How long so much content may be waited for in all.
+    pub(super) fn content_time(&self, bytes: u64) -> Duration {
+        match self.entity_body_rate {
+            0 => Duration::MAX,
+            rate => self
+                .timers
+                .entity_body
+                .saturating_add(Duration::from_millis(bytes.saturating_mul(1000) / rate)),
+        }
+    }
+
+    /// Refuses a head of `len` bytes that is longer than these limits allow, and content that is known to be.
+    pub(super) fn check(&self, head: &RequestHead<'_>, len: usize) -> Result<(), Refusal> {
+        if head.framing.is_longer_than(self.max_content) {
+            return Err(Refusal::new(413, Reason::EntityTooLarge));
+        }
+        if self.narrower { self.limits.check(head, len) } else { Ok(()) }
+    }
+}
+
+/// Everybody's rules.
+#[derive(Clone, Debug)]
+pub(super) struct AllRules {
+    server: Rules,
+    sites: Vec<Rules>,
+}
+
+impl AllRules {
+    pub(super) fn new(settings: &settings::Settings, timers: Timers) -> Self {
+        let server = Rules::server(&settings.server.http, timers);
+        let sites = settings.sites.iter().map(|site| match site.http.profile {
+            None => server.with(&site.http),
+            Some(_) => Rules::server(&site.http, timers),
+        });
+        let mut all = Self { sites: sites.collect(), server };
+        let widest = all.widest();
+        for rules in &mut all.sites {
+            rules.narrower = rules.limits != widest;
+        }
+        all
+    }
+
+    /// Those of a site, or the server's.
+    pub(super) fn of(&self, site: Option<u16>) -> &Rules {
+        site.and_then(|site| self.sites.get(usize::from(site))).unwrap_or(&self.server)
+    }
+
+    /// Limits that let everything pass that anybody lets pass.
+    pub(super) fn widest(&self) -> Limits {
+        self.sites.iter().fold(self.server.limits.clone(), |widest, rules| widest.or(&rules.limits))
+    }
+}

@@ -1,0 +1,79 @@
+//! `[server.http]` and `[site.http]`: limits and timers by HTTP.sys's names and ranges.
+
+use super::{raw, units};
+use appliance::settings::{Http, Nobody, Profile};
+use toml::Spanned;
+
+/// What is wrong, and at which byte of the file.
+type Wrong = (usize, String);
+type Result<T> = std::result::Result<T, Wrong>;
+
+/// Reads a value of this key.
+type Parse = fn(&str, &str) -> std::result::Result<u64, String>;
+
+/// Longest timer, in seconds: HTTP.sys's is a 16-bit number.
+const MAX_SECONDS: i64 = 65_535;
+
+pub(super) fn http(written: Option<&raw::Http>) -> Result<Http> {
+    let Some(written) = written else { return Ok(Http::default()) };
+    let seconds = |key, value: &Option<Spanned<i64>>| number(key, value, 1, MAX_SECONDS, "seconds");
+    let with = |key: &str, value: &Option<Spanned<String>>, parse: Parse| {
+        value.as_ref().map(|v| parse(key, v.get_ref()).map_err(|what| (v.span().start, what))).transpose()
+    };
+    Ok(Http {
+        profile: profile(&written.compat)?,
+        max_request_bytes: number("max_request_bytes", &written.max_request_bytes, 256, 16_777_216, "bytes")?,
+        max_field_length: number("max_field_length", &written.max_field_length, 64, 65_534, "bytes")?,
+        url_segment_max_length: number(
+            "url_segment_max_length",
+            &written.url_segment_max_length,
+            1,
+            32_766,
+            "bytes",
+        )?,
+        url_segment_max_count: number(
+            "url_segment_max_count",
+            &written.url_segment_max_count,
+            1,
+            16_383,
+            "segments",
+        )?,
+        max_content: with("max_content", &written.max_content, units::size)?,
+        header_wait_s: seconds("header_wait", &written.header_wait)?,
+        idle_connection_s: seconds("idle_connection", &written.idle_connection)?,
+        entity_body_s: seconds("entity_body", &written.entity_body)?,
+        drain_entity_body_s: seconds("drain_entity_body", &written.drain_entity_body)?,
+        entity_body_rate: with("entity_body_rate", &written.entity_body_rate, units::rate)?,
+    })
+}
+
+fn number(key: &str, written: &Option<Spanned<i64>>, min: i64, max: i64, unit: &str) -> Result<Option<u32>> {
+    let Some(written) = written else { return Ok(None) };
+    let found = Some(*written.get_ref()).filter(|n| (min..=max).contains(n));
+    let what = || format!("{key} {}, expected {min} to {max} {unit}", written.get_ref());
+    found.and_then(|n| u32::try_from(n).ok()).map(Some).ok_or_else(|| (written.span().start, what()))
+}
+
+fn profile(written: &Option<Spanned<String>>) -> Result<Option<Profile>> {
+    let Some(written) = written else { return Ok(None) };
+    match written.get_ref().as_str() {
+        "strict" => Ok(Some(Profile::Strict)),
+        "http.sys" => Ok(Some(Profile::HttpSys)),
+        other => {
+            Err((written.span().start, format!("compat {other:?}, expected \"strict\" or \"http.sys\"")))
+        }
+    }
+}
+
+/// `nobody` of a prefix: why nobody serves it.
+pub(super) fn nobody(written: &Spanned<String>) -> Result<Nobody> {
+    match written.get_ref().as_str() {
+        "reserved" => Ok(Nobody::Reserved),
+        "unbound" => Ok(Nobody::Unbound),
+        "disabled" => Ok(Nobody::Disabled),
+        other => Err((
+            written.span().start,
+            format!("nobody {other:?}, expected \"reserved\", \"unbound\" or \"disabled\""),
+        )),
+    }
+}

@@ -1,0 +1,70 @@
+//! The corpus against the image: status, reason in the error log, and fate of the connection, row by row.
+
+use crate::logs::Logged;
+use anyhow::{Context, Result, ensure};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use weir_tests::corpus::{Row, rows};
+use weir_tests::raw::Connection;
+
+type Test = fn() -> Result<()>;
+
+pub(crate) const TESTS: &[(&str, Test)] = &[("corpus::every_request_has_its_fate", every_request)];
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn every_request() -> Result<()> {
+    let machine = Logged::start("fields = [\"c-port\", \"sc-status\", \"s-reason\"]\n")?;
+    let mut wrong = Vec::new();
+    let mut asked = Vec::new();
+    for row in rows()? {
+        match ask(machine.at, &row) {
+            Ok(port) => asked.push((row, port)),
+            Err(error) => wrong.push(format!("{}: {error:#}", row.name)),
+        }
+    }
+    ensure!(wrong.is_empty(), "{} rows: {wrong:#?}", wrong.len());
+    // Requests arrive in the order of the log: one line each, and one more for each that was refused.
+    let limit = Instant::now() + PATIENCE;
+    let expected: Vec<String> =
+        asked.iter().filter_map(|(row, _)| Some(row.refused.as_ref()?.reason.clone())).collect();
+    let reasons = loop {
+        let lines = machine.lines("httperr-")?;
+        let reasons: Vec<String> = lines
+            .iter()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(' ').nth(11).map(str::to_owned))
+            .filter(|reason| !reason.starts_with("Timer_"))
+            .collect();
+        if reasons.len() >= expected.len() || Instant::now() > limit {
+            break reasons;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    ensure!(reasons == expected, "{} reasons in the log, expected {}", reasons.len(), expected.len());
+    Ok(())
+}
+
+/// Sends a row and follows the connection to what becomes of it.
+fn ask(at: SocketAddr, row: &Row) -> Result<()> {
+    let mut connection = Connection::open(at, PATIENCE)?;
+    // A long one may be refused before it is sent.
+    let sent = connection.send(&row.request);
+    if row.refused.is_none() {
+        sent?;
+    }
+    let to_head = row.request.starts_with(b"HEAD ");
+    let mut response = connection.reply(to_head)?.context("no response")?;
+    if response.status == 100 {
+        response = connection.reply(to_head)?.context("no response after 100")?;
+    }
+    ensure!(row.status == 0 || response.status == row.status, "{}, expected {}", response.status, row.status);
+    if row.closes {
+        ensure!(connection.is_over()?, "the connection stays open");
+        return Ok(());
+    }
+    connection.send("GET /128 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    let next = connection.response()?.context("the connection was closed")?;
+    ensure!(next.status == 200 && next.content.len() == 128, "the next answer: {}", next.head);
+    Ok(())
+}
