@@ -18,3 +18,4 @@ pub mod shard;
 pub mod site;
 pub mod tcp;
 pub mod time;
+pub mod tls;

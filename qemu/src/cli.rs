@@ -29,6 +29,9 @@ enum Command {
         /// The configuration.
         config: PathBuf,
     },
+    /// Make certificates.
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Build images, and look into them.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -39,6 +42,19 @@ enum Command {
         parent: i32,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
+    },
+}
+
+#[derive(Subcommand)]
+enum CertCommand {
+    /// Make a certification authority for development, if there is none yet, and a certificate by it.
+    Dev {
+        /// Host names, *.domain, or addresses.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Where the files are kept; beside the images if left out, where `dev` in a configuration looks.
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -57,6 +73,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Up(args) => up::run(&args),
         Command::Check { config } => check(&config),
+        Command::Cert(CertCommand::Dev { names, dir }) => cert_dev(&names, dir),
         Command::Image(command) => images::run(command),
         Command::Tethered { parent, command } => child::become_tethered(parent, &command),
     }
@@ -64,6 +81,9 @@ fn run(cli: Cli) -> Result<()> {
 
 fn check(path: &Path) -> Result<()> {
     let config = image::check(path)?;
+    for warning in &config.warnings {
+        eprintln!("weir: {warning}");
+    }
     let workers: usize = config.pools.iter().map(|pool| pool.workers.len()).sum();
     println!(
         "{}: {} sites, {} pools, {workers} workers",
@@ -71,6 +91,22 @@ fn check(path: &Path) -> Result<()> {
         config.sites.len(),
         config.pools.len()
     );
+    Ok(())
+}
+
+fn cert_dev(names: &[String], dir: Option<PathBuf>) -> Result<()> {
+    let dir = match dir {
+        Some(dir) => std::path::absolute(dir)?,
+        None => image::Options::new()?.target_dir.join("dev"),
+    };
+    let made = image::cert::dev(&dir, names)?;
+    println!(
+        "authority   {}\ncertificate {}\nkey         {}",
+        made.ca.display(),
+        made.chain.display(),
+        made.key.display()
+    );
+    println!("curl --cacert {} https://{}:8443/", made.ca.display(), names[0]);
     Ok(())
 }
 

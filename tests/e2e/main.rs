@@ -14,6 +14,7 @@ mod robustness;
 mod slow_clients;
 mod slow_site;
 mod static_files;
+mod tls;
 
 use demo::Demo;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
     let own = lifecycle::TESTS.iter().chain(linux_worker::TESTS).chain(bad_input::TESTS);
-    for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS) {
+    for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     for (name, test) in slow_clients::TESTS {
