@@ -77,7 +77,12 @@ impl World<'_> {
         let parsed = request::parse(input, &Limits::STRICT, &mut self.scratch, &mut Progress::default());
         let Parsed::Complete { head, .. } = parsed else { return 0 };
         let mut out = Sink::new(&mut self.out);
-        let forwarded = forward::Forwarded { client: LOCAL, scheme: Scheme::Http, expect_answered: false };
+        let forwarded = forward::Forwarded {
+            client: LOCAL,
+            scheme: Scheme::Http,
+            certificate: &[],
+            expect_answered: false,
+        };
         forward::write_request(&head, &forwarded, &mut out).map_or(0, |()| black_box(out.len()))
     }
 
@@ -97,7 +102,7 @@ impl World<'_> {
 }
 
 fn settings(prefixes: usize) -> Settings {
-    let prefix = |url: String, handler| Prefix { url, handler };
+    let prefix = |url: String, handler| Prefix { url, handler, client_certificates: None };
     let mut all = vec![prefix("http://*:80/".into(), Handler::Files(0))];
     all.push(prefix("http://*:80/api/".into(), Handler::Pool(0)));
     all.extend((2..prefixes).map(|i| prefix(format!("http://h{i}.example:80/a{i}/"), Handler::Files(0))));

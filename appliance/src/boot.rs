@@ -82,10 +82,10 @@ pub fn choose<'a>(
     Ok(Configuration { origin, len: bytes.len(), bundle })
 }
 
-/// Checks key material handed over by the host and returns how many entries it has.
-pub fn check_keys(bytes: &[u8]) -> Result<usize, ConfigurationError> {
+/// Opens key material handed over by the host: a bundle whose files are private keys in DER, by name.
+pub fn keys(bytes: &[u8]) -> Result<Bundle<'_>, ConfigurationError> {
     let refused = |error| ConfigurationError::Refused(Origin::FwCfg(KEYS_NAME), error);
-    Bundle::parse(bytes).map(|keys| keys.manifest.files.len()).map_err(refused)
+    Bundle::parse(bytes).map_err(refused)
 }
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
             "configuration (fw_cfg opt/weir/config): bundle has format version 9, this build reads {VERSION}"
         );
         assert_eq!(error.to_string(), expected);
-        assert_eq!(check_keys(&bundle("a")), Ok(0));
-        assert!(check_keys(b"").is_err());
+        assert!(keys(&bundle("a")).is_ok_and(|keys| keys.manifest.files.is_empty()));
+        assert!(keys(b"").is_err());
     }
 }

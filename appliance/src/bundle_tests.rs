@@ -5,7 +5,11 @@ fn sample() -> Vec<u8> {
     let settings = Settings {
         sites: vec![Site {
             name: "demo".into(),
-            prefixes: vec![Prefix { url: "http://*:80/".into(), handler: Handler::Files(0) }],
+            prefixes: vec![Prefix {
+                url: "http://*:80/".into(),
+                handler: Handler::Files(0),
+                client_certificates: None,
+            }],
             ..Site::default()
         }],
         ..Settings::default()

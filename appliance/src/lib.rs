@@ -19,3 +19,4 @@ pub mod shard;
 pub mod site;
 pub mod tcp;
 pub mod time;
+pub mod tls;

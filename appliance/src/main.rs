@@ -3,9 +3,10 @@
 
 #[cfg(target_os = "hermit")]
 mod image {
-    use appliance::boot::{self, ConfigurationError, Origin};
+    use appliance::boot::{self, ConfigurationError};
     use appliance::shard::{SettingsError, Shard, ShardConfig, Wake};
     use appliance::time::Instant;
+    use appliance::tls::Keys;
     use core::fmt;
     use netdrv::fwcfg::FwCfgError;
     use netdrv::hermit::{Machine, StartError, heap_use, payload};
@@ -18,8 +19,6 @@ mod image {
         FwCfg(&'static str, FwCfgError),
         Configuration(ConfigurationError),
         Machine(StartError),
-        /// No source of real random numbers.
-        NoEntropy,
         /// Pools, but no vsock device that leads to their workers.
         NoWorkers,
         Settings(SettingsError),
@@ -32,9 +31,6 @@ mod image {
                 Self::FwCfg(name, error) => write!(f, "fw_cfg {name}: {error}"),
                 Self::Configuration(error) => write!(f, "{error}"),
                 Self::Machine(error) => write!(f, "this machine cannot be used: {error:?}"),
-                Self::NoEntropy => {
-                    f.write_str("no source of random numbers, expected virtio-rng, RDSEED or RDRAND")
-                }
                 Self::NoWorkers => {
                     f.write_str("the configuration has pools, expected a virtio-vsock device to reach them")
                 }
@@ -50,24 +46,53 @@ mod image {
         Ok(content.map(|content| &*content.leak()))
     }
 
+    /// Secret numbers for hash tables and initial sequence numbers. Without a source of random numbers these come from the
+    /// clock, which is good enough against accidents only; keys are never made from them.
+    fn seed(machine: &Machine) -> [u64; 4] {
+        let (clock, entropy) = (machine.clock(), machine.entropy());
+        if !entropy.is_seeded() {
+            println!("weir: no source of random numbers, expected virtio-rng, RDSEED or RDRAND");
+        }
+        let mut state = clock.now_ns() ^ clock.unix_seconds().rotate_left(32);
+        core::array::from_fn(|_| {
+            // SplitMix64.
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            entropy.seed_u64().unwrap_or(mixed ^ mixed >> 27 ^ clock.now_ns())
+        })
+    }
+
+    /// Says which certificates have expired or soon will.
+    fn report_expiry<N: netdrv::nic::Nic, S: netdrv::stream::StreamTransport>(
+        shard: &Shard<'_, N, S>,
+        settings: &appliance::settings::Settings,
+        now: u64,
+    ) {
+        const SOON: u64 = 14 * 86_400;
+        let Some(store) = shard.certificates() else { return };
+        for (index, site) in settings.sites.iter().enumerate() {
+            for end in store.expires(index).iter().filter(|&&end| end < now + SOON) {
+                let date = appliance::date::format(*end);
+                let date = core::str::from_utf8(&date).unwrap_or_default();
+                println!("weir: site {}: a certificate expires {date}", site.name);
+            }
+        }
+    }
+
     fn main() -> Result<(), Failure> {
         let mut machine = Machine::start().map_err(Failure::Machine)?;
         let given = from_host(&machine, boot::CONFIG_NAME)?;
         let configuration = boot::choose(given, payload::payload()).map_err(Failure::Configuration)?;
         println!("weir: configuration: {configuration}");
-        if let Some(keys) = from_host(&machine, boot::KEYS_NAME)? {
-            let entries = boot::check_keys(keys).map_err(Failure::Configuration)?;
-            println!(
-                "weir: keys: {}, {entries} entries, not used by this version",
-                Origin::FwCfg(boot::KEYS_NAME)
-            );
+        let keys = match from_host(&machine, boot::KEYS_NAME)? {
+            Some(bytes) => Some(boot::keys(bytes).map_err(Failure::Configuration)?),
+            None => None,
+        };
+        if let Some(keys) = &keys {
+            println!("weir: keys: fw_cfg {}, {} entries", boot::KEYS_NAME, keys.manifest.files.len());
         }
         let bundle = configuration.bundle;
-        let (clock, entropy) = (machine.clock(), machine.entropy());
-        let mut seed = [0; 4];
-        for word in &mut seed {
-            *word = entropy.seed_u64().map_err(|_| Failure::NoEntropy)?;
-        }
+        let (clock, seed) = (machine.clock(), seed(&machine));
         let nic = machine.take_nic().map_err(Failure::Machine)?;
         let vsock = match machine.take_vsock() {
             Ok(vsock) => Some(vsock),
@@ -77,9 +102,15 @@ mod image {
         };
         let heap = heap_use();
         let free = heap.total.saturating_sub(heap.allocated);
-        let config = ShardConfig::for_memory(free, seed, clock.unix_seconds());
+        let tls = bundle.manifest.settings.sites.iter().any(|site| site.tls.is_some());
+        let config = ShardConfig::for_memory(free, tls, seed, clock.unix_seconds());
         let now = || Instant::from_nanos(clock.now_ns());
-        let mut shard = Shard::new(config, &bundle, nic, vsock, now()).map_err(Failure::Settings)?;
+        let handed = keys.as_ref().map_or(Keys::NONE, Keys::new);
+        let mut shard = Shard::new(config, &bundle, handed, nic, vsock, now()).map_err(Failure::Settings)?;
+        if let Some(error) = shard.without_tls() {
+            println!("weir: https is not served: {error}");
+        }
+        report_expiry(&shard, &bundle.manifest.settings, clock.unix_seconds());
         println!(
             "weir: {} sites, {} pools, {} files; {} KiB free",
             bundle.manifest.settings.sites.len(),

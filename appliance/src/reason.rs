@@ -14,6 +14,14 @@ pub enum Reason {
     AppShutdown,
     /// A parse error not covered by a more exact phrase.
     BadRequest,
+    /// A client certificate that has expired or is not valid yet (IIS: 403.17).
+    ClientCertExpired,
+    /// A client certificate is required (IIS: 403.7).
+    ClientCertRequired,
+    /// A client certificate that was revoked, or whose revocation nothing is known of (IIS: 403.13).
+    ClientCertRevoked,
+    /// A client certificate that leads to no trust anchor, or is no such certificate (IIS: 403.16).
+    ClientCertUntrusted,
     /// The client left before the request was given to a worker.
     ClientReset,
     /// A worker died or closed with this request in hand.
@@ -50,6 +58,8 @@ pub enum Reason {
     NotAvailable,
     /// Not implemented.
     NotImplemented,
+    /// The host is one of another site than the name the client gave in its TLS handshake.
+    Misdirected,
     /// A parse error in a number.
     Number,
     /// A precondition evaluated to false.
@@ -86,11 +96,15 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number, for metrics.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 43] = [
         Self::AppOffline,
         Self::AppPoolTimer,
         Self::AppShutdown,
         Self::BadRequest,
+        Self::ClientCertExpired,
+        Self::ClientCertRequired,
+        Self::ClientCertRevoked,
+        Self::ClientCertUntrusted,
         Self::ClientReset,
         Self::ConnectionAbandonedByAppPool,
         Self::ConnectionAbandonedByReqQueue,
@@ -109,6 +123,7 @@ impl Reason {
         Self::LengthRequired,
         Self::NotAvailable,
         Self::NotImplemented,
+        Self::Misdirected,
         Self::Number,
         Self::Precondition,
         Self::QueueFull,
@@ -148,6 +163,10 @@ impl Reason {
             Self::AppPoolTimer => "AppPoolTimer",
             Self::AppShutdown => "AppShutdown",
             Self::BadRequest => "BadRequest",
+            Self::ClientCertExpired => "ClientCert_Expired",
+            Self::ClientCertRequired => "ClientCert_Required",
+            Self::ClientCertRevoked => "ClientCert_Revoked",
+            Self::ClientCertUntrusted => "ClientCert_Untrusted",
             Self::ClientReset => "Client_Reset",
             Self::ConnectionAbandonedByAppPool => "Connection_Abandoned_By_AppPool",
             Self::ConnectionAbandonedByReqQueue => "Connection_Abandoned_By_ReqQueue",
@@ -166,6 +185,7 @@ impl Reason {
             Self::LengthRequired => "LengthRequired",
             Self::NotAvailable => "N/A",
             Self::NotImplemented => "N/I",
+            Self::Misdirected => "Misdirected",
             Self::Number => "Number",
             Self::Precondition => "Precondition",
             Self::QueueFull => "QueueFull",

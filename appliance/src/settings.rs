@@ -191,6 +191,10 @@ pub struct Site {
     pub limits: Limits,
     /// How its requests are read.
     pub http: Http,
+    /// TLS, for a site that has certificates.
+    pub tls: Option<Tls>,
+    /// The port of `https://` that requests over plain HTTP are sent to (308).
+    pub redirect_https: Option<u16>,
 }
 
 /// A URL prefix and what serves the URLs below it.
@@ -200,6 +204,94 @@ pub struct Prefix {
     pub url: String,
     /// What serves it.
     pub handler: Handler,
+    /// Client certificates below it; the site's rule if not said.
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// TLS of a site.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// At least one; the first that suits a client is used.
+    pub certificates: Vec<Certificate>,
+    /// TLS 1.2 besides 1.3.
+    pub tls12: bool,
+    /// Tickets are given out and taken.
+    pub resumption: bool,
+    /// What is asked of clients.
+    pub client_certificates: ClientCertificates,
+    /// Whom client certificates may lead to, as X.509 DER.
+    pub client_anchors: Vec<Vec<u8>>,
+    /// Revocation lists for client certificates, in DER. With any, each certificate of a chain must be covered by one.
+    pub client_crls: Vec<Vec<u8>>,
+    /// The value of `Strict-Transport-Security` (RFC 6797) in responses over TLS.
+    pub hsts: Option<String>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// X.509 in DER, the end entity first.
+    pub chain: Vec<Vec<u8>>,
+    /// Its private key.
+    pub key: Key,
+    /// An OCSP response to staple, in DER (RFC 6066 §8).
+    pub ocsp: Option<Vec<u8>>,
+}
+
+/// A private key, or where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Key {
+    /// In DER: PKCS #8, SEC 1 or PKCS #1.
+    Der(Secret),
+    /// The entry of this name in the key material that the host hands over.
+    Handed(String),
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self::Der(Secret::default())
+    }
+}
+
+/// Bytes that no output shows and that are overwritten when dropped.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes bytes over.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for whoever must have them.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// What is asked of clients in the handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ClientCertificates {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// A certificate, if they have one.
+    Request,
+    /// A valid certificate: without one, requests are answered 403.
+    Require,
 }
 
 /// What serves the URLs below a prefix.

@@ -18,7 +18,11 @@ fn bundle() -> Vec<u8> {
     let settings = Settings {
         sites: vec![Site {
             name: "demo".into(),
-            prefixes: vec![Prefix { url: "http://*:80/".into(), handler: Handler::Files(0) }],
+            prefixes: vec![Prefix {
+                url: "http://*:80/".into(),
+                handler: Handler::Files(0),
+                client_certificates: None,
+            }],
             ..Site::default()
         }],
         ..Settings::default()
@@ -91,7 +95,12 @@ fn a_forwarded_request_and_its_response() {
         else {
             panic!();
         };
-        let forwarded = forward::Forwarded { client: LOCAL, scheme: Scheme::Http, expect_answered: false };
+        let forwarded = forward::Forwarded {
+            client: LOCAL,
+            scheme: Scheme::Http,
+            certificate: &[],
+            expect_answered: false,
+        };
         forward::write_request(&head, &forwarded, &mut Sink::new(&mut buf)).unwrap();
         let step = Decoder::new().decode(chunks).unwrap();
         assert_eq!(&chunks[step.content], b"hello");

@@ -12,10 +12,12 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+pub mod cert;
 pub mod config;
 pub mod deploy;
 pub mod files;
 pub mod kernel;
+mod patched;
 pub mod payload;
 mod program;
 mod rules;

@@ -3,7 +3,7 @@
 use crate::deploy::kernel_bytes;
 use crate::kernel::{Kernel, remap};
 use crate::toolchain::{Llvm, Toolchain};
-use crate::{Options, Program, Progress, step};
+use crate::{Options, Program, Progress, patched, step};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
@@ -57,9 +57,11 @@ pub(crate) fn link(program: Program, options: &Options, progress: Progress) -> R
     // The linker's map, for the sizes of the parts. An argument of the program's own crate: among the flags above it
     // would differ between programs, and each would rebuild what the other has built.
     let map = target_dir.join(format!("{}.map", program.binary()));
+    let patched = patched::provide(options, &toolchain)?;
     let mut cargo = toolchain.cargo();
     cargo
         .current_dir(&options.workspace)
+        .args(["--config", &format!("paths={}", serde_json::to_string(&patched)?)])
         .args(["rustc", "--locked", "-p", program.package(), "--bin", program.binary()])
         .args(["--profile", PROFILE, "--target", TARGET])
         .args(["-Zbuild-std=core,alloc,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem"])

@@ -30,6 +30,9 @@ enum Command {
         /// The configuration.
         config: PathBuf,
     },
+    /// Make certificates.
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// See and change what a running `weir up --control PATH` does.
     Ctl(ctl::CtlArgs),
     /// Build images, and look into them.
@@ -42,6 +45,19 @@ enum Command {
         parent: i32,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
+    },
+}
+
+#[derive(Subcommand)]
+enum CertCommand {
+    /// Make a certification authority for development, if there is none yet, and a certificate by it.
+    Dev {
+        /// Host names, *.domain, or addresses.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Where the files are kept; beside the images if left out, where `dev` in a configuration looks.
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -61,6 +77,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Up(args) => up::run(&args),
         Command::Check { config } => check(&config),
         Command::Ctl(args) => ctl::run(&args),
+        Command::Cert(CertCommand::Dev { names, dir }) => cert_dev(&names, dir),
         Command::Image(command) => images::run(command),
         Command::Tethered { parent, command } => child::become_tethered(parent, &command),
     }
@@ -68,6 +85,9 @@ fn run(cli: Cli) -> Result<()> {
 
 fn check(path: &Path) -> Result<()> {
     let config = image::check(path)?;
+    for warning in &config.warnings {
+        eprintln!("weir: {warning}");
+    }
     let workers: usize = config.pools.iter().map(|pool| pool.workers.len()).sum();
     println!(
         "{}: {} sites, {} pools, {workers} workers",
@@ -75,6 +95,22 @@ fn check(path: &Path) -> Result<()> {
         config.sites.len(),
         config.pools.len()
     );
+    Ok(())
+}
+
+fn cert_dev(names: &[String], dir: Option<PathBuf>) -> Result<()> {
+    let dir = match dir {
+        Some(dir) => std::path::absolute(dir)?,
+        None => image::Options::new()?.target_dir.join("dev"),
+    };
+    let made = image::cert::dev(&dir, names)?;
+    println!(
+        "authority   {}\ncertificate {}\nkey         {}",
+        made.ca.display(),
+        made.chain.display(),
+        made.key.display()
+    );
+    println!("curl --cacert {} https://{}:8443/", made.ca.display(), names[0]);
     Ok(())
 }
 

@@ -19,6 +19,15 @@ pub enum ImageCommand {
         /// The image, in any format, or a bundle.
         file: PathBuf,
     },
+    /// Write private keys as a bundle, for QEMU's -fw_cfg name=opt/weir/keys,file=FILE.
+    Keys {
+        /// NAME=FILE: the key in this file (PEM), for certificates whose key is "fw_cfg:NAME".
+        #[arg(required = true)]
+        keys: Vec<String>,
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Write a configuration's bundle, for QEMU's -fw_cfg name=opt/weir/config,file=FILE.
     Bundle {
         /// The configuration.
@@ -54,6 +63,10 @@ pub fn run(command: ImageCommand) -> Result<()> {
         },
         ImageCommand::Inspect { file } => {
             print!("{}", deploy::inspect::inspect(&file)?.report()?);
+            Ok(())
+        }
+        ImageCommand::Keys { keys, out } => {
+            println!("{}", image::cert::write_keys(&keys, &out)?);
             Ok(())
         }
         ImageCommand::Bundle { config, out } => {

@@ -46,6 +46,7 @@ fn refused(command: &mut Command) -> Result<String> {
 fn up(args: &[&str]) -> Result<Command> {
     let mut up = command(program());
     up.arg("up").args(args).args(["--http-port", &free_port()?.to_string()]);
+    up.args(["--https-port", &free_port()?.to_string()]);
     Ok(up)
 }
 
@@ -80,7 +81,8 @@ fn no_toolchain() -> Result<()> {
     let hide = "if [ -e /usr/bin/rustc ]; then mount --bind /dev/null /usr/bin/rustc; fi; exec \"$@\"";
     let mut up = command("unshare");
     up.args(["--mount", "sh", "-c", hide, "sh"]).arg(program());
-    up.args(["up", "--http-port", &free_port()?.to_string()]).env("PATH", path.path());
+    up.args(["up", "--http-port", &free_port()?.to_string(), "--https-port", &free_port()?.to_string()])
+        .env("PATH", path.path());
     let line = refused(&mut up)?;
     ensure!(line.contains("toolchain") && line.contains("install"), "{line}");
     Ok(())

@@ -22,7 +22,12 @@ impl Demo {
     pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
     pub(crate) fn start(&self) -> Result<()> {
-        let mut weir = Weir::start(["--http-port", &free_port()?.to_string()])?;
+        let mut weir = Weir::start([
+            "--http-port",
+            &free_port()?.to_string(),
+            "--https-port",
+            &free_port()?.to_string(),
+        ])?;
         let at = weir.ready(Self::START_LIMIT)?;
         let _ = self.at.set(at);
         *self.weir.lock().unwrap_or_else(PoisonError::into_inner) = Some(weir);

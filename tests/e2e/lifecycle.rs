@@ -29,8 +29,8 @@ pub(crate) const START: Duration = Duration::from_secs(120);
 const END: Duration = Duration::from_secs(10);
 
 fn start(args: &[&str]) -> Result<(Weir, String)> {
-    let port = free_port()?.to_string();
-    let mut weir = Weir::start(args.iter().copied().chain(["--http-port", &port]))?;
+    let (port, tls) = (free_port()?.to_string(), free_port()?.to_string());
+    let mut weir = Weir::start(args.iter().copied().chain(["--http-port", &port, "--https-port", &tls]))?;
     let at = weir.ready(START)?;
     Ok((weir, format!("http://{at}")))
 }

@@ -14,6 +14,7 @@ mod robustness;
 mod slow_clients;
 mod slow_site;
 mod static_files;
+mod tls;
 mod workers;
 
 use demo::Demo;
@@ -37,11 +38,12 @@ fn main() -> ExitCode {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
-    let own = lifecycle::TESTS.iter().chain(workers::TESTS).chain(linux_worker::TESTS);
-    for (name, test) in own.chain(bad_input::TESTS).chain(logs::TESTS).chain(corpus::TESTS) {
+    let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
+    for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
-    for (name, test) in slow_clients::TESTS {
+    // Those that take long or measure: `-- --ignored FILTER` runs them.
+    for (name, test) in slow_clients::TESTS.iter().chain(workers::CHAOS).chain(linux_worker::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)).with_ignored_flag(true));
     }
     if !arguments.list {

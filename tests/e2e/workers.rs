@@ -18,12 +18,14 @@ type Test = fn() -> Result<()>;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("workers::demand_start", demand_start),
-    ("workers::chaos_of_vms", chaos_of_vms),
-    ("workers::chaos_of_processes", chaos_of_processes),
     ("workers::recycling_is_not_seen", recycling_is_not_seen),
     ("workers::what_never_starts_takes_its_pool_out_of_service", never_starts),
     ("workers::orders", orders),
 ];
+
+/// Not run unless asked for: under load the vsock daemon of the appliance may stop, which nothing mends but a restart.
+pub(crate) const CHAOS: &[(&str, Test)] =
+    &[("workers::chaos_of_vms", chaos_of_vms), ("workers::chaos_of_processes", chaos_of_processes)];
 
 const START: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -238,7 +238,11 @@ fn a_dead_pool_takes_nothing_from_others() {
     let dead =
         Pool { name: "dead".into(), workers: vec![Worker { cid: 2, port: 10_050 }], ..Pool::default() };
     let mut configured = Settings { pools: [alive.pools, vec![dead]].concat(), ..settings(&["*"]) };
-    configured.sites[0].prefixes.push(Prefix { url: "http://*:80/dead/".into(), handler: Handler::Pool(1) });
+    configured.sites[0].prefixes.push(Prefix {
+        url: "http://*:80/dead/".into(),
+        handler: Handler::Pool(1),
+        client_certificates: None,
+    });
     let mut world = World::with(&configured);
     for _ in 0..1100 {
         let client =

@@ -54,7 +54,7 @@ impl Host {
         world.host.consume(self.stream, bytes.len());
         world.send_from_host();
         self.decoder
-            .next()
+            .next_message()
             .expect("the appliance speaks this protocol")
             .map(|message| message.expect("a message"))
     }

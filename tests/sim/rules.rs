@@ -130,7 +130,11 @@ fn prefixes_that_nobody_serves() {
         [("reserved", Nobody::Reserved), ("unbound", Nobody::Unbound), ("disabled", Nobody::Disabled)]
     {
         let url = format!("http://*:80/{path}/");
-        settings.sites[0].prefixes.push(Prefix { url, handler: Handler::Nobody(why) });
+        settings.sites[0].prefixes.push(Prefix {
+            url,
+            handler: Handler::Nobody(why),
+            client_certificates: None,
+        });
     }
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: sim\r\n\r\n");
     refused(&settings, &get("/reserved/x"), 400, Reason::Url);

@@ -11,6 +11,7 @@ use appliance::reason::Reason;
 use appliance::settings::{Handler, Pool, Prefix, Settings, Site, StaticAddress, Worker};
 use appliance::shard::{Shard, ShardConfig, Wake};
 use appliance::time::Instant;
+use appliance::tls::Keys;
 use netdrv::stream::{StreamTransport, VsockAddr};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -39,7 +40,7 @@ static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| bundle(&settings(&["*"])));
 
 /// One site for each host, with files and a worker.
 pub fn settings(hosts: &[&str]) -> Settings {
-    let prefix = |url: String, handler| Prefix { url, handler };
+    let prefix = |url: String, handler| Prefix { url, handler, client_certificates: None };
     let site = |host: &&str| Site {
         name: if *host == "*" { "sim".into() } else { (*host).into() },
         prefixes: vec![
@@ -198,13 +199,20 @@ impl World {
         let bundle = Bundle::parse(bundle).expect("the bundle was just written");
         let keys = [rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)];
         let mut config =
-            ShardConfig { buffer_bytes, ..ShardConfig::for_memory(16 << 20, keys, 1_790_000_000) };
+            ShardConfig { buffer_bytes, ..ShardConfig::for_memory(16 << 20, false, keys, 1_790_000_000) };
         if quality.loss_permille > 0 {
             // A client whose retransmission time-out has doubled to a minute is unlucky, not slow on purpose.
             config.timers.entity_body = std::time::Duration::from_secs(300);
         }
-        let shard = Shard::new(config, &bundle, SimNic::new(offload), SimStreams::default(), Instant::ZERO)
-            .expect("the settings are valid");
+        let shard = Shard::new(
+            config,
+            &bundle,
+            Keys::NONE,
+            SimNic::new(offload),
+            SimStreams::default(),
+            Instant::ZERO,
+        )
+        .expect("the settings are valid");
         let mut world = Self {
             now_ns: 0,
             shard,

@@ -18,6 +18,7 @@ pub struct Weir {
     child: Child,
     log: Arc<Mutex<String>>,
     stdout: Receiver<String>,
+    https: Option<SocketAddr>,
 }
 
 /// The `weir` program: `WEIR` names it, else the checkout's script builds and runs it.
@@ -58,14 +59,22 @@ impl Weir {
             lines.push_str(&line);
             lines.push('\n');
         });
-        Ok(Self { child, log, stdout })
+        Ok(Self { child, log, stdout, https: None })
     }
 
     /// Waits for the `ready` line and returns the address in it.
     pub fn ready(&mut self, patience: Duration) -> Result<SocketAddr> {
         let line = self.stdout.recv_timeout(patience).map_err(|_| anyhow!("not ready: {}", self.log()))?;
-        let url = line.strip_prefix("ready http://").with_context(|| format!("stdout says {line:?}"))?;
-        url.parse().with_context(|| format!("stdout says {line:?}"))
+        let mut urls = line.strip_prefix("ready ").unwrap_or_default().split(' ');
+        let mut url = |scheme: &str| urls.next().and_then(|url| url.strip_prefix(scheme)?.parse().ok());
+        let http = url("http://").with_context(|| format!("stdout says {line:?}"))?;
+        self.https = url("https://");
+        Ok(http)
+    }
+
+    /// The second address of the `ready` line.
+    pub fn https(&self) -> Result<SocketAddr> {
+        self.https.context("no https in the ready line")
     }
 
     /// Everything on standard error so far.

@@ -52,7 +52,7 @@ impl Decoder {
     }
 
     /// The next message, `None` while it is incomplete; inside, `None` if it cannot be read, which the next may again.
-    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<Option<M>>, FrameError> {
+    pub fn next_message<M: DeserializeOwned>(&mut self) -> Result<Option<Option<M>>, FrameError> {
         if !self.greeted {
             let known = self.buffer.len().min(PREAMBLE.len());
             if self.buffer[..known.min(4)] != PREAMBLE[..known.min(4)] {
@@ -117,7 +117,7 @@ mod tests {
             let (mut decoder, mut got) = (Decoder::default(), Vec::new());
             for piece in [&bytes[..cut], &bytes[cut..]] {
                 decoder.push(piece);
-                while let Some(message) = decoder.next::<Ask>().unwrap() {
+                while let Some(message) = decoder.next_message::<Ask>().unwrap() {
                     got.push(message.unwrap());
                 }
             }
@@ -131,7 +131,7 @@ mod tests {
         let next = |bytes: &[u8]| {
             let mut decoder = Decoder::default();
             decoder.push(bytes);
-            decoder.next::<Ask>()
+            decoder.next_message::<Ask>()
         };
         assert_eq!(next(b"GET / HTTP/1.1"), Err(FrameError::NotWeir));
         assert_eq!(next(b"G"), Err(FrameError::NotWeir), "at the first byte");
@@ -152,7 +152,7 @@ mod tests {
                 decoder.push(&PREAMBLE);
             }
             decoder.push(&bytes);
-            while let Ok(Some(_)) = decoder.next::<Ask>() {}
+            while let Ok(Some(_)) = decoder.next_message::<Ask>() {}
         });
     }
 }

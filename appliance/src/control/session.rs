@@ -26,7 +26,7 @@ impl Session {
         self.stream
     }
 
-    /// The next message as [`Decoder::next`] has it. Nothing more is taken in while replies to the last ones wait.
+    /// The next message as [`Decoder::next_message`] has it. Nothing more is taken in while replies to the last ones wait.
     pub(super) fn next_ask(
         &mut self,
         streams: &mut impl StreamTransport,
@@ -35,7 +35,7 @@ impl Session {
             if self.output.len() >= FRAME_MAX {
                 return Ok(None);
             }
-            if let Some(message) = self.input.next()? {
+            if let Some(message) = self.input.next_message()? {
                 return Ok(Some(message));
             }
             let bytes = streams.readable(self.stream);

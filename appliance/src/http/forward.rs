@@ -8,11 +8,13 @@ use core::net::IpAddr;
 
 /// What the appliance knows about the client and the worker does not.
 #[derive(Clone, Copy, Debug)]
-pub struct Forwarded {
+pub struct Forwarded<'a> {
     /// The client's address.
     pub client: IpAddr,
     /// How the client reached us.
     pub scheme: Scheme,
+    /// Fields about the client's certificate, whole lines.
+    pub certificate: &'a [u8],
     /// We answered `Expect: 100-continue` ourselves: the worker must not see it.
     pub expect_answered: bool,
 }
@@ -20,10 +22,10 @@ pub struct Forwarded {
 /// Writes the head for the worker: HTTP/1.1, original path and query (dot segments removed), Host, end-to-end fields
 /// only, `Forwarded` and `X-Forwarded-*` as we know them, and the framing restated.
 ///
-/// What is added to the received head stays below 256 bytes plus twice the length of Host.
+/// What is added to the received head stays below 256 bytes plus twice the length of Host and the certificate's fields.
 pub fn write_request(
     head: &RequestHead<'_>,
-    forwarded: &Forwarded,
+    forwarded: &Forwarded<'_>,
     out: &mut Sink<'_>,
 ) -> Result<(), Overflow> {
     out.put(head.method.as_str().as_bytes())?;
@@ -49,6 +51,7 @@ pub fn write_request(
         out.put_field(&field)?;
     }
     client(head, forwarded, out)?;
+    out.put(forwarded.certificate)?;
     if let Some(protocols) = head.upgrade() {
         out.put(b"Connection: Upgrade\r\nUpgrade: ")?;
         out.put(protocols)?;
@@ -109,7 +112,7 @@ fn host(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
 }
 
 /// `Forwarded` (RFC 7239), its older relatives, and `Via` (RFC 9110 §7.6.3).
-fn client(head: &RequestHead<'_>, forwarded: &Forwarded, out: &mut Sink<'_>) -> Result<(), Overflow> {
+fn client(head: &RequestHead<'_>, forwarded: &Forwarded<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
     out.put(b"X-Forwarded-For: ")?;
     address(forwarded.client, out)?;
     out.put(b"\r\nX-Forwarded-Proto: ")?;

@@ -5,6 +5,7 @@ use super::*;
 const CLIENT: Forwarded = Forwarded {
     client: IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1)),
     scheme: Scheme::Http,
+    certificate: &[],
     expect_answered: true,
 };
 

@@ -50,15 +50,17 @@ pub(crate) fn is_ours(name: &[u8]) -> bool {
         4 => is(b"host"),
         5 => is(b"proxy"),
         9 => is(b"forwarded") || is(b"x-real-ip"),
+        // RFC 9440.
+        11 => is(b"client-cert"),
         14 => is(b"content-length"),
-        17 => is(b"transfer-encoding") || starts(name),
+        17 => is(b"transfer-encoding") || is(b"client-cert-chain") || starts(name),
         _ => starts(name),
     }
 }
 
 fn starts(name: &[u8]) -> bool {
-    const PREFIX: &[u8] = b"x-forwarded-";
-    name.get(..PREFIX.len()).is_some_and(|start| same(start, PREFIX))
+    let with = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| same(start, prefix));
+    with(b"x-forwarded-") || with(b"x-client-cert-")
 }
 
 fn same(name: &[u8], lower: &[u8]) -> bool {

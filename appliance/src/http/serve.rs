@@ -1,10 +1,13 @@
 //! Answers a request from a stored response: 200, 206, 304, 405, 412, 416, 301.
 
-use super::request::{Present, TargetForm};
+use super::request::{Framing, Present, TargetForm};
 use super::response::connection;
 use super::{Method, Overflow, RequestHead, Sink, conditional, error, range};
 use crate::cache::StoredResponse;
 use crate::date::DateCache;
+use crate::site::Scheme;
+use core::fmt::Write as _;
+use core::net::IpAddr;
 use core::ops::Range;
 
 /// What to send: the head is in the sink, then this part of the stored content.
@@ -136,6 +139,36 @@ pub fn redirect_to_directory(
     out.put(b"\r\nContent-Length: 0\r\n")?;
     finish(head, keep_alive, date, out)?;
     Ok(Plan { status: 301, content: 0..0, keep_alive })
+}
+
+/// Writes a 308 to the same target over https at `port`. Without Host (HTTP/1.0), `local` stands in for it.
+pub fn redirect_to_https(
+    head: &RequestHead<'_>,
+    port: u16,
+    local: IpAddr,
+    date: &DateCache,
+    out: &mut Sink<'_>,
+) -> Result<Plan, Overflow> {
+    // Content that came with the request is not read.
+    let keep_alive = head.keep_alive && head.framing == Framing::None;
+    out.put(b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://")?;
+    match (head.host, local) {
+        ("", IpAddr::V4(address)) => write!(out, "{address}").map_err(|_| Overflow)?,
+        ("", IpAddr::V6(address)) => write!(out, "[{address}]").map_err(|_| Overflow)?,
+        (host, _) => out.put(host.as_bytes())?,
+    }
+    if port != Scheme::Https.default_port() {
+        out.put(b":")?;
+        out.put_decimal(u64::from(port))?;
+    }
+    out.put(head.raw_path.as_bytes())?;
+    if let Some(query) = head.query {
+        out.put(b"?")?;
+        out.put(query.as_bytes())?;
+    }
+    out.put(b"\r\nContent-Length: 0\r\n")?;
+    finish(head, keep_alive, date, out)?;
+    Ok(Plan { status: 308, content: 0..0, keep_alive })
 }
 
 /// Writes a 404 (or 405 if the method is not GET or HEAD) that keeps the connection. The whole response is in the sink.

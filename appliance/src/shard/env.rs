@@ -3,6 +3,7 @@
 use super::ShardConfig;
 use super::budget::Budget;
 use super::rules::AllRules;
+use super::tls::Security;
 use crate::cache::StaticStore;
 use crate::date::DateCache;
 use crate::flow::Flow;
@@ -38,6 +39,8 @@ pub struct Timers {
     pub send_stall: Duration,
     /// From our FIN to the client's.
     pub linger: Duration,
+    /// From the TCP handshake to the end of the TLS handshake.
+    pub tls_handshake: Duration,
 }
 
 impl Default for Timers {
@@ -49,6 +52,7 @@ impl Default for Timers {
             drain_entity_body: Duration::from_secs(30),
             send_stall: Duration::from_secs(60),
             linger: Duration::from_secs(5),
+            tls_handshake: Duration::from_secs(10),
         }
     }
 }
@@ -73,6 +77,7 @@ pub(super) struct Env<'b, S> {
     pub(super) log_link: Option<LogLink>,
     /// For what logs will say about requests under way.
     pub(super) records: Budget,
+    pub(super) security: Security,
     /// Receives decoded paths.
     pub(super) path: Vec<u8>,
     /// Heads are rendered here before they are sent, and chunks put together.
@@ -86,11 +91,11 @@ pub(super) struct Env<'b, S> {
 
 impl<'b, S> Env<'b, S> {
     pub(super) fn new(
-        now: Instant,
         router: Router,
         files: StaticStore<'b>,
         pools: Pools<S>,
         flow: Flow,
+        security: Security,
         settings: &Settings,
         config: &ShardConfig,
     ) -> Self {
@@ -98,11 +103,12 @@ impl<'b, S> Env<'b, S> {
         let limits = rules.widest();
         let unix_time = config.unix_time;
         Self {
-            now,
+            now: Instant::ZERO,
             heads: Budget::new(config.head_bytes),
             contents: Budget::new(config.head_bytes / 4),
             pools,
             flow,
+            security,
             counters: Counters::default(),
             log: Log::new(settings, config.head_bytes / 8),
             log_link: settings.log.as_ref().map(|log| LogLink::new(log.port)),

@@ -5,15 +5,16 @@ use super::budget::Lease;
 use super::env::{Env, MAX_RESPONSE_HEAD};
 use super::first_buffer::FirstBuffer;
 use super::gate::Gate;
+use super::request::add_fields;
 use super::tunnel;
 use super::upload::{self, Upload};
+use super::wire::Wire;
 use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::request::RequestHead;
 use crate::http::response::{self, Asked, Client, Delivery, Framing};
 use crate::http::{Refusal, Sink, error};
 use crate::pool::{LinkId, Loss, Requester};
 use crate::reason::Reason;
-use crate::tcp::Socket;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -43,6 +44,8 @@ pub(super) enum Status {
 /// A request on its way through a pool.
 pub(super) struct Exchange {
     pool: u16,
+    /// The site, if the request came over TLS.
+    secure_site: Option<usize>,
     link: Option<LinkId>,
     /// The link's stream has ended.
     link_ended: Option<CloseReason>,
@@ -84,10 +87,17 @@ enum Response {
 }
 
 impl Exchange {
-    pub(super) fn new(pool: u16, head: &RequestHead<'_>, for_worker: &[u8], max_content: u64) -> Self {
+    pub(super) fn new(
+        pool: u16,
+        secure_site: Option<usize>,
+        head: &RequestHead<'_>,
+        for_worker: &[u8],
+        max_content: u64,
+    ) -> Self {
         let content = Body::from(head.framing);
         Self {
             pool,
+            secure_site,
             link: None,
             link_ended: None,
             request_head: for_worker.to_vec(),
@@ -144,8 +154,8 @@ impl Exchange {
     }
 
     /// The client is expected to send more content before anything else can happen.
-    pub(super) fn waits_for_client(&self, socket: &Socket<'_>) -> bool {
-        self.link.is_some() && !self.content_ended && socket.recv_queue() == 0
+    pub(super) fn waits_for_client(&self, socket: &Wire<'_, '_>) -> bool {
+        self.link.is_some() && !self.content_ended && socket.is_read()
     }
 
     /// The worker has the request, and how long it may be silent.
@@ -201,7 +211,7 @@ impl Exchange {
     pub(super) fn run<S: StreamTransport>(
         &mut self,
         me: Requester,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> (Status, bool) {
@@ -261,7 +271,7 @@ impl Exchange {
     fn run_tunnel<S: StreamTransport>(
         &mut self,
         link: LinkId,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
         env: &mut Env<'_, S>,
         moved: bool,
@@ -347,7 +357,7 @@ impl Exchange {
     fn send_request<S: StreamTransport>(
         &mut self,
         link: LinkId,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> Result<bool, Refusal> {
@@ -433,7 +443,7 @@ impl Exchange {
     }
 
     /// Sends what was held back; from here on there is no replay.
-    fn release_first<S>(&mut self, socket: &mut Socket<'_>, gate: &mut Gate, env: &mut Env<'_, S>) {
+    fn release_first<S>(&mut self, socket: &mut Wire<'_, '_>, gate: &mut Gate, env: &mut Env<'_, S>) {
         let Some(first) = self.first.take() else { return };
         let bytes = first.into_bytes();
         gate.send(socket, &bytes, 0, env);
@@ -443,7 +453,7 @@ impl Exchange {
     fn receive_response<S: StreamTransport>(
         &mut self,
         link: LinkId,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> Result<Progress, Malformed> {
@@ -487,6 +497,9 @@ impl Exchange {
                     return Ok(Progress::Moved);
                 };
                 let input = env.pools.readable(link);
+                // One record for a chunk and its framing, put together first.
+                let together = chunked && self.first.is_none() && socket.is_secure();
+                let room = if together { room.min(env.render.len() - CHUNK_OVERHEAD) } else { room };
                 // Everything below fits: the input is cut to the room there is.
                 let (first, now) = (&mut self.first, env.now);
                 let mut put = |bytes: &[u8]| match first {
@@ -508,7 +521,11 @@ impl Exchange {
                 }
                 let span = from.read(input).map_err(|_| Malformed)?;
                 let content = &input[span.content];
-                if chunked {
+                if together {
+                    let mut out = Sink::new(&mut env.render);
+                    put_chunk(&mut out, content, from.is_finished()).map_err(|_| Malformed)?;
+                    put(out.written());
+                } else if chunked {
                     if !content.is_empty() {
                         put(ChunkHeader::new(content.len() as u64).as_bytes());
                         put(content);
@@ -529,7 +546,7 @@ impl Exchange {
     fn receive_head<S: StreamTransport>(
         &mut self,
         link: LinkId,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
         env: &mut Env<'_, S>,
     ) -> Result<Progress, Malformed> {
@@ -578,7 +595,13 @@ impl Exchange {
                 let mut out = Sink::new(&mut env.render);
                 let delivery = response::write_response(&head, self.client, &env.serving.date, &mut out)
                     .map_err(|_| Malformed)?;
-                let rendered = out.len();
+                let mut rendered = out.len();
+                let hsts = self.secure_site.and_then(|site| env.security.store()?.hsts(site));
+                if let Some(hsts) = hsts.filter(|_| !head.is_interim())
+                    && head.fields.get("strict-transport-security").is_none()
+                {
+                    rendered = add_fields(&mut env.render, rendered, hsts);
+                }
                 let (upgraded, live) = (head.is_upgrade(), is_event_stream(&head));
                 let length = head.content_length;
                 self.status = head.status;

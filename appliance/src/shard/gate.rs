@@ -5,9 +5,9 @@
 //! is read from the socket only as far as `flow` grants; what stays there closes the receive window.
 
 use super::env::Env;
+use super::wire::Wire;
 use crate::flow::{Direction, SendFloor};
 use crate::pool::Requester;
-use crate::tcp::Socket;
 use crate::time::Instant;
 use alloc::vec::Vec;
 
@@ -56,7 +56,7 @@ impl Gate {
     /// Sends now what may go and holds the rest. `follows`: how much content comes after it, as far as is known.
     pub(super) fn send<S>(
         &mut self,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         bytes: &[u8],
         follows: usize,
         env: &mut Env<'_, S>,
@@ -77,7 +77,7 @@ impl Gate {
     /// As [`Gate::send`], for the first `len` bytes of the render buffer.
     pub(super) fn send_rendered<S>(
         &mut self,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         len: usize,
         follows: usize,
         env: &mut Env<'_, S>,
@@ -88,7 +88,7 @@ impl Gate {
     }
 
     /// Tries again to send what is held. True once nothing is left.
-    pub(super) fn flush<S>(&mut self, socket: &mut Socket<'_>, env: &mut Env<'_, S>) -> bool {
+    pub(super) fn flush<S>(&mut self, socket: &mut Wire<'_, '_>, env: &mut Env<'_, S>) -> bool {
         if self.is_empty() {
             return true;
         }
@@ -106,23 +106,23 @@ impl Gate {
 
     /// How many of `wanted` bytes may be sent now and have room in the send buffer. If not all may, `flow` will name the
     /// connection later.
-    pub(super) fn open<S>(&mut self, wanted: usize, socket: &Socket<'_>, env: &mut Env<'_, S>) -> usize {
-        let wanted = wanted.min(socket.send_capacity() - socket.send_queue());
-        if wanted > self.allowance {
-            let more = wanted - self.allowance;
+    pub(super) fn open<S>(&mut self, wanted: usize, socket: &Wire<'_, '_>, env: &mut Env<'_, S>) -> usize {
+        let on_wire = socket.on_wire(wanted).min(socket.send_room());
+        if on_wire > self.allowance {
+            let more = on_wire - self.allowance;
             self.allowance += env.flow.request(Direction::Down, self.conn, more, env.now.as_nanos());
         }
-        wanted.min(self.allowance)
+        wanted.min(socket.fit(on_wire.min(self.allowance)))
     }
 
     /// Sends as much as was granted and has room; returns how much that is. A closed socket takes nothing, which its owner
     /// notices by itself.
-    pub(super) fn write(&mut self, socket: &mut Socket<'_>, bytes: &[u8]) -> usize {
-        let bytes = &bytes[..bytes.len().min(self.allowance)];
-        let sent = socket.send_slice(bytes).unwrap_or(0);
-        self.allowance -= sent;
-        self.floor.add(sent);
-        self.totals.0 += sent as u64;
+    pub(super) fn write(&mut self, socket: &mut Wire<'_, '_>, bytes: &[u8]) -> usize {
+        let bytes = &bytes[..bytes.len().min(socket.fit(self.allowance))];
+        let (sent, on_wire) = socket.send(bytes);
+        self.allowance = self.allowance.saturating_sub(on_wire);
+        self.floor.add(on_wire);
+        self.totals.0 += on_wire as u64;
         sent
     }
 
@@ -162,12 +162,12 @@ impl Gate {
     }
 
     /// Our own limits, and not the client, hold it up.
-    pub(super) fn is_held<S>(&self, direction: Direction, socket: &Socket<'_>, env: &Env<'_, S>) -> bool {
+    pub(super) fn is_held<S>(&self, direction: Direction, socket: &Wire<'_, '_>, env: &Env<'_, S>) -> bool {
         env.flow.is_waiting(direction, self.conn) && (direction == Direction::Up || socket.send_queue() == 0)
     }
 
     /// When the client will have taken its response too slowly (MinSendRate).
-    pub(super) fn deadline<S>(&mut self, socket: &Socket<'_>, env: &Env<'_, S>) -> Option<Instant> {
+    pub(super) fn deadline<S>(&mut self, socket: &Wire<'_, '_>, env: &Env<'_, S>) -> Option<Instant> {
         self.floor.update(socket.send_queue() > 0, env.now.as_nanos());
         let floor = env.flow.min_send_rate(self.conn)?;
         self.floor.deadline_ns(floor).map(Instant::from_nanos)

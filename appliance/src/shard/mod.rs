@@ -25,8 +25,10 @@ mod journal;
 mod request;
 mod rules;
 mod session;
+mod tls;
 mod tunnel;
 mod upload;
+mod wire;
 
 pub use env::Timers;
 
@@ -38,10 +40,12 @@ use crate::log::{Counters, Log, LogLink};
 use crate::pool::{PoolEvent, PoolLimits, Pools, Requester, Service};
 use crate::reason::Reason;
 use crate::settings::Settings;
-use crate::site::{Router, RouterError};
+use crate::site::{Router, RouterError, Scheme};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig};
 use crate::time::Instant;
+use crate::tls::{Keys, Store, TlsError, WallClock};
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -49,6 +53,7 @@ use env::Env;
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamEvent, StreamTransport};
 use session::Session;
+use tls::Security;
 
 /// Frames taken in before connections get their turn.
 const RECEIVE_BUDGET: usize = 64;
@@ -66,6 +71,8 @@ pub struct ShardConfig {
     pub buffer_bytes: usize,
     /// Memory for request heads that are held because they are incomplete or wait for a worker, in bytes.
     pub head_bytes: usize,
+    /// Memory for TLS, in bytes.
+    pub tls_bytes: usize,
     /// Open connections at most.
     pub max_connections: usize,
     /// Half-open connections at most.
@@ -81,12 +88,14 @@ pub struct ShardConfig {
 }
 
 impl ShardConfig {
-    /// For a machine with so many bytes of free memory: five eighths for TCP, one for held heads, one for the buffers of
-    /// links to workers. The last eighth is for what is small or short-lived.
-    pub fn for_memory(free: usize, seed: [u64; 4], unix_time: u64) -> Self {
+    /// For a machine with so many bytes of free memory: five eighths for TCP, or three and two for TLS, one for held heads,
+    /// one for the buffers of links to workers. The last eighth is for what is small or short-lived.
+    pub fn for_memory(free: usize, tls: bool, seed: [u64; 4], unix_time: u64) -> Self {
         let links = (free / 8 / LINK_BYTES).clamp(1, 256);
+        let tls_bytes = if tls { free / 8 * 2 } else { 0 };
         Self {
-            buffer_bytes: free / 8 * 5,
+            buffer_bytes: free / 8 * 5 - tls_bytes,
+            tls_bytes,
             head_bytes: free / 8,
             max_connections: 65_536,
             max_half_open: 256,
@@ -140,22 +149,37 @@ pub struct Shard<'b, N: Nic, S: StreamTransport> {
     blocked: usize,
     started: Instant,
     unix_time: u64,
+    tls_bytes: usize,
+    /// Why there is no TLS although the settings want it.
+    without_tls: Option<TlsError>,
 }
 
 impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
-    /// A shard that serves what the bundle says.
+    /// A shard that serves what the bundle says. Private keys that it only names are looked for in `keys`. If there can be
+    /// no TLS, its ports are closed: see [`Shard::without_tls`].
     pub fn new(
         config: ShardConfig,
         bundle: &Bundle<'b>,
+        keys: Keys<'_>,
         nic: N,
         streams: S,
         now: Instant,
     ) -> Result<Self, SettingsError> {
         let settings = &bundle.manifest.settings;
         let router = Router::new(settings).map_err(SettingsError::Router)?;
+        let clock = Arc::new(WallClock::default());
+        clock.set(config.unix_time);
+        let (store, without_tls) = match router.ports().any(|(_, scheme)| scheme == Scheme::Https) {
+            false => (None, None),
+            true => match Store::new(settings, keys, clock) {
+                Ok(store) => (Some(store), None),
+                Err(error) => (None, Some(error)),
+            },
+        };
+        let opens = |scheme| scheme == Scheme::Http || store.is_some();
         let stack_config = StackConfig {
             address: settings.server.address,
-            ports: router.ports().map(|(port, _)| port).collect::<Vec<_>>(),
+            ports: router.ports().filter(|&(_, s)| opens(s)).map(|(port, _)| port).collect::<Vec<_>>(),
             buffer_bytes: config.buffer_bytes,
             max_connections: config.max_connections,
             max_half_open: config.max_half_open,
@@ -168,15 +192,19 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let flow = flow.map_err(SettingsError::Flow)?;
         let mut pools = Pools::new(&settings.pools, config.pools, streams, now);
         let files = StaticStore::new(bundle);
+        let redirects = settings.sites.iter().map(|site| site.redirect_https).collect();
+        let security = Security::new(store, redirects, &router, config.tls_bytes);
         Ok(Self {
             control: Control::new(pools.streams()),
             settings: settings.clone(),
             stack: Stack::new(stack_config, nic.info(), now),
-            env: Env::new(now, router, files, pools, flow, settings, &config),
+            env: Env::new(router, files, pools, flow, security, settings, &config),
             dirty: VecDeque::with_capacity(1024),
             blocked: 0,
             started: now,
             unix_time: config.unix_time,
+            tls_bytes: config.tls_bytes,
+            without_tls,
             nic,
         })
     }
@@ -194,6 +222,35 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Log lines that wait, and how many were dropped.
     pub fn log(&self) -> &Log {
         &self.env.log
+    }
+
+    /// What happened to TLS connections.
+    pub fn tls_counters(&self) -> crate::tls::Counters {
+        self.env.security.counters
+    }
+
+    /// TLS handshakes in progress.
+    pub fn tls_handshakes(&self) -> usize {
+        self.env.security.handshakes()
+    }
+
+    /// Certificates and what else TLS connections are given; `None` without TLS.
+    pub fn certificates(&self) -> Option<&Store> {
+        self.env.security.store()
+    }
+
+    /// Takes new certificates, keys and rules of TLS for the sites that are served, whole or, on error, not at all. Open
+    /// connections keep what they have. Ports that were closed for want of TLS stay closed.
+    pub fn set_certificates(&mut self, settings: &Settings, keys: Keys<'_>) -> Result<(), TlsError> {
+        let clock = self.env.security.store().map(|store| store.clock().clone()).unwrap_or_default();
+        let store = Store::new(settings, keys, clock)?;
+        self.env.security.set_store(store);
+        Ok(())
+    }
+
+    /// Why the ports for https are closed although the settings name some.
+    pub fn without_tls(&self) -> Option<TlsError> {
+        self.without_tls
     }
 
     /// The TCP layer's counters.
@@ -234,7 +291,9 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Does all there is to do at `now`.
     pub fn poll(&mut self, now: Instant) -> Wake {
         self.env.now = now;
-        self.env.serving.date.set(self.unix_time + now.since(self.started).as_secs());
+        let unix_seconds = self.unix_time + now.since(self.started).as_secs();
+        self.env.serving.date.set(unix_seconds);
+        self.env.security.begin(unix_seconds);
         let more = self.receive(now);
         self.stack.maintain(now, &mut self.nic);
         self.env.pools.poll(now);
@@ -296,7 +355,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             if let Some(id) = id {
                 self.mark(id);
             }
-            if self.stack.is_full() {
+            if self.stack.is_full() || self.env.security.is_full(self.tls_bytes) {
                 self.evict();
             }
         }
@@ -337,8 +396,14 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             session.queued = false;
             if !half_open {
                 session.run(requester(id), &key, socket, &mut self.env);
-                let deadline = session.deadline();
+                let (deadline, waits) = (session.deadline(), session.waits_for_turn());
                 self.stack.set_deadline(id, deadline);
+                if waits {
+                    self.mark(id);
+                }
+                if let Some(victim) = self.env.security.take_victim() {
+                    self.give_way(connection(victim));
+                }
             }
             match self.stack.flush(id, now, &mut self.nic) {
                 Flushed::Blocked => {
@@ -400,6 +465,14 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             link.on_event(event, &mut log.spool, pools.streams(), *now);
         } else if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
             self.streams().release(stream);
+        }
+    }
+
+    /// Ends a connection whose TLS handshake is to make room for another.
+    fn give_way(&mut self, id: ConnId) {
+        if let Some((socket, session)) = self.stack.get(id) {
+            session.abort(requester(id), socket, &mut self.env);
+            self.mark(id);
         }
     }
 

@@ -10,10 +10,11 @@ use crate::http::forward::{Forwarded, write_request};
 use crate::http::request::{Framing, RequestHead};
 use crate::http::{Method, Refusal, Sink, error, serve};
 use crate::reason::Reason;
-use crate::settings::{Handler, Nobody};
-use crate::site::{RouteResult, Scheme};
+use crate::settings::{ClientCertificates, Handler, Nobody};
+use crate::site::{Match, RouteResult, Scheme};
 use crate::tcp::FlowKey;
 use crate::time::Instant;
+use crate::tls::{ClientCertificate, ClientStatus, NO_CERTIFICATE, Store};
 use alloc::boxed::Box;
 
 /// The verdict on a request.
@@ -47,17 +48,57 @@ pub(super) struct Desk<'d, 'b> {
     pub(super) head_len: usize,
     /// Receives which site it is for.
     pub(super) site: &'d mut Option<u16>,
+    /// By site: the port of https that plain HTTP is sent to.
+    pub(super) redirects: &'d [Option<u16>],
+    /// For a connection over TLS.
+    pub(super) secure: Option<Secure<'d>>,
+}
+
+/// What TLS knows of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Secure<'d> {
+    /// The site whose configuration it has.
+    pub(super) site: usize,
+    pub(super) client: Option<&'d ClientCertificate>,
+    pub(super) store: &'d Store,
+}
+
+impl<'d> Secure<'d> {
+    /// Refuses a host that has another site's certificate, and a client that lacks its own.
+    fn check(&self, port: u16, host: &str, matched: &Match<'_>) -> Result<(), Refusal> {
+        if self.store.select(port, Some(host.as_bytes())) != Some(self.site) {
+            return Err(Refusal::new(421, Reason::Misdirected));
+        }
+        let status = self.client.map_or(ClientStatus::None, |client| client.status);
+        match (self.rule(matched), status.refusal()) {
+            (ClientCertificates::Require, Some(reason)) => Err(Refusal::new(403, reason)),
+            _ => Ok(()),
+        }
+    }
+
+    fn rule(&self, matched: &Match<'_>) -> ClientCertificates {
+        self.store.client_certificates(matched.site, matched.prefix)
+    }
+
+    /// What a worker is told of the client.
+    fn fields(&self, matched: &Match<'_>) -> &'d [u8] {
+        match self.rule(matched) {
+            ClientCertificates::Ignore => &[],
+            _ => self.client.map_or(NO_CERTIFICATE, ClientCertificate::fields),
+        }
+    }
 }
 
 /// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in `render`.
 pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, 'b>) -> Decision<'b> {
-    if let Err(refusal) = head.check_scheme(Scheme::Http) {
+    let scheme = if desk.secure.is_some() { Scheme::Https } else { Scheme::Http };
+    if let Err(refusal) = head.check_scheme(scheme) {
         return Decision::Refuse(refusal);
     }
     if let Some(answer) = answer_asterisk(head, desk.serving, desk.render) {
         return answer;
     }
-    let route = desk.serving.router.route(Scheme::Http, key.local_port, head.host, key.local, head.path);
+    let route = desk.serving.router.route(scheme, key.local_port, head.host, key.local, head.path);
     let RouteResult::Matched(matched) = route else {
         return Decision::Refuse(Refusal::new(400, Reason::Hostname));
     };
@@ -82,16 +123,59 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
             };
         }
     }
-    let decision = match matched.handler {
-        Handler::Files(tree) => serve_file(head, tree, matched.rest, desk.serving, desk.render),
-        Handler::Pool(pool) => forward(head, key, pool, rules.max_content, desk.render),
-        Handler::Nobody(why) => Err(match why {
+    if let Some(secure) = &desk.secure
+        && let Err(refusal) = secure.check(key.local_port, head.host, &matched)
+    {
+        return Decision::Refuse(refusal);
+    }
+    let redirect = desk.redirects.get(matched.site).copied().flatten();
+    let decision = match (redirect, matched.handler) {
+        (Some(port), _) if scheme == Scheme::Http => {
+            redirect_to_https(head, port, key, desk.serving, desk.render)
+        }
+        (_, Handler::Files(tree)) => {
+            let mut decision = serve_file(head, tree, matched.rest, desk.serving, desk.render);
+            let hsts = desk.secure.and_then(|secure| secure.store.hsts(matched.site));
+            if let (Ok(Decision::Respond { head_len, .. }), Some(hsts)) = (&mut decision, hsts) {
+                *head_len = add_fields(desk.render, *head_len, hsts);
+            }
+            decision
+        }
+        (_, Handler::Pool(pool)) => {
+            let certificate = desk.secure.map_or(&[][..], |secure| secure.fields(&matched));
+            let site = desk.secure.map(|_| matched.site);
+            let forwarded = Forwarded { client: key.remote, scheme, certificate, expect_answered: true };
+            forward(head, &forwarded, desk.render).map(|len| {
+                Decision::Forward(Box::new(Exchange::new(
+                    pool,
+                    site,
+                    head,
+                    &desk.render[..len],
+                    rules.max_content,
+                )))
+            })
+        }
+        (_, Handler::Nobody(why)) => Err(match why {
             Nobody::Reserved => Refusal::new(400, Reason::Url),
             Nobody::Unbound => Refusal::new(503, Reason::NotAvailable),
             Nobody::Disabled => Refusal::new(503, Reason::Disabled),
         }),
     };
     decision.unwrap_or_else(Decision::Refuse)
+}
+
+fn redirect_to_https<'b>(
+    head: &RequestHead<'_>,
+    port: u16,
+    key: &FlowKey,
+    serving: &Serving<'b>,
+    render: &mut [u8],
+) -> Result<Decision<'b>, Refusal> {
+    let mut out = Sink::new(render);
+    let plan = serve::redirect_to_https(head, port, key.local, &serving.date, &mut out);
+    let plan = plan.map_err(|_| Refusal::new(500, Reason::Internal))?;
+    let (head_len, keep_alive) = (out.len(), plan.keep_alive);
+    Ok(Decision::Respond { head_len, content: &[], keep_alive, drain: Body::NONE })
 }
 
 /// Answers `OPTIONS *`, which asks about the server and not about any of its URLs.
@@ -132,15 +216,26 @@ fn serve_file<'b>(
     })
 }
 
-fn forward<'b>(
-    head: &RequestHead<'_>,
-    key: &FlowKey,
-    pool: u16,
-    max_content: u64,
-    render: &mut [u8],
-) -> Result<Decision<'b>, Refusal> {
-    let forwarded = Forwarded { client: key.remote, scheme: Scheme::Http, expect_answered: true };
+/// Writes the head for the worker. Returns its length.
+fn forward(head: &RequestHead<'_>, forwarded: &Forwarded<'_>, render: &mut [u8]) -> Result<usize, Refusal> {
     let mut out = Sink::new(render);
-    write_request(head, &forwarded, &mut out).map_err(|_| Refusal::new(431, Reason::RequestLength))?;
-    Ok(Decision::Forward(Box::new(Exchange::new(pool, head, out.written(), max_content))))
+    write_request(head, forwarded, &mut out).map_err(|_| Refusal::new(431, Reason::RequestLength))?;
+    Ok(out.len())
+}
+
+/// Puts `lines` at the end of the head that `render` begins with, whose response is `len` bytes long. Returns the new length;
+/// the old one if there is no room.
+pub(super) fn add_fields(render: &mut [u8], len: usize, lines: &[u8]) -> usize {
+    let Some(end) = render.get(..len).and_then(|r| r.windows(4).position(|w| w == b"\r\n\r\n")) else {
+        return len;
+    };
+    let at = end + 2;
+    if lines.is_empty() || len + lines.len() > render.len() {
+        return len;
+    }
+    render.copy_within(at..len, at + lines.len());
+    if let Some(place) = render.get_mut(at..at + lines.len()) {
+        place.copy_from_slice(lines);
+    }
+    len + lines.len()
 }

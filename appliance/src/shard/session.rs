@@ -8,7 +8,8 @@ use super::env::Env;
 use super::exchange::{Exchange, Status};
 use super::gate::Gate;
 use super::journal::Journal;
-use super::request::{Decision, Desk, decide};
+use super::request::{Decision, Desk, Secure, decide};
+use super::wire::{self, Wire};
 use crate::flow::Direction;
 use crate::http::request::{Parsed, Progress, parse};
 use crate::http::{Refusal, Sink, error};
@@ -17,7 +18,9 @@ use crate::reason::Reason;
 use crate::settings::Verbosity;
 use crate::tcp::{FlowKey, Socket, State};
 use crate::time::Instant;
+use crate::tls::{ClientCertificate, Connection};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use netdrv::stream::{CloseReason, StreamTransport};
 use timer::{Timer, TimerKind};
@@ -43,6 +46,22 @@ pub(super) struct Session<'b> {
     too_slow_at: Option<Instant>,
     /// It stands in the shard's queue.
     pub(super) queued: bool,
+    /// It has been looked at.
+    opened: bool,
+    /// Boxed: without TLS it is not to cost anything.
+    security: Option<Box<Secured>>,
+    tls: Option<Box<Connection>>,
+}
+
+/// What a session keeps of its TLS.
+struct Secured {
+    _memory: Lease,
+    handshaking: bool,
+    /// It could go on, but others come first.
+    waits: bool,
+    counted: bool,
+    site: usize,
+    client: Option<Arc<ClientCertificate>>,
 }
 
 struct Gathered {
@@ -85,12 +104,19 @@ impl<'b> Session<'b> {
     pub(super) fn is_idle(&self, socket: &Socket<'_>) -> bool {
         matches!(self.phase, Phase::Head)
             && self.served > 0
-            && !self.head_begun(socket)
+            && self.head.is_none()
+            && socket.recv_queue() == 0
+            && self.tls.as_ref().is_none_or(|tls| !tls.holds_input() && tls.output().is_empty())
             && socket.send_queue() == 0
     }
 
-    fn head_begun(&self, socket: &Socket<'_>) -> bool {
-        self.head.is_some() || socket.recv_queue() > 0
+    fn head_begun(&self, socket: &Wire<'_, '_>) -> bool {
+        self.head.is_some() || !socket.is_read()
+    }
+
+    /// Its TLS handshake could go on at once.
+    pub(super) fn waits_for_turn(&self) -> bool {
+        self.security.as_ref().is_some_and(|security| security.waits)
     }
 
     /// When this connection's timer fires.
@@ -129,7 +155,9 @@ impl<'b> Session<'b> {
         env: &mut Env<'b, S>,
     ) {
         if matches!(self.phase, Phase::Forward(_)) {
-            self.refuse(Refusal::new(503, reason), socket, env);
+            let mut wire = Wire::join(socket, &mut self.tls, env);
+            self.refuse(Refusal::new(503, reason), &mut wire, env);
+            wire.part(&mut self.tls, env);
         }
     }
 
@@ -176,6 +204,7 @@ impl<'b> Session<'b> {
         self.close_journal(false, env);
         self.phase = Phase::Linger;
         self.drop_head(env);
+        self.end_handshake(me, env);
     }
 
     /// The request is done with.
@@ -201,16 +230,31 @@ impl<'b> Session<'b> {
     ) {
         self.gate.name(me);
         self.journal.name(key, &env.log);
+        if !self.opened {
+            self.opened = true;
+            if env.security.is_secure(key.local_port) && !self.open_tls(me, key.local_port, env) {
+                return socket.abort();
+            }
+        }
+        let mut wire = Wire::join(socket, &mut self.tls, env);
+        self.run_on(me, key, &mut wire, env);
+        wire.part(&mut self.tls, env);
+    }
+
+    fn run_on<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        key: &FlowKey,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) {
         let mut moved = self.check_silence(me, socket, env);
         loop {
             if matches!(socket.state(), State::Closed | State::Listen) {
                 return self.abandon(me, env);
             }
-            let step = if self.gate.flush(socket, env) {
-                self.step(me, key, socket, env, &mut moved)
-            } else {
-                Step::Wait
-            };
+            let ready = self.advance_tls(me, socket, env) && socket.flush() && self.gate.flush(socket, env);
+            let step = if ready { self.step(me, key, socket, env, &mut moved) } else { Step::Wait };
             match step {
                 Step::Again => moved = true,
                 Step::Wait => break,
@@ -220,7 +264,7 @@ impl<'b> Session<'b> {
         self.too_slow_at = self.gate.deadline(socket, env);
         if self.too_slow_at.is_some_and(|deadline| deadline <= env.now) {
             env.flow.count_too_slow(self.gate.conn());
-            self.cut_off(Reason::TimerMinBytesPerSecond, me, socket, env);
+            self.cut_off(Reason::TimerMinBytesPerSecond, me, socket.socket, env);
         } else if self.timer.deadline.is_some_and(|deadline| deadline <= env.now) {
             self.on_timer(me, socket, env);
         }
@@ -230,7 +274,7 @@ impl<'b> Session<'b> {
         &mut self,
         me: Requester,
         key: &FlowKey,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
         moved: &mut bool,
     ) -> Step {
@@ -279,9 +323,9 @@ impl<'b> Session<'b> {
                 *moved |= progress;
                 self.settle(status, socket, env)
             }
-            Phase::Linger => match socket.recv(|input| (input.len(), input.len())) {
-                Ok(0) | Err(_) => Step::Wait,
-                Ok(_) => Step::Again,
+            Phase::Linger => match socket.discard() {
+                0 => Step::Wait,
+                _ => Step::Again,
             },
         }
     }
@@ -290,7 +334,7 @@ impl<'b> Session<'b> {
     fn settle<S: StreamTransport>(
         &mut self,
         status: Status,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
     ) -> Step {
         match status {
@@ -317,7 +361,7 @@ impl<'b> Session<'b> {
     fn check_silence<S: StreamTransport>(
         &mut self,
         me: Requester,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
     ) -> bool {
         if self.timer.kind != TimerKind::Response || self.timer.deadline.is_none_or(|at| at > env.now) {
@@ -334,7 +378,7 @@ impl<'b> Session<'b> {
         &mut self,
         me: Requester,
         key: &FlowKey,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
     ) -> Step {
         let (queued, capacity) = (socket.recv_queue(), socket.recv_capacity());
@@ -357,6 +401,12 @@ impl<'b> Session<'b> {
             match parse(bytes, limits, &mut env.path, &mut self.progress) {
                 Parsed::Complete { head, len } => {
                     self.journal.open(&head, len, &mut env.log, &env.records);
+                    let secured = self.security.as_ref().zip(env.security.store());
+                    let secure = secured.map(|(security, store)| Secure {
+                        site: security.site,
+                        client: security.client.as_deref(),
+                        store,
+                    });
                     let desk = Desk {
                         serving: &env.serving,
                         flow: &mut env.flow,
@@ -366,6 +416,8 @@ impl<'b> Session<'b> {
                         now: env.now,
                         head_len: len,
                         site: &mut self.site,
+                        redirects: &env.security.redirects,
+                        secure,
                     };
                     (len - before, Head::Decided(decide(&head, key, desk)))
                 }
@@ -400,7 +452,10 @@ impl<'b> Session<'b> {
         self.drop_head(env);
         self.gate.begin();
         match decision {
-            Decision::Refuse(refusal) => return self.refuse(refusal, socket, env),
+            Decision::Refuse(refusal) => {
+                env.security.count_refusal(refusal.reason);
+                return self.refuse(refusal, socket, env);
+            }
             Decision::TooMany { head_len } => {
                 env.counters.count(Reason::RequestRate);
                 self.journal.refused(Some(429), Reason::RequestRate, env);
@@ -430,7 +485,7 @@ impl<'b> Session<'b> {
         &mut self,
         keep_alive: bool,
         drain: Body,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
     ) -> Step {
         self.gate.end(env);
@@ -450,7 +505,7 @@ impl<'b> Session<'b> {
     fn refuse<S: StreamTransport>(
         &mut self,
         refusal: Refusal,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
     ) -> Step {
         env.counters.count(refusal.reason);
@@ -460,6 +515,8 @@ impl<'b> Session<'b> {
                 (exchange.answers_head(), env.pools.verbosity(exchange.pool()))
             }
             Phase::Forward(exchange) => (exchange.answers_head(), Verbosity::Limited),
+            // Who is refused for a certificate or a name is told which.
+            _ if matches!(refusal.status, 403 | 421) => (false, Verbosity::Full),
             _ => (false, Verbosity::Limited),
         };
         match verbosity {
@@ -485,9 +542,73 @@ impl<'b> Session<'b> {
 
     /// Sends FIN after everything that was written. What the client still sends is read for a while, since a RST
     /// in answer to it could destroy the response before the client has read it (RFC 9112 §9.6).
-    fn close(&mut self, socket: &mut Socket<'_>) -> Step {
+    fn close(&mut self, socket: &mut Wire<'_, '_>) -> Step {
         socket.close();
         self.phase = Phase::Linger;
         Step::Again
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.security.as_ref().is_some_and(|security| security.handshaking)
+    }
+
+    /// Begins TLS. False if there is no memory for it.
+    fn open_tls<S>(&mut self, me: Requester, port: u16, env: &mut Env<'b, S>) -> bool {
+        let Some(memory) = env.security.open(me) else {
+            env.counters.count(Reason::ConnectionsRefused);
+            self.phase = Phase::Linger;
+            return false;
+        };
+        let (waits, counted, site, client) = (false, false, 0, None);
+        let secured = Secured { _memory: memory, handshaking: true, waits, counted, site, client };
+        self.security = Some(Box::new(secured));
+        self.tls = Some(Box::new(Connection::new(port)));
+        true
+    }
+
+    /// Takes the TLS handshake as far as it goes. True if the session may go on: without TLS, or when the handshake is over.
+    fn advance_tls<S>(&mut self, me: Requester, socket: &mut Wire<'_, '_>, env: &mut Env<'b, S>) -> bool {
+        let (Some(security), Some(tls)) = (&mut self.security, &mut socket.tls) else { return true };
+        if !security.handshaking {
+            if let Some(fault) = tls.fault().filter(|_| !security.counted) {
+                security.counted = true;
+                env.security.count(fault);
+            }
+            return true;
+        }
+        security.waits = socket.socket.recv_queue() > 0 && !env.security.take_turn();
+        if security.waits {
+            return false;
+        }
+        let ended = wire::pull(socket.socket, tls, env.security.store());
+        if tls.is_open() {
+            let counters = &mut env.security.counters;
+            counters.handshakes += 1;
+            counters.resumed += u64::from(tls.is_resumed());
+            counters.tls12 += u64::from(tls.version() == Some(rustls::ProtocolVersion::TLSv1_2));
+            security.site = tls.site();
+            security.client = tls.client().cloned();
+        } else if let Some(fault) = tls.fault() {
+            security.counted = true;
+            env.security.count(fault);
+            self.close(socket);
+        } else if ended {
+            self.close(socket);
+        } else {
+            socket.flush();
+            return false;
+        }
+        self.end_handshake(me, env);
+        true
+    }
+
+    fn end_handshake<S>(&mut self, me: Requester, env: &mut Env<'b, S>) {
+        if let Some(security) = &mut self.security
+            && security.handshaking
+        {
+            security.handshaking = false;
+            security.waits = false;
+            env.security.end_handshake(me);
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::env::Env;
 use super::gate::Gate;
+use super::wire::Wire;
 use crate::pool::LinkId;
-use crate::tcp::Socket;
 use netdrv::stream::StreamTransport;
 
 /// What one turn did.
@@ -17,7 +17,7 @@ pub(super) struct Turn {
 pub(super) fn pump<S: StreamTransport>(
     link: LinkId,
     link_ended: bool,
-    socket: &mut Socket<'_>,
+    socket: &mut Wire<'_, '_>,
     gate: &mut Gate,
     env: &mut Env<'_, S>,
 ) -> Turn {

@@ -9,7 +9,7 @@ const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 65));
 fn settings(urls: &[&str]) -> Settings {
     let site = |url: &&str| Site {
         name: (*url).into(),
-        prefixes: vec![Prefix { url: (*url).into(), handler: Handler::Files(0) }],
+        prefixes: vec![Prefix { url: (*url).into(), handler: Handler::Files(0), client_certificates: None }],
         ..Site::default()
     };
     Settings { sites: urls.iter().map(site).collect(), ..Settings::default() }

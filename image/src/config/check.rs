@@ -6,11 +6,12 @@ use super::http;
 use super::log;
 use super::queue;
 use super::supervision::{self, MAX_WORKERS};
+use super::tls;
 use super::value::{AddressError, name, parse_address, prefix_error};
 use super::{Config, Pool, Prefix, Site, raw, worker};
 use crate::files;
 use appliance::flow;
-use appliance::settings::{Handler, StaticAddress};
+use appliance::settings::{self, Handler, StaticAddress};
 use appliance::site::{PrefixHost, Router, RouterError, Scheme, UrlPrefix};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -35,7 +36,7 @@ pub fn check_text(path: &Path, text: &str) -> Result<Config> {
     })?;
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = dir.canonicalize().map_err(|e| unreadable(format!("directory: {e}")))?;
-    let mut checker = Checker { source, dir, trees: Vec::new(), pools: Vec::new() };
+    let mut checker = Checker { source, dir, trees: Vec::new(), pools: Vec::new(), warnings: Vec::new() };
     checker.config(&file)
 }
 
@@ -45,6 +46,7 @@ struct Checker<'a> {
     dir: PathBuf,
     trees: Vec<PathBuf>,
     pools: Vec<Pool>,
+    warnings: Vec<ConfigError>,
 }
 
 impl Checker<'_> {
@@ -72,6 +74,7 @@ impl Checker<'_> {
             pools: std::mem::take(&mut self.pools),
             trees: std::mem::take(&mut self.trees),
             log: self.at(log::log(file.log.as_ref(), &self.dir))?,
+            warnings: std::mem::take(&mut self.warnings),
         };
         self.routes(&config, file)?;
         flow::check(&config.settings()).or_else(|error| self.at(Err(bandwidth::explain(file, &error))))?;
@@ -96,29 +99,48 @@ impl Checker<'_> {
     }
 
     fn site(&mut self, site: &Spanned<raw::Site>, others: &[Site]) -> Result<Site> {
-        let raw::Site { name, prefix, bandwidth, limits, http } = site.get_ref();
+        let raw::Site { name, prefix, bandwidth, limits, http, certificate, tls, redirect_https } =
+            site.get_ref();
         self.name(name, others.iter().map(|s| s.name.as_str()))?;
         if prefix.is_empty() {
             return Err(self.error(site, "site without URL prefix, expected at least one [[site.prefix]]"));
         }
-        let prefixes = prefix.iter().map(|p| self.prefix(p)).collect::<Result<_>>()?;
+        let secure = self.tls(certificate, tls.as_ref())?;
+        let prefixes = prefix.iter().map(|p| self.prefix(p, secure.as_ref())).collect::<Result<_>>()?;
+        let redirect_https = self.at(redirect_https.as_ref().map(tls::port).transpose())?;
         Ok(Site {
             name: name.get_ref().clone(),
             prefixes,
             bandwidth: self.at(bandwidth::site(bandwidth.as_ref()))?,
             limits: self.at(bandwidth::limits(limits.as_ref()))?,
             http: self.at(http::http(http.as_ref()))?,
+            tls: secure,
+            redirect_https,
         })
     }
 
-    fn prefix(&mut self, prefix: &Spanned<raw::Prefix>) -> Result<Prefix> {
-        let raw::Prefix { url, files, pool, nobody } = prefix.get_ref();
-        let (url, port) = self.url(url)?;
+    fn tls(
+        &mut self,
+        certificates: &[Spanned<raw::Certificate>],
+        written: Option<&Spanned<raw::Tls>>,
+    ) -> Result<Option<settings::Tls>> {
+        let Some((tls, warnings)) = self.at(tls::tls(certificates, written, &self.dir))? else {
+            return Ok(None);
+        };
+        self.warnings.extend(warnings.into_iter().map(|(at, what)| self.source.error(at, what)));
+        Ok(Some(tls))
+    }
+
+    fn prefix(&mut self, prefix: &Spanned<raw::Prefix>, site_tls: Option<&settings::Tls>) -> Result<Prefix> {
+        let raw::Prefix { url, files, pool, nobody, client_certificates } = prefix.get_ref();
+        let client_certificates = self.at(tls::rule(client_certificates.as_ref(), site_tls))?;
+        let (url, port) = self.url(url, site_tls.is_some())?;
         if let Some(nobody) = nobody {
             if files.is_some() || pool.is_some() {
                 return Err(self.error(nobody, "nobody beside files or pool, expected one of them"));
             }
-            return Ok(Prefix { url, port, handler: Handler::Nobody(self.at(http::nobody(nobody))?) });
+            let handler = Handler::Nobody(self.at(http::nobody(nobody))?);
+            return Ok(Prefix { url, port, handler, client_certificates });
         }
         let handler = match (files, pool) {
             (Some(files), None) => Handler::Files(self.tree(files)?),
@@ -131,15 +153,15 @@ impl Checker<'_> {
             (Some(_), Some(pool)) => return Err(self.error(pool, "files and pool, expected one of them")),
             (None, None) => return Err(self.error(prefix, "neither files nor pool, expected one of them")),
         };
-        Ok(Prefix { url, port, handler })
+        Ok(Prefix { url, port, handler, client_certificates })
     }
 
-    fn url(&self, url: &Spanned<String>) -> Result<(String, u16)> {
+    fn url(&self, url: &Spanned<String>, has_certificates: bool) -> Result<(String, u16)> {
         let parsed = UrlPrefix::parse(url.get_ref())
             // One further for the quotation mark. Only an escape in the string could shift it.
             .map_err(|e| self.source.error(url.span().start + 1 + e.position, prefix_error(&e)))?;
-        if parsed.scheme == Scheme::Https {
-            return Err(self.error(url, "TLS is not built yet, expected http://"));
+        if parsed.scheme == Scheme::Https && !has_certificates {
+            return Err(self.error(url, "https without a certificate, expected a [[site.certificate]]"));
         }
         if let PrefixHost::Ipv6(_) = parsed.host {
             return Err(self.error(

@@ -10,6 +10,7 @@ mod log;
 mod queue;
 mod raw;
 mod supervision;
+mod tls;
 mod units;
 mod value;
 mod worker;
@@ -23,6 +24,7 @@ pub use units::rate as parse_rate;
 pub use value::parse_address;
 
 use appliance::settings::{self, Settings, StaticAddress};
+use appliance::site::Scheme;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub trees: Vec<PathBuf>,
     /// How logs are written; not at all where there is none.
     pub log: Option<Log>,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// A site: the URL prefixes that share limits and properties.
@@ -62,6 +66,10 @@ pub struct Site {
     pub limits: settings::Limits,
     /// How its requests are read.
     pub http: settings::Http,
+    /// TLS, for a site with certificates.
+    pub tls: Option<settings::Tls>,
+    /// The port of https that plain HTTP is sent to.
+    pub redirect_https: Option<u16>,
 }
 
 /// A URL prefix and what serves the URLs below it.
@@ -73,6 +81,8 @@ pub struct Prefix {
     pub port: u16,
     /// What serves it: a number of [`Config::trees`] or [`Config::pools`].
     pub handler: settings::Handler,
+    /// What is asked of clients, if not what the site says.
+    pub client_certificates: Option<settings::ClientCertificates>,
 }
 
 /// An application pool.
@@ -184,13 +194,19 @@ impl Worker {
 impl Config {
     /// The part of the configuration that the appliance sees.
     pub fn settings(&self) -> Settings {
-        let prefix = |p: &Prefix| settings::Prefix { url: p.url.clone(), handler: p.handler };
+        let prefix = |p: &Prefix| settings::Prefix {
+            url: p.url.clone(),
+            handler: p.handler,
+            client_certificates: p.client_certificates,
+        };
         let site = |s: &Site| settings::Site {
             name: s.name.clone(),
             prefixes: s.prefixes.iter().map(prefix).collect(),
             bandwidth: s.bandwidth,
             limits: s.limits,
             http: s.http,
+            tls: s.tls.clone(),
+            redirect_https: s.redirect_https,
         };
         let pool = |p: &Pool| settings::Pool {
             name: p.name.clone(),
@@ -212,6 +228,13 @@ impl Config {
             pools: self.pools.iter().map(pool).collect(),
             log: self.log.as_ref().map(|log| log.settings.clone()),
         }
+    }
+
+    /// The first TCP port of the URL prefixes with this scheme.
+    pub fn first_port(&self, scheme: Scheme) -> Option<u16> {
+        let prefixes = self.sites.iter().flat_map(|site| &site.prefixes);
+        let start = format!("{}:", scheme.as_str());
+        prefixes.filter(|prefix| prefix.url.starts_with(&start)).map(|prefix| prefix.port).min()
     }
 
     /// The TCP ports of the URL prefixes, sorted, each once.

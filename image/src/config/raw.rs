@@ -93,6 +93,10 @@ pub(super) struct Site {
     pub(super) bandwidth: Option<SiteBandwidth>,
     pub(super) limits: Option<Limits>,
     pub(super) http: Option<Http>,
+    #[serde(default)]
+    pub(super) certificate: Vec<Spanned<Certificate>>,
+    pub(super) tls: Option<Spanned<Tls>>,
+    pub(super) redirect_https: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +106,30 @@ pub(super) struct Prefix {
     pub(super) files: Option<Spanned<String>>,
     pub(super) pool: Option<Spanned<String>>,
     pub(super) nobody: Option<Spanned<String>>,
+    pub(super) client_certificates: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) chain: Option<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) dev: Vec<Spanned<String>>,
+    pub(super) ocsp: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) tls12: Option<bool>,
+    pub(super) resumption: Option<bool>,
+    pub(super) client_certificates: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) client_ca: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) client_crl: Vec<Spanned<String>>,
+    pub(super) hsts: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

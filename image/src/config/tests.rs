@@ -198,7 +198,7 @@ fn sites_and_prefixes() {
     refuse(
         "[[site]]\nname = \"a\"\n[[site.prefix]]\nfiles = \"www\"\n",
         &[
-            ("url = \"https://*:443/\"\n", (5, 7), "TLS is not built yet"),
+            ("url = \"https://*:443/\"\n", (5, 7), "https without a certificate"),
             ("url = \"http://[::1]:80/\"\n", (5, 7), "IPv6 is not built yet"),
             ("url = \"HTTP://*:80/\"\n", (5, 8), "not a URL prefix"),
             ("url = \"http://*:080/\"\n", (5, 17), "port, expected"),

@@ -8,6 +8,9 @@ use appliance::bundle::{Bundle, MAGIC};
 use appliance::settings::{Handler, Settings};
 use std::fmt::{self, Write};
 use std::path::Path;
+use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 /// A server certificate in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +80,24 @@ fn open_elf(elf: &[u8], loader: Option<&[u8]>) -> Result<(Option<Info>, Vec<u8>)
     Ok((Some(info), bundle.to_vec()))
 }
 
-/// The certificates of a bundle. Bundles of this version carry none.
-fn certificates(_: &Bundle<'_>) -> Vec<Certificate> {
-    Vec::new()
+/// The certificates of a bundle, each site's in its order.
+fn certificates(bundle: &Bundle<'_>) -> Vec<Certificate> {
+    let sites = bundle.manifest.settings.sites.iter().filter_map(|site| site.tls.as_ref());
+    let ends = sites.flat_map(|tls| &tls.certificates).filter_map(|c| c.chain.first());
+    ends.filter_map(|der| {
+        let certificate = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate;
+        let alternatives = certificate.get::<SubjectAltName>().ok().flatten();
+        let names = alternatives.iter().flat_map(|(_, names)| &names.0).filter_map(|name| match name {
+            GeneralName::DnsName(name) => Some(name.to_string()),
+            GeneralName::IpAddress(octets) => match octets.as_bytes() {
+                [a, b, c, d] => Some(std::net::Ipv4Addr::new(*a, *b, *c, *d).to_string()),
+                bytes => Some(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string()),
+            },
+            _ => None,
+        });
+        Some(Certificate { names: names.collect(), expires: certificate.validity.not_after.to_string() })
+    })
+    .collect()
 }
 
 impl Contents {

@@ -44,7 +44,7 @@ pub fn check_port_free(port: u16) -> Result<()> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("port 127.0.0.1:{port} is in use; choose another with --http-port")
+            bail!("port 127.0.0.1:{port} is in use; choose another with --http-port or --https-port")
         }
         Err(error) => Err(error).with_context(|| format!("port 127.0.0.1:{port}")),
     }

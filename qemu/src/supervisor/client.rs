@@ -120,7 +120,7 @@ async fn talk(
                     bail!("the appliance closed it");
                 }
                 decoder.push(&buffer[..n]);
-                while let Some(message) = decoder.next::<Message>()? {
+                while let Some(message) = decoder.next_message::<Message>()? {
                     match message.context("a message that cannot be read")? {
                         Message::Reply { id: 1, .. } => drop(news.send(News::Connected)),
                         Message::Demand { pool, waited_ns } => {

@@ -55,7 +55,7 @@ impl Bench {
     /// A pool with one worker that answers, number 1.
     fn running(policy: Supervision) -> Self {
         let mut bench = Self::new(policy);
-        if bench.actions() == [] {
+        if bench.actions().is_empty() {
             assert_eq!(bench.on(Event::Demand), [Action::Start(1, 0)]);
         }
         assert_eq!(bench.on(Event::Answered(1)), [Action::Announce(1)]);

@@ -6,11 +6,12 @@ use crate::relay::target::{Running, Target, Until, connect_vsock};
 use crate::relay::{Limits, Relay};
 use crate::vm::serial::Serial;
 use crate::vm::{Host, Spec, Vm};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use image::config::ListensOn;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
@@ -89,7 +90,7 @@ pub(super) struct Birth {
 }
 
 enum Body {
-    Vm(Vm),
+    Vm(Box<Vm>),
     Process(Child, Serial),
 }
 
@@ -168,7 +169,7 @@ impl Birth {
                 let vsock = self.directory.join("vsock");
                 let vm = Vm::start(&spec, &self.host, &self.directory, &vsock).await?;
                 let agent = spec.append.is_some();
-                Ok((Body::Vm(vm), At::Vsock { path: vsock, port: *port, agent }))
+                Ok((Body::Vm(Box::new(vm)), At::Vsock { path: vsock, port: *port, agent }))
             }
             Kind::Process(command, listens_on) => {
                 let at = match listens_on {
@@ -328,7 +329,7 @@ impl At {
         BufReader::new(stream.take(LINE_MAX as u64)).read_until(b'\n', &mut line).await?;
         match Answer::parse(line.strip_suffix(b"\n").unwrap_or(&line))? {
             Answer::Ok(status) => Ok(status.memory),
-            other => anyhow::bail!("{other}"),
+            other => bail!("{other}"),
         }
     }
 }
@@ -349,10 +350,16 @@ fn spawn(launcher: &Launcher, command: &[String], at: &At) -> Result<Child> {
 fn free_port() -> Result<u16> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768);
-    let start = 1024 + u16::try_from(std::process::id() % 8192).unwrap_or(0);
-    let mut candidates =
-        (start..first).filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-    candidates.next().context("no free port for a worker below those of connections")
+    // Each worker gets another one: those that start together must not be told the same.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 1024 + u16::try_from(std::process::id() % 16_384).unwrap_or(0);
+    for _ in 0..1000 {
+        let port = base.saturating_add(NEXT.fetch_add(1, Ordering::Relaxed) % 4096);
+        if port < first && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port for a worker below those of connections")
 }
 
 /// Bytes of a process in the host's memory.

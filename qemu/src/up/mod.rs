@@ -32,6 +32,9 @@ pub struct UpArgs {
     /// Port of 127.0.0.1 that leads to the appliance's first HTTP port. Its other ports keep their numbers.
     #[arg(long, value_name = "N", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     pub http_port: u16,
+    /// Port of 127.0.0.1 that leads to the appliance's first HTTPS port.
+    #[arg(long, value_name = "N", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
+    pub https_port: u16,
     /// The appliance's memory.
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = plan::parse_memory)]
     pub memory: u32,
@@ -85,6 +88,9 @@ async fn up(args: &UpArgs) -> Result<()> {
     let options = image::Options::new()?;
     let path = args.config.clone().unwrap_or_else(|| options.workspace.join("qemu/demo/weir.toml"));
     let mut config = image::check(&path)?;
+    for warning in &config.warnings {
+        eprintln!("[weir] {warning}");
+    }
     if let Some(address) = &args.address {
         config.address = Some(parse_address(address)?);
     }

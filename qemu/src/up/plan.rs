@@ -9,6 +9,7 @@ use crate::supervisor::worker::{Kind, Place};
 use crate::vm::Spec;
 use crate::vm::net::{Net, NetKind};
 use anyhow::{Context, Result, bail, ensure};
+use appliance::site::Scheme;
 use image::Image;
 use image::config::{Address, Config, Log, Pool, VmImage, Worker, WorkerKind};
 use std::path::Path;
@@ -37,7 +38,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(args: &UpArgs, config: &Config, images: &Images, net: Net) -> Result<Self> {
-        let url = Url::new(&net, args.http_port, config)?;
+        let url = Url::new(&net, args, config)?;
         let appliance = Spec {
             name: "appliance".into(),
             kernel: images.appliance.loader.path.clone(),
@@ -133,20 +134,28 @@ pub(super) fn refuse_vsock(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// The appliance's network. In user mode its lowest port is reached at `--http-port`, any other at its own number.
+/// The appliance's network. In user mode its lowest ports for http and https are reached at `--http-port` and
+/// `--https-port`, any other at its own number.
 pub(super) fn network(args: &UpArgs, config: &Config) -> Result<Net> {
     let ports = config.ports();
-    let forwards = match &args.net {
+    let (http, https) = (config.first_port(Scheme::Http), config.first_port(Scheme::Https));
+    let host = |port: u16| match Some(port) {
+        port if port == http => args.http_port,
+        port if port == https => args.https_port,
+        _ => port,
+    };
+    let forwards: Vec<_> = match &args.net {
         NetKind::Tap(_) => Vec::new(),
-        NetKind::User => ports
-            .iter()
-            .enumerate()
-            .map(|(i, &port)| (if i == 0 { args.http_port } else { port }, port))
-            .collect(),
+        NetKind::User => ports.iter().map(|&port| (host(port), port)).collect(),
     };
     ensure!(!ports.is_empty(), "{}: no site has a URL prefix", config.path.display());
-    if let Some((host, port)) = forwards.iter().skip(1).find(|(host, _)| *host == args.http_port) {
-        bail!("--http-port {host} is also the number of the appliance's port {port}; choose another");
+    for (i, (host, port)) in forwards.iter().enumerate() {
+        if let Some((_, other)) = forwards[..i].iter().find(|(other, _)| other == host) {
+            bail!(
+                "port {host} of the host would lead to the appliance's ports {other} and {port}; \
+                 choose another --http-port or --https-port"
+            );
+        }
     }
     Ok(Net { kind: args.net.clone(), address: config.address, forwards })
 }

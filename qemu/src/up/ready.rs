@@ -1,8 +1,10 @@
 //! When the appliance answers, and where.
 
+use super::UpArgs;
 use crate::vm::net::{Net, NetKind};
 use crate::vm::serial::Serial;
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
+use appliance::site::Scheme;
 use image::config::Config;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -23,35 +25,48 @@ const ADDRESS_LINE: &str = "address ";
 pub(super) struct Url {
     /// `None`: by DHCP from somebody else's server.
     address: Option<Ipv4Addr>,
-    port: u16,
+    http: Option<u16>,
+    https: Option<u16>,
 }
 
 impl Url {
-    pub(super) fn new(net: &Net, http_port: u16, config: &Config) -> Result<Self> {
+    pub(super) fn new(net: &Net, args: &UpArgs, config: &Config) -> Result<Self> {
+        let (http, https) = (config.first_port(Scheme::Http), config.first_port(Scheme::Https));
+        ensure!(http.or(https).is_some(), "no site has a URL prefix");
         Ok(match net.kind {
-            NetKind::User => Self { address: Some(Ipv4Addr::LOCALHOST), port: http_port },
-            NetKind::Tap(_) => Self {
-                address: net.address.map(|address| address.address.into()),
-                port: *config.ports().first().context("no site has a URL prefix")?,
+            NetKind::User => Self {
+                address: Some(Ipv4Addr::LOCALHOST),
+                http: http.map(|_| args.http_port),
+                https: https.map(|_| args.https_port),
             },
+            NetKind::Tap(_) => {
+                Self { address: net.address.map(|address| address.address.into()), http, https }
+            }
         })
     }
 
-    /// Waits for the first HTTP response of any status and returns the URL in words.
+    /// Waits for the first HTTP response of any status and returns the URLs in words. A port for https answers plain HTTP,
+    /// too: that it wants TLS.
     pub(super) async fn answers(&self, serial: &Serial) -> impl fmt::Display + use<> {
         let mut patience = FIRST_PATIENCE;
         loop {
             let address =
                 self.address.or_else(|| serial.value_after(ADDRESS_LINE)?.split('/').next()?.parse().ok());
-            if let Some(address) = address {
-                let at = SocketAddrV4::new(address, self.port);
+            if let (Some(address), Some(port)) = (address, self.http.or(self.https)) {
+                let at = SocketAddrV4::new(address, port);
                 if matches!(timeout(patience, is_http(at)).await, Ok(Ok(true))) {
-                    return format!("http://{at}");
+                    return self.words(address);
                 }
                 patience = (patience + patience / 4).min(LONGEST_PATIENCE);
             }
             sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    fn words(&self, address: Ipv4Addr) -> String {
+        let url = |scheme: &str, port: Option<u16>| port.map(|port| format!("{scheme}://{address}:{port}"));
+        let urls = [url("http", self.http), url("https", self.https)];
+        urls.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -82,7 +82,7 @@ fn forwarded(head: &RequestHead<'_>) {
     let mut out = vec![0; 64 << 10];
     let mut sink = Sink::new(&mut out);
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let what = Forwarded { client, scheme: Scheme::Http, expect_answered: false };
+    let what = Forwarded { client, scheme: Scheme::Http, certificate: &[], expect_answered: false };
     write_request(head, &what, &mut sink).expect("it fits");
     let written = sink.written();
     let limits = Limits {

@@ -15,7 +15,11 @@ pub fn url_prefix(data: &[u8]) {
                 let again = UrlPrefix::parse(&canonical).expect("the canonical form is a prefix");
                 assert_eq!(again.canonical(), canonical);
                 assert_eq!((again.scheme, again.port, again.path), (prefix.scheme, prefix.port, prefix.path));
-                prefixes.push(Prefix { url: canonical, handler: Handler::Files(0) });
+                prefixes.push(Prefix {
+                    url: canonical,
+                    handler: Handler::Files(0),
+                    client_certificates: None,
+                });
             }
             Err(error) => {
                 assert!(error.position <= line.len(), "{error}");

@@ -5,7 +5,7 @@ use crate::flow::Direction;
 use crate::pool::Requester;
 use crate::reason::Reason;
 use crate::shard::env::Env;
-use crate::tcp::Socket;
+use crate::shard::wire::Wire;
 use crate::time::Instant;
 use core::time::Duration;
 use netdrv::stream::StreamTransport;
@@ -20,6 +20,7 @@ pub(super) enum TimerKind {
     EntityBody,
     DrainEntityBody,
     SendStall,
+    TlsHandshake,
     /// The worker has the request.
     Response,
     /// Nothing moves through a connection that has changed its protocol.
@@ -45,11 +46,12 @@ pub(super) struct Timer {
 
 impl<'b> Session<'b> {
     /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
-    pub(super) fn set_timer<S>(&mut self, socket: &Socket<'_>, env: &Env<'b, S>, moved: bool) {
+    pub(super) fn set_timer<S>(&mut self, socket: &Wire<'_, '_>, env: &Env<'b, S>, moved: bool) {
         let unsent = !self.gate.is_empty() || matches!(self.phase, Phase::Respond { .. });
         let reads = matches!(&self.phase, Phase::Drain { .. })
             || matches!(&self.phase, Phase::Forward(exchange) if exchange.reads_content());
         let kind = match &self.phase {
+            _ if self.is_handshaking() => TimerKind::TlsHandshake,
             // Whom our own limits hold up is not late.
             _ if self.gate.is_held(Direction::Down, socket, env) => TimerKind::None,
             _ if reads && self.gate.is_held(Direction::Up, socket, env) => TimerKind::None,
@@ -100,6 +102,7 @@ impl<'b> Session<'b> {
             TimerKind::DrainEntityBody => after(timers.drain_entity_body),
             TimerKind::SendStall => after(timers.send_stall),
             TimerKind::Linger => after(timers.linger),
+            TimerKind::TlsHandshake => after(timers.tls_handshake),
         };
         self.timer = Timer { kind, deadline, started: env.now, waited };
     }
@@ -108,7 +111,7 @@ impl<'b> Session<'b> {
     pub(super) fn on_timer<S: StreamTransport>(
         &mut self,
         me: Requester,
-        socket: &mut Socket<'_>,
+        socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
     ) {
         let reason = match self.timer.kind {
@@ -126,8 +129,12 @@ impl<'b> Session<'b> {
             TimerKind::EntityBody | TimerKind::DrainEntityBody => Reason::TimerEntityBody,
             TimerKind::SendStall => Reason::TimerMinBytesPerSecond,
             // Nothing was asked and nothing is owed.
-            TimerKind::Linger => return self.abort(me, socket, env),
+            TimerKind::Linger => return self.abort(me, socket.socket, env),
+            TimerKind::TlsHandshake => {
+                env.security.counters.timed_out += 1;
+                return self.abort(me, socket.socket, env);
+            }
         };
-        self.cut_off(reason, me, socket, env);
+        self.cut_off(reason, me, socket.socket, env);
     }
 }

@@ -1,0 +1,147 @@
+//! What all TLS connections of a shard share: the store, the bound on handshakes and the memory.
+
+use super::budget::{Budget, Lease};
+use crate::pool::Requester;
+use crate::reason::Reason;
+use crate::site::{Router, Scheme};
+use crate::tls::{Counters, Fault, MAX_RECORD_OVERHEAD, Store};
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Handshakes in progress at most; the oldest gives way to a new one.
+pub(super) const MAX_HANDSHAKES: usize = 256;
+/// Handshakes that go a step further before everything else gets its turn.
+const TURNS: usize = 8;
+/// Reserved for each connection, in bytes: rustls's state, about 5 KiB, and what it allocates in a handshake.
+pub(super) const CONNECTION_BYTES: usize = 12 << 10;
+const SCRATCH: usize = (16 << 10) + MAX_RECORD_OVERHEAD;
+
+pub(super) struct Security {
+    store: Option<Store>,
+    /// By site: the port of https that plain HTTP is sent to.
+    pub(super) redirects: Vec<Option<u16>>,
+    ports: Vec<u16>,
+    memory: Budget,
+    /// In the order in which they began.
+    handshakes: VecDeque<Requester>,
+    victim: Option<Requester>,
+    turns: usize,
+    pub(super) scratch: Vec<u8>,
+    pub(super) counters: Counters,
+}
+
+impl Security {
+    pub(super) fn new(
+        store: Option<Store>,
+        redirects: Vec<Option<u16>>,
+        router: &Router,
+        memory: usize,
+    ) -> Self {
+        let scratch = if store.is_some() { vec![0; SCRATCH] } else { Vec::new() };
+        let https = router.ports().filter(|&(_, scheme)| scheme == Scheme::Https);
+        Self {
+            store,
+            redirects,
+            ports: https.map(|(port, _)| port).collect(),
+            memory: Budget::new(memory),
+            handshakes: VecDeque::new(),
+            victim: None,
+            turns: TURNS,
+            scratch,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Begins a turn of the shard.
+    pub(super) fn begin(&mut self, unix_seconds: u64) {
+        self.turns = TURNS;
+        if let Some(store) = &mut self.store {
+            store.clock().set(unix_seconds);
+            store.rotate();
+        }
+    }
+
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// Connections that begin from now on have this.
+    pub(super) fn set_store(&mut self, store: Store) {
+        self.store = Some(store);
+    }
+
+    /// Whether the port speaks TLS.
+    pub(super) fn is_secure(&self, port: u16) -> bool {
+        self.ports.contains(&port)
+    }
+
+    /// No further connection would get memory.
+    pub(super) fn is_full(&self, total: usize) -> bool {
+        !self.ports.is_empty() && self.memory.leased() + CONNECTION_BYTES > total
+    }
+
+    /// A connection opens: memory for it, `None` if there is none.
+    pub(super) fn open(&mut self, me: Requester) -> Option<Lease> {
+        let Some(lease) = self.memory.lease(CONNECTION_BYTES) else {
+            self.counters.refused += 1;
+            return None;
+        };
+        if self.handshakes.len() >= MAX_HANDSHAKES {
+            self.victim = self.handshakes.pop_front();
+            self.counters.evicted += 1;
+        }
+        self.handshakes.push_back(me);
+        Some(lease)
+    }
+
+    /// A handshake has ended, one way or another.
+    pub(super) fn end_handshake(&mut self, me: Requester) {
+        if let Some(at) = self.handshakes.iter().position(|&other| other == me) {
+            self.handshakes.remove(at);
+        }
+    }
+
+    /// Handshakes in progress.
+    pub(super) fn handshakes(&self) -> usize {
+        self.handshakes.len()
+    }
+
+    /// The connection that has to give way.
+    pub(super) fn take_victim(&mut self) -> Option<Requester> {
+        self.victim.take()
+    }
+
+    /// Whether a handshake may go a step further now.
+    pub(super) fn take_turn(&mut self) -> bool {
+        self.turns = self.turns.saturating_sub(1);
+        self.turns > 0
+    }
+
+    /// Counts a refused request, if that has to do with TLS.
+    pub(super) fn count_refusal(&mut self, reason: Reason) {
+        match reason {
+            Reason::Misdirected => self.counters.misdirected += 1,
+            Reason::ClientCertExpired
+            | Reason::ClientCertRequired
+            | Reason::ClientCertRevoked
+            | Reason::ClientCertUntrusted => self.counters.client_certificates_refused += 1,
+            _ => {}
+        }
+    }
+
+    pub(super) fn count(&mut self, fault: Fault) {
+        let counters = &mut self.counters;
+        match fault {
+            Fault::Garbage => counters.garbage += 1,
+            Fault::PlainHttp => {
+                counters.garbage += 1;
+                counters.plain_http += 1;
+            }
+            Fault::Oversized => counters.oversized += 1,
+            Fault::UnknownName => counters.unknown_name += 1,
+            Fault::Handshake => counters.failed += 1,
+            Fault::Broken => counters.broken += 1,
+        }
+    }
+}

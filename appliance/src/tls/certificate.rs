@@ -1,0 +1,73 @@
+//! A site's certificates and which one a client gets.
+
+use super::store::{Keys, TlsError};
+use crate::settings::{Certificate, Key};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use x509_cert::der::{Decode as _, SliceReader};
+
+/// The certificates of a site in the order of its configuration.
+#[derive(Debug)]
+pub(super) struct Certificates(Vec<Arc<CertifiedKey>>);
+
+impl Certificates {
+    pub(super) fn new(
+        certificates: &[Certificate],
+        keys: Keys<'_>,
+        provider: &CryptoProvider,
+    ) -> Result<Self, TlsError> {
+        let load = |certificate: &Certificate| load(certificate, keys, provider).map(Arc::new);
+        let loaded = certificates.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        if loaded.is_empty() { Err(TlsError::NoCertificate) } else { Ok(Self(loaded)) }
+    }
+}
+
+fn load(
+    certificate: &Certificate,
+    keys: Keys<'_>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let der = match &certificate.key {
+        Key::Der(secret) => secret.expose(),
+        Key::Handed(name) => keys.find(name).ok_or(TlsError::KeyMissing)?,
+    };
+    let key = PrivateKeyDer::try_from(der).map_err(|_| TlsError::Key)?;
+    // rustls parses the key while this copy of it is borrowed, and keeps none.
+    let key = provider.key_provider.load_private_key(key.clone_key()).map_err(|_| TlsError::Key)?;
+    let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let mut certified = CertifiedKey::new(chain, key);
+    certified.ocsp.clone_from(&certificate.ocsp);
+    certified.keys_match().map_err(|_| TlsError::KeyMismatch)?;
+    Ok(certified)
+}
+
+impl ResolvesServerCert for Certificates {
+    /// The first whose key can sign with a scheme that the client names.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let suits = |c: &&Arc<CertifiedKey>| c.key.choose_scheme(hello.signature_schemes()).is_some();
+        self.0.iter().find(suits).cloned()
+    }
+}
+
+/// Checks on the host that chain and key can be used together. Returns the seconds since 1970-01-01 UTC between which the
+/// end entity's certificate is valid.
+pub fn check(certificate: &Certificate) -> Result<(u64, u64), TlsError> {
+    let validity = certificate.chain.first().and_then(|der| validity(der)).ok_or(TlsError::NoCertificate)?;
+    if let Key::Der(_) = certificate.key {
+        load(certificate, Keys::NONE, &rustls::crypto::ring::default_provider())?;
+    }
+    Ok(validity)
+}
+
+/// When a certificate begins and ceases to be valid, in seconds since 1970-01-01 UTC.
+pub fn validity(der: &[u8]) -> Option<(u64, u64)> {
+    let mut reader = SliceReader::new(der).ok()?;
+    let certificate = x509_cert::Certificate::decode(&mut reader).ok()?;
+    let validity = certificate.tbs_certificate.validity;
+    let seconds = |time: x509_cert::time::Time| time.to_unix_duration().as_secs();
+    Some((seconds(validity.not_before), seconds(validity.not_after)))
+}

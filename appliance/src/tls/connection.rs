@@ -1,0 +1,482 @@
+//! One TLS connection: ciphertext in, plaintext out, and the other way round. Knows no socket.
+
+use super::client::ClientCertificate;
+use super::hello::{MAX_HELLO, Peek, RECORD_HEADER, peek};
+use super::store::Store;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{HandshakeKind, ProtocolVersion};
+
+/// Most bytes that a record adds to its content: header, explicit nonce, tag (RFC 5288); TLS 1.3 adds fewer.
+pub const MAX_RECORD_OVERHEAD: usize = RECORD_HEADER + 8 + 16;
+/// Content of a record at most (RFC 8446 §5.1).
+const MAX_CONTENT: usize = 16 << 10;
+/// Ciphertext that is held at most: a record, or the handshake messages of a client that shows a certificate chain.
+const MAX_GATHERED: usize = MAX_HELLO + (16 << 10);
+
+/// Why a connection is over before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It did not begin with TLS.
+    Garbage,
+    /// It began with plain HTTP.
+    PlainHttp,
+    /// A handshake message was too long.
+    Oversized,
+    /// No site answers to the name it asked for.
+    UnknownName,
+    /// The handshake failed.
+    Handshake,
+    /// The protocol was broken after the handshake.
+    Broken,
+}
+
+/// The client will send nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended;
+
+/// The answer to an HTTP request on a TLS port.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 70\r\n\
+Cache-Control: no-store\r\nConnection: close\r\n\r\n\
+400 Bad Request: plain HTTP was sent to an HTTPS port, expected https\n";
+
+/// TLS of one TCP connection, as a server.
+pub struct Connection {
+    port: u16,
+    /// None until the ClientHello is there.
+    inner: Option<Box<UnbufferedServerConnection>>,
+    site: usize,
+    /// Ciphertext that does not lie in one piece in the caller's buffer.
+    gathered: Vec<u8>,
+    plain: Vec<u8>,
+    read: usize,
+    /// Handshake messages and alerts.
+    output: Vec<u8>,
+    sent: usize,
+    established: bool,
+    /// The client has said that it will send nothing more.
+    peer_closed: bool,
+    closing: bool,
+    fault: Option<Fault>,
+    client: Option<Arc<ClientCertificate>>,
+}
+
+/// Something to do once application data can be sent.
+type Work<'w> = &'w mut dyn FnMut(&mut WriteTraffic<'_, ServerConnectionData>);
+
+/// What rustls waits for.
+enum Stop {
+    /// More ciphertext.
+    Input,
+    /// That plaintext is taken.
+    Plaintext,
+    Failed,
+}
+
+impl Connection {
+    /// A connection to this port of ours.
+    pub fn new(port: u16) -> Self {
+        Self {
+            port,
+            inner: None,
+            site: 0,
+            gathered: Vec::new(),
+            plain: Vec::new(),
+            read: 0,
+            output: Vec::new(),
+            sent: 0,
+            established: false,
+            peer_closed: false,
+            closing: false,
+            fault: None,
+            client: None,
+        }
+    }
+
+    /// Whether the handshake is still under way.
+    pub fn is_handshaking(&self) -> bool {
+        !self.established && self.fault.is_none()
+    }
+
+    /// The handshake is complete and nothing has gone wrong since.
+    pub fn is_open(&self) -> bool {
+        self.established && self.fault.is_none()
+    }
+
+    /// What has gone wrong. An alert may wait in [`Connection::output`].
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// The site whose configuration it has.
+    pub fn site(&self) -> usize {
+        self.site
+    }
+
+    /// The client's certificate.
+    pub fn client(&self) -> Option<&Arc<ClientCertificate>> {
+        self.client.as_ref()
+    }
+
+    /// Whether it was resumed.
+    pub fn is_resumed(&self) -> bool {
+        let kind = self.inner.as_ref().and_then(|inner| inner.handshake_kind());
+        kind == Some(HandshakeKind::Resumed)
+    }
+
+    /// The version agreed on, once it is.
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        self.inner.as_ref().and_then(|inner| inner.protocol_version())
+    }
+
+    /// The protocol agreed on by ALPN, once it is.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.inner.as_ref().and_then(|inner| inner.alpn_protocol())
+    }
+
+    /// Ciphertext or plaintext is held here.
+    pub fn holds_input(&self) -> bool {
+        !self.gathered.is_empty() || !self.plaintext().is_empty()
+    }
+
+    /// Plaintext to be read.
+    pub fn plaintext(&self) -> &[u8] {
+        self.plain.get(self.read..).unwrap_or_default()
+    }
+
+    /// So much plaintext was read.
+    pub fn consume(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self.read >= self.plain.len() {
+            // Not kept: idle connections are many.
+            self.plain = Vec::new();
+            self.read = 0;
+        }
+    }
+
+    /// The client will send nothing more, and what it sent was read.
+    pub fn has_ended(&self) -> bool {
+        (self.peer_closed || self.fault.is_some()) && self.plaintext().is_empty()
+    }
+
+    /// Handshake bytes and alerts to be sent before anything else.
+    pub fn output(&self) -> &[u8] {
+        self.output.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So much of the output was sent.
+    pub fn sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent >= self.output.len() {
+            self.output = Vec::new();
+            self.sent = 0;
+        }
+    }
+
+    /// Whether a receive buffer has to be taken for full by [`Connection::receive`]: of `queued` bytes, `visible` lie in one
+    /// piece at its front. Beyond half of the buffer, the sender may hold back what is left of a record because the window has
+    /// become small (silly window avoidance, RFC 9293 §3.8.6.2.1), and wait for us as we would wait for it.
+    pub fn is_full(visible: usize, queued: usize, capacity: usize) -> bool {
+        visible < queued || queued > capacity / 2
+    }
+
+    /// Takes ciphertext: `input` lies at the front of a buffer that can hold no more of the stream if `full`. Returns how
+    /// many bytes are done with; the others must be shown again, as they are now, with what follows them.
+    ///
+    /// Stops at plaintext, which has to be read first.
+    pub fn receive(&mut self, input: &mut [u8], full: bool, store: Option<&Store>) -> usize {
+        if self.fault.is_some() {
+            return input.len();
+        }
+        if !self.plaintext().is_empty() {
+            return 0;
+        }
+        if self.inner.is_none() && !self.start(input, store) {
+            // What is shown again may lie in two pieces.
+            return if full && self.fault.is_none() { self.gather(input) } else { 0 };
+        }
+        if !self.gathered.is_empty() {
+            let taken = self.gather(input);
+            self.process_gathered(store);
+            return taken;
+        }
+        let (mut done, stop) = self.advance(input, None);
+        self.settle(store);
+        if let Stop::Input = stop {
+            let rest = input.get(done..).unwrap_or_default();
+            // A whole record that was not done with is part of a handshake message. rustls counts on seeing it again at
+            // the same place, also when it is only asked to encrypt.
+            if !rest.is_empty() && (full || has_record(rest)) {
+                done += self.gather(rest);
+            }
+        }
+        done
+    }
+
+    /// As [`Connection::receive`], for ciphertext that is held here: true if there is any and something came of it.
+    pub fn receive_gathered(&mut self, store: Option<&Store>) -> bool {
+        if self.gathered.is_empty() || self.inner.is_none() || !self.plaintext().is_empty() {
+            return false;
+        }
+        let before = self.gathered.len();
+        self.process_gathered(store);
+        self.gathered.len() != before
+    }
+
+    /// Whether ciphertext must be appended to what is held here.
+    pub fn is_gathering(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    fn gather(&mut self, input: &[u8]) -> usize {
+        let room = MAX_GATHERED - self.gathered.len().min(MAX_GATHERED);
+        // No more than the record that is being waited for, so that the rest can be used where it lies.
+        let wanted = self.record_missing().unwrap_or(usize::MAX);
+        let taken = input.len().min(room).min(wanted);
+        self.gathered.extend_from_slice(&input[..taken]);
+        taken
+    }
+
+    /// How many bytes the last record held is short of, `None` if nothing is held.
+    fn record_missing(&self) -> Option<usize> {
+        let mut rest = &self.gathered[..];
+        if rest.is_empty() {
+            return None;
+        }
+        loop {
+            let Some(len) = record_len(rest) else { return Some(RECORD_HEADER - rest.len()) };
+            match rest.get(len..) {
+                Some([]) => return None,
+                Some(after) => rest = after,
+                None => return Some(len - rest.len()),
+            }
+        }
+    }
+
+    fn process_gathered(&mut self, store: Option<&Store>) {
+        let mut gathered = core::mem::take(&mut self.gathered);
+        let (done, stop) = self.advance(&mut gathered, None);
+        self.settle(store);
+        if done >= gathered.len() || self.fault.is_some() {
+            return;
+        }
+        gathered.drain(..done);
+        self.gathered = gathered;
+        if matches!(stop, Stop::Input) && self.gathered.len() >= MAX_GATHERED {
+            self.fail(Fault::Oversized, Alert::DecodeError);
+        }
+    }
+
+    /// Chooses a configuration once the ClientHello is whole. True if there is a connection now.
+    fn start(&mut self, input: &[u8], store: Option<&Store>) -> bool {
+        let seen = if self.gathered.is_empty() {
+            peek(input)
+        } else {
+            let mut all = self.gathered.clone();
+            all.extend_from_slice(input);
+            peek(&all)
+        };
+        let name = match seen {
+            Peek::Partial => return false,
+            Peek::NotTls => {
+                let first = self.gathered.first().or(input.first()).copied().unwrap_or_default();
+                if first.is_ascii_uppercase() {
+                    self.output = PLAIN_HTTP.to_vec();
+                    self.fault = Some(Fault::PlainHttp);
+                } else {
+                    self.fail(Fault::Garbage, Alert::UnexpectedMessage);
+                }
+                return false;
+            }
+            Peek::Oversized => {
+                self.fail(Fault::Oversized, Alert::DecodeError);
+                return false;
+            }
+            Peek::Unnamed => None,
+            Peek::Named(name) => Some(name),
+        };
+        let config = store.and_then(|store| {
+            self.site = store.select(self.port, name.as_deref())?;
+            store.config(self.site)
+        });
+        let Some(config) = config else {
+            self.fail(Fault::UnknownName, Alert::UnrecognizedName);
+            return false;
+        };
+        match UnbufferedServerConnection::new(config) {
+            Ok(connection) => self.inner = Some(Box::new(connection)),
+            Err(_) => self.fail(Fault::Handshake, Alert::InternalError),
+        }
+        self.inner.is_some()
+    }
+
+    /// Lets rustls work on `input` until it needs more or there is plaintext; with `work`, until that can be done, past any
+    /// plaintext. Returns how many bytes are done with.
+    fn advance(&mut self, input: &mut [u8], mut work: Option<Work<'_>>) -> (usize, Stop) {
+        let Some(inner) = &mut self.inner else { return (0, Stop::Input) };
+        let (mut done, mut failed) = (0, false);
+        while !failed || inner.wants_write() {
+            // After an error what it is about must not be shown again; only the alert for it is still to come out.
+            let rest = if failed { &mut [][..] } else { input.get_mut(done..).unwrap_or_default() };
+            let UnbufferedStatus { discard, state } = inner.process_tls_records(rest);
+            let stop = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    // Without early data there is none before the handshake is complete.
+                    self.established = true;
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        self.plain.extend_from_slice(record.payload);
+                    }
+                    (!self.plain.is_empty() && work.is_none()).then_some(Stop::Plaintext)
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    encode(&mut self.output, |out| match data.encode(out) {
+                        Ok(written) => Ok(written),
+                        Err(EncodeError::InsufficientSize(error)) => Err(Some(error.required_size)),
+                        Err(EncodeError::AlreadyEncoded) => Err(None),
+                    });
+                    None
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    None
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.peer_closed = true;
+                    None
+                }
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    self.established = true;
+                    if let Some(work) = &mut work {
+                        work(&mut traffic);
+                    }
+                    Some(Stop::Input)
+                }
+                Ok(ConnectionState::Closed) => {
+                    self.peer_closed = true;
+                    Some(Stop::Input)
+                }
+                // Early data is never offered, so the last arm is only ever BlockedHandshake.
+                Ok(_) => Some(Stop::Input),
+                Err(_) => {
+                    failed = true;
+                    None
+                }
+            };
+            done += discard;
+            if let Some(stop) = stop.filter(|_| !failed) {
+                return (done.min(input.len()), stop);
+            }
+        }
+        self.fault = Some(if self.established { Fault::Broken } else { Fault::Handshake });
+        (input.len(), Stop::Failed)
+    }
+
+    /// What the end of a handshake brings.
+    fn settle(&mut self, store: Option<&Store>) {
+        if !self.established || self.client.is_some() {
+            return;
+        }
+        let chain = self.inner.as_ref().and_then(|inner| inner.peer_certificates());
+        if let (Some(chain), Some(store)) = (chain, store) {
+            self.client = store.judge(self.site, chain).map(Arc::new);
+        }
+    }
+
+    /// Encrypts the front of `plain` into `out` as one record. Returns how many bytes of each; none before the handshake is
+    /// complete, after the end, or when `out` has no room. When a key update has to go first, both are in
+    /// [`Connection::output`] instead and the second number is 0.
+    pub fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> (usize, usize) {
+        let room = out.len().saturating_sub(MAX_RECORD_OVERHEAD);
+        let piece = &plain[..plain.len().min(MAX_CONTENT).min(room)];
+        if piece.is_empty() || !self.is_open() || self.closing {
+            return (0, 0);
+        }
+        let (mut written, mut spilled) = (0, Vec::new());
+        self.with_traffic(&mut |traffic| match traffic.encrypt(piece, out) {
+            Ok(len) => written = len,
+            Err(EncryptError::InsufficientSize(error)) => {
+                // A key update goes first.
+                spilled.resize(error.required_size, 0);
+                let len = traffic.encrypt(piece, &mut spilled).unwrap_or(0);
+                spilled.truncate(len);
+            }
+            Err(EncryptError::EncryptExhausted) => {}
+        });
+        if written == 0 && spilled.is_empty() {
+            self.fault = self.fault.or(Some(Fault::Broken));
+            return (0, 0);
+        }
+        self.output.extend_from_slice(&spilled);
+        (piece.len(), written)
+    }
+
+    /// Says that nothing more will be sent (close_notify).
+    pub fn close(&mut self) {
+        if self.closing || !self.is_open() {
+            return;
+        }
+        self.closing = true;
+        let mut alert = Vec::new();
+        self.with_traffic(&mut |traffic| {
+            encode(&mut alert, |out| match traffic.queue_close_notify(out) {
+                Ok(written) => Ok(written),
+                Err(EncryptError::InsufficientSize(error)) => Err(Some(error.required_size)),
+                Err(EncryptError::EncryptExhausted) => Err(None),
+            });
+        });
+        self.output.extend_from_slice(&alert);
+    }
+
+    /// Does `work` with a connection that can send. What is held here is shown to rustls again, as it has seen it before.
+    fn with_traffic(&mut self, work: Work<'_>) {
+        let mut gathered = core::mem::take(&mut self.gathered);
+        let (done, _) = self.advance(&mut gathered, Some(work));
+        if done < gathered.len() {
+            gathered.drain(..done);
+            self.gathered = gathered;
+        }
+    }
+
+    fn fail(&mut self, fault: Fault, alert: Alert) {
+        // A fatal alert in the clear (RFC 8446 §6), since there are no keys yet.
+        self.output.extend_from_slice(&[21, 3, 3, 0, 2, 2, alert as u8]);
+        self.fault = Some(fault);
+    }
+}
+
+/// Alerts that are sent without rustls (RFC 8446 §6).
+#[derive(Clone, Copy)]
+enum Alert {
+    UnexpectedMessage = 10,
+    DecodeError = 50,
+    InternalError = 80,
+    UnrecognizedName = 112,
+}
+
+/// Appends what `write` writes, giving it as much room as it asks for.
+fn encode(output: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>) {
+    let start = output.len();
+    let mut room = 512;
+    for _ in 0..2 {
+        output.resize(start + room, 0);
+        match write(&mut output[start..]) {
+            Ok(written) => return output.truncate(start + written),
+            Err(Some(required)) => room = required,
+            Err(None) => break,
+        }
+    }
+    output.truncate(start);
+}
+
+/// Length of the record at the front, header included, if the header is there.
+fn record_len(bytes: &[u8]) -> Option<usize> {
+    let [_, _, _, high, low, ..] = *bytes else { return None };
+    Some(RECORD_HEADER + (usize::from(high) << 8 | usize::from(low)))
+}
+
+fn has_record(bytes: &[u8]) -> bool {
+    record_len(bytes).is_some_and(|len| bytes.len() >= len)
+}

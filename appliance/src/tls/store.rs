@@ -1,0 +1,297 @@
+//! Everything a TLS connection can be given: a configuration for each site, and which one a name leads to.
+
+use super::certificate::{Certificates, validity};
+use super::client::{Asking, ClientCertificate};
+use super::clock::WallClock;
+use super::ticket::{ROTATE_AFTER_S, TicketKeys};
+use crate::bundle::Bundle;
+use crate::settings::{ClientCertificates, Settings, Site};
+use crate::site::{PrefixHost, Scheme, UrlPrefix};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use rustls::crypto::{CryptoProvider, SecureRandom};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+
+/// Protocols offered by ALPN (RFC 7301), the preferred one first. HTTP/2 will stand before it.
+const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// Tickets given out after a TLS 1.3 handshake; each is used once.
+const TICKETS: usize = 2;
+
+/// Private keys that the host handed over beside the configuration: a bundle whose files are keys in DER.
+#[derive(Clone, Copy, Default)]
+pub struct Keys<'a>(Option<&'a Bundle<'a>>);
+
+impl<'a> Keys<'a> {
+    /// No keys but those in the settings.
+    pub const NONE: Self = Self(None);
+
+    /// The keys in a bundle.
+    pub fn new(bundle: &'a Bundle<'a>) -> Self {
+        Self(Some(bundle))
+    }
+
+    pub(super) fn find(self, name: &str) -> Option<&'a [u8]> {
+        let bundle = self.0?;
+        let file = bundle.manifest.files.iter().find(|file| file.path == name)?;
+        bundle.content(file)
+    }
+}
+
+/// Why there is no TLS. All but [`TlsError::Entropy`] and [`TlsError::KeyMissing`] are found by the host's check first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsError {
+    /// No source of random numbers.
+    Entropy,
+    /// A site without any certificate.
+    NoCertificate,
+    /// A key that is none, or of a kind that is not supported.
+    Key,
+    /// A key that the host was to hand over and did not.
+    KeyMissing,
+    /// A certificate and a key that do not belong together.
+    KeyMismatch,
+    /// A trust anchor or revocation list that is none, or client certificates without a trust anchor.
+    ClientAnchors,
+    /// rustls refuses the combination.
+    Configuration,
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entropy => "no source of random numbers, expected virtio-rng, RDSEED or RDRAND",
+            Self::NoCertificate => "a site without certificate",
+            Self::Key => "not a private key, expected ECDSA P-256 or P-384, RSA from 2048 bits, or Ed25519",
+            Self::KeyMissing => "a private key was not handed over, expected it in fw_cfg opt/weir/keys",
+            Self::KeyMismatch => "certificate and private key do not belong together",
+            Self::ClientAnchors => "client certificates without usable trust anchors and revocation lists",
+            Self::Configuration => "versions and cipher suites do not fit together",
+        })
+    }
+}
+
+impl core::error::Error for TlsError {}
+
+/// What a site gives its connections.
+struct Profile {
+    config: Arc<ServerConfig>,
+    tickets: Option<TicketKeys>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// By prefix.
+    client_certificates: Vec<ClientCertificates>,
+    hsts: Option<Vec<u8>>,
+    /// When its certificates cease to be valid, in seconds since 1970-01-01 UTC.
+    expires: Vec<u64>,
+}
+
+/// A host on a port, and the site whose configuration it has.
+type Name = ((u16, Vec<u8>), usize);
+
+/// Configurations by site, and the names that lead to them. Replaced as a whole: connections keep what they began with.
+pub struct Store {
+    profiles: Vec<Option<Profile>>,
+    exact: Vec<Name>,
+    subdomains: Vec<Name>,
+    defaults: Vec<Name>,
+    clock: Arc<WallClock>,
+    rotate_at: u64,
+}
+
+impl Store {
+    /// Builds the configurations of all sites with certificates.
+    pub fn new(settings: &Settings, keys: Keys<'_>, clock: Arc<WallClock>) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Self::with_provider(settings, keys, clock, provider)
+    }
+
+    /// As [`Store::new`], with other cryptography.
+    pub(super) fn with_provider(
+        settings: &Settings,
+        keys: Keys<'_>,
+        clock: Arc<WallClock>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        provider.secure_random.fill(&mut [0; 32]).map_err(|_| TlsError::Entropy)?;
+        let mut store = Self {
+            profiles: Vec::with_capacity(settings.sites.len()),
+            exact: Vec::new(),
+            subdomains: Vec::new(),
+            defaults: Vec::new(),
+            rotate_at: clock.seconds() + ROTATE_AFTER_S,
+            clock,
+        };
+        for (index, site) in settings.sites.iter().enumerate() {
+            let profile = match &site.tls {
+                Some(_) => Some(profile(site, keys, &store.clock, &provider)?),
+                None => None,
+            };
+            if profile.is_some() {
+                store.add_names(index, site);
+            }
+            store.profiles.push(profile);
+        }
+        for names in [&mut store.exact, &mut store.subdomains, &mut store.defaults] {
+            // Stable: of two sites with one name, the first counts.
+            names.sort_by(|(a, _), (b, _)| a.cmp(b));
+            names.dedup_by(|(a, _), (b, _)| a == b);
+        }
+        Ok(store)
+    }
+
+    fn add_names(&mut self, site: usize, settings: &Site) {
+        for prefix in &settings.prefixes {
+            let Ok(url) = UrlPrefix::parse(&prefix.url) else { continue };
+            if url.scheme != Scheme::Https {
+                continue;
+            }
+            let lower = |name: &str| name.to_ascii_lowercase().into_bytes();
+            let (names, host) = match url.host {
+                PrefixHost::Explicit(name) => (&mut self.exact, lower(name)),
+                PrefixHost::Subdomains(domain) => (&mut self.subdomains, lower(domain)),
+                _ => (&mut self.defaults, Vec::new()),
+            };
+            names.push(((url.port, host), site));
+        }
+    }
+
+    /// The site whose configuration a name on a port has: the name itself, then the longest `*.domain` above it, then the
+    /// site with a wildcard or an address on the port.
+    pub fn select(&self, port: u16, name: Option<&[u8]>) -> Option<usize> {
+        let find = |names: &[Name], host: &[u8]| {
+            let found = names.binary_search_by(|((p, h), _)| (*p, h.as_slice()).cmp(&(port, host)));
+            found.ok().and_then(|at| names.get(at)).map(|&(_, site)| site)
+        };
+        let default = || find(&self.defaults, b"");
+        let Some(name) = name else { return default() };
+        let name = name.strip_suffix(b".").unwrap_or(name).to_ascii_lowercase();
+        let mut rest = &name[..];
+        find(&self.exact, rest)
+            .or_else(|| {
+                while let Some(dot) = rest.iter().position(|&b| b == b'.') {
+                    rest = rest.get(dot + 1..)?;
+                    if let Some(site) = find(&self.subdomains, rest) {
+                        return Some(site);
+                    }
+                }
+                None
+            })
+            .or_else(default)
+    }
+
+    fn profile(&self, site: usize) -> Option<&Profile> {
+        self.profiles.get(site)?.as_ref()
+    }
+
+    pub(super) fn config(&self, site: usize) -> Option<Arc<ServerConfig>> {
+        self.profile(site).map(|profile| profile.config.clone())
+    }
+
+    /// What a client's chain is worth at a site.
+    pub(super) fn judge(&self, site: usize, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+        let verifier = self.profile(site)?.verifier.as_ref()?;
+        ClientCertificate::judge(chain, &**verifier, self.clock.now())
+    }
+
+    /// What a URL prefix of a site asks of clients.
+    pub fn client_certificates(&self, site: usize, prefix: usize) -> ClientCertificates {
+        let rule = self.profile(site).and_then(|profile| profile.client_certificates.get(prefix));
+        rule.copied().unwrap_or_default()
+    }
+
+    /// The `Strict-Transport-Security` field of a site's responses, a line with its end.
+    pub fn hsts(&self, site: usize) -> Option<&[u8]> {
+        self.profile(site)?.hsts.as_deref()
+    }
+
+    /// When a site's certificates cease to be valid, in seconds since 1970-01-01 UTC and in the configuration's order.
+    pub fn expires(&self, site: usize) -> &[u64] {
+        self.profile(site).map_or(&[], |profile| &profile.expires)
+    }
+
+    /// The clock that certificates are judged by.
+    pub fn clock(&self) -> &Arc<WallClock> {
+        &self.clock
+    }
+
+    /// Makes new ticket keys when it is time. Without random bytes the old ones stay.
+    pub fn rotate(&mut self) {
+        if self.clock.seconds() < self.rotate_at {
+            return;
+        }
+        self.rotate_at = self.clock.seconds() + ROTATE_AFTER_S;
+        for profile in self.profiles.iter_mut().flatten() {
+            let Some(tickets) = profile.tickets.as_ref().and_then(TicketKeys::rotated) else { continue };
+            let mut config = ServerConfig::clone(&profile.config);
+            config.ticketer = Arc::new(tickets.clone());
+            profile.config = Arc::new(config);
+            profile.tickets = Some(tickets);
+        }
+    }
+}
+
+fn profile(
+    site: &Site,
+    keys: Keys<'_>,
+    clock: &Arc<WallClock>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Profile, TlsError> {
+    let tls = site.tls.as_ref().ok_or(TlsError::NoCertificate)?;
+    let client_certificates: Vec<_> =
+        site.prefixes.iter().map(|p| p.client_certificates.unwrap_or(tls.client_certificates)).collect();
+    let asks = client_certificates.iter().any(|&rule| rule > ClientCertificates::Ignore);
+    let verifier = if asks { Some(verifier(tls, provider)?) } else { None };
+    let certificates = Certificates::new(&tls.certificates, keys, provider)?;
+    let versions = if tls.tls12 { vec![&TLS13, &TLS12] } else { vec![&TLS13] };
+    let builder = ServerConfig::builder_with_details(provider.clone(), clock.clone());
+    let builder = builder.with_protocol_versions(&versions).map_err(|_| TlsError::Configuration)?;
+    let builder = match &verifier {
+        Some(verifier) => builder.with_client_cert_verifier(Arc::new(Asking(verifier.clone()))),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
+    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    // State is kept by clients, in tickets, or nowhere.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    let mut tickets = None;
+    if tls.resumption {
+        let random: &'static dyn SecureRandom = provider.secure_random;
+        let keys = TicketKeys::new(random).ok_or(TlsError::Entropy)?;
+        config.send_tls13_tickets = TICKETS;
+        config.ticketer = Arc::new(keys.clone());
+        tickets = Some(keys);
+    }
+    let expires = tls.certificates.iter().filter_map(|c| c.chain.first());
+    Ok(Profile {
+        config: Arc::new(config),
+        tickets,
+        verifier,
+        client_certificates,
+        hsts: tls
+            .hsts
+            .as_ref()
+            .map(|value| [b"Strict-Transport-Security: ", value.as_bytes(), b"\r\n"].concat()),
+        expires: expires.filter_map(|der| validity(der)).map(|(_, end)| end).collect(),
+    })
+}
+
+fn verifier(
+    tls: &crate::settings::Tls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for der in &tls.client_anchors {
+        roots.add(CertificateDer::from(der.clone())).map_err(|_| TlsError::ClientAnchors)?;
+    }
+    let crls = tls.client_crls.iter().map(|der| CertificateRevocationListDer::from(der.clone()));
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .with_crls(crls)
+        .build()
+        .map_err(|_| TlsError::ClientAnchors)
+}

@@ -1,0 +1,166 @@
+//! Development certificates: a certification authority of this checkout's own, and certificates by it.
+//!
+//! Keys are made once and kept below the target directory, so that the same configuration gives the same image, and so that
+//! whoever trusts the authority once can go on doing so.
+
+use crate::artifact::hex_sha256;
+use anyhow::{Context, Result, ensure};
+use appliance::bundle;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{KeyUsagePurpose, SanType};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What browsers accept of a server's certificate, in days, is 398.
+const CERTIFICATE_DAYS: i64 = 397;
+const CA_DAYS: i64 = 3650;
+/// A certificate with fewer days left is made anew.
+const RENEW_DAYS: u64 = 30;
+const DAY_S: u64 = 86_400;
+
+/// Files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DevCertificate {
+    /// The authority's certificate, for `curl --cacert`.
+    pub ca: PathBuf,
+    /// The certificate.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// A certificate for these names (host names, `*.domain`, addresses), made in `dir` if it is not there yet.
+pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
+    ensure!(!names.is_empty(), "no name, expected at least one, such as localhost");
+    let first = names[0].replace('*', "any").replace([':', '/'], "-");
+    let stem = format!("{first}-{}", &hex_sha256(names.join(" ").as_bytes())[..8]);
+    let at = |suffix: &str| dir.join(format!("{stem}.{suffix}"));
+    let files = DevCertificate { ca: dir.join("ca.pem"), chain: at("pem"), key: at("key") };
+    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    let params = ca_params()?;
+    let (key, fresh) = authority(&files.ca, &dir.join("ca.key"), &params)?;
+    if !fresh && files.key.exists() && lasts(&files.chain) {
+        return Ok(files);
+    }
+    let issuer = Issuer::from_params(&params, &key);
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, names[0].as_str());
+    for name in names {
+        params.subject_alt_names.push(match name.parse::<IpAddr>() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(
+                name.as_str().try_into().with_context(|| format!("name {name:?}, expected a host name"))?,
+            ),
+        });
+    }
+    validity(&mut params, CERTIFICATE_DAYS)?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    let own = KeyPair::generate()?;
+    let certificate = params.signed_by(&own, &issuer).context("signing")?;
+    write(&files.key, own.serialize_pem(), 0o600)?;
+    write(&files.chain, certificate.pem(), 0o644)?;
+    Ok(files)
+}
+
+/// Writes a bundle of private keys, `NAME=FILE` each, that only its owner can read.
+pub fn write_keys(keys: &[String], out: &Path) -> Result<String> {
+    let mut sources = Vec::new();
+    for key in keys {
+        let (name, file) = key.split_once('=').with_context(|| format!("{key:?}, expected NAME=FILE"))?;
+        let der =
+            PrivateKeyDer::from_pem_file(file).with_context(|| format!("{file}, expected a key in PEM"))?;
+        let file = bundle::File {
+            tree: 0,
+            path: name.to_owned(),
+            media_type: String::new(),
+            etag: String::new(),
+            last_modified: 0,
+            offset: 0,
+            len: 0,
+        };
+        sources.push(bundle::Source { file, content: der.secret_der().to_vec() });
+    }
+    let bytes = bundle::encode(&appliance::settings::Settings::default(), sources);
+    write(out, &bytes, 0o600)?;
+    Ok(format!("{} {} keys, {} bytes", out.display(), keys.len(), bytes.len()))
+}
+
+fn ca_params() -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "Weir development CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    validity(&mut params, CA_DAYS)?;
+    Ok(params)
+}
+
+/// The authority's key, and whether it was made just now.
+fn authority(certificate: &Path, key: &Path, params: &CertificateParams) -> Result<(KeyPair, bool)> {
+    if lasts(certificate)
+        && let Ok(pem) = std::fs::read_to_string(key)
+    {
+        let pair = KeyPair::from_pem(&pem).with_context(|| format!("{}, expected a key", key.display()))?;
+        return Ok((pair, false));
+    }
+    let pair = KeyPair::generate()?;
+    write(key, pair.serialize_pem(), 0o600)?;
+    write(certificate, params.self_signed(&pair).context("signing")?.pem(), 0o644)?;
+    Ok((pair, true))
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn validity(params: &mut CertificateParams, days: i64) -> Result<()> {
+    // An hour back: clocks differ.
+    let start = time::OffsetDateTime::from_unix_timestamp(i64::try_from(now_s())? - 3600)?;
+    params.not_before = start;
+    params.not_after = start + time::Duration::days(days);
+    Ok(())
+}
+
+/// Whether the certificate in this file is good for a while.
+fn lasts(path: &Path) -> bool {
+    let der = rustls::pki_types::CertificateDer::from_pem_file(path).ok();
+    let ends = der.and_then(|der| appliance::tls::validity(&der)).map_or(0, |(_, end)| end);
+    ends > now_s() + RENEW_DAYS * DAY_S
+}
+
+fn write(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+    let _ = std::fs::remove_file(path);
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    file.and_then(|mut file| file.write_all(content.as_ref()))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn made_once_and_for_its_names() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let first = dev(dir.path(), &names(&["localhost", "127.0.0.1"])).expect("made");
+        let read = |path: &Path| std::fs::read(path).expect("a file");
+        let (ca, chain) = (read(&first.ca), read(&first.chain));
+        assert_eq!(dev(dir.path(), &names(&["localhost", "127.0.0.1"])).expect("kept"), first);
+        let other = dev(dir.path(), &names(&["*.weir.test"])).expect("made");
+        assert_ne!(other.chain, first.chain);
+        assert_eq!((read(&first.ca), read(&first.chain)), (ca, chain));
+        let mode = std::fs::metadata(&first.key).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(dev(dir.path(), &[]).is_err());
+        assert!(dev(dir.path(), &names(&["b\u{fc}cher"])).is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! Packages of the programs that need a compile fix for Hermit: copied from where cargo has put them, checksums verified by
+//! it, edited by rule, and put in their place by cargo's `paths`.
+
+use crate::artifact::{Artifact, hex_sha256};
+use crate::rules::{self, Rule};
+use crate::toolchain::Toolchain;
+use crate::{Options, step};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// The packages, and what is wrong with them.
+const PATCHES: [(&str, &[Rule]); 1] = [(
+    "ring",
+    // Its assembler sources are compiled for every system with Linux's calling convention that it has heard of.
+    &[Rule { file: "build.rs", from: "    \"hurd\",\n", to: "    \"hermit\",\n    \"hurd\",\n", times: 1 }],
+)];
+
+/// The directories of the edited packages.
+pub(crate) fn provide(options: &Options, toolchain: &Toolchain) -> Result<Vec<PathBuf>> {
+    let dir = options.target_dir.join("patched");
+    std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    let mut cargo = toolchain.cargo();
+    cargo.current_dir(&options.workspace).args(["metadata", "--locked", "--format-version", "1"]);
+    let log = dir.join("metadata.json");
+    step::run(&mut cargo, "asking cargo where its packages are", &log)?;
+    let text = std::fs::read_to_string(&log).with_context(|| format!("reading {}", log.display()))?;
+    let start = text.find('{').unwrap_or(0);
+    let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<serde_json::Value>();
+    let metadata = values.next().context("cargo metadata says nothing")?.context("reading cargo metadata")?;
+    PATCHES.iter().map(|(name, rules)| patch(&dir, &metadata, name, rules)).collect()
+}
+
+fn patch(dir: &Path, metadata: &serde_json::Value, name: &str, rules: &[Rule]) -> Result<PathBuf> {
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let package = packages.iter().find(|package| package["name"] == name);
+    let manifest = package.and_then(|package| package["manifest_path"].as_str());
+    let from = manifest.and_then(|path| Path::new(path).parent());
+    let from = from.with_context(|| format!("package {name} is not among the workspace's dependencies"))?;
+    let to = dir.join(name);
+    let stamp = dir.join(format!("{name}.stamp"));
+    let wanted = hex_sha256(format!("{}{rules:?}", from.display()).as_bytes());
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) && to.is_dir() {
+        return Ok(to);
+    }
+    if to.exists() {
+        std::fs::remove_dir_all(&to).with_context(|| format!("removing {}", to.display()))?;
+    }
+    copy(from, &to)?;
+    rules::apply(rules, &to)?;
+    Artifact::write(&stamp, wanted.as_bytes())?;
+    Ok(to)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy(&source, &target)?;
+        } else {
+            let content = std::fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
+            std::fs::write(&target, content).with_context(|| format!("writing {}", target.display()))?;
+        }
+    }
+    Ok(())
+}
