@@ -27,6 +27,9 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoApic;
 
+/// No halt is longer: under QEMU's emulator a device's interrupt has been seen to get lost, and this is what that costs.
+const LONGEST_HALT_NS: u64 = 50_000_000;
+
 impl Ring0 {
     /// Takes the machine over: interrupts off, own gates, APIC and clock. Once.
     pub(super) fn take_over() -> Result<Self, NoApic> {
@@ -47,17 +50,14 @@ impl Ring0 {
     /// Halts until an interrupt, or until `deadline_ns` if that is earlier. An interrupt that came since the last
     /// halt ends this one at once.
     pub(super) fn wait(&self, deadline_ns: Option<u64>) {
-        if let Some(deadline) = deadline_ns {
-            let now = self.0.clock.now_ns();
-            if deadline <= now {
-                return;
-            }
-            self.0.apic.arm_timer(deadline - now);
+        let now = self.0.clock.now_ns();
+        let deadline = deadline_ns.unwrap_or(u64::MAX).min(now + LONGEST_HALT_NS);
+        if deadline <= now {
+            return;
         }
+        self.0.apic.arm_timer(deadline - now);
         cpu::halt();
-        if deadline_ns.is_some() {
-            self.0.apic.stop_timer();
-        }
+        self.0.apic.stop_timer();
     }
 }
 
