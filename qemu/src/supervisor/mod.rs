@@ -281,10 +281,14 @@ impl Supervisor {
             Action::Ping(id) => order(&id, Order::Ping),
             Action::Retire(id, why) => {
                 eprintln!("[weir] pool {name}: worker {id} leaves: {why}");
-                order(&id, Order::Retire);
                 pool.announced.retain(|other| *other != id);
-                if let Some((_, port)) = pool.workers.get(&id) {
-                    self.client.tell(Request::WorkerLeaving { pool: number, address: at(*port) });
+                if let Some((orders, port)) = pool.workers.get(&id).cloned() {
+                    let (client, address) = (self.client.clone(), at(port));
+                    tokio::task::spawn_local(async move {
+                        // It may end only when the appliance gives it nothing more; without an answer it has to go as well.
+                        let _ = client.ask(Request::WorkerLeaving { pool: number, address }).await;
+                        let _ = orders.send(Order::Retire);
+                    });
                 }
             }
             Action::Kill(id, why) => {
