@@ -6,6 +6,7 @@
 use crate::log::Field;
 use alloc::string::String;
 use alloc::vec::Vec;
+use netdrv::stream::VsockAddr;
 use serde::{Deserialize, Serialize};
 
 /// All settings of one appliance.
@@ -355,4 +356,16 @@ pub struct Worker {
     pub cid: u32,
     /// Port.
     pub port: u32,
+}
+
+impl From<Worker> for VsockAddr {
+    fn from(Worker { cid, port }: Worker) -> Self {
+        Self { cid, port }
+    }
+}
+
+impl From<VsockAddr> for Worker {
+    fn from(VsockAddr { cid, port }: VsockAddr) -> Self {
+        Self { cid, port }
+    }
 }

@@ -7,14 +7,16 @@ use crate::world::{WORKER, World, settings};
 use appliance::control::CONTROL_PORT;
 use appliance::control::frame::{Decoder, encode};
 use appliance::control::message::{
-    Answer, Ask, FRAME_MAX, Message, PREAMBLE, PoolInfo, Refusal, Request, Service, Status, WorkerAddress,
+    Answer, Ask, FRAME_MAX, Message, PREAMBLE, PoolInfo, Refusal, Request, Status,
 };
+use appliance::pool::Service;
 use appliance::reason::Reason;
+use appliance::settings::Worker;
 use netdrv::stream::{StreamEvent, StreamId, StreamTransport, VsockAddr};
 
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
-const FIRST: WorkerAddress = WorkerAddress { cid: WORKER.cid, port: WORKER.port };
+const FIRST: Worker = Worker { cid: WORKER.cid, port: WORKER.port };
 
 /// A control connection.
 struct Host {
@@ -227,7 +229,7 @@ fn the_last_worker_is_not_asked_again_before_its_end_is_known() {
     assert_eq!(host.ask(&mut world, Request::WorkerGone { pool: 0, address: FIRST }), Ok(Answer::Done));
     world.run_for(SECOND);
     world.revive(1);
-    let second = WorkerAddress { port: FIRST.port + 1, ..FIRST };
+    let second = Worker { port: FIRST.port + 1, ..FIRST };
     assert_eq!(host.ask(&mut world, Request::WorkerUp { pool: 0, address: second }), Ok(Answer::Done));
     world.run(SECOND).expect("answers");
     assert_eq!(world.shard.counters().replayed, 3);
@@ -252,7 +254,7 @@ fn rates_and_service_change_as_asked_or_not_at_all() {
     let got = world.metrics(0).down.bytes;
     assert!((190_000..=215_000).contains(&got), "{got} bytes in two seconds at 100,000 B/s, client {client}");
     let Ok(Answer::Sites(sites)) = host.ask(&mut world, Request::Sites(0)) else { panic!() };
-    assert_eq!((sites.len(), sites[0].down.queued), (1, 1));
+    assert_eq!((sites.len(), sites[0].metrics.down.queued), (1, 1));
     assert_eq!(host.ask(&mut world, Request::Sites(1)), Ok(Answer::Sites(vec![])));
     let service = |pool| Request::SetService { pool, service: Service::Offline };
     assert_eq!(host.ask(&mut world, service(1)), Err(Refusal::NoSuchPool));

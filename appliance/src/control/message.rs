@@ -4,10 +4,11 @@
 //! of one message in postcard's encoding. The preamble never changes shape, so that any two versions can tell each other apart;
 //! everything behind it may change with [`VERSION`].
 
-use crate::settings::{Limits, ServerBandwidth, SiteBandwidth};
+use crate::flow::SiteMetrics;
+use crate::pool::Service;
+use crate::settings::{Limits, ServerBandwidth, SiteBandwidth, Worker};
 use alloc::string::String;
 use alloc::vec::Vec;
-use netdrv::stream::VsockAddr;
 use serde::{Deserialize, Serialize};
 
 /// The vsock port of the appliance that the host's side connects to.
@@ -22,27 +23,6 @@ pub const FRAME_MAX: usize = 64 << 10;
 pub const FRAME_HEAD: usize = 4;
 /// Most entries of one page.
 pub const PAGE: usize = 64;
-
-/// A worker's vsock address as the appliance dials it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct WorkerAddress {
-    /// Context identifier.
-    pub cid: u32,
-    /// Port.
-    pub port: u32,
-}
-
-impl From<WorkerAddress> for VsockAddr {
-    fn from(WorkerAddress { cid, port }: WorkerAddress) -> Self {
-        Self { cid, port }
-    }
-}
-
-impl From<VsockAddr> for WorkerAddress {
-    fn from(VsockAddr { cid, port }: VsockAddr) -> Self {
-        Self { cid, port }
-    }
-}
 
 /// From the host to the appliance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,21 +44,21 @@ pub enum Request {
         /// Its pool.
         pool: u16,
         /// Where.
-        address: WorkerAddress,
+        address: Worker,
     },
     /// A worker is to get no further requests; it finishes those it has.
     WorkerLeaving {
         /// Its pool.
         pool: u16,
         /// Where it is.
-        address: WorkerAddress,
+        address: Worker,
     },
     /// A worker has died: what it had in hand is lost, and its links with it.
     WorkerGone {
         /// Its pool.
         pool: u16,
         /// Where it was.
-        address: WorkerAddress,
+        address: Worker,
     },
     /// Takes a pool into service or out of it.
     SetService {
@@ -109,17 +89,6 @@ pub enum Request {
     Pools(u16),
     /// Sites, from this index on.
     Sites(u32),
-}
-
-/// Whether a pool takes requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Service {
-    /// It does.
-    Open,
-    /// 503 `AppOffline` at once.
-    Offline,
-    /// 503 `AppShutdown` at once.
-    Shutdown,
 }
 
 /// From the appliance to the host.
@@ -224,7 +193,7 @@ pub struct PoolInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// Where it is.
-    pub address: WorkerAddress,
+    pub address: Worker,
     /// It finishes what it has and gets nothing new.
     pub leaving: bool,
     /// It answered the last requests.
@@ -246,40 +215,6 @@ pub struct SiteInfo {
     pub bandwidth: SiteBandwidth,
     /// The limits in force.
     pub limits: Limits,
-    /// Responses.
-    pub down: Usage,
-    /// Content of requests.
-    pub up: Usage,
-    /// Connections whose last request was for this site.
-    pub connections: u32,
-    /// Requests refused because of a limit on connections.
-    pub refused_connections: u64,
-    /// Requests refused because of a limit on requests per second.
-    pub refused_requests: u64,
-    /// Connections ended because the client took its response too slowly.
-    pub too_slow: u64,
-}
-
-/// Bandwidth in one direction: [`crate::flow::Usage`] as it travels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Bytes since the start.
-    pub bytes: u64,
-    /// Bytes per second in the last whole second.
-    pub rate: u64,
-    /// Bytes the ceiling would let through at once; negative while in debt. `None` without ceiling.
-    pub tokens: Option<i64>,
-    /// Connections that wait for their turn.
-    pub queued: u32,
-    /// Bytes that those could send now if they were let.
-    pub queued_bytes: u64,
-    /// How often a connection had to wait.
-    pub delayed: u64,
-}
-
-impl From<crate::flow::Usage> for Usage {
-    fn from(usage: crate::flow::Usage) -> Self {
-        let crate::flow::Usage { bytes, rate, tokens, queued, queued_bytes, delayed } = usage;
-        Self { bytes, rate, tokens, queued, queued_bytes, delayed }
-    }
+    /// What it has done, waits for and was refused.
+    pub metrics: SiteMetrics,
 }

@@ -3,6 +3,7 @@
 use super::heap::Heap;
 use super::list::{Linked, Links, List, NONE};
 use super::rate::{Bucket, BytesPerSec, SECOND_NS, TURN_MAX};
+use serde::{Deserialize, Serialize};
 
 /// Rates of one site in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(super) struct SiteRates {
 }
 
 /// What a site has done and has waiting, in one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Bytes granted since the start, and those charged without asking (retransmissions).
     pub bytes: u64,

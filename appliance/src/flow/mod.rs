@@ -67,6 +67,7 @@ use directory::{ClientKey, Directory, KeyedHash};
 use list::NONE;
 use rate::SECOND_NS;
 use requests::RequestBucket;
+use serde::{Deserialize, Serialize};
 use tree::Tree;
 
 /// HTTP.sys's default of MinSendRate, in bytes per second.
@@ -94,7 +95,7 @@ pub enum Refused {
 }
 
 /// What a site has done, waits for and was refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteMetrics {
     /// Responses.
     pub down: Usage,

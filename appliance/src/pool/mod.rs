@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use dispatch::{AVOID_FOR, AVOIDING};
 use link::{Link, LinkState, Links};
-use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport, VsockAddr};
+use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport};
 use worker::{Standing, Worker};
 
 /// Whoever waits for or uses a link; opaque here.
@@ -134,7 +134,7 @@ struct Pool {
 impl Pool {
     fn new(settings: &settings::Pool, limits: &PoolLimits, now: Instant) -> Self {
         let seconds = |s: Option<u32>, default| s.map_or(default, |s| Duration::from_secs(s.into()));
-        let worker = |w: &settings::Worker| Worker::new(VsockAddr { cid: w.cid, port: w.port }, now);
+        let worker = |w: &settings::Worker| Worker::new((*w).into(), now);
         Self {
             workers: settings.workers.iter().map(worker).collect(),
             waiting: VecDeque::new(),

@@ -1,5 +1,7 @@
 //! The states of a pool, as WAS shows them.
 
+use serde::{Deserialize, Serialize};
+
 /// A pool's state; the numbers are those of the APP_POOL_WAS performance counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -21,7 +23,7 @@ pub enum PoolState {
 }
 
 /// Whether a pool takes requests: what an administrator, or rapid-fail protection, decides.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
     /// It does.
     #[default]

@@ -1,6 +1,6 @@
 use super::*;
 use alloc::collections::BTreeMap;
-use netdrv::stream::{ConnectError, StreamId};
+use netdrv::stream::{ConnectError, StreamId, VsockAddr};
 
 /// Streams that do what the test says.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use super::Shard;
 use crate::control::message::{
-    Answer, Message, PAGE, PoolInfo, Refusal, Request, Service, SiteInfo, Status, WorkerInfo,
+    Answer, Message, PAGE, PoolInfo, Refusal, Request, SiteInfo, Status, WorkerInfo,
 };
 use crate::flow::FlowError;
 use crate::pool;
@@ -65,7 +65,7 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             }
             Request::SetService { pool, service } => {
                 self.pool_exists(pool)?;
-                self.set_service(pool, service.into());
+                self.set_service(pool, service);
             }
             Request::SetSite { site, bandwidth, limits } => {
                 let mut settings = self.settings.clone();
@@ -80,8 +80,8 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             }
             Request::Status => return Ok(Answer::Status(self.status())),
             Request::Pools(from) => {
-                let pools = (from..).take(PAGE).map_while(|pool| self.pool_info(pool));
-                return Ok(Answer::Pools(pools.take(POOLS_PAGE).collect()));
+                let pools = (from..).take(POOLS_PAGE).map_while(|pool| self.pool_info(pool));
+                return Ok(Answer::Pools(pools.collect()));
             }
             Request::Sites(from) => {
                 let sites = (from as usize..).take(PAGE).map_while(|site| self.site_info(site));
@@ -167,30 +167,14 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
 
     fn site_info(&self, site: usize) -> Option<SiteInfo> {
         let settings = self.settings.sites.get(site)?;
-        let metrics = self.site_metrics(site, self.env.now)?;
         Some(SiteInfo {
             name: settings.name.clone(),
             bandwidth: settings.bandwidth,
             limits: settings.limits,
-            down: metrics.down.into(),
-            up: metrics.up.into(),
-            connections: metrics.connections,
-            refused_connections: metrics.refused_connections,
-            refused_requests: metrics.refused_requests,
-            too_slow: metrics.too_slow,
+            metrics: self.site_metrics(site, self.env.now)?,
         })
     }
 }
 
 /// Most pools of one page: each may have up to [`pool::MAX_WORKERS`] workers.
 const POOLS_PAGE: usize = 16;
-
-impl From<Service> for pool::Service {
-    fn from(service: Service) -> Self {
-        match service {
-            Service::Open => Self::Open,
-            Service::Offline => Self::Offline,
-            Service::Shutdown => Self::Shutdown,
-        }
-    }
-}

@@ -1,7 +1,7 @@
 //! Answers as people and as Prometheus read them.
 
 use super::Everything;
-use appliance::control::message::Usage;
+use appliance::flow::Usage;
 use std::fmt::Write;
 
 /// Names of a pool's states, by WAS's numbers from 1.
@@ -64,9 +64,9 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
             out,
             "site {}: {} connections; down {}; up {}",
             site.name,
-            site.connections,
-            way(&site.down),
-            way(&site.up)
+            site.metrics.connections,
+            way(&site.metrics.down),
+            way(&site.metrics.up)
         )?;
     }
     for (reason, count) in &status.reasons {
@@ -147,7 +147,7 @@ fn bandwidth(out: &mut Metrics, all: &Everything) {
     for (name, kind, help, value) in families {
         out.family(name, kind, help);
         for site in &all.sites {
-            for (direction, usage) in [("down", &site.down), ("up", &site.up)] {
+            for (direction, usage) in [("down", &site.metrics.down), ("up", &site.metrics.up)] {
                 if name != "weir_site_tokens_bytes" || usage.tokens.is_some() {
                     out.sample(&[("site", &site.name), ("direction", direction)], value(usage));
                 }
@@ -156,7 +156,7 @@ fn bandwidth(out: &mut Metrics, all: &Everything) {
     }
     out.family("weir_site_connections", "gauge", "Connections whose last request was for the site.");
     for site in &all.sites {
-        out.sample(&[("site", &site.name)], site.connections);
+        out.sample(&[("site", &site.name)], site.metrics.connections);
     }
     out.family(
         "weir_site_dropped_total",
@@ -165,9 +165,9 @@ fn bandwidth(out: &mut Metrics, all: &Everything) {
     );
     for site in &all.sites {
         for (limit, value) in [
-            ("connections", site.refused_connections),
-            ("requests", site.refused_requests),
-            ("min_send_rate", site.too_slow),
+            ("connections", site.metrics.refused_connections),
+            ("requests", site.metrics.refused_requests),
+            ("min_send_rate", site.metrics.too_slow),
         ] {
             out.sample(&[("site", &site.name), ("limit", limit)], value);
         }
@@ -198,11 +198,13 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use appliance::control::message::{PoolInfo, SiteInfo, Status, WorkerAddress, WorkerInfo};
+    use appliance::control::message::{PoolInfo, SiteInfo, Status, WorkerInfo};
+    use appliance::flow::SiteMetrics;
+    use appliance::settings::Worker;
 
     fn everything() -> Everything {
         let worker = WorkerInfo {
-            address: WorkerAddress { cid: 2, port: 10_000 },
+            address: Worker { cid: 2, port: 10_000 },
             leaving: false,
             healthy: true,
             in_hand: 1,
@@ -228,12 +230,7 @@ mod tests {
                 name: "demo".into(),
                 bandwidth: Default::default(),
                 limits: Default::default(),
-                down,
-                up: Usage::default(),
-                connections: 1,
-                refused_connections: 0,
-                refused_requests: 6,
-                too_slow: 0,
+                metrics: SiteMetrics { down, connections: 1, refused_requests: 6, ..SiteMetrics::default() },
             }],
         }
     }
