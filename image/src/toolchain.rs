@@ -138,18 +138,22 @@ impl Llvm {
     pub fn find() -> Result<Self> {
         let missing = |tool| anyhow!("{tool} not found: on Debian `apt-get install lld llvm`");
         Ok(Self {
-            lld: on_path("ld.lld").ok_or_else(|| missing("ld.lld"))?,
-            objcopy: on_path("llvm-objcopy").ok_or_else(|| missing("llvm-objcopy"))?,
-            ar: on_path("llvm-ar").ok_or_else(|| missing("llvm-ar"))?,
+            lld: llvm_tool("ld.lld").ok_or_else(|| missing("ld.lld"))?,
+            objcopy: llvm_tool("llvm-objcopy").ok_or_else(|| missing("llvm-objcopy"))?,
+            ar: llvm_tool("llvm-ar").ok_or_else(|| missing("llvm-ar"))?,
         })
     }
 }
 
-fn on_path(tool: &str) -> Option<PathBuf> {
+fn llvm_tool(tool: &str) -> Option<PathBuf> {
+    let mut versions = (14..=30).rev().map(|v| PathBuf::from(format!("/usr/lib/llvm-{v}/bin/{tool}")));
+    in_path(tool).or_else(|| versions.find(|path| path.is_file()))
+}
+
+/// The first file of this name in the directories of `PATH`.
+pub fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    let plain = std::env::split_paths(&path).map(|d| d.join(tool));
-    let versions = (14..=30).rev().map(|v| PathBuf::from(format!("/usr/lib/llvm-{v}/bin/{tool}")));
-    plain.chain(versions).find(|p| p.is_file())
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
 #[cfg(test)]

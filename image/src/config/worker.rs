@@ -4,6 +4,7 @@ use super::queue::number;
 use super::supervision::MAX_WORKERS;
 use super::value::{kernel_words, memory, worker_address};
 use super::{ListensOn, VmImage, Worker, WorkerKind, raw};
+use crate::toolchain::in_path;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
@@ -119,11 +120,9 @@ fn process(command: &Spanned<Vec<String>>, dir: &Path) -> Result<WorkerKind> {
 
 /// The path of a program: as written if it has a `/`, else the first of `PATH`.
 fn find(program: &str, dir: &Path) -> Option<String> {
-    let found = if program.contains('/') {
-        Some(dir.join(program)).filter(|path| path.is_file())
-    } else {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path).map(|d| d.join(program)).find(|path| path.is_file())
+    let found = match program.contains('/') {
+        true => Some(dir.join(program)).filter(|path| path.is_file()),
+        false => in_path(program),
     };
-    found.and_then(|path| path.to_str().map(str::to_owned))
+    found?.to_str().map(str::to_owned)
 }

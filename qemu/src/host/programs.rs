@@ -1,6 +1,7 @@
 //! Finding the programs that Weir runs and the ports that it needs.
 
 use anyhow::{Context, Result, bail};
+use image::toolchain::in_path;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -17,25 +18,21 @@ impl Programs {
     /// Looks in PATH, and for the daemon also where `qemu/up` installs it (`tools/bin` of the checkout's target
     /// directory).
     pub fn find(workspace: &Path) -> Result<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path: Vec<_> = std::env::split_paths(&path).collect();
-        let tools = workspace.join("target/tools/bin");
+        let installed = workspace.join("target/tools/bin/vhost-device-vsock");
         Ok(Self {
-            qemu: find("qemu-system-x86_64", &path)
+            qemu: in_path("qemu-system-x86_64")
                 .context("no QEMU: qemu-system-x86_64 is not in PATH; install qemu-system-x86")?,
-            vsock_daemon: find("vhost-device-vsock", path.iter().chain([&tools])).with_context(|| {
-                format!(
-                    "no vsock daemon: vhost-device-vsock is neither in PATH nor in {}; \
+            vsock_daemon: match in_path("vhost-device-vsock") {
+                Some(found) => found,
+                None if installed.is_file() => installed,
+                None => bail!(
+                    "no vsock daemon: vhost-device-vsock is not in PATH, nor is there {}; \
                      run cargo install --locked vhost-device-vsock@0.3.0",
-                    tools.display()
-                )
-            })?,
+                    installed.display()
+                ),
+            },
         })
     }
-}
-
-fn find<'a>(name: &str, directories: impl IntoIterator<Item = &'a PathBuf>) -> Option<PathBuf> {
-    directories.into_iter().map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// Fails with one clear line if a port of the loopback interface is taken; QEMU's own message names neither cause nor
