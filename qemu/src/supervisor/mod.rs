@@ -18,12 +18,14 @@ use crate::relay::target::Target;
 use crate::relay::{Limits, Relay};
 use crate::vm::Host;
 use anyhow::Result;
-use appliance::control::message::{Answer, PoolInfo, Request, Service, WorkerAddress};
+use appliance::control::message::{Answer, PoolInfo, Request};
+use appliance::pool::Service;
+use appliance::settings::Worker;
 use client::{Client, News};
 use image::config::Supervision;
 use pool::{Action, Event, PoolState, Why, WorkerId};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -84,12 +86,18 @@ impl Handle {
 struct Pool {
     plan: PoolPlan,
     state: PoolState,
-    /// Orders to its workers, and the ports at which the appliance reaches them.
-    workers: HashMap<WorkerId, (mpsc::UnboundedSender<Order>, u32)>,
-    /// Those that were announced and have not been told to leave.
-    announced: Vec<WorkerId>,
+    members: BTreeMap<WorkerId, Member>,
     /// Ports of the relays to workers that were there already.
     addresses: Vec<u32>,
+}
+
+/// A worker that was started.
+struct Member {
+    orders: mpsc::UnboundedSender<Order>,
+    /// The host's vsock port at which the appliance reaches it.
+    port: u32,
+    /// The appliance knows it, and has not been told that it leaves.
+    announced: bool,
 }
 
 /// Looks after all pools of one appliance.
@@ -151,8 +159,7 @@ impl Supervisor {
         }
         let places = plan.places.iter().map(|place| place.instances).collect();
         let state = PoolState::new(plan.policy.clone(), places, Instant::now());
-        let (workers, announced) = (HashMap::new(), Vec::new());
-        self.pools.push(Pool { plan, state, workers, announced, addresses });
+        self.pools.push(Pool { plan, state, members: BTreeMap::new(), addresses });
         Ok(())
     }
 
@@ -221,8 +228,7 @@ impl Supervisor {
     /// What a connection that has just come up has to know.
     fn announce_all(&self) {
         for (number, pool) in (0..).zip(&self.pools) {
-            let announced =
-                pool.announced.iter().filter_map(|id| pool.workers.get(id)).map(|(_, port)| *port);
+            let announced = pool.members.values().filter(|member| member.announced).map(|member| member.port);
             for port in pool.addresses.iter().copied().chain(announced) {
                 self.client.tell(Request::WorkerUp { pool: number, address: at(port) });
             }
@@ -236,11 +242,10 @@ impl Supervisor {
         let Some(pool) = self.pools.get_mut(index) else { return };
         if let Event::Ended(id) = event {
             eprintln!("[weir] pool {}: worker {id} ended: {why}", pool.plan.name);
-            if let Some((_, port)) = pool.workers.remove(&id)
-                && pool.announced.contains(&id)
+            if let Some(member) = pool.members.remove(&id)
+                && member.announced
             {
-                pool.announced.retain(|other| *other != id);
-                self.client.tell(Request::WorkerGone { pool: index as u16, address: at(port) });
+                self.client.tell(Request::WorkerGone { pool: index as u16, address: at(member.port) });
             }
         }
         self.on(index, event);
@@ -259,49 +264,40 @@ impl Supervisor {
 
     fn perform(&mut self, index: usize, action: Action) {
         let number = index as u16;
-        if let Action::Start(id, place) = action {
-            return self.start_worker(index, id, place);
-        }
         let pool = &mut self.pools[index];
         let name = &pool.plan.name;
-        let order = |id: &WorkerId, order: Order| {
-            if let Some((orders, _)) = pool.workers.get(id) {
-                let _ = orders.send(order);
-            }
-        };
         match action {
-            Action::Start(..) => {}
+            Action::Start(id, place) => self.start_worker(index, id, place),
             Action::Announce(id) => {
-                if let Some((_, port)) = pool.workers.get(&id) {
-                    eprintln!("[weir] pool {name}: worker {id} is up");
-                    pool.announced.push(id);
-                    self.client.tell(Request::WorkerUp { pool: number, address: at(*port) });
-                }
+                let Some(member) = pool.members.get_mut(&id) else { return };
+                eprintln!("[weir] pool {name}: worker {id} is up");
+                member.announced = true;
+                self.client.tell(Request::WorkerUp { pool: number, address: at(member.port) });
             }
-            Action::Ping(id) => order(&id, Order::Ping),
+            Action::Ping(id) => pool.order(id, Order::Ping),
             Action::Retire(id, why) => {
                 eprintln!("[weir] pool {name}: worker {id} leaves: {why}");
-                pool.announced.retain(|other| *other != id);
-                if let Some((orders, port)) = pool.workers.get(&id).cloned() {
-                    let (client, address) = (self.client.clone(), at(port));
-                    tokio::task::spawn_local(async move {
-                        // It may end only when the appliance gives it nothing more; without an answer it has to go as well.
-                        let _ = client.ask(Request::WorkerLeaving { pool: number, address }).await;
-                        let _ = orders.send(Order::Retire);
-                    });
-                }
+                let Some(member) = pool.members.get_mut(&id) else { return };
+                member.announced = false;
+                let (client, orders, address) = (self.client.clone(), member.orders.clone(), at(member.port));
+                tokio::task::spawn_local(async move {
+                    // It may end only when the appliance gives it nothing more; without an answer it has to go as well.
+                    let _ = client.ask(Request::WorkerLeaving { pool: number, address }).await;
+                    let _ = orders.send(Order::Retire);
+                });
             }
             Action::Kill(id, why) => {
                 eprintln!("[weir] pool {name}: worker {id} {why}");
-                pool.announced.retain(|other| *other != id);
+                let Some(member) = pool.members.get_mut(&id) else { return };
+                member.announced = false;
                 // One that never answered is not known there.
-                if let Some((_, port)) = pool.workers.get(&id).filter(|_| why != Why::StartLimit) {
-                    self.client.tell(Request::WorkerGone { pool: number, address: at(*port) });
+                if why != Why::StartLimit {
+                    self.client.tell(Request::WorkerGone { pool: number, address: at(member.port) });
                 }
-                order(&id, Order::Kill);
+                pool.order(id, Order::Kill);
             }
             Action::Orphan(id) => {
-                order(&id, Order::Orphan(pool.plan.policy.orphan.clone().unwrap_or_default()));
+                pool.order(id, Order::Orphan(pool.plan.policy.orphan.clone().unwrap_or_default()));
             }
             Action::Open => {
                 eprintln!("[weir] pool {name}: in service");
@@ -328,7 +324,7 @@ impl Supervisor {
             reports: self.reports.clone(),
         };
         let (orders, given) = mpsc::unbounded_channel();
-        pool.workers.insert(id, (orders, port));
+        pool.members.insert(id, Member { orders, port, announced: false });
         self.tasks.spawn_local(birth.live(given));
     }
 
@@ -357,8 +353,8 @@ impl Supervisor {
         for (index, info) in (usize::from(from)..).zip(infos) {
             let Some(pool) = self.pools.get_mut(index) else { return };
             for worker in &info.workers {
-                let mine = |(_, (_, port)): &(&WorkerId, &(_, u32))| at(*port) == worker.address;
-                let Some(id) = pool.workers.iter().find(mine).map(|(id, _)| *id) else { continue };
+                let mine = pool.members.iter().find(|(_, member)| at(member.port) == worker.address);
+                let Some(id) = mine.map(|(id, _)| *id) else { continue };
                 // One with a request in hand is not idle, however long that takes.
                 let unused = if worker.in_hand > 0 { 0 } else { worker.unused_ms };
                 let event = Event::Usage(id, worker.served, Duration::from_millis(unused));
@@ -368,8 +364,17 @@ impl Supervisor {
     }
 }
 
-fn at(port: u32) -> WorkerAddress {
-    WorkerAddress { cid: HOST_CID, port }
+impl Pool {
+    /// Told to a worker that has ended it is lost.
+    fn order(&self, id: WorkerId, order: Order) {
+        if let Some(member) = self.members.get(&id) {
+            let _ = member.orders.send(order);
+        }
+    }
+}
+
+fn at(port: u32) -> Worker {
+    Worker { cid: HOST_CID, port }
 }
 
 async fn until(deadline: Option<Instant>) {

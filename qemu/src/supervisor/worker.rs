@@ -99,10 +99,10 @@ impl Birth {
     pub(super) async fn live(self, orders: mpsc::UnboundedReceiver<Order>) {
         let why = match self.lead(orders).await {
             Ok(why) => why,
-            Err(error) => format!("{error:#}"),
+            Err(error) => Some(format!("{error:#}")),
         };
         let _ = std::fs::remove_dir_all(&self.directory);
-        if !why.is_empty() {
+        if let Some(why) = why {
             self.report(Event::Ended(self.id), why);
         }
     }
@@ -112,8 +112,8 @@ impl Birth {
         let _ = self.reports.send(Report { pool: self.pool, event, why });
     }
 
-    /// Why it ended; empty if that has been reported.
-    async fn lead(&self, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<String> {
+    /// Why it ended; `None` if that has been reported.
+    async fn lead(&self, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<Option<String>> {
         std::fs::create_dir_all(&self.directory).with_context(|| format!("{}", self.directory.display()))?;
         let (mut body, at) = self.start().await?;
         let until = Until::new();
@@ -132,7 +132,7 @@ impl Birth {
                     // worker again.
                     self.report(Event::Ended(self.id), why);
                     sleep(TELL_FIRST).await;
-                    return Ok(String::new());
+                    return Ok(None);
                 }
                 () = &mut answered, if !is_up => {
                     is_up = true;
@@ -140,7 +140,7 @@ impl Birth {
                 }
                 () = sleep(DRAIN_PAUSE), if leaves => {
                     if open.get() == 0 {
-                        return Ok(body.end_in_order().await);
+                        return Ok(Some(body.end_in_order().await));
                     }
                 }
                 order = orders.recv() => match order {
@@ -148,13 +148,14 @@ impl Birth {
                     Some(Order::Retire) => leaves = true,
                     Some(Order::Orphan(command)) => {
                         until.cancel();
-                        return Ok(self.orphan(body, &command).await);
+                        self.orphan(body, &command).await;
+                        return Ok(None);
                     }
                     Some(Order::Kill) | None => {
                         // First of all the streams, so that the appliance learns of it at once.
                         until.cancel();
                         body.kill().await;
-                        return Ok("ended by the supervisor".into());
+                        return Ok(Some("ended by the supervisor".into()));
                     }
                 },
             }
@@ -172,13 +173,19 @@ impl Birth {
                 Ok((Body::Vm(Box::new(vm)), At::Vsock { path: vsock, port: *port, agent }))
             }
             Kind::Process(command, listens_on) => {
-                let at = match listens_on {
-                    ListensOn::Socket => At::Unix(self.directory.join("socket")),
-                    ListensOn::Port => At::Tcp(free_port()?),
+                let (at, told) = match listens_on {
+                    ListensOn::Socket => {
+                        let path = self.directory.join("socket");
+                        let value = path.to_string_lossy().into_owned();
+                        (At::Unix(path), Told { word: "{socket}", variable: "WEIR_SOCKET", value })
+                    }
+                    ListensOn::Port => {
+                        let port = free_port()?;
+                        (At::Tcp(port), Told { word: "{port}", variable: "PORT", value: port.to_string() })
+                    }
                 };
-                let child = spawn(&self.host.launcher, command, &at)?;
+                let mut child = told.spawn(&self.host.launcher, command)?;
                 let serial = Serial::new(&self.name());
-                let mut child = child;
                 serial.follow(child.stdout.take(), "")?;
                 serial.follow(child.stderr.take(), "")?;
                 Ok((Body::Process(child, serial), at))
@@ -201,8 +208,8 @@ impl Birth {
         });
     }
 
-    /// Keeps the body for as long as it lives.
-    async fn orphan(&self, mut body: Body, command: &[String]) -> String {
+    /// Reports its end, and keeps the body for as long as it lives.
+    async fn orphan(&self, mut body: Body, command: &[String]) {
         let pid = body.pid().map_or_else(String::new, |pid| pid.to_string());
         let words: Vec<_> = command.iter().map(|word| word.replace("{pid}", &pid)).collect();
         let name = self.name();
@@ -214,7 +221,6 @@ impl Birth {
         }
         self.report(Event::Ended(self.id), "left to a debugger".into());
         body.ended().await;
-        String::new()
     }
 }
 
@@ -334,15 +340,21 @@ impl At {
     }
 }
 
-fn spawn(launcher: &Launcher, command: &[String], at: &At) -> Result<Child> {
-    let (place, variable, value) = match at {
-        At::Tcp(port) => ("{port}", "PORT", port.to_string()),
-        At::Unix(path) => ("{socket}", "WEIR_SOCKET", path.to_string_lossy().into_owned()),
-        At::Vsock { path, .. } => ("{socket}", "WEIR_SOCKET", path.to_string_lossy().into_owned()),
-    };
-    let (program, args) = command.split_first().context("an empty command")?;
-    let args = args.iter().map(|word| word.replace(place, &value));
-    launcher.spawn_with(Path::new(program), args, [(variable, value.as_str())])
+/// How a command is told where to listen.
+struct Told {
+    /// Replaced by the value wherever it stands in the command line.
+    word: &'static str,
+    /// The environment variable that has the value as well.
+    variable: &'static str,
+    value: String,
+}
+
+impl Told {
+    fn spawn(&self, launcher: &Launcher, command: &[String]) -> Result<Child> {
+        let (program, args) = command.split_first().context("an empty command")?;
+        let args = args.iter().map(|arg| arg.replace(self.word, &self.value));
+        launcher.spawn_with(Path::new(program), args, [(self.variable, self.value.as_str())])
+    }
 }
 
 /// A port that was free just now. Not one of those that connections get by themselves: until the worker listens, an attempt to
