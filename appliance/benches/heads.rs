@@ -94,7 +94,7 @@ impl World<'_> {
     }
 
     fn route(&mut self, _: &[u8]) -> usize {
-        match self.router.route(Scheme::Http, 80, "www.example.com", LOCAL, "/css/site.css") {
+        match self.router.route(Scheme::Http, 80, b"www.example.com", LOCAL, "/css/site.css") {
             RouteResult::Matched(found) => found.rest.len(),
             RouteResult::NoMatch => 0,
         }

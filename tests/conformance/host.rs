@@ -63,7 +63,7 @@ fn meaning(head: &RequestHead<'_>, len: usize) -> Meaning {
         method: head.method.as_str().to_owned(),
         target: head.target.to_owned(),
         version: if head.version == appliance::http::Version::Http10 { (1, 0) } else { (1, 1) },
-        host: head.host.to_owned(),
+        host: String::from_utf8_lossy(head.host).into_owned(),
         fields: crate::hyper::in_order(
             head.fields.into_iter().map(|f| (name(f.name), f.value.to_vec())).collect(),
         ),

@@ -95,7 +95,18 @@ impl<'a> Iterator for FieldIter<'a> {
 }
 
 /// Removes optional white space (RFC 9110 §5.6.3) from both ends.
-pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
+#[inline(always)]
+pub(crate) fn trim(value: &[u8]) -> &[u8] {
+    // As nearly all are written.
+    let value = value.strip_prefix(b" ").unwrap_or(value);
+    match value {
+        [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => trim_more(value),
+        _ => value,
+    }
+}
+
+#[cold]
+fn trim_more(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }

@@ -92,7 +92,7 @@ fn encode(path: &str, out: &mut Sink<'_>) -> Result<(), Overflow> {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut rest = path.as_bytes();
     while let [b, after @ ..] = rest {
-        if syntax::is_path(*b) || rest.starts_with(b"%2F") {
+        if *b == b'/' || syntax::is_segment(*b) || rest.starts_with(b"%2F") {
             out.put(&[*b])?;
         } else {
             out.put(&[b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]])?;
@@ -103,7 +103,7 @@ fn encode(path: &str, out: &mut Sink<'_>) -> Result<(), Overflow> {
 }
 
 fn host(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    out.put(head.host.as_bytes())?;
+    out.put(head.host)?;
     if let Some(port) = head.port {
         out.put(b":")?;
         out.put_decimal(u64::from(port))?;

@@ -1,13 +1,13 @@
 //! Parsing and strict validation of a request head (RFC 9112 §2, §3, §5, §6).
 //!
-//! `httparse` finds the parts. It forgives bare LF and any number of empty lines, and knows nothing of what fields
-//! mean: whether its result is a request is decided here, and where two readings are possible the answer is no.
+//! One pass over the bytes, without a generic parser in between, whose leniencies would have to be looked for again. Where
+//! two readings are possible the answer is no.
 
-use super::lines::Lines;
+use super::head::{self, Fault, Line};
+use super::syntax::is_name;
 use super::target::{self, Authority};
 use super::{Fields, Limits, Method, Reason, Refusal, Version, diagnosis};
 use crate::site::Scheme;
-use core::mem::MaybeUninit;
 
 /// How the content of a request is delimited (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct RequestHead<'a> {
     pub query: Option<&'a str>,
     /// Host as received, without port (an IPv6 literal keeps its brackets); compare without regard to case. Empty only
     /// for HTTP/1.0 without Host.
-    pub host: &'a str,
+    pub host: &'a [u8],
     /// Port named in Host or in the absolute-form.
     pub port: Option<u16>,
     /// How the content is delimited.
@@ -176,89 +176,138 @@ pub fn parse<'a>(
     if !progress.is_due(buf, limits.max_request_bytes) {
         return Parsed::Partial;
     }
-    match parse_now(buf, limits, scratch) {
-        Ok(parsed) => parsed,
-        Err(refusal) => Parsed::Refused(refusal),
-    }
+    parse_now(buf, limits, scratch)
 }
 
-type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; Limits::MAX_FIELDS];
+/// As `?`, but returning a verdict: a result of it around a whole head would have to be copied.
+macro_rules! accept {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(refusal) => return Parsed::Refused(refusal),
+        }
+    };
+}
 
 // Inlined, so that the head is built where the caller wants it.
 #[inline(always)]
-fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Result<Parsed<'a>, Refusal> {
+fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parsed<'a> {
     // Nothing beyond the limit is looked at, so that the verdict is the same whenever it arrives.
     let window = buf.get(..limits.max_request_bytes).unwrap_or(buf);
-    // RFC 9112 §2.2: one empty line before the request line is forgiven. httparse would forgive more.
-    let skipped = match window {
+    // RFC 9112 §2.2: one empty line before the request line is forgiven.
+    let start = match window {
         [b'\r', b'\n', ..] => 2,
         [] | [b'\r'] => return partial(window, buf, limits),
+        [b'\r' | b'\n', ..] => return Parsed::Refused(CR_LF),
         _ => 0,
     };
-    let window = window.get(skipped..).unwrap_or_default();
-    if matches!(window, [b'\r' | b'\n', ..]) {
-        return Err(Refusal::new(400, Reason::InvalidCrLf));
+    let (method, method_end) = match window.get(start..) {
+        // What nearly all ask for.
+        Some([b'G', b'E', b'T', b' ', ..]) => (Method::Get, start + 3),
+        _ => {
+            let end = head::end_of_token(window, start);
+            match window.get(end) {
+                Some(b' ') if end > start => {}
+                None => return partial(window, buf, limits),
+                Some(b'\r' | b'\n') if end == start => return Parsed::Refused(CR_LF),
+                Some(_) => return Parsed::Refused(VERB),
+            }
+            (accept!(parse_method(window.get(start..end).unwrap_or_default())), end)
+        }
+    };
+    let target_end = head::end_of_visible(window, method_end + 1);
+    match window.get(target_end) {
+        Some(b' ') if target_end > method_end + 1 => {}
+        None => return partial(window, buf, limits),
+        Some(&b) => return Parsed::Refused(diagnosis::target(b)),
     }
-    let mut headers: Uninit<'a> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut []);
-    let len = match request.parse_with_uninit_headers(window, &mut headers) {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => return partial(window, buf, limits),
-        Err(error) => return Err(diagnosis::refusal(window, error, limits)),
+    let (version, first) = match head::version_line(window, target_end + 1) {
+        Ok(found) => found,
+        Err(fault) => return faulty(fault, window, buf, limits),
     };
-    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
-        return Err(Refusal::new(400, Reason::BadRequest));
-    };
-    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let target = window.get(method_end + 1..target_end).unwrap_or_default();
+    let target = accept!(core::str::from_utf8(target).map_err(|_| URL));
+    let target_parts = accept!(target::parse(target, method, limits, scratch));
     let mut summary = Summary::default();
-    let fields = summary.read(window, len, request.headers, limits)?;
-    let method = parse_method(method)?;
-    let target_parts = target::parse(target, method, limits, scratch)?;
-    let authority = summary.authority(version, &target_parts)?;
-    let head = RequestHead {
-        method,
-        version,
-        form: target_parts.form,
-        target,
-        raw_path: target_parts.raw_path,
-        path: target_parts.path,
-        query: target_parts.query,
-        host: authority.host,
-        port: authority.port,
-        framing: summary.framing(version)?,
-        keep_alive: !summary.close && (version == Version::Http11 || summary.keep_alive),
-        // RFC 9110 §10.1.1: an HTTP/1.0 client cannot expect it.
-        expects_continue: summary.expects_continue && version == Version::Http11,
-        fields,
-        present: summary.present,
-        rewritten: target_parts.rewritten,
+    let mut at = first;
+    let mut count = 0;
+    let len = loop {
+        match head::line(window, at) {
+            Ok((Line::Field { name, value }, next)) => {
+                count += 1;
+                if count > limits.max_fields {
+                    return Parsed::Refused(limits.oversized(Reason::RequestLength));
+                }
+                if next - at - 2 > limits.max_field_length {
+                    return Parsed::Refused(limits.oversized(Reason::FieldLength));
+                }
+                accept!(summary.field(name, value));
+                at = next;
+            }
+            Ok((Line::End, next)) => break next,
+            Err(fault) => return faulty(fault, window, buf, limits),
+        }
     };
-    Ok(Parsed::Complete { head, len: skipped + len })
+    let authority = accept!(summary.authority(version, &target_parts));
+    let framing = accept!(summary.framing(version));
+    Parsed::Complete {
+        len,
+        head: RequestHead {
+            method,
+            version,
+            form: target_parts.form,
+            target,
+            raw_path: target_parts.raw_path,
+            path: target_parts.path,
+            query: target_parts.query,
+            host: authority.host,
+            port: authority.port,
+            framing,
+            keep_alive: !summary.close && (version == Version::Http11 || summary.keep_alive),
+            // RFC 9110 §10.1.1: an HTTP/1.0 client cannot expect it.
+            expects_continue: summary.expects_continue && version == Version::Http11,
+            fields: Fields::new(window.get(first..at).unwrap_or_default()),
+            present: summary.present,
+            rewritten: target_parts.rewritten,
+        },
+    }
+}
+
+#[cold]
+fn faulty<'a>(fault: Fault, window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
+    Parsed::Refused(match fault {
+        Fault::Partial => return partial(window, buf, limits),
+        Fault::CrLf => CR_LF,
+        Fault::Byte => HEADER,
+        Fault::Protocol => BAD_REQUEST,
+        Fault::Version => Refusal::new(505, Reason::VersionNotSupported),
+    })
 }
 
 /// More is needed, if there is room for more.
 #[cold]
-fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Result<Parsed<'a>, Refusal> {
+fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
     if buf.len() < limits.max_request_bytes {
-        return Ok(Parsed::Partial);
+        return Parsed::Partial;
     }
-    Err(if window.contains(&b'\n') {
+    Parsed::Refused(if window.contains(&b'\n') {
         limits.oversized(Reason::RequestLength)
     } else {
         Refusal::new(414, Reason::UrlLength)
     })
 }
 
-fn parse_method(token: &str) -> Result<Method<'_>, Refusal> {
+#[inline(always)]
+fn parse_method(token: &[u8]) -> Result<Method<'_>, Refusal> {
     Ok(match token {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        "PUT" => Method::Put,
-        "DELETE" => Method::Delete,
-        "OPTIONS" => Method::Options,
-        "PATCH" => Method::Patch,
-        "CONNECT" | "TRACE" => return Err(Refusal::new(501, Reason::NotImplemented)),
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"POST" => Method::Post,
+        b"PUT" => Method::Put,
+        b"DELETE" => Method::Delete,
+        b"OPTIONS" => Method::Options,
+        b"PATCH" => Method::Patch,
+        b"CONNECT" | b"TRACE" => return Err(Refusal::new(501, Reason::NotImplemented)),
         _ => return diagnosis::other_method(token),
     })
 }
@@ -279,59 +328,30 @@ struct Summary<'a> {
 /// Options that one head may list in Connection; more are a way to make us compare names.
 pub(crate) const MAX_CONNECTION_OPTIONS: usize = 16;
 
+const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
+const VERB: Refusal = Refusal::new(400, Reason::Verb);
+const URL: Refusal = Refusal::new(400, Reason::Url);
 const HEADER: Refusal = Refusal::new(400, Reason::Header);
 const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);
 const NUMBER: Refusal = Refusal::new(400, Reason::Number);
 const CR_LF: Refusal = Refusal::new(400, Reason::InvalidCrLf);
 
 impl<'a> Summary<'a> {
-    /// Checks the line ends and lengths of all field lines and reads those that matter here.
-    fn read(
-        &mut self,
-        window: &'a [u8],
-        len: usize,
-        headers: &[httparse::Header<'a>],
-        limits: &Limits,
-    ) -> Result<Fields<'a>, Refusal> {
-        if headers.len() > limits.max_fields {
-            return Err(limits.oversized(Reason::RequestLength));
-        }
-        let lines = window.get(..len).and_then(Lines::new).ok_or(CR_LF)?;
-        let first = lines.start(headers.first());
-        if !lines.is_ended(first) {
-            return Err(CR_LF);
-        }
-        let mut start = first;
-        let mut headers = headers.iter();
-        while let Some(header) = headers.next() {
-            let next = lines.start(headers.as_slice().first());
-            if !lines.is_ended(next) {
-                return Err(CR_LF);
-            }
-            if next.wrapping_sub(start) > limits.max_field_length.saturating_add(2) {
-                return Err(limits.oversized(Reason::FieldLength));
-            }
-            self.field(header.name.as_bytes(), header.value)?;
-            start = next;
-        }
-        Ok(lines.fields(first))
-    }
-
-    #[inline]
+    #[inline(always)]
     fn field(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
         // Most fields are told apart by their length.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
-            5 if name.eq_ignore_ascii_case(b"range") => self.note(Present::RANGE),
-            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.note(Present::UPGRADE),
-            8 if name.eq_ignore_ascii_case(b"if-match") => self.note(Present::PRECONDITION),
-            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
-            13 if name.eq_ignore_ascii_case(b"if-none-match") => self.note(Present::PRECONDITION),
+            4 if is_name(name, b"host") => self.host(value),
+            5 if is_name(name, b"range") => self.note(Present::RANGE),
+            6 if is_name(name, b"expect") => self.expect(value),
+            7 if is_name(name, b"upgrade") => self.note(Present::UPGRADE),
+            8 if is_name(name, b"if-match") => self.note(Present::PRECONDITION),
+            10 if is_name(name, b"connection") => self.connection(value),
+            13 if is_name(name, b"if-none-match") => self.note(Present::PRECONDITION),
             14 if same_but_underscore(name, b"content-length") => self.length(name, value),
-            17 if name.eq_ignore_ascii_case(b"if-modified-since") => self.note(Present::PRECONDITION),
+            17 if is_name(name, b"if-modified-since") => self.note(Present::PRECONDITION),
             17 if same_but_underscore(name, b"transfer-encoding") => self.transfer_encoding(name, value),
-            19 if name.eq_ignore_ascii_case(b"if-unmodified-since") => self.note(Present::PRECONDITION),
+            19 if is_name(name, b"if-unmodified-since") => self.note(Present::PRECONDITION),
             _ => Ok(()),
         }
     }
@@ -341,8 +361,8 @@ impl<'a> Summary<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     fn host(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
-        let value = core::str::from_utf8(value).map_err(|_| HOSTNAME)?;
         let authority = target::parse_authority(value)?;
         // RFC 9112 §3.2: more than one Host is an error, even if they agree.
         if self.host.replace(authority).is_some() { Err(HOSTNAME) } else { Ok(()) }
@@ -418,7 +438,7 @@ impl<'a> Summary<'a> {
     }
 
     /// RFC 9112 §3.2, §3.3
-    #[inline]
+    #[inline(always)]
     fn authority(&self, version: Version, target: &target::Target<'a>) -> Result<Authority<'a>, Refusal> {
         match (self.host, target.form) {
             (Some(host), TargetForm::Origin | TargetForm::Asterisk) => Ok(host),
@@ -434,7 +454,7 @@ impl<'a> Summary<'a> {
         match (self.host, target.authority, target.form) {
             (Some(host), Some(named), TargetForm::Absolute(scheme)) if named.same(&host, scheme) => Ok(named),
             (None, named, _) if version == Version::Http10 => {
-                Ok(named.unwrap_or(Authority { host: "", port: None }))
+                Ok(named.unwrap_or(Authority { host: b"", port: None }))
             }
             _ => Err(HOSTNAME),
         }

@@ -153,9 +153,9 @@ pub fn redirect_to_https(
     let keep_alive = head.keep_alive && head.framing == Framing::None;
     out.put(b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://")?;
     match (head.host, local) {
-        ("", IpAddr::V4(address)) => write!(out, "{address}").map_err(|_| Overflow)?,
-        ("", IpAddr::V6(address)) => write!(out, "[{address}]").map_err(|_| Overflow)?,
-        (host, _) => out.put(host.as_bytes())?,
+        (b"", IpAddr::V4(address)) => write!(out, "{address}").map_err(|_| Overflow)?,
+        (b"", IpAddr::V6(address)) => write!(out, "[{address}]").map_err(|_| Overflow)?,
+        (host, _) => out.put(host)?,
     }
     if port != Scheme::Https.default_port() {
         out.put(b":")?;

@@ -1,10 +1,10 @@
 //! Character classes, one table look-up each.
 
 const TOKEN: u8 = 1;
-const HOST: u8 = 2;
+const LABEL: u8 = 2;
 const QUERY: u8 = 4;
 const HEX: u8 = 8;
-const PATH: u8 = 16;
+const SEGMENT: u8 = 16;
 
 const fn table() -> [u8; 256] {
     let mut table = [0; 256];
@@ -16,21 +16,18 @@ const fn table() -> [u8; 256] {
         if alnum || matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~') {
             class |= TOKEN;
         }
-        if alnum || matches!(b, b'-' | b'.' | b'_') {
-            class |= HOST;
+        if alnum || matches!(b, b'-' | b'_') {
+            class |= LABEL;
         }
-        // RFC 3986 §3.3 pchar and "/", and what browsers are known to send besides: | ^ [ ] (and in the query
-        // { } ` \ as well).
+        // RFC 3986 §3.3 pchar, and what browsers are known to send besides: | ^ [ ] (and in the query
+        // / ? { } ` \ as well).
         let pchar = alnum
-            || matches!(
-                b,
-                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b'/' | b':' | b';' | b'=' | b'@'
-            )
+            || matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b':' | b';' | b'=' | b'@')
             || matches!(b, b'|' | b'^' | b'[' | b']');
         if pchar {
-            class |= PATH;
+            class |= SEGMENT;
         }
-        if pchar || matches!(b, b'?' | b'{' | b'}' | b'`' | b'\\') {
+        if pchar || matches!(b, b'/' | b'?' | b'{' | b'}' | b'`' | b'\\') {
             class |= QUERY;
         }
         if b.is_ascii_hexdigit() {
@@ -50,10 +47,10 @@ pub(crate) fn is_tchar(b: u8) -> bool {
     CLASS[usize::from(b)] & TOKEN != 0
 }
 
-/// What a host name is made of: letters, digits, hyphen, dot and underscore.
+/// What a label of a host name is made of: letters, digits, hyphen and underscore.
 #[inline]
-pub(crate) fn is_host(b: u8) -> bool {
-    CLASS[usize::from(b)] & HOST != 0
+pub(crate) fn is_label(b: u8) -> bool {
+    CLASS[usize::from(b)] & LABEL != 0
 }
 
 /// What stands for itself in a query (not `%`).
@@ -62,10 +59,10 @@ pub(crate) fn is_query(b: u8) -> bool {
     CLASS[usize::from(b)] & QUERY != 0
 }
 
-/// What stands for itself in a path (not `%`), the slash included.
+/// What stands for itself in a segment of a path (not `%`).
 #[inline]
-pub(crate) fn is_path(b: u8) -> bool {
-    CLASS[usize::from(b)] & PATH != 0
+pub(crate) fn is_segment(b: u8) -> bool {
+    CLASS[usize::from(b)] & SEGMENT != 0
 }
 
 /// A hexadecimal digit.
@@ -93,6 +90,33 @@ pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     tail.iter().position(|&b| b == byte).map(|i| at + i)
 }
 
+/// Where a byte below `LEAST` or a DEL first is, or the end. Eight bytes at a time, as above: a
+/// subtraction that borrows from a byte that is too small can only mislead about the bytes behind it.
+#[inline(always)]
+pub(crate) fn find_below<const LEAST: u8>(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let delete = word ^ (ONES * 0x7f);
+        let found = (word.wrapping_sub(ONES * LEAST as u64) & !word | delete.wrapping_sub(ONES) & !delete)
+            & (ONES << 7);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + tail.iter().position(|&b| b < LEAST || b == 0x7f).unwrap_or(tail.len())
+}
+
+/// Equal without regard to case. `token` is one (its bytes are tchars), `lower` is lower case.
+#[inline(always)]
+pub(crate) fn is_name<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
+    // Of the tchars that this bit makes equal to a letter or a hyphen, all are that letter or hyphen.
+    token.len() == N && token.iter().zip(lower).fold(0, |differ, (a, b)| differ | ((a | 0x20) ^ b)) == 0
+}
+
 /// The value of two hexadecimal digits.
 pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| (b as char).to_digit(16);
@@ -114,8 +138,8 @@ mod tests {
         let extra = |f: fn(u8) -> bool| {
             (0..=255u8).filter(|&b| f(b) && !b.is_ascii_alphanumeric()).map(char::from).collect::<String>()
         };
-        assert_eq!(extra(is_host), "-._");
-        assert_eq!(extra(is_path), "!$&'()*+,-./:;=@[]^_|~");
+        assert_eq!(extra(is_label), "-_");
+        assert_eq!(extra(is_segment), "!$&'()*+,-.:;=@[]^_|~");
         assert_eq!(extra(is_query), "!$&'()*+,-./:;=?@[\\]^_`{|}~");
     }
 
@@ -129,6 +153,39 @@ mod tests {
         assert_eq!(find(0, b"\x01\x01\x01\x01\x01\x01\x01\x01\x00"), Some(8));
         assert_eq!(find(1, b"\x00\x02\x03\x01\x01\x80\x81\xff"), Some(3));
         assert_eq!(find(b'a', b""), None);
+    }
+
+    #[test]
+    fn control_characters_are_found() {
+        for b in 0..=255_u8 {
+            for at in 0..20 {
+                let mut text = [b'x'; 20];
+                text[at] = b;
+                assert_eq!(
+                    find_below::<0x20>(&text),
+                    if b.is_ascii_control() { at } else { 20 },
+                    "{b:#x} at {at}"
+                );
+                // Whatever is behind it.
+                text[at..].fill(b);
+                assert_eq!(
+                    find_below::<0x20>(&text),
+                    if b.is_ascii_control() { at } else { 20 },
+                    "{b:#x} from {at}"
+                );
+            }
+        }
+        assert_eq!(find_below::<0x20>(b""), 0);
+    }
+
+    #[test]
+    fn names() {
+        for b in (0..=255).filter(|&b| is_tchar(b)) {
+            for lower in [b'a', b'k', b'z', b'-'] {
+                assert_eq!(is_name(&[b, b], &[lower; 2]), b.eq_ignore_ascii_case(&lower), "{b:#x}");
+            }
+        }
+        assert!(is_name(b"If-Match", b"if-match") && !is_name(b"If-Match", b"if-matc"));
     }
 
     #[test]

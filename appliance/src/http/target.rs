@@ -22,7 +22,7 @@ const URL_LENGTH: Refusal = Refusal::new(414, Reason::UrlLength);
 /// A host and perhaps a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Authority<'a> {
-    pub(crate) host: &'a str,
+    pub(crate) host: &'a [u8],
     pub(crate) port: Option<u16>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn parse<'a>(
     let (scheme, rest) = absolute(target).ok_or(URL)?;
     let end = rest.bytes().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at_checked(end).ok_or(URL)?;
-    let authority = parse_authority(authority)?;
+    let authority = parse_authority(authority.as_bytes())?;
     // RFC 9110 §4.2.3: an empty path is the same as "/".
     if rest.is_empty() || rest.starts_with('?') {
         let query = rest.get(1..);
@@ -151,7 +151,7 @@ fn scan_path(bytes: &[u8], limits: &Limits) -> Result<(Scan, usize), Refusal> {
             segment_start = i + 1;
             segments += 1;
             rewrite |= bytes.get(i + 1) == Some(&b'.');
-        } else if !syntax::is_path(b) {
+        } else if !syntax::is_segment(b) {
             match b {
                 b'%' => rewrite = true,
                 b'?' => {
@@ -174,7 +174,7 @@ fn scan_path(bytes: &[u8], limits: &Limits) -> Result<(Scan, usize), Refusal> {
 
 fn check_query(query: &str, limits: &Limits) -> Result<(), Refusal> {
     if limits.lenient_query {
-        // httparse has refused control characters and blanks; a fragment is never sent (RFC 9110 §7.1).
+        // There are no control characters and blanks in a request target; a fragment is never sent (RFC 9110 §7.1).
         return if query.contains('#') { Err(URL) } else { Ok(()) };
     }
     let mut rest = query.as_bytes();
@@ -297,19 +297,11 @@ fn hides_dots(segment: &[u8]) -> bool {
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address, or an IPv6 address in brackets.
-#[inline]
-pub(crate) fn parse_authority(value: &str) -> Result<Authority<'_>, Refusal> {
-    let bytes = value.as_bytes();
-    let end = if bytes.first() == Some(&b'[') {
-        let close = bytes.iter().position(|&b| b == b']').ok_or(HOSTNAME)?;
-        let address = value.get(1..close).ok_or(HOSTNAME)?;
-        address.parse::<Ipv6Addr>().map_err(|_| HOSTNAME)?;
-        close + 1
-    } else {
-        host_name(bytes)?
-    };
+#[inline(always)]
+pub(crate) fn parse_authority(value: &[u8]) -> Result<Authority<'_>, Refusal> {
+    let end = if value.first() == Some(&b'[') { ipv6_literal(value)? } else { host_name(value)? };
     let (host, rest) = value.split_at_checked(end).ok_or(HOSTNAME)?;
-    let port = match rest.as_bytes() {
+    let port = match rest {
         [] => None,
         [b':', digits @ ..] => Some(port(digits)?),
         _ => return Err(HOSTNAME),
@@ -317,33 +309,35 @@ pub(crate) fn parse_authority(value: &str) -> Result<Authority<'_>, Refusal> {
     Ok(Authority { host, port })
 }
 
-/// Where the name ends.
-#[inline]
-fn host_name(bytes: &[u8]) -> Result<usize, Refusal> {
-    // A name may end with a dot, but has no empty label.
-    let mut previous = b'.';
-    let mut end = 0;
-    for &b in bytes {
-        if !syntax::is_host(b) {
-            break;
-        }
-        if b == b'.' && previous == b'.' {
-            return Err(HOSTNAME);
-        }
-        previous = b;
-        end += 1;
-    }
-    // Few names are long enough for a label that is too long.
-    if end == 0 || end > 63 && !lengths_are_right(bytes.get(..end).unwrap_or_default()) {
-        return Err(HOSTNAME);
-    }
-    Ok(end)
+/// Where the address in brackets ends.
+#[cold]
+fn ipv6_literal(value: &[u8]) -> Result<usize, Refusal> {
+    let close = value.iter().position(|&b| b == b']').ok_or(HOSTNAME)?;
+    let address = value.get(1..close).and_then(|address| core::str::from_utf8(address).ok());
+    address.and_then(|address| address.parse::<Ipv6Addr>().ok()).map(|_| close + 1).ok_or(HOSTNAME)
 }
 
-/// RFC 1035 §2.3.4
-#[cold]
-fn lengths_are_right(name: &[u8]) -> bool {
-    name.len() <= 254 && name.split(|&b| b == b'.').all(|label| label.len() <= 63)
+/// Where the name ends. It may end with a dot, but has no empty label; lengths by RFC 1035 §2.3.4.
+#[inline(always)]
+fn host_name(bytes: &[u8]) -> Result<usize, Refusal> {
+    let mut end = 0;
+    loop {
+        let start = end;
+        while let Some(&b) = bytes.get(end)
+            && syntax::is_label(b)
+        {
+            end += 1;
+        }
+        let is_dotted = bytes.get(end) == Some(&b'.');
+        if end - start > 63 || end == start && (end == 0 || is_dotted) {
+            return Err(HOSTNAME);
+        }
+        if !is_dotted {
+            break;
+        }
+        end += 1;
+    }
+    if end > 254 { Err(HOSTNAME) } else { Ok(end) }
 }
 
 fn port(digits: &[u8]) -> Result<u16, Refusal> {

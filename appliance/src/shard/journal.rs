@@ -52,7 +52,7 @@ impl Journal {
         record.set(Value::Method, head.method.as_str().as_bytes());
         record.set(Value::Stem, head.raw_path.as_bytes());
         record.set(Value::Query, head.query.unwrap_or_default().as_bytes());
-        record.set(Value::Host, head.host.as_bytes());
+        record.set(Value::Host, head.host);
         for field in head.fields {
             let value = match field.name.len() {
                 10 if field.is("user-agent") => Value::UserAgent,

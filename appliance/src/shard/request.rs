@@ -65,8 +65,8 @@ pub(super) struct Secure<'d> {
 
 impl<'d> Secure<'d> {
     /// Refuses a host that has another site's certificate, and a client that lacks its own.
-    fn check(&self, port: u16, host: &str, matched: &Match<'_>) -> Result<(), Refusal> {
-        if self.store.select(port, Some(host.as_bytes())) != Some(self.site) {
+    fn check(&self, port: u16, host: &[u8], matched: &Match<'_>) -> Result<(), Refusal> {
+        if self.store.select(port, Some(host)) != Some(self.site) {
             return Err(Refusal::new(421, Reason::Misdirected));
         }
         let status = self.client.map_or(ClientStatus::None, |client| client.status);

@@ -213,11 +213,11 @@ impl Router {
         &self,
         scheme: Scheme,
         local_port: u16,
-        host: &str,
+        host: &[u8],
         local_ip: IpAddr,
         path: &'p str,
     ) -> RouteResult<'p> {
-        let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
+        let host = host.strip_suffix(b".").unwrap_or(host);
         let lookup = |category: Category, host: &[u8]| {
             let hash = binding_hash(category, scheme, local_port, host);
             let index = self.find_binding(hash, category, scheme, local_port, host)?;

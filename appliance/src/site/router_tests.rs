@@ -16,7 +16,7 @@ fn settings(urls: &[&str]) -> Settings {
 }
 
 fn route<'p>(router: &Router, host: &str, path: &'p str) -> Option<(usize, &'p str)> {
-    match router.route(Scheme::Http, 80, host, LOCAL, path) {
+    match router.route(Scheme::Http, 80, host.as_bytes(), LOCAL, path) {
         RouteResult::Matched(found) => Some((found.site, found.rest)),
         RouteResult::NoMatch => None,
     }
@@ -50,10 +50,10 @@ fn categories_in_their_order() {
     ] {
         assert_eq!(route(&router, host, path).map(|r| r.0), Some(site), "{host} {path}");
     }
-    let elsewhere = router.route(Scheme::Http, 80, "c", IpAddr::V6(Ipv6Addr::LOCALHOST), "/");
+    let elsewhere = router.route(Scheme::Http, 80, b"c", IpAddr::V6(Ipv6Addr::LOCALHOST), "/");
     assert!(matches!(elsewhere, RouteResult::Matched(Match { site: 0, .. })));
     // 97 is 65 in lower case, if an address were a text.
-    let similar = router.route(Scheme::Http, 80, "c", IpAddr::V4(Ipv4Addr::new(192, 0, 2, 97)), "/");
+    let similar = router.route(Scheme::Http, 80, b"c", IpAddr::V4(Ipv4Addr::new(192, 0, 2, 97)), "/");
     assert!(matches!(similar, RouteResult::Matched(Match { site: 0, .. })));
 }
 
@@ -117,7 +117,7 @@ fn ports_and_schemes() {
         router.ports().collect::<Vec<_>>(),
         [(80, Scheme::Http), (443, Scheme::Https), (8080, Scheme::Http)]
     );
-    let at = |scheme, port| matches!(router.route(scheme, port, "h", LOCAL, "/"), RouteResult::Matched(_));
+    let at = |scheme, port| matches!(router.route(scheme, port, b"h", LOCAL, "/"), RouteResult::Matched(_));
     assert!(at(Scheme::Http, 80) && at(Scheme::Https, 443));
     assert!(
         !at(Scheme::Https, 80) && !at(Scheme::Http, 443) && !at(Scheme::Http, 8080) && !at(Scheme::Http, 81)

@@ -42,7 +42,8 @@ pub fn url_prefix(data: &[u8]) {
             }
         };
         let path = format!("{}x", url.path);
-        let RouteResult::Matched(found) = router.route(url.scheme, url.port, &host, local, &path) else {
+        let RouteResult::Matched(found) = router.route(url.scheme, url.port, host.as_bytes(), local, &path)
+        else {
             panic!("{} does not match itself", prefix.url);
         };
         // Another one may be more important, but never a less exact one of the same kind.
