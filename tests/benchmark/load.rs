@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 use weir_tests::net::GUEST;
 
-const CONNECTIONS: u32 = 32;
+pub(crate) const CONNECTIONS: u32 = 32;
 const ROWS: [(&str, &str, bool); 4] = [
     ("128 bytes, keep-alive", "/128", false),
     ("4 KiB, keep-alive", "/4k", false),
@@ -15,12 +15,13 @@ const ROWS: [(&str, &str, bool); 4] = [
     ("128 bytes, a connection each", "/128", true),
 ];
 /// With everything on one processor figures are steadier: wake-ups across processors are what varies.
-const PINNED_CPU: usize = 1;
+pub(crate) const PINNED_CPU: usize = 1;
 
+/// What a machine did under load.
 #[derive(Clone, Copy, Debug)]
-struct Sample {
-    requests_per_second: f64,
-    p99_ms: f64,
+pub(crate) struct Sample {
+    pub(crate) per_second: f64,
+    pub(crate) p99_ms: f64,
 }
 
 pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
@@ -51,7 +52,7 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
         for ((name, ..), [weir, nginx]) in ROWS.iter().zip(&samples) {
             let middle = |samples: &[Sample]| {
                 let of = |f: fn(&Sample) -> f64| median(&samples.iter().map(f).collect::<Vec<_>>());
-                (of(|s| s.requests_per_second), of(|s| s.p99_ms))
+                (of(|s| s.per_second), of(|s| s.p99_ms))
             };
             let ((w, w99), (n, n99)) = (middle(weir), middle(nginx));
             let processors = if pinned { "one" } else { "all" };
@@ -93,9 +94,7 @@ fn wrk(path: &str, close: bool, pinned: bool, seconds: u32) -> Result<Sample> {
         eprintln!("[wrk] {path}: errors: {errors}");
     }
     Ok(Sample {
-        requests_per_second: after("Requests/sec:")
-            .and_then(|n| n.parse().ok())
-            .context("no Requests/sec")?,
+        per_second: after("Requests/sec:").and_then(|n| n.parse().ok()).context("no Requests/sec")?,
         p99_ms: after("99%").and_then(milliseconds).context("no 99%")?,
     })
 }

@@ -2,9 +2,10 @@
 
 use crate::Options;
 use anyhow::{Context, Result, ensure};
+use image::cert::DevCertificate;
 use image::{Image, Program};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -35,7 +36,10 @@ pub(crate) struct Lab {
     pub(crate) appliance: Image,
     pub(crate) worker: Image,
     pub(crate) directory: TempDir,
+    /// Of the certificates of both servers.
+    pub(crate) authority: PathBuf,
     nginx: PathBuf,
+    nginx_initrd: PathBuf,
 }
 
 /// A booted machine. Dropping it kills it.
@@ -62,7 +66,12 @@ impl Lab {
         let mut config = image::check(&build.workspace.join(&options.config))?;
         config.address = Some(parse_address(&format!("{GUEST}/24"))?);
         let progress = |line: &str| eprintln!("[image] {line}");
+        // What `dev` in the demo's configuration leads to.
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate = image::cert::dev(&build.target_dir.join("dev"), &names)?;
         Ok(Self {
+            nginx_initrd: with_certificate(&options.nginx.join("initrd"), &certificate, directory.path())?,
+            authority: certificate.ca,
             host: Host {
                 launcher: Launcher::through(&options.weir),
                 programs: Programs::find(&build.workspace)?,
@@ -108,7 +117,7 @@ impl Lab {
     }
 
     fn boot_nginx(&self) -> Result<Machine> {
-        let (kernel, initrd) = (self.nginx.join("vmlinuz"), self.nginx.join("initrd"));
+        let (kernel, initrd) = (self.nginx.join("vmlinuz"), &self.nginx_initrd);
         let netdev = Net { kind: NetKind::Tap(TAP.into()), address: None, forwards: Vec::new() }.netdev();
         let memory = format!("{MEMORY_MIB}M");
         let append =
@@ -178,6 +187,23 @@ impl Machine {
         // A tick is 1/100 s.
         Ok((ticks()? - before) as f64 / over.as_secs_f64())
     }
+}
+
+/// A copy of an initrd with `/etc/tls.pem` and `/etc/tls.key`: an archive more, which the kernel unpacks after the others.
+fn with_certificate(initrd: &Path, certificate: &DevCertificate, dir: &Path) -> Result<PathBuf> {
+    let tree = dir.join("nginx");
+    std::fs::create_dir_all(tree.join("etc"))?;
+    std::fs::copy(&certificate.chain, tree.join("etc/tls.pem"))?;
+    std::fs::copy(&certificate.key, tree.join("etc/tls.key"))?;
+    let (names, made) = (dir.join("nginx.names"), dir.join("nginx.initrd"));
+    std::fs::write(&names, "etc\netc/tls.pem\netc/tls.key\n")?;
+    std::fs::copy(initrd, &made).with_context(|| format!("copying {}", initrd.display()))?;
+    let mut cpio = Command::new("cpio");
+    cpio.args(["--quiet", "-o", "-H", "newc", "--owner", "0:0"]).current_dir(&tree);
+    cpio.stdin(std::fs::File::open(&names)?).stdout(std::fs::OpenOptions::new().append(true).open(&made)?);
+    let status = cpio.status().context("starting cpio")?;
+    ensure!(status.success(), "cpio: {status}");
+    Ok(made)
 }
 
 /// Fetches a path; the length of its content if the answer is 200.

@@ -7,6 +7,7 @@ mod machine;
 mod plot;
 mod relay;
 mod single;
+mod tls;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -29,8 +30,8 @@ struct Options {
     /// Seconds of load in each round.
     #[arg(long, default_value_t = 5)]
     seconds: u32,
-    /// Only these parts: single, relay, load, bandwidth.
-    #[arg(long, value_delimiter = ',', default_values = ["single", "relay", "load"])]
+    /// Only these parts: single, relay, load, tls, bandwidth.
+    #[arg(long, value_delimiter = ',', default_values = ["single", "relay", "load", "tls"])]
     only: Vec<String>,
     /// The appliance's configuration, from the checkout.
     #[arg(long, default_value = "qemu/demo/weir.toml")]
@@ -81,6 +82,7 @@ fn measure(options: &Options) -> Result<()> {
                 "single" => single::measure(&lab).await?,
                 "relay" => relay::measure(&lab).await?,
                 "load" => load::measure(&lab, options).await?,
+                "tls" => tls::measure(&lab, options).await?,
                 "bandwidth" => bandwidth::measure(&lab, options).await?,
                 other => bail!("no part named {other}"),
             }

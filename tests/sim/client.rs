@@ -1,6 +1,7 @@
 //! A client machine: one address, one connection at a time, a script of requests, and a check of every answer's bytes.
 
 use crate::nic::MAC;
+use crate::secure::Secure;
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
@@ -57,6 +58,10 @@ pub struct Client {
     pub deaf: bool,
     /// Send requests in one piece.
     pub whole: bool,
+    /// Port of the appliance.
+    pub server_port: u16,
+    /// TLS, if it is spoken.
+    pub secure: Option<Box<Secure>>,
     /// Send this over and over and throw the answers away.
     pub pull: Option<Vec<u8>>,
     /// Bytes received, whatever they were.
@@ -110,6 +115,8 @@ impl Client {
             gives_up: false,
             deaf: false,
             whole: false,
+            server_port: 80,
+            secure: None,
             pull: None,
             got: 0,
             rng: fastrand::Rng::with_seed(seed),
@@ -185,7 +192,8 @@ impl Client {
             .poll_at(now, &self.sockets)
             .map(|t| (t.total_micros() as u64 * 1000).max(now_ns + 1000));
         let unsatisfied = !self.is_done() || self.pull.is_some();
-        let again = (!self.started && unsatisfied).then_some(now_ns + 1_000_000);
+        let unsent = self.secure.as_ref().is_some_and(|secure| secure.sends_in_pieces());
+        let again = ((!self.started && unsatisfied) || unsent).then_some(now_ns + 1_000_000);
         let next = [next, again].into_iter().flatten().min();
         let mut header = [0; 14];
         header[..6].copy_from_slice(&MAC);
@@ -222,19 +230,35 @@ impl Client {
             self.sent = 0;
             self.received.clear();
             self.port += 1;
-            let server = (IpAddress::v4(10, 0, 0, 1), 80);
+            if let Some(secure) = &mut self.secure {
+                secure.begin();
+            }
+            let server = (IpAddress::v4(10, 0, 0, 1), self.server_port);
             socket.connect(self.iface.context(), server, self.port).expect("a closed socket connects");
             return;
         }
         while socket.can_recv() && !self.deaf {
-            let (received, keep) = (&mut self.received, self.pull.is_none());
-            let len = socket
-                .recv(|bytes| {
-                    received.extend_from_slice(if keep { bytes } else { &[] });
-                    (bytes.len(), bytes.len())
-                })
-                .expect("it can receive");
-            self.got += len as u64;
+            let (received, keep, secure) = (&mut self.received, self.pull.is_none(), &mut self.secure);
+            let step = socket.recv(|bytes| {
+                let result = match secure {
+                    Some(secure) => secure.receive(bytes, received),
+                    None => {
+                        received.extend_from_slice(if keep { bytes } else { &[] });
+                        Ok(())
+                    }
+                };
+                (bytes.len(), result.map(|()| bytes.len()))
+            });
+            match step.expect("it can receive") {
+                Ok(len) => self.got += len as u64,
+                Err(error) => {
+                    self.failure = Some(format!("TLS: {error}"));
+                    return;
+                }
+            }
+        }
+        if let Some(secure) = &mut self.secure {
+            secure.send(|bytes| if socket.can_send() { socket.send_slice(bytes).unwrap_or(0) } else { 0 });
         }
         if let Some(request) = &self.pull {
             while socket.can_send() {
@@ -276,7 +300,14 @@ impl Client {
         {
             // In pieces of any size: a head may be split anywhere.
             let piece = if self.whole { rest.len() } else { self.rng.usize(1..=rest.len()) };
-            self.sent += socket.send_slice(&rest[..piece]).unwrap_or(0);
+            self.sent += match &mut self.secure {
+                Some(secure) => {
+                    let taken = secure.write(&rest[..piece]);
+                    secure.send(|bytes| socket.send_slice(bytes).unwrap_or(0));
+                    taken
+                }
+                None => socket.send_slice(&rest[..piece]).unwrap_or(0),
+            };
         }
         if !socket.may_recv() && socket.state() != tcp::State::SynSent {
             self.on_end();

@@ -19,6 +19,8 @@ mod rules;
 mod scale;
 mod scenarios;
 mod script;
+mod secure;
 mod streams;
 mod timers;
+mod tls;
 mod world;

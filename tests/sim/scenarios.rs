@@ -21,7 +21,7 @@ pub fn for_seeds(default: u64, scenario: impl Fn(u64) -> Result<(), String>) {
     }
 }
 
-fn quality(rng: &mut fastrand::Rng) -> Quality {
+pub fn quality(rng: &mut fastrand::Rng) -> Quality {
     if rng.bool() {
         return Quality::LAN;
     }

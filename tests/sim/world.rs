@@ -22,6 +22,8 @@ use weir_worker::server::Server;
 pub const FILES: [usize; 7] = [0, 128, 1024, 1459, 4096, 70_000, 300_000];
 /// The port the worker listens on.
 pub const WORKER: VsockAddr = VsockAddr { cid: 2, port: 10_000 };
+/// Seconds since 1970-01-01 UTC at which every world begins.
+pub const UNIX_TIME: u64 = 1_790_000_000;
 const STREAM_DELAY_NS: u64 = 50_000;
 /// Numbers of streams that the host opens start here.
 const HOST_STREAMS: u64 = 1 << 40;
@@ -173,7 +175,12 @@ impl World {
 
     /// A world with other settings, on a good network and with memory for large buffers.
     pub fn with(settings: &Settings) -> Self {
-        Self::serving(bundle(settings).leak(), 1, Quality::LAN, true, 64 << 20)
+        Self::with_quality(settings, 1, Quality::LAN, 64 << 20)
+    }
+
+    /// A world with other settings on any network.
+    pub fn with_quality(settings: &Settings, seed: u64, quality: Quality, buffer_bytes: usize) -> Self {
+        Self::serving(bundle(settings).leak(), seed, quality, true, buffer_bytes)
     }
 
     /// A world whose pool is this and whose workers run what `script` makes for a worker's number and life.
@@ -198,8 +205,10 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let bundle = Bundle::parse(bundle).expect("the bundle was just written");
         let keys = [rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)];
+        let memory = ShardConfig::for_memory(16 << 20, false, keys, UNIX_TIME);
+        let tls = bundle.manifest.settings.sites.iter().any(|site| site.tls.is_some());
         let mut config =
-            ShardConfig { buffer_bytes, ..ShardConfig::for_memory(16 << 20, false, keys, 1_790_000_000) };
+            ShardConfig { buffer_bytes, tls_bytes: if tls { buffer_bytes } else { 0 }, ..memory };
         if quality.loss_permille > 0 {
             // A client whose retransmission time-out has doubled to a minute is unlucky, not slow on purpose.
             config.timers.entity_body = std::time::Duration::from_secs(300);

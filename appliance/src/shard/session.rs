@@ -28,6 +28,9 @@ use timer::{Timer, TimerKind};
 /// Content nobody wants is read so far to keep the connection; beyond that, closing it is cheaper.
 const MAX_DRAIN: u64 = 256 << 10;
 
+/// Content up to here goes into one record with its head over TLS: a record costs more than a copy.
+const MAX_JOINED: usize = 4 << 10;
+
 /// The state of one client connection beside its socket.
 #[derive(Default)]
 pub(super) struct Session<'b> {
@@ -194,7 +197,9 @@ impl<'b> Session<'b> {
                 exchange.abandon(me, env);
                 Some(reason)
             }
-            Phase::Respond { content, .. } if !content.is_empty() => Some(Reason::ConnectionDropped),
+            Phase::Respond { content, .. } if !content.is_empty() || !self.gate.is_empty() => {
+                Some(Reason::ConnectionDropped)
+            }
             _ => None,
         };
         if let Some(reason) = reason {
@@ -466,7 +471,16 @@ impl<'b> Session<'b> {
             Decision::Respond { head_len, content, keep_alive, drain } => {
                 env.counters.served_from_memory += 1;
                 self.journal.answered(error::status_of(&env.render));
-                self.gate.send_rendered(socket, head_len, content.len(), env);
+                let joined = env.render.get_mut(head_len..head_len + content.len());
+                let joined = joined.filter(|joined| socket.is_secure() && joined.len() <= MAX_JOINED);
+                let (len, content) = match joined {
+                    Some(place) => {
+                        place.copy_from_slice(content);
+                        (head_len + content.len(), &[][..])
+                    }
+                    None => (head_len, content),
+                };
+                self.gate.send_rendered(socket, len, content.len(), env);
                 self.phase = Phase::Respond { content, keep_alive, drain };
             }
             Decision::Forward(mut exchange) => {

@@ -114,8 +114,9 @@ impl Security {
 
     /// Whether a handshake may go a step further now.
     pub(super) fn take_turn(&mut self) -> bool {
-        self.turns = self.turns.saturating_sub(1);
-        self.turns > 0
+        let left = self.turns.checked_sub(1);
+        self.turns = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// Counts a refused request, if that has to do with TLS.

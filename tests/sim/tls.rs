@@ -1,0 +1,267 @@
+//! https over bad networks, hostile handshakes, floods of them, and what idle connections cost.
+
+use crate::client::{Exchange, Expected};
+use crate::network::Quality;
+use crate::requests;
+use crate::scenarios::{for_seeds, nothing_leaks, quality};
+use crate::secure::{Authority, Secure, client_hello, fragmented};
+use crate::world::{World, settings};
+use appliance::settings::Settings;
+use rustls::ClientConfig;
+use rustls::version::{TLS12, TLS13};
+use std::sync::{Arc, LazyLock};
+
+const SECOND: u64 = 1_000_000_000;
+const MILLISECOND: u64 = 1_000_000;
+/// Handshakes in progress at most, and those that go a step further in one turn of the shard.
+const MAX_HANDSHAKES: usize = 256;
+const TURNS: usize = 8;
+/// Kept alive, in bytes: what an idle connection over TLS may take, the TCP socket with its buffers included.
+const MAX_IDLE: usize = 24 << 10;
+
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| AUTHORITY.secure(&settings(&["*"])));
+
+fn world() -> World {
+    World::with(&SETTINGS)
+}
+
+fn clients() -> Arc<ClientConfig> {
+    AUTHORITY.clients(&[&TLS13, &TLS12])
+}
+
+/// A client that speaks TLS.
+fn add(world: &mut World, config: &Arc<ClientConfig>, script: Vec<Exchange>, buffer: usize) -> usize {
+    let number = world.add_client(script, buffer, 1);
+    let client = &mut world.clients[number];
+    (client.server_port, client.secure) = (443, Some(Secure::new(config)));
+    number
+}
+
+/// A client that sends these bytes to the port for https and waits for what comes.
+fn add_raw(world: &mut World, bytes: &[u8]) -> usize {
+    let expected = Expected { status: 0, content: None };
+    let exchange = Exchange { request: bytes.to_vec(), expected, may_break: false };
+    let number = world.add_client(vec![exchange], 65_535, 1);
+    let client = &mut world.clients[number];
+    (client.server_port, client.whole) = (443, true);
+    number
+}
+
+/// Everything in its right place again.
+fn ended(world: &mut World) -> Result<(), String> {
+    nothing_leaks(world)?;
+    match world.shard.tls_handshakes() {
+        0 => Ok(()),
+        n => Err(format!("{n} handshakes left at the end")),
+    }
+}
+
+#[test]
+fn every_request_is_answered_right_over_tls() {
+    for_seeds(40, |seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::with_quality(&SETTINGS, seed, quality(&mut rng), 8 << 20);
+        let configs = [AUTHORITY.clients(&[&TLS13]), AUTHORITY.clients(&[&TLS12])];
+        let count = rng.usize(1..12);
+        for _ in 0..count {
+            let script = (0..rng.usize(1..6)).map(|_| requests::any(&mut rng)).collect();
+            let buffer = if rng.bool() { 65_535 } else { 2048 };
+            let number = add(&mut world, &configs[rng.usize(..2)], script, buffer);
+            if let Some(secure) = &mut world.clients[number].secure {
+                secure.byte_by_byte = rng.bool();
+            }
+        }
+        world.run(900 * SECOND)?;
+        let counters = world.shard.tls_counters();
+        if counters.failed + counters.broken + counters.oversized + counters.garbage > 0 {
+            return Err(format!("{counters:?}"));
+        }
+        // A session is resumed where there is one.
+        let resumed: usize = world.clients.iter().flat_map(|c| &c.secure).map(|s| s.resumed).sum();
+        if counters.resumed != resumed as u64 || counters.handshakes < count as u64 {
+            return Err(format!("{resumed} resumed by clients, {counters:?}"));
+        }
+        ended(&mut world)
+    });
+}
+
+#[test]
+fn a_handshake_cut_to_the_byte_in_records_and_in_segments() {
+    for version in [&TLS13, &TLS12] {
+        let mut world = world();
+        let number = add(&mut world, &AUTHORITY.clients(&[version]), vec![requests::file(4096)], 65_535);
+        if let Some(secure) = &mut world.clients[number].secure {
+            (secure.piece, secure.byte_by_byte) = (1, true);
+        }
+        world.run(9 * SECOND).expect("the client is served");
+        assert_eq!(world.shard.tls_counters().handshakes, 1);
+        ended(&mut world).expect("nothing is left");
+    }
+}
+
+#[test]
+fn sessions_are_resumed() {
+    for version in [&TLS13, &TLS12] {
+        let mut world = world();
+        let config = AUTHORITY.clients(&[version]);
+        for turn in 0..5 {
+            let number = add(&mut world, &config, vec![requests::file(128)], 65_535);
+            world.run(SECOND).expect("the client is served");
+            let secure = world.clients[number].secure.as_ref().expect("it speaks TLS");
+            assert_eq!((secure.full, secure.resumed), if turn == 0 { (1, 0) } else { (0, 1) });
+        }
+        assert_eq!(world.shard.tls_counters().resumed, 4);
+    }
+}
+
+#[test]
+fn a_small_response_is_one_record() {
+    let mut world = world();
+    let number = add(&mut world, &clients(), vec![requests::file(128)], 65_535);
+    world.clients[number].stay = true;
+    world.run(SECOND).expect("the client is served");
+    let records = |world: &World| world.clients[number].secure.as_ref().map_or(0, |secure| secure.records);
+    for (len, expected) in [(128, 1), (4096, 1), (70_000, 6)] {
+        let before = records(&world);
+        world.ask(number, requests::file(len));
+        world.run(SECOND).expect("the client is served");
+        assert!(records(&world) - before <= expected, "{len}: {} records", records(&world) - before);
+    }
+}
+
+#[test]
+fn what_is_no_handshake_has_an_alert_and_a_counter() {
+    let hello = client_hello(&clients());
+    let record = |content: &[u8]| {
+        let [high, low] = u16::try_from(content.len()).expect("a record").to_be_bytes();
+        [&[22, 3, 1, high, low], content].concat()
+    };
+    // A ClientHello of a million bytes, as far as one record goes.
+    let oversized = record(&[&[1, 0x0f, 0x42, 0x40][..], &[0; 10_000]].concat());
+    let mut altered = hello.clone();
+    altered[9] ^= 0xff;
+    altered[5 + 4 + 2 + 32] = 0xff;
+    let cases: [(&str, Vec<u8>, u8); 6] = [
+        ("nothing of TLS", b"\x00\x01\x02\x03\x04\x05\x06\x07".to_vec(), 10),
+        ("SSL 2", b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10".to_vec(), 10),
+        ("an alert", vec![21, 3, 1, 0, 2, 2, 40], 10),
+        ("a long one", oversized, 50),
+        ("a broken one", altered, 50),
+        ("another message", record(&[2, 0, 0, 1, 0]), 50),
+    ];
+    for (name, bytes, alert) in cases {
+        for bytes in [bytes.clone(), fragmented(&bytes)] {
+            let mut world = world();
+            let number = add_raw(&mut world, &bytes);
+            world.run_for(SECOND);
+            assert!(world.clients[number].has_received(&[2, alert]), "{name}: alert {alert}");
+            let counters = world.shard.tls_counters();
+            let counted = counters.failed + counters.garbage + counters.oversized;
+            assert_eq!((counted, counters.handshakes), (1, 0), "{name}: {counters:?}");
+            ended(&mut world).expect("nothing is left");
+        }
+    }
+    // However it is cut off, it ends without a trace, and nobody waits for long.
+    for len in 1..hello.len() {
+        let mut world = world();
+        add_raw(&mut world, &hello[..len]);
+        world.run_for(9 * SECOND);
+        assert_eq!(world.shard.tls_handshakes(), 1, "{len} bytes");
+        world.run_for(2 * SECOND);
+        assert_eq!(
+            (world.shard.tls_handshakes(), world.shard.tls_counters().timed_out),
+            (0, 1),
+            "{len} bytes"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_is_awaited_for_too_long() {
+    let mut world = world();
+    // All of a ClientHello, and then nothing.
+    let silent = add_raw(&mut world, &client_hello(&clients()));
+    world.clients[silent].deaf = true;
+    world.run_for(9 * SECOND);
+    assert_eq!((world.shard.tls_handshakes(), world.shard.tls_counters().timed_out), (1, 0));
+    world.run_for(2 * SECOND);
+    assert_eq!((world.shard.tls_handshakes(), world.shard.tls_counters().timed_out), (0, 1));
+    ended(&mut world).expect("nothing is left");
+}
+
+#[test]
+fn handshakes_that_do_not_end_give_way() {
+    let mut world = world();
+    let config = clients();
+    let established = add(&mut world, &config, vec![requests::file(128)], 65_535);
+    world.clients[established].stay = true;
+    world.run(SECOND).expect("the client is served");
+    let hello = client_hello(&config);
+    for number in 0..600 {
+        // Half of them stop in the middle of the ClientHello, half after it.
+        let client = add_raw(&mut world, if number % 2 == 0 { &hello } else { &hello[..100] });
+        world.clients[client].deaf = true;
+        if number % 20 == 19 {
+            world.run_for(2 * MILLISECOND);
+        }
+    }
+    assert_eq!(world.shard.tls_handshakes(), MAX_HANDSHAKES);
+    assert_eq!(world.shard.tls_counters().evicted, 600 - MAX_HANDSHAKES as u64);
+    // An honest client comes in, and who is in is served.
+    let honest = add(&mut world, &config, vec![requests::file(4096)], 65_535);
+    world.ask(established, requests::file(128));
+    world.wake(established);
+    world.run_for(100 * MILLISECOND);
+    assert_eq!([established, honest].map(|number| world.clients[number].tally.answered), [2, 1]);
+    world.run_for(11 * SECOND);
+    assert_eq!(world.shard.tls_handshakes(), 0);
+    assert_eq!(world.shard.tls_counters().handshakes, 2);
+}
+
+#[test]
+fn a_flood_of_handshakes_leaves_established_connections_their_turn() {
+    let mut world = world();
+    let config = clients();
+    let established = add(&mut world, &config, vec![requests::file(128)], 65_535);
+    world.clients[established].stay = true;
+    world.run(SECOND).expect("the client is served");
+    // Connections whose ClientHellos all arrive at once, and with them a request.
+    let flood: Vec<usize> =
+        (0..200).map(|_| add(&mut world, &config, vec![requests::file(128)], 65_535)).collect();
+    flood.iter().for_each(|&number| world.clients[number].whole = true);
+    world.run_for(2 * Quality::LAN.delay_ns);
+    world.ask(established, requests::file(128));
+    while world.shard.counters().requests < 2 && world.step() {}
+    // Handshakes are taken a step further only now, a few in each turn.
+    let (arrived, mut turns) = (world.now_ns, 0);
+    while world.now_ns < arrived + Quality::LAN.delay_ns && world.step() {
+        turns += 1;
+    }
+    assert!(turns >= 200 / TURNS - 2, "{turns} turns for 200 handshakes");
+    world.run(SECOND).expect("all are served");
+    assert_eq!(world.shard.tls_counters().handshakes, 201);
+}
+
+#[test]
+fn a_thousand_idle_connections_take_at_most_24_kib_each() {
+    const CONNECTIONS: usize = 1000;
+    let mut world = World::with_quality(&SETTINGS, 1, Quality::LAN, 24 << 20);
+    let config = clients();
+    let (mut before, mut counted) = (0, 0);
+    for number in 0..CONNECTIONS {
+        let client = add(&mut world, &config, vec![requests::file(128)], 2048);
+        world.clients[client].stay = true;
+        if number % 50 == 49 {
+            world.run(60 * SECOND).expect("clients are served");
+            world.run_for(SECOND);
+            // Once there are only small buffers, each costs the same.
+            let last = std::mem::replace(&mut before, world.work.heap_bytes);
+            counted = before - last;
+        }
+    }
+    assert_eq!(world.shard.tcp().established(), CONNECTIONS);
+    let each = counted / 50;
+    println!("{each} bytes for an idle connection, {} for {CONNECTIONS}", world.work.heap_bytes);
+    assert!((6 << 10..=MAX_IDLE as i64).contains(&each), "{each} bytes");
+}
