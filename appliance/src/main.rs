@@ -9,7 +9,7 @@ mod image {
     use appliance::tls::Keys;
     use core::fmt;
     use netdrv::fwcfg::FwCfgError;
-    use netdrv::hermit::{Machine, StartError, heap_use, payload};
+    use netdrv::hermit::{Entropy, Machine, StartError, heap_use, payload};
     use netdrv::println;
 
     netdrv::entry!(main);
@@ -103,7 +103,9 @@ mod image {
         let heap = heap_use();
         let free = heap.total.saturating_sub(heap.allocated);
         let tls = bundle.manifest.settings.sites.iter().any(|site| site.tls.is_some());
-        let config = ShardConfig::for_memory(free, tls, seed, clock.unix_seconds());
+        let entropy = Entropy::status;
+        let config =
+            ShardConfig { entropy, ..ShardConfig::for_memory(free, tls, seed, clock.unix_seconds()) };
         let now = || Instant::from_nanos(clock.now_ns());
         let handed = keys.as_ref().map_or(Keys::NONE, Keys::new);
         let mut shard = Shard::new(config, &bundle, handed, nic, vsock, now()).map_err(Failure::Settings)?;

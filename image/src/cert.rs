@@ -4,17 +4,20 @@
 //! whoever trusts the authority once can go on doing so.
 
 use crate::artifact::hex_sha256;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use appliance::bundle;
+use appliance::settings::{Certificate, Key, Secret};
+use appliance::tls::{self, TlsError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rcgen::{KeyUsagePurpose, SanType};
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+use zeroize::Zeroize as _;
 
 /// What browsers accept of a server's certificate, in days, is 398.
 const CERTIFICATE_DAYS: i64 = 397;
@@ -68,6 +71,58 @@ pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
     write(&files.key, own.serialize_pem(), 0o600)?;
     write(&files.chain, certificate.pem(), 0o644)?;
     Ok(files)
+}
+
+/// A certificate with its chain and its key out of files in PEM, and an OCSP response in DER, if they belong together and the
+/// certificate is in force. No error says anything of what is in the key's file.
+pub fn load(chain: &Path, key: &Path, ocsp: Option<&Path>) -> Result<Certificate> {
+    let ders = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let ders = ders.map_err(|error| anyhow!("{}: {error}, expected certificates in PEM", chain.display()))?;
+    let pem = std::fs::read(key).map(Secret::new).with_context(|| key.display().to_string())?;
+    let Ok(mut der) = PrivateKeyDer::from_pem_slice(pem.expose()) else {
+        bail!("{}: expected a private key in PEM", key.display());
+    };
+    let secret = Secret::new(der.secret_der().to_vec());
+    der.zeroize();
+    let certificate = Certificate {
+        chain: ders.iter().map(|der| der.to_vec()).collect(),
+        key: Key::Der(secret),
+        ocsp: ocsp.map(read_ocsp).transpose()?,
+    };
+    let (begins, ends) = tls::check(&certificate).map_err(|error| match error {
+        TlsError::KeyMismatch => anyhow!(
+            "{} is not the key of {}, expected files that belong together",
+            key.display(),
+            chain.display()
+        ),
+        TlsError::NoCertificate => anyhow!("{}: expected an X.509 certificate", chain.display()),
+        error => anyhow!("{}: {error}", key.display()),
+    })?;
+    let date = |unix| String::from_utf8_lossy(&appliance::date::format(unix)).into_owned();
+    ensure!(now_s() < ends, "{}: expired {}, expected a certificate in force", chain.display(), date(ends));
+    ensure!(
+        now_s() >= begins,
+        "{}: valid from {}, expected a certificate in force",
+        chain.display(),
+        date(begins)
+    );
+    Ok(certificate)
+}
+
+/// An OCSP response in DER (RFC 6960 §4.2.1), as far as its outermost shape goes.
+pub fn read_ocsp(file: &Path) -> Result<Vec<u8>> {
+    let der = std::fs::read(file).with_context(|| file.display().to_string())?;
+    // SEQUENCE { ENUMERATED successful … }
+    let body = match der[..] {
+        [0x30, 0x82, _, _, ref body @ ..] | [0x30, 0x81, _, ref body @ ..] => body,
+        _ => &[],
+    };
+    ensure!(
+        body.starts_with(&[0x0a, 1, 0]),
+        "{}: expected an OCSP response in DER whose status is successful",
+        file.display()
+    );
+    Ok(der)
 }
 
 /// Writes a bundle of private keys, `NAME=FILE` each, that only its owner can read.

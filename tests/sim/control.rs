@@ -19,7 +19,7 @@ const MS: u64 = 1_000_000;
 const FIRST: Worker = Worker { cid: WORKER.cid, port: WORKER.port };
 
 /// A control connection.
-struct Host {
+pub struct Host {
     stream: StreamId,
     decoder: Decoder,
     demands: Vec<u16>,
@@ -28,7 +28,7 @@ struct Host {
 }
 
 impl Host {
-    fn connect(world: &mut World) -> Self {
+    pub fn connect(world: &mut World) -> Self {
         let mut host = Self::connect_silently(world);
         host.send(world, &PREAMBLE);
         host
@@ -73,7 +73,7 @@ impl Host {
         last
     }
 
-    fn ask(&mut self, world: &mut World, request: Request) -> Result<Answer, Refusal> {
+    pub fn ask(&mut self, world: &mut World, request: Request) -> Result<Answer, Refusal> {
         self.asked += 1;
         let mut frame = Vec::new();
         assert!(encode(&Ask { id: self.asked, request }, &mut frame));
@@ -84,7 +84,7 @@ impl Host {
         result
     }
 
-    fn status(&mut self, world: &mut World) -> Status {
+    pub fn status(&mut self, world: &mut World) -> Status {
         match self.ask(world, Request::Status) {
             Ok(Answer::Status(status)) => status,
             other => panic!("{other:?}"),

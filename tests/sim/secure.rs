@@ -4,9 +4,14 @@
 use crate::world::UNIX_TIME;
 use appliance::settings::{Certificate, Key, Prefix, Secret, Settings, Site, Tls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::WantsClientCert;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, ClientConnection, Error, HandshakeKind, RootCertStore, SupportedProtocolVersion};
+use rustls::version::TLS13;
+use rustls::{
+    ClientConfig, ClientConnection, ConfigBuilder, Error, HandshakeKind, RootCertStore,
+    SupportedProtocolVersion,
+};
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
@@ -63,12 +68,32 @@ impl Authority {
 
     /// What clients are configured with; those who share it resume each other's sessions.
     pub fn clients(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+        Arc::new(self.builder(versions).with_no_client_auth())
+    }
+
+    /// The same for clients that show this certificate.
+    pub fn clients_with(&self, certificate: &Certificate) -> Arc<ClientConfig> {
+        let Key::Der(key) = &certificate.key else { panic!("a certificate of this world") };
+        let key = PrivateKeyDer::try_from(key.expose().to_vec()).expect("a key");
+        let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        Arc::new(self.builder(&[&TLS13]).with_client_auth_cert(chain, key).expect("they belong together"))
+    }
+
+    /// In DER.
+    pub fn der(&self) -> Vec<u8> {
+        self.certificate.to_vec()
+    }
+
+    fn builder(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).expect("a trust anchor");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_details(provider, Arc::new(WorldTime));
         let builder = builder.with_protocol_versions(versions).expect("suites for the versions");
-        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+        builder.with_root_certificates(roots)
     }
 }
 
@@ -115,6 +140,11 @@ impl Secure {
         self.leaving.clear();
         self.header.clear();
         (self.records, self.skip, self.was_handshaking) = (0, 0, true);
+    }
+
+    /// The certificate that the server showed, in DER.
+    pub fn server_certificate(&self) -> Option<&[u8]> {
+        self.connection.peer_certificates().and_then(|chain| chain.first()).map(|der| &der[..])
     }
 
     /// Takes ciphertext; plaintext goes to `received`.

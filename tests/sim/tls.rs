@@ -1,12 +1,16 @@
 //! https over bad networks, hostile handshakes, floods of them, and what idle connections cost.
 
 use crate::client::{Exchange, Expected};
+use crate::control::Host;
 use crate::network::Quality;
 use crate::requests;
 use crate::scenarios::{for_seeds, nothing_leaks, quality};
 use crate::secure::{Authority, Secure, client_hello, fragmented};
 use crate::world::{World, settings};
-use appliance::settings::Settings;
+use appliance::control::message::{Answer, Refusal, Request};
+use appliance::log::Field;
+use appliance::settings::{ClientCertificates, Log, LogFormat, Settings};
+use appliance::tls::TlsError;
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use std::sync::{Arc, LazyLock};
@@ -264,4 +268,98 @@ fn a_thousand_idle_connections_take_at_most_24_kib_each() {
     let each = counted / 50;
     println!("{each} bytes for an idle connection, {} for {CONNECTIONS}", world.work.heap_bytes);
     assert!((6 << 10..=MAX_IDLE as i64).contains(&each), "{each} bytes");
+}
+
+/// A client of its own asks for a file; the certificate that it was shown, and whether its session was resumed.
+fn shown(world: &mut World, config: &Arc<ClientConfig>) -> (Vec<u8>, bool) {
+    let number = add(world, config, vec![requests::file(128)], 65_535);
+    world.run(SECOND).expect("the client is served");
+    let secure = world.clients[number].secure.as_ref().expect("it speaks TLS");
+    (secure.server_certificate().expect("one was shown").to_vec(), secure.resumed > 0)
+}
+
+#[test]
+fn certificates_are_replaced_without_dropping_a_connection() {
+    let mut world = world();
+    let mut host = Host::connect(&mut world);
+    let config = clients();
+    let established = add(&mut world, &config, vec![requests::file(128)], 65_535);
+    world.clients[established].stay = true;
+    world.run(SECOND).expect("the client is served");
+    let (old, new) = (shown(&mut world, &clients()).0, AUTHORITY.certificate("sim"));
+    let set = |site: &str, certificates| Request::SetCertificates { site: site.into(), certificates };
+    let mut mixed = AUTHORITY.certificate("sim");
+    mixed.key = new.key.clone();
+    for (request, refusal) in [
+        (set("sim", vec![mixed]), Refusal::Certificates(TlsError::KeyMismatch)),
+        (set("sim", vec![]), Refusal::Certificates(TlsError::NoCertificate)),
+        (set("other", vec![new.clone()]), Refusal::NoSuchSite),
+        (
+            Request::SetStaple { site: "sim".into(), certificate: 1, ocsp: None },
+            Refusal::Certificates(TlsError::NoCertificate),
+        ),
+    ] {
+        assert_eq!(host.ask(&mut world, request), Err(refusal));
+        assert_eq!(shown(&mut world, &clients()).0, old, "nothing has changed");
+    }
+    assert_eq!(host.ask(&mut world, set("sim", vec![new.clone()])), Ok(Answer::Done));
+    assert_eq!(shown(&mut world, &clients()).0, new.chain[0]);
+    // Sessions go on, and so do connections.
+    assert!(shown(&mut world, &config).1, "tickets are still good");
+    world.ask(established, requests::file(4096));
+    world.run(SECOND).expect("the connection is still there");
+    assert_eq!(world.clients[established].tally.connections, 1);
+    let staple = Request::SetStaple { site: "sim".into(), certificate: 0, ocsp: Some(vec![0x30, 0]) };
+    assert_eq!(host.ask(&mut world, staple), Ok(Answer::Done));
+    assert_eq!(shown(&mut world, &clients()).0, new.chain[0]);
+}
+
+#[test]
+fn handshakes_and_certificates_stand_in_the_status() {
+    let mut world = world();
+    let mut host = Host::connect(&mut world);
+    let config = clients();
+    (0..3).for_each(|_| drop(shown(&mut world, &config)));
+    add_raw(&mut world, b"no TLS at all");
+    add_raw(&mut world, &client_hello(&config)[..50]);
+    world.run_for(SECOND);
+    let tls = host.status(&mut world).tls.expect("https is served");
+    assert_eq!((tls.handshaking, tls.without), (1, None));
+    assert_eq!((tls.counters.handshakes, tls.counters.resumed, tls.counters.garbage), (3, 2, 1));
+    let Ok(Answer::Sites(sites)) = host.ask(&mut world, Request::Sites(0)) else { panic!("no sites") };
+    // 2040-01-01.
+    assert_eq!(sites[0].certificates_end, [2_208_988_800]);
+}
+
+#[test]
+fn the_access_log_names_verified_clients() {
+    let mut settings = SETTINGS.clone();
+    settings.log = Some(Log {
+        port: crate::collector::PORT,
+        format: LogFormat::W3c,
+        fields: vec![
+            Field::Status,
+            Field::ClientCertSubject,
+            Field::ClientCertSerial,
+            Field::ClientCertFingerprint,
+        ],
+        errors: false,
+        computer: String::new(),
+    });
+    let tls = settings.sites[0].tls.as_mut().expect("it has TLS");
+    tls.client_certificates = ClientCertificates::Request;
+    tls.client_anchors = vec![AUTHORITY.der()];
+    let mut world = World::with(&settings);
+    let (known, unknown) = (AUTHORITY.certificate("client"), Authority::new().certificate("client"));
+    for config in [clients(), AUTHORITY.clients_with(&known), AUTHORITY.clients_with(&unknown)] {
+        add(&mut world, &config, vec![requests::file(128)], 65_535);
+        world.run(SECOND).expect("the client is served");
+    }
+    world.run_for(SECOND);
+    let lines = world.collector.of('a');
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!([lines[0], lines[2]], ["200 - - -"; 2], "nobody is named who was not verified");
+    let words: Vec<&str> = lines[1].split(' ').collect();
+    assert_eq!((words[0], words[1], words[3].len()), ("200", "CN=rcgen+self+signed+cert", 64));
+    assert!(words[2].len() >= 2 && words[2..].iter().all(|w| w.bytes().all(|b| b.is_ascii_hexdigit())));
 }

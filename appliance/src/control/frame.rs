@@ -3,6 +3,7 @@
 use super::message::{FRAME_HEAD, FRAME_MAX, PREAMBLE};
 use alloc::vec::Vec;
 use serde::{Serialize, de::DeserializeOwned};
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Why a control connection cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ impl core::fmt::Display for FrameError {
 impl core::error::Error for FrameError {}
 
 /// Puts frames together out of the bytes of a stream. Holds at most one frame and what [`Decoder::push`] was given last.
+/// What it has held is overwritten: there may be private keys in it.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
@@ -43,6 +45,12 @@ pub struct Decoder {
 impl Decoder {
     /// Takes bytes in.
     pub fn push(&mut self, bytes: &[u8]) {
+        let needed = self.buffer.len() + bytes.len();
+        if needed > self.buffer.capacity() {
+            let mut larger = Vec::with_capacity(needed.next_power_of_two());
+            larger.extend_from_slice(&self.buffer);
+            core::mem::replace(&mut self.buffer, larger).zeroize();
+        }
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -77,14 +85,26 @@ impl Decoder {
             Ok((message, [])) => Some(message),
             _ => None,
         };
-        self.buffer.drain(..FRAME_HEAD + len as usize);
+        let end = FRAME_HEAD + len as usize;
+        if end == self.buffer.len() {
+            self.buffer.zeroize();
+        } else {
+            self.buffer[..end].zeroize();
+            self.buffer.drain(..end);
+        }
         Ok(Some(message))
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        self.buffer.zeroize();
     }
 }
 
 /// Appends a message as a frame. False, and nothing appended, if it is longer than [`FRAME_MAX`].
 pub fn encode(message: &impl Serialize, out: &mut Vec<u8>) -> bool {
-    let Ok(payload) = postcard::to_allocvec(message) else { return false };
+    let Ok(payload) = postcard::to_allocvec(message).map(Zeroizing::new) else { return false };
     let Some(len) = u32::try_from(payload.len()).ok().filter(|len| *len as usize <= FRAME_MAX) else {
         return false;
     };

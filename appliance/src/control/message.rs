@@ -6,7 +6,9 @@
 
 use crate::flow::SiteMetrics;
 use crate::pool::Service;
-use crate::settings::{Limits, ServerBandwidth, SiteBandwidth, Worker};
+use crate::settings::{Certificate, Limits, ServerBandwidth, SiteBandwidth, Worker};
+use crate::tls;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// The vsock port of the appliance that the host's side connects to.
 pub const CONTROL_PORT: u32 = 9_999;
 /// Version of everything behind the preamble.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// What each side sends first: a name, and [`VERSION`] with its least significant byte first.
 pub const PREAMBLE: [u8; 6] = [b'W', b'E', b'I', b'R', VERSION as u8, (VERSION >> 8) as u8];
 /// Longest message, in bytes. Answers about many things come in pages.
@@ -83,6 +85,22 @@ pub enum Request {
         /// Limits, whole.
         limits: Limits,
     },
+    /// New certificates with their keys for a site that has some. Connections keep those that they began with.
+    SetCertificates {
+        /// Its name.
+        site: String,
+        /// All of them; the first that suits a client is used.
+        certificates: Vec<Certificate>,
+    },
+    /// A new OCSP response for one of a site's certificates.
+    SetStaple {
+        /// Its name.
+        site: String,
+        /// Index of the certificate.
+        certificate: u16,
+        /// The response in DER, or none.
+        ocsp: Option<Vec<u8>>,
+    },
     /// Counters of the whole appliance.
     Status,
     /// Pools and their workers, from this index on.
@@ -138,6 +156,8 @@ pub enum Refusal {
     NoSuchSite,
     /// The bandwidth or limits cannot be: what is wrong, in words.
     Bandwidth(String),
+    /// The certificates cannot be used.
+    Certificates(tls::TlsError),
 }
 
 impl core::fmt::Display for Refusal {
@@ -149,6 +169,7 @@ impl core::fmt::Display for Refusal {
             Self::TooManyWorkers => "the pool has as many workers as it may have",
             Self::NoSuchSite => "no such site",
             Self::Bandwidth(what) => what,
+            Self::Certificates(error) => return error.fmt(f),
         })
     }
 }
@@ -172,6 +193,34 @@ pub struct Status {
     pub counters: Vec<(String, u64)>,
     /// Refusals and connections ended since the start, by their reason phrase; those that never happened left out.
     pub reasons: Vec<(String, u64)>,
+    /// TLS, where the settings have any.
+    pub tls: Option<Box<TlsInfo>>,
+    /// Random numbers.
+    pub entropy: EntropyInfo,
+}
+
+/// TLS at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsInfo {
+    /// Handshakes in progress.
+    pub handshaking: u32,
+    /// What happened since the start.
+    pub counters: tls::Counters,
+    /// Why https is not served.
+    pub without: Option<tls::TlsError>,
+}
+
+/// Random numbers at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntropyInfo {
+    /// There has been a seed from a real source.
+    pub seeded: bool,
+    /// The sources that this machine has: their names, and whether they have passed all tests.
+    pub sources: Vec<(String, bool)>,
+    /// Seeds mixed in since the start.
+    pub seeds: u64,
+    /// Bytes given out since the start.
+    pub bytes: u64,
 }
 
 /// A pool at one moment.
@@ -217,4 +266,6 @@ pub struct SiteInfo {
     pub limits: Limits,
     /// What it has done, waits for and was refused.
     pub metrics: SiteMetrics,
+    /// When its certificates cease to be valid, in seconds since 1970-01-01 UTC and in their order.
+    pub certificates_end: Vec<u64>,
 }

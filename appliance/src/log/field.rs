@@ -75,6 +75,12 @@ fields! {
     Reason "s-reason";
     /// The pool it was for. Ours; HTTPERR's name.
     QueueName "s-queuename";
+    /// Subject of the client's certificate (RFC 4514), where it was verified. Ours.
+    ClientCertSubject "cs-cert-subject";
+    /// Its serial number in hexadecimal digits. Ours.
+    ClientCertSerial "cs-cert-serial";
+    /// Its SHA-256 in hexadecimal digits. Ours.
+    ClientCertFingerprint "cs-cert-fingerprint";
 }
 
 impl Field {

@@ -69,7 +69,8 @@ fn all_fields_in_json_form() {
             r#""c-ip":"10.0.0.9","c-port":50000,"cs-version":"HTTP/1.1","#,
             r#""cs(User-Agent)":"curl/8 \"x\"\u000d\u000a2026-01-01 00:00:00 injected","cs(Cookie)":"","cs(Referer)":"","#,
             r#""cs-host":"h:80","sc-status":200,"sc-substatus":0,"sc-win32-status":0,"sc-bytes":345,"cs-bytes":67,"#,
-            r#""time-taken":12,"s-reason":"","s-queuename":"app"}"#
+            r#""time-taken":12,"s-reason":"","s-queuename":"app","cs-cert-subject":"","cs-cert-serial":"","#,
+            r#""cs-cert-fingerprint":""}"#
         )
     );
 }

@@ -22,16 +22,25 @@ pub enum Value {
     Referer,
     /// Cookie.
     Cookie,
+    /// Subject of the client's certificate.
+    CertSubject,
+    /// Its serial number; at most 20 bytes (RFC 5280 §4.1.2.2) and one for the sign, in hexadecimal digits.
+    CertSerial,
+    /// Its SHA-256 in hexadecimal digits.
+    CertFingerprint,
 }
 
 impl Value {
-    const COUNT: usize = 7;
+    const COUNT: usize = 10;
 
     const fn max(self) -> usize {
         match self {
             Self::Method | Self::Host => 255,
             Self::Stem | Self::Query | Self::Cookie => 4096,
             Self::UserAgent | Self::Referer => 1024,
+            Self::CertSubject => 512,
+            Self::CertSerial => 42,
+            Self::CertFingerprint => 64,
         }
     }
 }
@@ -78,7 +87,7 @@ pub struct Record {
 
 impl Record {
     /// Most bytes that the values of a record take.
-    pub const MAX_BYTES: usize = 2 * 255 + 3 * 4096 + 2 * 1024;
+    pub const MAX_BYTES: usize = 2 * 255 + 3 * 4096 + 2 * 1024 + 512 + 42 + 64;
 
     /// Keeps a part, cut to what a log shows of it. The first time counts.
     pub fn set(&mut self, value: Value, bytes: &[u8]) {

@@ -2,15 +2,18 @@
 
 use super::Shard;
 use crate::control::message::{
-    Answer, Message, PAGE, PoolInfo, Refusal, Request, SiteInfo, Status, WorkerInfo,
+    Answer, EntropyInfo, Message, PAGE, PoolInfo, Refusal, Request, SiteInfo, Status, TlsInfo, WorkerInfo,
 };
 use crate::flow::FlowError;
 use crate::pool;
 use crate::reason::Reason;
 use crate::settings::Settings;
 use crate::time::Instant;
+use crate::tls::{Store, TlsError};
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use netdrv::entropy::{self, Source};
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamId, StreamTransport};
 
@@ -78,6 +81,15 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
                 (settings.server.bandwidth, settings.server.limits) = (bandwidth, limits);
                 self.apply(settings)?;
             }
+            Request::SetCertificates { site, certificates } => {
+                let site = self.site_named(&site)?;
+                self.store()?.set_certificates(site, &certificates).map_err(Refusal::Certificates)?;
+            }
+            Request::SetStaple { site, certificate, ocsp } => {
+                let site = self.site_named(&site)?;
+                let set = self.store()?.set_staple(site, certificate.into(), ocsp);
+                set.map_err(Refusal::Certificates)?;
+            }
             Request::Status => return Ok(Answer::Status(self.status())),
             Request::Pools(from) => {
                 let pools = (from..).take(POOLS_PAGE).map_while(|pool| self.pool_info(pool));
@@ -89,6 +101,14 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             }
         }
         Ok(Answer::Done)
+    }
+
+    fn site_named(&self, name: &str) -> Result<usize, Refusal> {
+        self.settings.sites.iter().position(|site| site.name == name).ok_or(Refusal::NoSuchSite)
+    }
+
+    fn store(&mut self) -> Result<&mut Store, Refusal> {
+        self.env.security.store_mut().ok_or(Refusal::Certificates(TlsError::NoTls))
     }
 
     fn pool_exists(&self, pool: u16) -> Result<(), Refusal> {
@@ -142,7 +162,15 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             held_bytes: self.held_bytes() as u64,
             counters: counters.iter().map(named).collect(),
             reasons: reasons.iter().map(named).collect(),
+            tls: self.tls_info().map(Box::new),
+            entropy: (self.entropy)().into(),
         }
+    }
+
+    fn tls_info(&self) -> Option<TlsInfo> {
+        let without = self.without_tls;
+        self.certificates().map(drop).or(without.map(drop))?;
+        Some(TlsInfo { handshaking: self.tls_handshakes() as u32, counters: self.tls_counters(), without })
     }
 
     fn pool_info(&self, pool: u16) -> Option<PoolInfo> {
@@ -172,7 +200,21 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             bandwidth: settings.bandwidth,
             limits: settings.limits,
             metrics: self.site_metrics(site, self.env.now)?,
+            certificates_end: self.certificates().map_or(Vec::new(), |store| store.expires(site).to_vec()),
         })
+    }
+}
+
+impl From<entropy::Status> for EntropyInfo {
+    fn from(status: entropy::Status) -> Self {
+        let sources = [("processor", status.processor), ("virtio-rng", status.device)];
+        let there = sources.into_iter().filter(|(_, source)| *source != Source::Absent);
+        Self {
+            seeded: status.seeded,
+            sources: there.map(|(name, source)| (name.into(), source == Source::Good)).collect(),
+            seeds: status.seeds,
+            bytes: status.bytes,
+        }
     }
 }
 

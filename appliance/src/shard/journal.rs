@@ -12,6 +12,7 @@ use crate::log::{Ends, Log, Outcome, Record, Value};
 use crate::reason::Reason;
 use crate::tcp::FlowKey;
 use crate::time::Instant;
+use crate::tls::{ClientCertificate, ClientStatus};
 use alloc::boxed::Box;
 
 /// Of one connection. Takes no memory where nothing is logged.
@@ -45,8 +46,15 @@ impl Journal {
         }
     }
 
-    /// A head is complete. `len`: its bytes.
-    pub(super) fn open(&mut self, head: &RequestHead<'_>, len: usize, log: &mut Log, budget: &Budget) {
+    /// A head is complete. `len`: its bytes; `client`: the certificate of whoever sent it.
+    pub(super) fn open(
+        &mut self,
+        head: &RequestHead<'_>,
+        len: usize,
+        client: Option<&ClientCertificate>,
+        log: &mut Log,
+        budget: &Budget,
+    ) {
         let Some(entry) = &mut self.0 else { return };
         let record = entry.begin(len, log);
         record.set(Value::Method, head.method.as_str().as_bytes());
@@ -66,6 +74,11 @@ impl Journal {
             Version::Http10 => (1, 0),
             Version::Http11 => (1, 1),
         });
+        if let Some(client) = client.filter(|client| client.status == ClientStatus::Verified) {
+            record.set(Value::CertSubject, client.subject.as_bytes());
+            record.set(Value::CertSerial, client.serial.as_bytes());
+            record.set(Value::CertFingerprint, client.fingerprint.as_bytes());
+        }
         entry.account(budget);
     }
 

@@ -50,6 +50,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 use env::Env;
+use netdrv::entropy;
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamEvent, StreamTransport};
 use session::Session;
@@ -85,6 +86,8 @@ pub struct ShardConfig {
     pub seed: [u64; 4],
     /// Seconds since 1970-01-01 UTC at the first poll, for `Date`.
     pub unix_time: u64,
+    /// Tells the state of the random numbers.
+    pub entropy: fn() -> entropy::Status,
 }
 
 impl ShardConfig {
@@ -103,6 +106,7 @@ impl ShardConfig {
             timers: Timers::default(),
             seed,
             unix_time,
+            entropy: entropy::Status::default,
         }
     }
 }
@@ -149,6 +153,7 @@ pub struct Shard<'b, N: Nic, S: StreamTransport> {
     blocked: usize,
     started: Instant,
     unix_time: u64,
+    entropy: fn() -> entropy::Status,
     tls_bytes: usize,
     /// Why there is no TLS although the settings want it.
     without_tls: Option<TlsError>,
@@ -203,6 +208,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             blocked: 0,
             started: now,
             unix_time: config.unix_time,
+            entropy: config.entropy,
             tls_bytes: config.tls_bytes,
             without_tls,
             nic,
@@ -237,15 +243,6 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Certificates and what else TLS connections are given; `None` without TLS.
     pub fn certificates(&self) -> Option<&Store> {
         self.env.security.store()
-    }
-
-    /// Takes new certificates, keys and rules of TLS for the sites that are served, whole or, on error, not at all. Open
-    /// connections keep what they have. Ports that were closed for want of TLS stay closed.
-    pub fn set_certificates(&mut self, settings: &Settings, keys: Keys<'_>) -> Result<(), TlsError> {
-        let clock = self.env.security.store().map(|store| store.clock().clone()).unwrap_or_default();
-        let store = Store::new(settings, keys, clock)?;
-        self.env.security.set_store(store);
-        Ok(())
     }
 
     /// Why the ports for https are closed although the settings name some.

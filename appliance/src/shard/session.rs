@@ -405,13 +405,11 @@ impl<'b> Session<'b> {
             };
             match parse(bytes, limits, &mut env.path, &mut self.progress) {
                 Parsed::Complete { head, len } => {
-                    self.journal.open(&head, len, &mut env.log, &env.records);
+                    let client = self.security.as_ref().and_then(|security| security.client.as_deref());
+                    self.journal.open(&head, len, client, &mut env.log, &env.records);
                     let secured = self.security.as_ref().zip(env.security.store());
-                    let secure = secured.map(|(security, store)| Secure {
-                        site: security.site,
-                        client: security.client.as_deref(),
-                        store,
-                    });
+                    let secure =
+                        secured.map(|(security, store)| Secure { site: security.site, client, store });
                     let desk = Desk {
                         serving: &env.serving,
                         flow: &mut env.flow,

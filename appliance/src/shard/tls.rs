@@ -66,9 +66,9 @@ impl Security {
         self.store.as_ref()
     }
 
-    /// Connections that begin from now on have this.
-    pub(super) fn set_store(&mut self, store: Store) {
-        self.store = Some(store);
+    /// To change what connections that begin from now on have.
+    pub(super) fn store_mut(&mut self) -> Option<&mut Store> {
+        self.store.as_mut()
     }
 
     /// Whether the port speaks TLS.

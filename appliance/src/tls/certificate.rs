@@ -4,7 +4,6 @@ use super::store::{Keys, TlsError};
 use crate::settings::{Certificate, Key};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -15,29 +14,29 @@ use x509_cert::der::{Decode as _, SliceReader};
 pub(super) struct Certificates(Vec<Arc<CertifiedKey>>);
 
 impl Certificates {
-    pub(super) fn new(
-        certificates: &[Certificate],
-        keys: Keys<'_>,
-        provider: &CryptoProvider,
-    ) -> Result<Self, TlsError> {
-        let load = |certificate: &Certificate| load(certificate, keys, provider).map(Arc::new);
+    pub(super) fn new(certificates: &[Certificate], keys: Keys<'_>) -> Result<Self, TlsError> {
+        let load = |certificate: &Certificate| load(certificate, keys).map(Arc::new);
         let loaded = certificates.iter().map(load).collect::<Result<Vec<_>, _>>()?;
         if loaded.is_empty() { Err(TlsError::NoCertificate) } else { Ok(Self(loaded)) }
     }
+
+    /// The same with another OCSP response for one of them; `None` if there is no such certificate.
+    pub(super) fn with_staple(&self, index: usize, ocsp: Option<Vec<u8>>) -> Option<Self> {
+        let mut all = self.0.clone();
+        let certificate = all.get_mut(index)?;
+        *certificate = Arc::new(CertifiedKey { ocsp, ..CertifiedKey::clone(certificate) });
+        Some(Self(all))
+    }
 }
 
-fn load(
-    certificate: &Certificate,
-    keys: Keys<'_>,
-    provider: &CryptoProvider,
-) -> Result<CertifiedKey, TlsError> {
+fn load(certificate: &Certificate, keys: Keys<'_>) -> Result<CertifiedKey, TlsError> {
     let der = match &certificate.key {
         Key::Der(secret) => secret.expose(),
         Key::Handed(name) => keys.find(name).ok_or(TlsError::KeyMissing)?,
     };
     let key = PrivateKeyDer::try_from(der).map_err(|_| TlsError::Key)?;
-    // rustls parses the key while this copy of it is borrowed, and keeps none.
-    let key = provider.key_provider.load_private_key(key.clone_key()).map_err(|_| TlsError::Key)?;
+    // Not by the provider, which takes a copy that nobody overwrites.
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| TlsError::Key)?;
     let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let mut certified = CertifiedKey::new(chain, key);
     certified.ocsp.clone_from(&certificate.ocsp);
@@ -58,7 +57,7 @@ impl ResolvesServerCert for Certificates {
 pub fn check(certificate: &Certificate) -> Result<(u64, u64), TlsError> {
     let validity = certificate.chain.first().and_then(|der| validity(der)).ok_or(TlsError::NoCertificate)?;
     if let Key::Der(_) = certificate.key {
-        load(certificate, Keys::NONE, &rustls::crypto::ring::default_provider())?;
+        load(certificate, Keys::NONE)?;
     }
     Ok(validity)
 }

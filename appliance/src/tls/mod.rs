@@ -32,8 +32,10 @@ pub use clock::WallClock;
 pub use connection::{Connection, Ended, Fault, MAX_RECORD_OVERHEAD};
 pub use store::{Keys, Store, TlsError};
 
+use serde::{Deserialize, Serialize};
+
 /// What happened to TLS connections, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Handshakes completed, resumed ones included.
     pub handshakes: u64,

@@ -5,7 +5,7 @@ use super::client::{Asking, ClientCertificate};
 use super::clock::WallClock;
 use super::ticket::{ROTATE_AFTER_S, TicketKeys};
 use crate::bundle::Bundle;
-use crate::settings::{ClientCertificates, Settings, Site};
+use crate::settings::{Certificate, ClientCertificates, Settings, Site};
 use crate::site::{PrefixHost, Scheme, UrlPrefix};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -17,6 +17,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
+use serde::{Deserialize, Serialize};
 
 /// Protocols offered by ALPN (RFC 7301), the preferred one first. HTTP/2 will stand before it.
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
@@ -44,11 +45,13 @@ impl<'a> Keys<'a> {
 }
 
 /// Why there is no TLS. All but [`TlsError::Entropy`] and [`TlsError::KeyMissing`] are found by the host's check first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TlsError {
     /// No source of random numbers.
     Entropy,
-    /// A site without any certificate.
+    /// The site does not speak TLS.
+    NoTls,
+    /// A site without any certificate, or no certificate of this number.
     NoCertificate,
     /// A key that is none, or of a kind that is not supported.
     Key,
@@ -66,7 +69,8 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Entropy => "no source of random numbers, expected virtio-rng, RDSEED or RDRAND",
-            Self::NoCertificate => "a site without certificate",
+            Self::NoTls => "the site does not serve https",
+            Self::NoCertificate => "no such certificate, expected at least one for a site",
             Self::Key => "not a private key, expected ECDSA P-256 or P-384, RSA from 2048 bits, or Ed25519",
             Self::KeyMissing => "a private key was not handed over, expected it in fw_cfg opt/weir/keys",
             Self::KeyMismatch => "certificate and private key do not belong together",
@@ -81,6 +85,8 @@ impl core::error::Error for TlsError {}
 /// What a site gives its connections.
 struct Profile {
     config: Arc<ServerConfig>,
+    /// What `config` resolves to.
+    certificates: Arc<Certificates>,
     tickets: Option<TicketKeys>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// By prefix.
@@ -219,6 +225,29 @@ impl Store {
         &self.clock
     }
 
+    /// Gives a site other certificates, whole or, on error, not at all. Connections keep what they began with, and tickets
+    /// stay good.
+    pub fn set_certificates(&mut self, site: usize, new: &[Certificate]) -> Result<(), TlsError> {
+        let profile = self.profiles.get_mut(site).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
+        let certificates = Certificates::new(new, Keys::NONE)?;
+        profile.resolve(certificates);
+        profile.expires = ends(new);
+        Ok(())
+    }
+
+    /// Gives one of a site's certificates another OCSP response to staple, or none.
+    pub fn set_staple(
+        &mut self,
+        site: usize,
+        certificate: usize,
+        ocsp: Option<Vec<u8>>,
+    ) -> Result<(), TlsError> {
+        let profile = self.profiles.get_mut(site).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
+        let certificates = profile.certificates.with_staple(certificate, ocsp);
+        profile.resolve(certificates.ok_or(TlsError::NoCertificate)?);
+        Ok(())
+    }
+
     /// Makes new ticket keys when it is time. Without random bytes the old ones stay.
     pub fn rotate(&mut self) {
         if self.clock.seconds() < self.rotate_at {
@@ -246,7 +275,7 @@ fn profile(
         site.prefixes.iter().map(|p| p.client_certificates.unwrap_or(tls.client_certificates)).collect();
     let asks = client_certificates.iter().any(|&rule| rule > ClientCertificates::Ignore);
     let verifier = if asks { Some(verifier(tls, provider)?) } else { None };
-    let certificates = Certificates::new(&tls.certificates, keys, provider)?;
+    let certificates = Certificates::new(&tls.certificates, keys)?;
     let versions = if tls.tls12 { vec![&TLS13, &TLS12] } else { vec![&TLS13] };
     let builder = ServerConfig::builder_with_details(provider.clone(), clock.clone());
     let builder = builder.with_protocol_versions(&versions).map_err(|_| TlsError::Configuration)?;
@@ -254,7 +283,8 @@ fn profile(
         Some(verifier) => builder.with_client_cert_verifier(Arc::new(Asking(verifier.clone()))),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(certificates));
+    let certificates = Arc::new(certificates);
+    let mut config = builder.with_cert_resolver(certificates.clone());
     config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
     // State is kept by clients, in tickets, or nowhere.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -267,9 +297,9 @@ fn profile(
         config.ticketer = Arc::new(keys.clone());
         tickets = Some(keys);
     }
-    let expires = tls.certificates.iter().filter_map(|c| c.chain.first());
     Ok(Profile {
         config: Arc::new(config),
+        certificates,
         tickets,
         verifier,
         client_certificates,
@@ -277,8 +307,24 @@ fn profile(
             .hsts
             .as_ref()
             .map(|value| [b"Strict-Transport-Security: ", value.as_bytes(), b"\r\n"].concat()),
-        expires: expires.filter_map(|der| validity(der)).map(|(_, end)| end).collect(),
+        expires: ends(&tls.certificates),
     })
+}
+
+/// When certificates cease to be valid.
+fn ends(certificates: &[Certificate]) -> Vec<u64> {
+    let first = certificates.iter().filter_map(|certificate| certificate.chain.first());
+    first.filter_map(|der| validity(der)).map(|(_, end)| end).collect()
+}
+
+impl Profile {
+    /// Has connections that begin from now on get these certificates.
+    fn resolve(&mut self, certificates: Certificates) {
+        let mut config = ServerConfig::clone(&self.config);
+        self.certificates = Arc::new(certificates);
+        config.cert_resolver = self.certificates.clone();
+        self.config = Arc::new(config);
+    }
 }
 
 fn verifier(

@@ -6,9 +6,13 @@
 
 use super::{heap::SingleCore, ring0::Ring0};
 use crate::{
-    entropy::{Generator, SEED_LEN, processor_seed},
+    entropy::{
+        Generator, Source, Status,
+        health::{Health, STARTUP_SAMPLES},
+        processor_is_source, processor_samples,
+    },
     platform::Platform,
-    rng::VirtioRng,
+    rng::{MAX_REQUEST, VirtioRng},
 };
 use talc::lock_api::Mutex;
 
@@ -17,8 +21,14 @@ const FIRST_SEED_TIMEOUT_NS: u64 = 500_000_000;
 /// What `sys_read_entropy` answers without a source: `-ENOSYS`.
 const ENOSYS: isize = 38;
 
-static SOURCES: Mutex<SingleCore, Sources> =
-    Mutex::new(Sources { generator: Generator::new(), device: None, collected: [0; SEED_LEN], have: 0 });
+static SOURCES: Mutex<SingleCore, Sources> = Mutex::new(Sources {
+    generator: Generator::new(),
+    machine: None,
+    processor: Health::new(),
+    device: None,
+    device_health: Health::new(),
+    device_failed: false,
+});
 
 /// There is no real source of random bytes: no virtio-rng, no RDSEED, no RDRAND.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +39,7 @@ pub struct EntropyError;
 pub struct Entropy(());
 
 impl Entropy {
-    /// Fills `bytes`. Reseeds itself every 64 KiB of output.
+    /// Fills `bytes`. Reseeds itself every 64 KiB of output and every five minutes.
     pub fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         SOURCES.lock().fill(bytes)
     }
@@ -47,9 +57,16 @@ impl Entropy {
         SOURCES.lock().generator.is_seeded()
     }
 
+    /// The state of the generator and its sources.
+    #[must_use]
+    pub fn status() -> Status {
+        SOURCES.lock().status()
+    }
+
     /// Sets the sources up and seeds the generator from all of them.
     pub(super) fn start(machine: Ring0, device: Option<VirtioRng<Ring0>>) -> Self {
         let mut sources = SOURCES.lock();
+        sources.machine = Some(machine);
         sources.device = device;
         sources.seed_from_processor();
         sources.ask_device();
@@ -63,58 +80,86 @@ impl Entropy {
 
 struct Sources {
     generator: Generator,
+    /// Tells the time; none before the start.
+    machine: Option<Ring0>,
+    processor: Health,
     device: Option<VirtioRng<Ring0>>,
-    collected: [u8; SEED_LEN],
-    have: usize,
+    device_health: Health,
+    device_failed: bool,
 }
 
 // SAFETY: the device handle refers to the machine, which one core uses; the lock hands it to one holder at a time.
 unsafe impl Send for Sources {}
 
 impl Sources {
+    fn now_ns(&self) -> u64 {
+        self.machine.as_ref().map_or(0, Platform::now_ns)
+    }
+
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         if self.device.is_some() {
             self.collect();
         }
-        if self.generator.wants_seed() {
+        if self.generator.wants_seed(self.now_ns()) {
             self.seed_from_processor();
             self.ask_device();
         }
         self.generator.fill(bytes).map_err(|_| EntropyError)
     }
 
+    fn status(&self) -> Status {
+        let (seeds, bytes) = self.generator.totals();
+        Status {
+            seeded: self.generator.is_seeded(),
+            processor: match (processor_is_source(), self.processor.has_failed()) {
+                (false, _) => Source::Absent,
+                (true, false) => Source::Good,
+                (true, true) => Source::Failed,
+            },
+            device: match (&self.device, self.device_failed) {
+                (None, false) => Source::Absent,
+                (Some(_), _) => Source::Good,
+                (None, true) => Source::Failed,
+            },
+            seeds,
+            bytes,
+        }
+    }
+
     fn seed_from_processor(&mut self) {
-        if let Some(seed) = processor_seed() {
-            self.generator.add_seed(&seed);
+        let mut samples = [0; STARTUP_SAMPLES];
+        if self.processor.has_failed() || !processor_samples(&mut samples) {
+            return;
+        }
+        match self.processor.take(&samples[..self.processor.wanted()]) {
+            Some(seed) => self.generator.add_seed(seed, self.now_ns()),
+            None => crate::println!("RDSEED or RDRAND failed a health test and is not used any more"),
         }
     }
 
     fn ask_device(&mut self) {
+        let wanted = self.device_health.wanted().min(MAX_REQUEST);
         if let Some(device) = &mut self.device {
-            device.request(SEED_LEN - self.have);
+            device.request(wanted);
         }
     }
 
-    /// Takes what the device has delivered; a whole seed goes into the generator, for less it is asked again.
+    /// Takes what the device has delivered: a seed, or, as long as the start-up tests go on, a reason to ask again.
     fn collect(&mut self) {
         let Some(device) = &mut self.device else { return };
-        match device.take(&mut self.collected[self.have..]) {
-            Ok(None) => {}
-            Ok(Some(count)) => {
-                self.have += count;
-                if self.have == SEED_LEN {
-                    self.generator.add_seed(&self.collected);
-                    self.collected.fill(0);
-                    self.have = 0;
-                } else {
-                    self.ask_device();
-                }
-            }
-            Err(error) => {
-                crate::println!("virtio-rng broke the protocol ({error:?}) and is switched off");
-                self.device = None;
-            }
-        }
+        let mut samples = [0; MAX_REQUEST];
+        let failure = match device.take(&mut samples) {
+            Ok(None) => return,
+            Ok(Some(count)) => match self.device_health.take(&samples[..count]) {
+                Some(seed) => return self.generator.add_seed(seed, self.now_ns()),
+                None if !self.device_health.has_failed() => return self.ask_device(),
+                None => "failed a health test",
+            },
+            Err(_) => "broke the protocol",
+        };
+        crate::println!("virtio-rng {failure} and is not used any more");
+        self.device = None;
+        self.device_failed = true;
     }
 }
 

@@ -6,8 +6,9 @@
 mod show;
 
 use crate::supervisor::{Handle, PoolOrder};
-use anyhow::{Context, Result, anyhow, bail};
-use appliance::control::message::{Answer, PoolInfo, Request, SiteInfo, Status};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use appliance::control::message::{Answer, FRAME_MAX, PoolInfo, Request, SiteInfo, Status};
+use appliance::settings::Certificate;
 use clap::{Args, Subcommand, ValueEnum};
 use image::config::parse_rate;
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,12 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Longest question.
-const LINE_MAX: u64 = 64 << 10;
+const LINE_MAX: u64 = 512 << 10;
+/// Most bytes of certificates in one question: they have to fit one message of the control connection.
+const CERTIFICATES_MAX: usize = FRAME_MAX - 1024;
 /// Questioners at a time.
 const CONNECTIONS_MAX: usize = 16;
 
@@ -78,6 +82,24 @@ enum CtlCommand {
         #[arg(long)]
         weight: Option<u32>,
     },
+    /// Give a site other certificates, or fresh OCSP responses, until the appliance starts again. Connections stay.
+    Certificate(CertificateArgs),
+}
+
+/// Which files to read. The n-th of each kind belong together.
+#[derive(Args, Clone, Debug)]
+struct CertificateArgs {
+    /// The site's name.
+    site: String,
+    /// Certificate and what leads to its authority, in PEM. Several, each with its key: the first that suits a client is used.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    chain: Vec<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "chain")]
+    key: Vec<PathBuf>,
+    /// An OCSP response to staple, in DER; without a chain, for the certificate that the site has.
+    #[arg(long, value_name = "FILE", required_unless_present = "chain")]
+    ocsp: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -101,6 +123,7 @@ pub fn run(args: &CtlArgs) -> Result<()> {
             };
             asker.ask(&Question::Pool(name.clone(), order))?;
         }
+        CtlCommand::Certificate(files) => replace(files, &mut asker)?,
         CtlCommand::Site { name, rate, ceil, client_ceil, upload_ceil, weight } => {
             let found = asker.sites()?.into_iter().find(|site| site.name == *name);
             let site = found.ok_or_else(|| anyhow!("no site {name:?}"))?;
@@ -125,6 +148,34 @@ pub fn run(args: &CtlArgs) -> Result<()> {
     Ok(())
 }
 
+fn replace(files: &CertificateArgs, asker: &mut Asker) -> Result<()> {
+    let CertificateArgs { site, chain, key, ocsp } = files;
+    if chain.is_empty() {
+        for (number, file) in ocsp.iter().enumerate() {
+            let (certificate, ocsp) = (u16::try_from(number)?, Some(image::cert::read_ocsp(file)?));
+            let request = Request::SetStaple { site: site.clone(), certificate, ocsp };
+            asker.ask(&Question::Appliance(request))?;
+        }
+        return Ok(());
+    }
+    ensure!(
+        chain.len() == key.len() && ocsp.len() <= chain.len(),
+        "{} chains, {} keys and {} OCSP responses, expected a key for each chain",
+        chain.len(),
+        key.len(),
+        ocsp.len()
+    );
+    let load = |(number, (chain, key)): (usize, (&PathBuf, &PathBuf))| {
+        image::cert::load(chain, key, ocsp.get(number).map(PathBuf::as_path))
+    };
+    let certificates = chain.iter().zip(key).enumerate().map(load).collect::<Result<Vec<_>>>()?;
+    let bytes = |c: &Certificate| c.chain.iter().chain(&c.ocsp).map(Vec::len).sum::<usize>() + 4096;
+    let bytes: usize = certificates.iter().map(bytes).sum();
+    ensure!(bytes <= CERTIFICATES_MAX, "certificates of {bytes} bytes, expected at most {CERTIFICATES_MAX}");
+    asker.ask(&Question::Appliance(Request::SetCertificates { site: site.clone(), certificates }))?;
+    Ok(())
+}
+
 /// All there is to be shown.
 struct Everything {
     status: Status,
@@ -144,10 +195,12 @@ impl Asker {
     }
 
     fn ask(&mut self, question: &Question) -> Result<Answer> {
-        let mut line = serde_json::to_string(question)?;
-        line.push('\n');
-        self.stream.get_mut().write_all(line.as_bytes())?;
-        line.clear();
+        // As large as it may become: what is left behind by growing, nobody overwrites.
+        let mut line = Zeroizing::new(Vec::with_capacity(LINE_MAX as usize));
+        serde_json::to_writer(&mut *line, question)?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line)?;
+        let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             bail!("the supervisor closed the connection");
         }
@@ -216,9 +269,10 @@ impl Drop for RemoveOnDrop {
 async fn converse(stream: tokio::net::UnixStream, handle: Handle) {
     let (input, mut output) = stream.into_split();
     let mut input = tokio::io::BufReader::new(input);
-    let mut line = Vec::new();
+    // There may be a private key in it.
+    let mut line = Zeroizing::new(Vec::with_capacity(LINE_MAX as usize));
     loop {
-        line.clear();
+        line.zeroize();
         match (&mut input).take(LINE_MAX).read_until(b'\n', &mut line).await {
             Ok(1..) if line.ends_with(b"\n") => {}
             _ => return,
@@ -233,14 +287,18 @@ async fn converse(stream: tokio::net::UnixStream, handle: Handle) {
 }
 
 async fn answer(line: &[u8], handle: &Handle) -> Reply {
-    match serde_json::from_slice(line).map_err(|error| format!("not a question: {error}"))? {
+    // Not the whole error, which may quote what it is about.
+    let unknown = |error: serde_json::Error| format!("not a question, at byte {}", error.column());
+    match serde_json::from_slice(line).map_err(unknown)? {
         // Workers are the supervisor's own affair.
         Question::Appliance(
             request @ (Request::Status
             | Request::Pools(_)
             | Request::Sites(_)
             | Request::SetSite { .. }
-            | Request::SetServer { .. }),
+            | Request::SetServer { .. }
+            | Request::SetCertificates { .. }
+            | Request::SetStaple { .. }),
         ) => match handle.client.ask(request).await {
             Ok(result) => result.map_err(|refusal| refusal.to_string()),
             Err(error) => Err(format!("{error:#}")),

@@ -1,8 +1,11 @@
 //! Answers as people and as Prometheus read them.
 
 use super::Everything;
+use appliance::control::message::TlsInfo;
 use appliance::flow::Usage;
+use appliance::tls::Counters;
 use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names of a pool's states, by WAS's numbers from 1.
 const STATES: [&str; 7] = [
@@ -68,11 +71,53 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
             way(&site.metrics.down),
             way(&site.metrics.up)
         )?;
+        for end in &site.certificates_end {
+            let date = appliance::date::format(*end);
+            let left = (*end as i64 - now_s() as i64) / 86_400;
+            writeln!(out, "  certificate until {}, {left} days left", String::from_utf8_lossy(&date))?;
+        }
     }
+    if let Some(tls) = &status.tls {
+        let c = &tls.counters;
+        match tls.without {
+            Some(error) => writeln!(out, "https is not served: {error}")?,
+            None => writeln!(
+                out,
+                "TLS: {} handshakes ({} resumed), {} in progress, {} failed",
+                c.handshakes,
+                c.resumed,
+                tls.handshaking,
+                failures(c).iter().map(|(_, count)| count).sum::<u64>()
+            )?,
+        }
+    }
+    let sources: Vec<_> = status.entropy.sources.iter().map(source).collect();
+    writeln!(out, "random numbers: {} ({} seeds)", sources.join(", "), status.entropy.seeds)?;
     for (reason, count) in &status.reasons {
         writeln!(out, "refused {reason}: {count}")?;
     }
     Ok(())
+}
+
+/// Handshakes that came to nothing, by what was wrong.
+fn failures(counters: &Counters) -> [(&'static str, u64); 7] {
+    [
+        ("handshake", counters.failed),
+        ("garbage", counters.garbage - counters.plain_http.min(counters.garbage)),
+        ("plain_http", counters.plain_http),
+        ("oversized", counters.oversized),
+        ("unknown_name", counters.unknown_name),
+        ("timed_out", counters.timed_out),
+        ("evicted", counters.evicted),
+    ]
+}
+
+fn source((name, good): &(String, bool)) -> String {
+    if *good { name.clone() } else { format!("{name} FAILED") }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 pub(super) fn metrics(all: &Everything) -> String {
@@ -118,7 +163,65 @@ pub(super) fn metrics(all: &Everything) -> String {
         }
     }
     bandwidth(&mut out, all);
+    tls(&mut out, all);
     out.text
+}
+
+fn tls(out: &mut Metrics, all: &Everything) {
+    if let Some(TlsInfo { handshaking, counters, without }) = all.status.tls.as_deref() {
+        out.family("weir_tls_served", "gauge", "1 if the ports for https are open.");
+        out.sample(&[], u8::from(without.is_none()));
+        out.family("weir_tls_handshakes_in_progress", "gauge", "TLS handshakes in progress.");
+        out.sample(&[], handshaking);
+        out.family("weir_tls_handshakes_total", "counter", "TLS handshakes completed, by kind.");
+        for (kind, value) in [("full", counters.handshakes - counters.resumed), ("resumed", counters.resumed)]
+        {
+            out.sample(&[("kind", kind)], value);
+        }
+        out.family(
+            "weir_tls_handshakes_failed_total",
+            "counter",
+            "TLS handshakes that came to nothing, by reason.",
+        );
+        for (reason, value) in failures(counters) {
+            out.sample(&[("reason", reason)], value);
+        }
+        for (name, help, value) in [
+            ("weir_tls_1_2_total", "Handshakes completed with TLS 1.2.", counters.tls12),
+            ("weir_tls_refused_total", "Connections refused for want of memory for TLS.", counters.refused),
+            ("weir_tls_broken_total", "Established connections that broke the protocol.", counters.broken),
+            ("weir_tls_misdirected_total", "Requests for another site's host: 421.", counters.misdirected),
+            (
+                "weir_tls_client_certificates_refused_total",
+                "Requests answered 403 because of the client's certificate.",
+                counters.client_certificates_refused,
+            ),
+        ] {
+            out.family(name, "counter", help);
+            out.sample(&[], value);
+        }
+    }
+    out.family(
+        "weir_site_certificate_not_after_seconds",
+        "gauge",
+        "End of a certificate, since 1970-01-01 UTC.",
+    );
+    for site in &all.sites {
+        for (number, end) in site.certificates_end.iter().enumerate() {
+            out.sample(&[("site", &site.name), ("certificate", &number.to_string())], end);
+        }
+    }
+    let entropy = &all.status.entropy;
+    out.family("weir_entropy_seeded", "gauge", "1 if there has been a seed from a real source.");
+    out.sample(&[], u8::from(entropy.seeded));
+    out.family("weir_entropy_source_healthy", "gauge", "1 while a source passes its health tests.");
+    for (source, good) in &entropy.sources {
+        out.sample(&[("source", source)], u8::from(*good));
+    }
+    out.family("weir_entropy_seeds_total", "counter", "Seeds mixed in.");
+    out.sample(&[], entropy.seeds);
+    out.family("weir_entropy_bytes_total", "counter", "Random bytes given out.");
+    out.sample(&[], entropy.bytes);
 }
 
 fn bandwidth(out: &mut Metrics, all: &Everything) {
@@ -198,7 +301,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use appliance::control::message::{PoolInfo, SiteInfo, Status, WorkerInfo};
+    use appliance::control::message::{EntropyInfo, PoolInfo, SiteInfo, Status, WorkerInfo};
     use appliance::flow::SiteMetrics;
     use appliance::settings::Worker;
 
@@ -217,6 +320,23 @@ mod tests {
                 uptime_ms: 1500,
                 counters: vec![("requests".into(), 3)],
                 reasons: vec![("QueueFull".into(), 2)],
+                tls: Some(Box::new(TlsInfo {
+                    handshaking: 2,
+                    counters: Counters {
+                        handshakes: 9,
+                        resumed: 5,
+                        garbage: 3,
+                        plain_http: 1,
+                        ..Counters::default()
+                    },
+                    without: None,
+                })),
+                entropy: EntropyInfo {
+                    seeded: true,
+                    sources: vec![("processor".into(), true), ("virtio-rng".into(), false)],
+                    seeds: 4,
+                    bytes: 1000,
+                },
                 ..Status::default()
             },
             pools: vec![PoolInfo {
@@ -231,6 +351,7 @@ mod tests {
                 bandwidth: Default::default(),
                 limits: Default::default(),
                 metrics: SiteMetrics { down, connections: 1, refused_requests: 6, ..SiteMetrics::default() },
+                certificates_end: vec![4_000_000_000],
             }],
         }
     }
@@ -244,6 +365,8 @@ mod tests {
             "  worker 2:10000: healthy, 1 in hand, 7 served, unused for 1.5 s",
             "site demo: 1 connections; down 5 B/s now, 2 queued, -3 tokens; up 0 B/s now, 0 queued",
             "refused QueueFull: 2",
+            "TLS: 9 handshakes (5 resumed), 2 in progress, 3 failed",
+            "random numbers: processor, virtio-rng FAILED (4 seeds)",
         ] {
             assert!(text.lines().any(|l| l == line), "{line:?} is missing in {text}");
         }
@@ -270,6 +393,11 @@ mod tests {
             "weir_worker_served_total{pool=\"app\",worker=\"2:10000\"} 7",
             "weir_site_tokens_bytes{site=\"demo\",direction=\"down\"} -3",
             "weir_site_dropped_total{site=\"demo\",limit=\"requests\"} 6",
+            "weir_tls_handshakes_total{kind=\"full\"} 4",
+            "weir_tls_handshakes_failed_total{reason=\"garbage\"} 2",
+            "weir_tls_handshakes_in_progress 2",
+            "weir_site_certificate_not_after_seconds{site=\"demo\",certificate=\"0\"} 4000000000",
+            "weir_entropy_source_healthy{source=\"virtio-rng\"} 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line:?} is missing in {text}");
         }

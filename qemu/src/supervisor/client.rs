@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Pause between two attempts to reach the appliance.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -97,7 +98,8 @@ async fn talk(
     news: &mpsc::UnboundedSender<News>,
 ) -> Result<()> {
     let (mut decoder, mut waiting, mut id) = (Decoder::default(), HashMap::<u32, Reply>::new(), 1_u32);
-    let mut frames = PREAMBLE.to_vec();
+    // Private keys pass through it.
+    let mut frames = Zeroizing::new(PREAMBLE.to_vec());
     encode(&Ask { id, request: Request::Supervise }, &mut frames);
     stream.write_all(&frames).await?;
     let mut buffer = vec![0; 16 << 10];
@@ -106,9 +108,10 @@ async fn talk(
             asked = asks.recv() => {
                 let Some((request, reply)) = asked else { return Ok(()) };
                 id = id.checked_add(1).unwrap_or(2);
-                frames.clear();
+                frames.zeroize();
                 if !encode(&Ask { id, request }, &mut frames) {
-                    bail!("a request that is too long");
+                    let _ = reply.send(Err(Refusal::Malformed));
+                    continue;
                 }
                 waiting.retain(|_, reply| !reply.is_closed());
                 waiting.insert(id, reply);
