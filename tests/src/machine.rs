@@ -114,6 +114,17 @@ impl Machine {
         Ok(connection.response()?.filter(|r| r.status == 200).map(|r| r.content))
     }
 
+    /// Waits until this has been printed: the time since the start.
+    pub fn line(&mut self, text: &str, patience: Duration) -> Result<Duration> {
+        while !self.log().contains(text) {
+            if self.started.elapsed() > patience {
+                bail!("no {text:?} within {patience:?}: {}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(self.started.elapsed())
+    }
+
     /// Waits for the machine's end: QEMU's exit code, and everything printed.
     pub fn ended(mut self, patience: Duration) -> Result<(Option<i32>, String)> {
         loop {

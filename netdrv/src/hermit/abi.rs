@@ -10,13 +10,20 @@
 //! All four have the same signature in libhermit-rs 0.6 and in every kernel that hermit-abi 0.5 is for. The other
 //! way round, the image supplies `runtime_entry` and its own `sys_read_entropy` (see [`super::random`]); the
 //! kernel's must not be exported.
+//!
+//! The kernel's system calls return with interrupts on, whatever they were before: they switch stacks, and end that with
+//! `sti`. An interrupt taken then would be missing at the next [`super::cpu::halt`], so every function here turns them off
+//! again.
 
+use super::cpu;
 use core::ptr::NonNull;
 
 /// Memory from the kernel's heap, or `None`.
 pub(super) fn malloc(size: usize, align: usize) -> Option<NonNull<u8>> {
     // SAFETY: sys_malloc takes any size and alignment; it answers null for what it cannot or will not serve.
-    NonNull::new(unsafe { hermit_abi::malloc(size, align) })
+    let memory = unsafe { hermit_abi::malloc(size, align) };
+    cpu::interrupts_off();
+    NonNull::new(memory)
 }
 
 /// Gives memory from [`malloc`] back to the kernel.
@@ -26,7 +33,8 @@ pub(super) fn malloc(size: usize, align: usize) -> Option<NonNull<u8>> {
 /// `memory` must come from `malloc(size, align)` and not be used any more.
 pub(super) unsafe fn free(memory: NonNull<u8>, size: usize, align: usize) {
     // SAFETY: passed on to the caller.
-    unsafe { hermit_abi::free(memory.as_ptr(), size, align) }
+    unsafe { hermit_abi::free(memory.as_ptr(), size, align) };
+    cpu::interrupts_off();
 }
 
 /// The kernel's clock as nanoseconds since 1970 (`wall`) or since its start; 0 if it does not say.
@@ -35,6 +43,7 @@ pub(super) fn kernel_time_ns(wall: bool) -> u64 {
     let clock = if wall { hermit_abi::CLOCK_REALTIME } else { hermit_abi::CLOCK_MONOTONIC };
     // SAFETY: `time` is valid for writing.
     let status = unsafe { hermit_abi::clock_gettime(clock, &raw mut time) };
+    cpu::interrupts_off();
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
     if status == 0 { seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds) } else { 0 }

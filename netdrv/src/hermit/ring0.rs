@@ -27,8 +27,8 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoApic;
 
-/// No halt is longer: under QEMU's emulator a device's interrupt has been seen to get lost, and this is what that costs.
-const LONGEST_HALT_NS: u64 = 50_000_000;
+/// No halt is longer: what a device that forgets to interrupt may cost.
+const LONGEST_HALT_NS: u64 = 1_000_000_000;
 
 impl Ring0 {
     /// Takes the machine over: interrupts off, own gates, APIC and clock. Once.
