@@ -17,6 +17,7 @@ pub mod config;
 pub mod deploy;
 pub mod files;
 pub mod kernel;
+mod linkmap;
 mod patched;
 pub mod payload;
 mod program;

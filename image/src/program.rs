@@ -1,7 +1,7 @@
 //! Builds a Hermit program of this workspace and links it with the kernel.
 
-use crate::deploy::kernel_bytes;
 use crate::kernel::{Kernel, remap};
+use crate::linkmap::Parts;
 use crate::toolchain::{Llvm, Toolchain};
 use crate::{Options, Program, Progress, patched, step};
 use anyhow::{Context, Result};
@@ -36,8 +36,8 @@ pub(crate) struct Linked {
     pub(crate) loader: PathBuf,
     /// The kernel's name and version.
     pub(crate) kernel: String,
-    /// Bytes of the kernel in `elf`.
-    pub(crate) kernel_bytes: u64,
+    /// Sizes in `elf`.
+    pub(crate) parts: Parts,
     /// The compiler's version.
     pub(crate) rustc: String,
 }
@@ -78,7 +78,7 @@ pub(crate) fn link(program: Program, options: &Options, progress: Progress) -> R
         elf,
         loader: kernel.loader,
         kernel: kernel.name,
-        kernel_bytes: kernel_bytes(&map),
+        parts: Parts::of(&map),
         rustc: toolchain.release().to_owned(),
     })
 }

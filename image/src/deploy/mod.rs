@@ -23,7 +23,6 @@ mod sbom;
 mod seal;
 
 pub use info::Info;
-pub(crate) use info::kernel_bytes;
 pub use manifest::Manifest;
 pub(crate) use seal::seal_elf;
 
