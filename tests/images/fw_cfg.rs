@@ -2,15 +2,19 @@
 
 use crate::Test;
 use crate::shelf::{PAGE, Shelf};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use appliance::bundle::VERSION;
 use image::deploy::Format;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use std::path::Path;
 use std::time::Duration;
+use weir_tests::curl::curl;
 use weir_tests::machine::{Machine, Setup};
 
 pub(crate) const TESTS: &[Test] = &[
     ("fw_cfg::wins_over_the_built_in", wins),
+    ("fw_cfg::keys_come_from_the_host", keys_from_the_host),
     ("fw_cfg::keys_are_checked", keys_are_checked),
     ("fw_cfg::bad_bundles_are_refused", bad_bundles),
 ];
@@ -37,6 +41,59 @@ fn wins(shelf: &Shelf) -> Result<()> {
     let log = machine.log();
     ensure!(log.contains("weir: configuration: fw_cfg opt/weir/config, "), "{log}");
     Ok(())
+}
+
+/// An https site whose key is in neither the image nor the configuration, but in a file of its own on the host.
+fn keys_from_the_host(shelf: &Shelf) -> Result<()> {
+    const NAME: &str = "handed.test";
+    let directory = shelf.path("certificates");
+    let made = image::cert::dev(&directory, &[NAME.to_owned()])?;
+    let toml = shelf.path("handed.toml");
+    let text = format!(
+        "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"https://{NAME}:80/\"\nfiles = \"weir\"\n\
+         [[site.certificate]]\nchain = {:?}\nkey = \"fw_cfg:handed\"\n",
+        made.chain
+    );
+    std::fs::write(&toml, text)?;
+    let config = shelf.bundle(&toml, "handed.bundle")?;
+    let keys = shelf.path("handed.keys");
+    let key = format!("handed={}", made.key.display());
+    let words = ["keys".as_ref(), key.as_ref(), "--out".as_ref(), keys.as_os_str()];
+    let output = shelf.weir_image(words)?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let secret = PrivateKeyDer::from_pem_file(&made.key).context("the key")?;
+    let holds = |file: &Path| std::fs::read(file).map(|content| memmem(&content, secret.secret_der()));
+    ensure!(holds(&keys)? && !holds(&config)?, "the key belongs into its own file alone");
+
+    let given: [(&str, &Path); 2] = [("opt/weir/config", &config), ("opt/weir/keys", &keys)];
+    let mut machine = Machine::boot(&setup(shelf, &given)?)?;
+    machine.line("serving at", PATIENCE)?;
+    let port = machine.port();
+    let page = curl(
+        20,
+        [
+            "--retry".into(),
+            "20".into(),
+            "--retry-all-errors".into(),
+            "--retry-delay".into(),
+            "1".into(),
+            "--cacert".into(),
+            made.ca.display().to_string(),
+            "--resolve".into(),
+            format!("{NAME}:{port}:127.0.0.1"),
+            format!("https://{NAME}:{port}/"),
+        ],
+    )?;
+    ensure!(page.stdout == PAGE, "{}", page.text());
+    drop(machine);
+
+    let mut machine = Machine::boot(&setup(shelf, &given[..1])?)?;
+    machine.line("weir: https is not served: a private key was not handed over, expected it in", PATIENCE)?;
+    Ok(())
+}
+
+fn memmem(content: &[u8], wanted: &[u8]) -> bool {
+    content.windows(wanted.len()).any(|window| window == wanted)
 }
 
 fn keys_are_checked(shelf: &Shelf) -> Result<()> {

@@ -90,6 +90,11 @@ impl Machine {
         Ok(Self { child, output, at: (Ipv4Addr::LOCALHOST, port).into(), started })
     }
 
+    /// The port of the loopback interface that leads to the machine's port 80.
+    pub fn port(&self) -> u16 {
+        self.at.port()
+    }
+
     /// Asks for `path` until there is a 200: the time since the start, and the content.
     pub fn first_200(&mut self, path: &str, patience: Duration) -> Result<(Duration, Vec<u8>)> {
         loop {
