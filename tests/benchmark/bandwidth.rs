@@ -3,6 +3,8 @@
 //! address of its own; what counts is bytes that came out of them.
 
 use crate::machine::{Kind, Lab, Machine};
+use crate::uploads::{Pusher, Sink};
+use crate::wrk::Wrk;
 use crate::{Options, plot};
 use anyhow::{Context, Result, ensure};
 use std::io::Read;
@@ -90,12 +92,17 @@ struct Samples {
     sums: Vec<Vec<f64>>,
 }
 
-fn watch(groups: &[&[Puller]], duration: Duration) -> Samples {
+fn got(pullers: &[Puller]) -> Vec<&AtomicU64> {
+    pullers.iter().map(|puller| &*puller.got).collect()
+}
+
+fn watch(groups: &[&[&AtomicU64]], duration: Duration) -> Samples {
     let (start, mut samples) = (Instant::now(), Samples { at: Vec::new(), sums: Vec::new() });
     let mut next = Duration::ZERO;
     while start.elapsed() <= duration {
         samples.at.push(start.elapsed().as_secs_f64());
-        let sum = |group: &&[Puller]| group.iter().map(|p| p.got.load(Ordering::Relaxed)).sum::<u64>() as f64;
+        let sum =
+            |group: &&[&AtomicU64]| group.iter().map(|got| got.load(Ordering::Relaxed)).sum::<u64>() as f64;
         samples.sums.push(groups.iter().map(sum).collect());
         next += STEP;
         std::thread::sleep(next.saturating_sub(start.elapsed()));
@@ -175,6 +182,8 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
     {
         let machine = boot(lab, Kind::Weir).await?;
         caps(Peer::Weir, options, &mut report)?;
+        uploads(lab, options, &mut report)?;
+        requests(&mut report)?;
         weights(&mut report)?;
         comes_back(&mut report)?;
         fair(Peer::Weir, &mut report)?;
@@ -247,7 +256,7 @@ fn caps(peer: Peer, options: &Options, report: &mut Report) -> Result<()> {
             let clients = [Puller::start(peer, host, connections, 0)?];
             // The first second does not count; slow starts of many connections on a busy host take a little longer.
             std::thread::sleep(2 * SECOND);
-            let samples = watch(&[&clients], Duration::from_secs(options.seconds.into()));
+            let samples = watch(&[&got(&clients)], Duration::from_secs(options.seconds.into()));
             let rate = samples.rate(0);
             report.line(&format!(
                 "| {:.0} KiB/s | {connections} | {:.1} | {:.3} | ± {:.1} % |",
@@ -265,11 +274,56 @@ fn caps(peer: Peer, options: &Options, report: &mut Report) -> Result<()> {
     report.plot(&name, &format!("{}: 1 MiB/s, 1, 10 and 100 connections", peer.name()), &curves)
 }
 
+/// Counted where they arrive, at the worker.
+fn uploads(lab: &Lab, options: &Options, report: &mut Report) -> Result<()> {
+    report.line("### Uploads to one site with a limit of 1 MiB/s\n");
+    report.line("| connections | measured, KiB/s | of the limit | worst 1 s window |\n|---|---|---|---|");
+    let sink = Sink::start(&lab.vsock())?;
+    let mut curves = Vec::new();
+    for connections in [1, 10, 100] {
+        let client = Pusher::start("up1m.test", connections, lab.directory.path())?;
+        std::thread::sleep(2 * SECOND);
+        let samples = watch(&[&[&sink.got]], Duration::from_secs(options.seconds.into()));
+        drop(client);
+        let (rate, worst) = (samples.rate(0), samples.worst(0, MIB));
+        report.line(&format!("| {connections} | {:.1} | {:.3} | ± {worst:.1} % |", rate / KIB, rate / MIB));
+        curves.extend(samples.curves(&[&format!("{connections} connections")]));
+    }
+    report.plot("qemu-uploads", "Uploads at 1 MiB/s over 1, 10 and 100 connections", &curves)
+}
+
+/// Many small responses on kept-alive connections, as `wrk` asks for them.
+fn requests(report: &mut Report) -> Result<()> {
+    report.line("### Responses of 4 KiB from one site with a limit of 1 MiB/s, asked for by wrk\n");
+    report.line("| connections | requests/s | KiB/s | of the limit | p99 |\n|---|---|---|---|---|");
+    for connections in [1, 10, 100] {
+        let wrk = Wrk {
+            path: "/4k",
+            host: Some("cap1m.test"),
+            connections,
+            close: false,
+            pinned: false,
+            seconds: 10,
+        };
+        let figures = wrk.run()?;
+        let rate = figures.bytes_per_second;
+        report.line(&format!(
+            "| {connections} | {:.0} | {:.1} | {:.3} | {:.1} ms |",
+            figures.per_second,
+            rate / KIB,
+            rate / MIB,
+            figures.p99_ms
+        ));
+    }
+    report.line("");
+    Ok(())
+}
+
 fn weights(report: &mut Report) -> Result<()> {
     let one = [Puller::start(Peer::Weir, "one.test", 10, 0)?];
     let three = [Puller::start(Peer::Weir, "three.test", 10, 1)?];
     std::thread::sleep(2 * SECOND);
-    let samples = watch(&[&one, &three], 6 * SECOND);
+    let samples = watch(&[&got(&one), &got(&three)], 6 * SECOND);
     let (a, b) = (samples.rate(0), samples.rate(1));
     report.line("### Two sites, weights 1:3, under a server ceiling of 16 MiB/s\n");
     report.line(&format!(
@@ -287,7 +341,7 @@ fn comes_back(report: &mut Report) -> Result<()> {
     let busy = [Puller::start(Peer::Weir, "three.test", 50, 0)?];
     std::thread::sleep(2 * SECOND);
     let returning = [Puller::start(Peer::Weir, "promised.test", 4, 1)?];
-    let samples = watch(&[&returning, &busy], 4 * SECOND);
+    let samples = watch(&[&got(&returning), &got(&busy)], 4 * SECOND);
     // From the first byte: what comes before is curl's own start.
     let first = samples.sums.iter().position(|s| s[0] > 0.0).unwrap_or(0);
     let promised = 4.0 * MIB;
@@ -315,7 +369,8 @@ fn fair(peer: Peer, report: &mut Report) -> Result<()> {
         clients.push([Puller::start(peer, "cap1m.test", 1, client)?]);
     }
     std::thread::sleep(3 * SECOND);
-    let groups: Vec<&[Puller]> = clients.iter().map(|c| &c[..]).collect();
+    let counters: Vec<_> = clients.iter().map(|client| got(client)).collect();
+    let groups: Vec<_> = counters.iter().map(Vec::as_slice).collect();
     let samples = watch(&groups, 10 * SECOND);
     let shares: Vec<f64> = (0..6).map(|n| samples.rate(n)).collect();
     let total: f64 = shares.iter().sum();

@@ -1,11 +1,10 @@
 //! Requests per second, side by side. The machines take turns, so that a busy moment of the host falls on both.
 
 use crate::machine::{Kind, Lab};
+use crate::wrk::Wrk;
 use crate::{Options, median};
-use anyhow::{Context, Result, ensure};
-use std::process::Command;
+use anyhow::{Context, Result};
 use std::time::Duration;
-use weir_tests::net::GUEST;
 
 pub(crate) const CONNECTIONS: u32 = 32;
 const ROWS: [(&str, &str, bool); 4] = [
@@ -42,10 +41,10 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
                     machine.pin(PINNED_CPU)?;
                 }
                 for (row, (_, path, close)) in samples.iter_mut().zip(ROWS) {
-                    row[column].push(
-                        wrk(path, close, pinned, options.seconds)
-                            .with_context(|| format!("{kind:?} {path}"))?,
-                    );
+                    let (connections, seconds) = (CONNECTIONS, options.seconds);
+                    let wrk = Wrk { path, host: None, connections, close, pinned, seconds };
+                    let figures = wrk.run().with_context(|| format!("{kind:?} {path}"))?;
+                    row[column].push(Sample { per_second: figures.per_second, p99_ms: figures.p99_ms });
                 }
             }
         }
@@ -64,53 +63,4 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
     }
     println!();
     Ok(())
-}
-
-fn wrk(path: &str, close: bool, pinned: bool, seconds: u32) -> Result<Sample> {
-    let mut command = if pinned {
-        let mut taskset = Command::new("taskset");
-        taskset.args(["-c", &PINNED_CPU.to_string(), "wrk"]);
-        taskset
-    } else {
-        Command::new("wrk")
-    };
-    command.args([
-        "-t1",
-        &format!("-c{CONNECTIONS}"),
-        &format!("-d{seconds}s"),
-        "--latency",
-        "--timeout",
-        "10s",
-    ]);
-    if close {
-        command.args(["-H", "Connection: close"]);
-    }
-    let output = command.arg(format!("http://{GUEST}{path}")).output().context("starting wrk")?;
-    let report = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
-    let after = |mark: &str| report.lines().find_map(|line| line.trim().strip_prefix(mark)).map(str::trim);
-    let errors = after("Non-2xx or 3xx responses:").or(after("Socket errors:"));
-    if let Some(errors) = errors {
-        eprintln!("[wrk] {path}: errors: {errors}");
-    }
-    Ok(Sample {
-        per_second: after("Requests/sec:").and_then(|n| n.parse().ok()).context("no Requests/sec")?,
-        p99_ms: after("99%").and_then(milliseconds).context("no 99%")?,
-    })
-}
-
-/// Reads wrk's times: `312.00us`, `1.20ms`, `2.01s`.
-fn milliseconds(text: &str) -> Option<f64> {
-    let unit = text.find(|c: char| c.is_alphabetic())?;
-    let number: f64 = text[..unit].parse().ok()?;
-    Some(
-        number
-            * match &text[unit..] {
-                "us" => 1e-3,
-                "ms" => 1.0,
-                "s" => 1e3,
-                "m" => 6e4,
-                _ => return None,
-            },
-    )
 }

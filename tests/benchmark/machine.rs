@@ -95,10 +95,15 @@ impl Lab {
     pub(crate) async fn boot_weir(&self, memory_mib: u32) -> Result<Machine> {
         let net = Net { kind: NetKind::Tap(TAP.into()), address: None, forwards: Vec::new() };
         let spec = self.spec("appliance", &self.appliance, memory_mib, Some(net));
-        let vsock = self.directory.path().join("appliance.vsock");
+        let vsock = self.vsock();
         let began = Instant::now();
         let vm = Vm::start(&spec, &self.host, self.directory.path(), &vsock).await?;
         Ok(Machine { began, qemu: find_qemu()?, _vm: Running::Weir(Box::new(vm)) })
+    }
+
+    /// Weir's vsock.
+    pub(crate) fn vsock(&self) -> PathBuf {
+        self.directory.path().join("appliance.vsock")
     }
 
     /// A VM's description.

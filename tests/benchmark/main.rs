@@ -8,6 +8,8 @@ mod plot;
 mod relay;
 mod single;
 mod tls;
+mod uploads;
+mod wrk;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;

@@ -1,0 +1,91 @@
+//! Running `wrk`.
+
+use crate::load::PINNED_CPU;
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
+use weir_tests::net::GUEST;
+
+/// What `wrk` is to do. One thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wrk {
+    pub(crate) path: &'static str,
+    /// For the Host field, where it is not the address.
+    pub(crate) host: Option<&'static str>,
+    pub(crate) connections: u32,
+    /// A connection for each request.
+    pub(crate) close: bool,
+    /// On [`PINNED_CPU`].
+    pub(crate) pinned: bool,
+    pub(crate) seconds: u32,
+}
+
+/// What it said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    /// Responses a second.
+    pub(crate) per_second: f64,
+    /// Bytes a second of whole responses, heads included.
+    pub(crate) bytes_per_second: f64,
+    /// 99 of 100 responses were there within so many milliseconds.
+    pub(crate) p99_ms: f64,
+}
+
+impl Wrk {
+    pub(crate) fn run(self) -> Result<Figures> {
+        let mut command = if self.pinned {
+            let mut taskset = Command::new("taskset");
+            taskset.args(["-c", &PINNED_CPU.to_string(), "wrk"]);
+            taskset
+        } else {
+            Command::new("wrk")
+        };
+        let (connections, seconds) = (format!("-c{}", self.connections), format!("-d{}s", self.seconds));
+        command.args(["-t1", &connections, &seconds, "--latency", "--timeout", "10s"]);
+        if self.close {
+            command.args(["-H", "Connection: close"]);
+        }
+        if let Some(host) = self.host {
+            command.args(["-H", &format!("Host: {host}")]);
+        }
+        let path = self.path;
+        let output = command.arg(format!("http://{GUEST}{path}")).output().context("starting wrk")?;
+        let report = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
+        let after =
+            |mark: &str| report.lines().find_map(|line| line.trim().strip_prefix(mark)).map(str::trim);
+        if let Some(errors) = after("Non-2xx or 3xx responses:").or(after("Socket errors:")) {
+            eprintln!("[wrk] {path}: errors: {errors}");
+        }
+        Ok(Figures {
+            per_second: after("Requests/sec:").and_then(|n| n.parse().ok()).context("no Requests/sec")?,
+            bytes_per_second: after("Transfer/sec:").and_then(bytes).context("no Transfer/sec")?,
+            p99_ms: after("99%").and_then(milliseconds).context("no 99%")?,
+        })
+    }
+}
+
+/// Reads a number and its unit.
+fn split(text: &str) -> Option<(f64, &str)> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_alphabetic())?);
+    Some((number.parse().ok()?, unit))
+}
+
+/// Reads wrk's times: `312.00us`, `1.20ms`, `2.01s`.
+fn milliseconds(text: &str) -> Option<f64> {
+    let (number, unit) = split(text)?;
+    let factor = match unit {
+        "us" => 1e-3,
+        "ms" => 1.0,
+        "s" => 1e3,
+        "m" => 6e4,
+        _ => return None,
+    };
+    Some(number * factor)
+}
+
+/// Reads wrk's sizes, whose units are powers of 1024: `812.00B`, `1.20KB`, `2.01MB`.
+fn bytes(text: &str) -> Option<f64> {
+    let (number, unit) = split(text)?;
+    let power = ["B", "KB", "MB", "GB"].iter().position(|name| *name == unit)?;
+    Some(number * 1024_f64.powi(i32::try_from(power).ok()?))
+}
