@@ -4,6 +4,8 @@
 //! and run side by side; those that start or kill machines have their own.
 
 mod bad_input;
+mod bad_workers;
+mod bench;
 mod corpus;
 mod demo;
 mod forwarding;
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
-    let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
+    let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS).chain(bad_workers::TESTS);
     for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }

@@ -3,12 +3,28 @@
 GET /api/bytes/N   the first N bytes of the file PATTERN
 POST /api/mark/M   appends M to the file LOG, answers with it
 GET /api/pid       the process number
+
+and what no worker should do:
+
+GET /api/half/N    half of N bytes, then the end of the connection
+GET /api/once/N    the same, but only the first time that somebody asks
+POST /api/deaf     the content is not read, and nothing is answered
 """
 import os
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PORT, PATTERN, LOG = int(sys.argv[1]), open(sys.argv[2], "rb").read(), sys.argv[3]
+
+
+def first_time(path):
+    """Whether no worker with this LOG was asked before: whoever makes the file first has been."""
+    try:
+        os.close(os.open(LOG + path.replace("/", "-"), os.O_CREAT | os.O_EXCL))
+        return True
+    except FileExistsError:
+        return False
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -20,12 +36,24 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def half(self, length):
+        self.send_response(200)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(PATTERN[: length // 2])
+        self.close_connection = True
+
     def do_GET(self):
-        if self.path == "/api/pid":
+        what, last = self.path.split("/")[2], self.path.rsplit("/", 1)[1]
+        if what == "pid":
             return self.answer(str(os.getpid()).encode())
-        self.answer(PATTERN[: int(self.path.rsplit("/", 1)[1])])
+        if what == "half" or (what == "once" and first_time(self.path)):
+            return self.half(int(last))
+        self.answer(PATTERN[: int(last)])
 
     def do_POST(self):
+        if self.path == "/api/deaf":
+            time.sleep(3600)
         mark = self.path.rsplit("/", 1)[1]
         self.rfile.read(int(self.headers["Content-Length"]))
         log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

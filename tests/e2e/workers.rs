@@ -2,17 +2,14 @@
 //!
 //! `WEIR_CHAOS_SECONDS` says how long chaos lasts, 20 if it does not.
 
+use crate::bench::{Bench, get, processes, vms};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use weir_tests::pattern;
 use weir_tests::raw::Connection;
-use weir_tests::weir::{Weir, program};
-use weir_tests::{free_port, pattern, workspace};
 
 type Test = fn() -> Result<()>;
 
@@ -26,76 +23,6 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 /// Not run unless asked for: under load the vsock daemon of the appliance may stop, which nothing mends but a restart.
 pub(crate) const CHAOS: &[(&str, Test)] =
     &[("workers::chaos_of_vms", chaos_of_vms), ("workers::chaos_of_processes", chaos_of_processes)];
-
-const START: Duration = Duration::from_secs(120);
-const PATIENCE: Duration = Duration::from_secs(30);
-const SITE: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n\
-    [[site.prefix]]\nurl = \"http://*:80/api/\"\npool = \"app\"\n[[pool]]\nname = \"app\"\n";
-
-/// A running appliance with a pool of its own.
-struct Bench {
-    weir: Weir,
-    at: SocketAddr,
-    directory: TempDir,
-}
-
-impl Bench {
-    fn start(pool: impl Fn(&Path) -> String) -> Result<Self> {
-        let directory = TempDir::new()?;
-        let path = |name: &str| directory.path().join(name);
-        std::fs::create_dir(path("www"))?;
-        std::fs::write(path("www/index.html"), "static\n")?;
-        std::fs::write(path("weir.toml"), format!("{SITE}{}", pool(directory.path())))?;
-        let port = free_port()?.to_string();
-        let (config, control) = (path("weir.toml"), path("control"));
-        let arguments = [config.as_os_str(), "--http-port".as_ref(), port.as_ref(), "--control".as_ref()];
-        let mut weir = Weir::start(arguments.into_iter().chain([control.as_os_str()]))?;
-        let at = weir.ready(START)?;
-        Ok(Self { weir, at, directory })
-    }
-
-    fn ctl(&self, arguments: &[&str]) -> Result<String> {
-        let control = self.directory.path().join("control");
-        let output =
-            Command::new(program()).args(["ctl", "--control"]).arg(control).args(arguments).output()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        ensure!(output.status.success(), "{}", text(&output.stderr));
-        Ok(text(&output.stdout))
-    }
-
-    /// A counter of the appliance.
-    fn counter(&self, name: &str) -> Result<u64> {
-        let metrics = self.ctl(&["metrics"])?;
-        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.with_context(|| format!("no {name} in {metrics}"))?.parse().context("a number")
-    }
-
-    fn get(&self, path: &str) -> Result<(u16, Vec<u8>)> {
-        get(&mut Connection::open(self.at, PATIENCE)?, path)
-    }
-}
-
-fn get(connection: &mut Connection, path: &str) -> Result<(u16, Vec<u8>)> {
-    connection.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))?;
-    let response = connection.response()?.context("the connection ended without a response")?;
-    Ok((response.status, response.content))
-}
-
-fn processes(directory: &Path, keys: &str, instances: u32) -> String {
-    let worker = workspace().join("tests/e2e/worker.py");
-    let (pattern_file, log) = (directory.join("pattern"), directory.join("log"));
-    std::fs::write(&pattern_file, pattern(1 << 20)).unwrap_or_default();
-    format!(
-        "{keys}[[pool.worker]]\nkind = \"process\"\ninstances = {instances}\n\
-         command = [\"python3\", {worker:?}, \"{{port}}\", {pattern_file:?}, {log:?}]\n"
-    )
-}
-
-fn vms(keys: &str, instances: u32) -> String {
-    format!(
-        "{keys}[[pool.worker]]\nkind = \"vm\"\nimage = \"worker\"\nmemory = \"32M\"\ninstances = {instances}\n"
-    )
-}
 
 fn demand_start() -> Result<()> {
     let bench = Bench::start(|_| vms("", 1))?;

@@ -1,5 +1,6 @@
 //! Looking at processes through /proc.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 
 /// A process, told from a later one of the same number by its start time.
@@ -33,8 +34,13 @@ impl Process {
 
     /// Kills it.
     pub fn kill(&self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.pid).filter(|_| self.is_there()) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        self.signal(Signal::KILL);
+    }
+
+    /// Sends it a signal, if it is still there.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.is_there()) {
+            let _ = kill_process(pid, signal);
         }
     }
 }

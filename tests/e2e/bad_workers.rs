@@ -1,0 +1,102 @@
+//! Workers that do what they should not: half an answer, no reading, a vsock that stands still.
+
+use crate::bench::{Bench, get, processes, vms};
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+use weir_tests::pattern;
+use weir_tests::process::Process;
+use weir_tests::raw::Connection;
+
+type Test = fn() -> Result<()>;
+
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("bad_workers::half_answers", half_answers),
+    ("bad_workers::one_that_stops_reading", stops_reading),
+    ("bad_workers::a_stalled_vsock", stalled_vsock),
+];
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Whatever else goes on, others are answered within this; generous, because the host may be busy.
+const UNDISTURBED: Duration = Duration::from_secs(3);
+
+/// Small responses are all or nothing; of large ones it is seen that they were cut off.
+fn half_answers() -> Result<()> {
+    let bench = Bench::start(|directory| processes(directory, "min_workers = 1\n", 1))?;
+    let once = bench.get("/api/once/10000")?;
+    ensure!(once == (200, pattern(10_000)), "asked again: {}", once.0);
+    ensure!(bench.counter("weir_replayed_total")? == 1);
+    let (status, content) = bench.get("/api/half/10000")?;
+    ensure!(status == 502 && content.len() < 1000, "{status}, {} bytes", content.len());
+    let mut connection = Connection::open(bench.at, PATIENCE)?;
+    let large = get(&mut connection, "/api/half/1000000");
+    ensure!(large.is_err(), "half of a large response passes for a whole one");
+    ensure!(bench.counter("weir_truncated_total")? == 1);
+    ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)), "the worker is not given up");
+    ensure!(bench.counter("weir_links_in_use")? == 0 && bench.counter("weir_held_bytes")? == 0);
+    Ok(())
+}
+
+/// An upload that nobody reads takes bounded memory, and nothing from others; its end is the client's.
+fn stops_reading() -> Result<()> {
+    const CONTENT: usize = 20 << 20;
+    let bench = Bench::start(|directory| processes(directory, "min_workers = 1\n", 1))?;
+    let mut upload = Connection::open(bench.at, PATIENCE)?;
+    upload.send(format!("POST /api/deaf HTTP/1.1\r\nHost: test\r\nContent-Length: {CONTENT}\r\n\r\n"))?;
+    let sender = std::thread::spawn(move || {
+        let sent = upload.send(vec![b'x'; CONTENT]);
+        (upload, sent.is_ok())
+    });
+    let began = Instant::now();
+    while bench.counter("weir_held_bytes")? == 0 {
+        ensure!(began.elapsed() < UNDISTURBED, "nothing of the upload has arrived");
+    }
+    for _ in 0..5 {
+        let began = Instant::now();
+        ensure!(bench.get("/api/bytes/10000")? == (200, pattern(10_000)));
+        ensure!(began.elapsed() < UNDISTURBED, "{:?} beside it", began.elapsed());
+        let held = bench.counter("weir_held_bytes")?;
+        ensure!(held <= 256 << 10, "{held} bytes held for an upload that nobody reads");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    ensure!(!sender.is_finished(), "20 MiB went somewhere");
+    let worker = bench.weir.processes().into_iter().find(|p| p.command.contains("worker.py"));
+    worker.context("no worker")?.kill();
+    let (mut upload, _) = sender.join().map_err(|_| anyhow::anyhow!("panicked"))?;
+    let answer = upload.response();
+    ensure!(!matches!(&answer, Ok(Some(r)) if r.status != 502), "{answer:?}");
+    ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)), "the next worker serves");
+    ensure!(bench.counter("weir_links_in_use")? == 0 && bench.counter("weir_held_bytes")? == 0);
+    Ok(())
+}
+
+/// The vsock daemon of a worker VM stands still for three seconds: requests wait, and none is lost.
+fn stalled_vsock() -> Result<()> {
+    let bench = Bench::start(|_| vms("min_workers = 2\n", 2))?;
+    let daemon = |p: &Process| p.command.contains("vhost-device-vsock") && p.command.contains("app-0");
+    let daemon = bench.weir.processes().into_iter().find(daemon).context("no vsock daemon")?;
+    let load = |turns: usize| -> Result<()> {
+        let mut connection = Connection::open(bench.at, PATIENCE)?;
+        for turn in 0..turns {
+            let len = [0, 1000, 16 << 10][turn % 3];
+            let got = get(&mut connection, &format!("/api/bytes/{len}"))?;
+            ensure!(got == (200, pattern(len)), "GET of {len} bytes: {}", got.0);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| load(200))).collect();
+        std::thread::sleep(Duration::from_millis(300));
+        daemon.signal(Signal::STOP);
+        std::thread::sleep(Duration::from_secs(3));
+        daemon.signal(Signal::CONT);
+        let ends = clients.into_iter().map(|c| c.join().unwrap_or_else(|_| Err(anyhow::anyhow!("panicked"))));
+        ends.collect::<Result<Vec<()>>>()
+    })
+    .with_context(|| bench.weir.log())?;
+    let began = Instant::now();
+    load(100)?;
+    ensure!(began.elapsed() < PATIENCE, "it does not recover");
+    ensure!(bench.counter("weir_links_in_use")? == 0 && bench.counter("weir_held_bytes")? == 0);
+    Ok(())
+}
