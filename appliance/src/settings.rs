@@ -86,6 +86,8 @@ pub struct Http {
     /// Floor for content on its way up, in bytes per second: who is waited for longer than EntityBody and the time that
     /// the content would have taken at this rate is late. 0: none.
     pub entity_body_rate: Option<u64>,
+    /// TRACE is accepted.
+    pub trace: Option<bool>,
 }
 
 /// Values that are not said.

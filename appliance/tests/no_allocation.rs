@@ -8,8 +8,12 @@ use appliance::http::chunked::Decoder;
 use appliance::http::request::{Parsed, Progress};
 use appliance::http::response::Client;
 use appliance::http::{Limits, Sink, Version, forward, request, response, serve};
-use appliance::settings::{Handler, Prefix, Settings, Site};
+use appliance::log::line::Moment;
+use appliance::log::{Ends, Field, Log, Outcome, Value};
+use appliance::reason::Reason;
+use appliance::settings::{self, Handler, LogFormat, Prefix, Settings, Site};
 use appliance::site::{RouteResult, Router, Scheme};
+use appliance::time::Instant;
 use core::net::{IpAddr, Ipv4Addr};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -108,6 +112,55 @@ fn a_forwarded_request_and_its_response() {
         let client = Client { version: Version::Http11, to_head: false, keep_alive: true };
         response::write_response(&head, client, &DateCache::new(0), &mut Sink::new(&mut buf)).unwrap();
     });
+}
+
+/// What a request costs besides when it is logged.
+#[test]
+fn a_line_in_each_log() {
+    let input = b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\nCookie: d\r\n\r\n";
+    let mut scratch = vec![0; 9000];
+    let Parsed::Complete { head, len } =
+        request::parse(input, &Limits::STRICT, &mut scratch, &mut Progress::default())
+    else {
+        panic!();
+    };
+    let ends = Ends { client: (LOCAL, 50_000), server: (LOCAL, 80) };
+    for format in [LogFormat::W3c, LogFormat::Json] {
+        let log = settings::Log {
+            port: 1,
+            format,
+            fields: Field::ALL.to_vec(),
+            errors: true,
+            computer: "edge".into(),
+        };
+        let mut log = Log::new(&Settings { log: Some(log), ..Settings::default() }, 64 << 10);
+        let mut request = |unix| {
+            let mut record = log.record();
+            for (value, bytes) in [
+                (Value::Method, head.method.as_str().as_bytes()),
+                (Value::Stem, head.raw_path.as_bytes()),
+                (Value::Query, head.query.unwrap_or_default().as_bytes()),
+                (Value::Host, head.host),
+                (Value::UserAgent, head.fields.get("user-agent").unwrap()),
+                (Value::Cookie, head.fields.get("cookie").unwrap()),
+            ] {
+                record.set(value, bytes);
+            }
+            record.version = Some((1, 1));
+            let outcome =
+                Outcome { status: 200, sent: 300, received: len as u64, reason: None, complete: true };
+            log.error(Some(&record), &ends, Some(503), Reason::QueueFull, unix);
+            log.access(&record, &ends, &outcome, Moment { unix, now: Instant::ZERO });
+            log.recycle(record);
+            // As the link does.
+            let lines = log.spool.unsent().len();
+            log.spool.sent(lines);
+            log.spool.acknowledged(lines);
+            lines > 100
+        };
+        assert!(request(1), "the first one makes the buffers");
+        assert_no_allocation(|| assert!((2..500).all(&mut request)));
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod bad_workers;
 mod bench;
 mod corpus;
 mod demo;
+mod drain;
 mod forwarding;
 mod lifecycle;
 mod linux_worker;
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
-    let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS).chain(bad_workers::TESTS);
+    let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
+    let own = own.chain(bad_workers::TESTS).chain(drain::TESTS);
     for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }

@@ -62,6 +62,8 @@ impl Collector {
                 unfinished.extend(piece);
                 while let Some(end) = unfinished.iter().position(|b| *b == b'\n') {
                     let line: Vec<u8> = unfinished.drain(..=end).collect();
+                    let sent = self.streams.send(*stream, &(line.len() as u32).to_le_bytes());
+                    assert_eq!(sent, 4, "there is room for an acknowledgement");
                     self.lines.push(String::from_utf8(line[..end].to_vec()).expect("lines are text"));
                 }
             }

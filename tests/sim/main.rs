@@ -10,6 +10,7 @@ mod chaos;
 mod client;
 mod collector;
 mod control;
+mod drain;
 mod logs;
 mod network;
 mod nic;

@@ -167,3 +167,25 @@ fn a_byte_now_and_then_does_not_live_for_ever() {
     assert!((60..=100).contains(&lasted), "{lasted} s");
     assert_eq!(drip(5, &[b'x'; 2000], 600), 600, "400 B/s are enough");
 }
+
+#[test]
+fn trace_is_refused_unless_it_is_switched_on() {
+    let trace = |path: &str, fields: &str| format!("TRACE {path} HTTP/1.1\r\nHost: sim\r\n{fields}\r\n");
+    refused(&settings(&["*"]), &trace("/api/hello", ""), 501, Reason::NotImplemented);
+    let on = server(Http { trace: Some(true), ..Http::default() });
+    let mut world = World::with(&on);
+    let asked = trace("/api/hello", "Max-Forwards: 0\r\n");
+    let answered = |request: String, status, content: Vec<u8>| Exchange {
+        request: request.into_bytes(),
+        expected: Expected { status, content: Some(content) },
+        may_break: false,
+    };
+    let echo = answered(asked.clone(), 200, asked.into_bytes());
+    let file = answered(trace("/f/128", ""), 405, b"405 Method Not Allowed\n".to_vec());
+    world.add_client(vec![echo, file, requests::hello()], 4096, 1);
+    world.run(5 * SECOND).expect("it is answered here; a file has no TRACE");
+    // One site may have it and another not.
+    let mut one = settings(&["sim", "other"]);
+    one.sites[1].http.trace = Some(true);
+    refused(&one, &trace("/api/hello", ""), 501, Reason::NotImplemented);
+}

@@ -175,7 +175,7 @@ fn frames_of_noise_stop_nothing() {
 }
 
 /// A SYN from somewhere, with a right checksum.
-fn syn(rng: &mut fastrand::Rng) -> Vec<u8> {
+pub fn syn(rng: &mut fastrand::Rng) -> Vec<u8> {
     use smoltcp::wire::{
         IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
     };

@@ -107,6 +107,11 @@ pub enum Request {
     Pools(u16),
     /// Sites, from this index on.
     Sites(u32),
+    /// Finish what is under way and begin nothing new. Asked again, it says how far that has come, and may change the limit.
+    Drain {
+        /// What is not done by then is cut off, in milliseconds from now.
+        limit_ms: u64,
+    },
 }
 
 /// From the appliance to the host.
@@ -139,6 +144,17 @@ pub enum Answer {
     Pools(Vec<PoolInfo>),
     /// To [`Request::Sites`]: at most [`PAGE`]; empty behind the last.
     Sites(Vec<SiteInfo>),
+    /// To [`Request::Drain`].
+    Draining(Draining),
+}
+
+/// What is left to do before the appliance can be switched off without loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Connections whose clients have not got everything yet.
+    pub connections: u64,
+    /// Bytes of log lines that the collector has not acknowledged.
+    pub log_bytes: u64,
 }
 
 /// Why a request was refused.

@@ -1,7 +1,7 @@
 //! The request head as a worker receives it (RFC 9110 §7.6).
 
-use super::request::{Framing, Present, TargetForm};
-use super::{Overflow, RequestHead, Sink, Version, hop, syntax};
+use super::request::{Framing, Present, TargetForm, content_length};
+use super::{Method, Overflow, RequestHead, Sink, Version, hop, syntax};
 use crate::site::Scheme;
 use core::fmt::Write as _;
 use core::net::IpAddr;
@@ -48,7 +48,14 @@ pub fn write_request(
         {
             continue;
         }
-        out.put_field(&field)?;
+        match max_forwards(head).filter(|_| field.is("max-forwards")) {
+            Some(left) => {
+                out.put(b"Max-Forwards: ")?;
+                out.put_decimal(left.saturating_sub(1))?;
+                out.put(b"\r\n")?;
+            }
+            None => out.put_field(&field)?,
+        }
     }
     client(head, forwarded, out)?;
     out.put(forwarded.certificate)?;
@@ -67,6 +74,12 @@ pub fn write_request(
         Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n")?,
     }
     out.put(b"\r\n")
+}
+
+/// Over how many more servers an OPTIONS or TRACE may go (RFC 9110 §7.6.2); with 0, it is ours to answer.
+pub fn max_forwards(head: &RequestHead<'_>) -> Option<u64> {
+    let counts = matches!(head.method, Method::Options | Method::Trace);
+    counts.then(|| head.fields.get_only("max-forwards")).flatten().and_then(content_length)
 }
 
 /// Origin-form, or `*`. An escape that changes no meaning stays as the client wrote it; a path with dot segments is

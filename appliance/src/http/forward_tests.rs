@@ -138,3 +138,13 @@ fn a_head_that_does_not_fit_is_an_error() {
         assert_eq!(write_request(&head, &CLIENT, &mut Sink::new(&mut buf)), Err(Overflow), "{len}");
     }
 }
+
+#[test]
+fn only_so_many_servers_are_asked() {
+    let over =
+        |method: &str, fields: &str| forwarded(&format!("{method} /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+    assert!(over("OPTIONS", "Max-Forwards: 10\r\n").contains("\r\nMax-Forwards: 9\r\n"));
+    for (method, fields) in [("GET", "Max-Forwards: 10\r\n"), ("OPTIONS", "Max-Forwards: x\r\n")] {
+        assert!(over(method, fields).contains(fields), "{method} {fields}");
+    }
+}

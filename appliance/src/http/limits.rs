@@ -1,7 +1,7 @@
 //! Bounds on a request head, by HTTP.sys's names. Every size is a `usize`: sixteen bits were not enough for HTTP.sys
 //! (CVE-2026-47291).
 
-use super::{Reason, Refusal, RequestHead};
+use super::{Method, Reason, Refusal, RequestHead};
 
 /// Bounds on a request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Limits {
     pub oversized_head_is_400: bool,
     /// Accept in the query what RFC 3986 does not (a `%` that begins no escape, quotes, angle brackets).
     pub lenient_query: bool,
+    /// Accept TRACE; without, it is 501.
+    pub trace: bool,
 }
 
 impl Limits {
@@ -39,6 +41,7 @@ impl Limits {
         url_segment_max_count: 64,
         oversized_head_is_400: false,
         lenient_query: false,
+        trace: false,
     };
 
     /// `compat = "http.sys"`: its documented defaults.
@@ -51,6 +54,7 @@ impl Limits {
         url_segment_max_count: 255,
         oversized_head_is_400: true,
         lenient_query: true,
+        trace: false,
     };
 }
 
@@ -66,11 +70,15 @@ impl Limits {
             url_segment_max_count: self.url_segment_max_count.max(other.url_segment_max_count),
             oversized_head_is_400: self.oversized_head_is_400,
             lenient_query: self.lenient_query || other.lenient_query,
+            trace: self.trace || other.trace,
         }
     }
 
     /// Looks again at a head of `len` bytes that was parsed by wider limits. That the query is lenient is not looked at.
     pub(crate) fn check(&self, head: &RequestHead<'_>, len: usize) -> Result<(), Refusal> {
+        if head.method == Method::Trace && !self.trace {
+            return Err(Refusal::new(501, Reason::NotImplemented));
+        }
         if len > self.max_request_bytes {
             return Err(self.oversized(Reason::RequestLength));
         }

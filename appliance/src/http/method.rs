@@ -1,6 +1,6 @@
 //! Request methods (RFC 9110 §9). They are case-sensitive.
 
-/// A request method. CONNECT and TRACE never get here: they are refused with 501.
+/// A request method. CONNECT never gets here: it asks for a tunnel to any host, which is a forward proxy's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method<'a> {
     /// RFC 9110 §9.3.1
@@ -15,6 +15,8 @@ pub enum Method<'a> {
     Delete,
     /// RFC 9110 §9.3.7
     Options,
+    /// RFC 9110 §9.3.8, where it is allowed.
+    Trace,
     /// RFC 5789
     Patch,
     /// Any other token.
@@ -31,6 +33,7 @@ impl<'a> Method<'a> {
             Self::Put => "PUT",
             Self::Delete => "DELETE",
             Self::Options => "OPTIONS",
+            Self::Trace => "TRACE",
             Self::Patch => "PATCH",
             Self::Other(token) => token,
         }
@@ -38,7 +41,7 @@ impl<'a> Method<'a> {
 
     /// RFC 9110 §9.2.1: may be repeated without effect on the server.
     pub fn is_safe(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Options)
+        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
     }
 
     /// RFC 9110 §9.2.2: several identical requests have the effect of one.

@@ -212,7 +212,7 @@ fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parse
                 Some(b'\r' | b'\n') if end == start => return Parsed::Refused(CR_LF),
                 Some(_) => return Parsed::Refused(VERB),
             }
-            (accept!(parse_method(window.get(start..end).unwrap_or_default())), end)
+            (accept!(parse_method(window.get(start..end).unwrap_or_default(), limits)), end)
         }
     };
     let target_end = head::end_of_visible(window, method_end + 1);
@@ -250,6 +250,10 @@ fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parse
     };
     let authority = accept!(summary.authority(version, &target_parts));
     let framing = accept!(summary.framing(version));
+    // RFC 9110 §9.3.8: TRACE has no content.
+    if method == Method::Trace && framing != Framing::None {
+        return Parsed::Refused(BAD_REQUEST);
+    }
     Parsed::Complete {
         len,
         head: RequestHead {
@@ -298,7 +302,7 @@ fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
 }
 
 #[inline(always)]
-fn parse_method(token: &[u8]) -> Result<Method<'_>, Refusal> {
+fn parse_method<'a>(token: &'a [u8], limits: &Limits) -> Result<Method<'a>, Refusal> {
     Ok(match token {
         b"GET" => Method::Get,
         b"HEAD" => Method::Head,
@@ -307,6 +311,7 @@ fn parse_method(token: &[u8]) -> Result<Method<'_>, Refusal> {
         b"DELETE" => Method::Delete,
         b"OPTIONS" => Method::Options,
         b"PATCH" => Method::Patch,
+        b"TRACE" if limits.trace => Method::Trace,
         b"CONNECT" | b"TRACE" => return Err(Refusal::new(501, Reason::NotImplemented)),
         _ => return diagnosis::other_method(token),
     })

@@ -585,3 +585,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn trace_only_where_it_is_allowed() {
+    let limits = Limits { trace: true, ..Limits::STRICT };
+    let trace = |rest: &str| format!("TRACE / HTTP/1.1\r\nHost: a\r\n{rest}\r\n").into_bytes();
+    assert_eq!(verdict(&trace("")), Verdict::Refused(501, "N/I"));
+    assert!(matches!(all_splits_agree(&trace(""), &limits), Verdict::Complete(..)));
+    for content in ["Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n"] {
+        assert_eq!(all_splits_agree(&trace(content), &limits), Verdict::Refused(400, "BadRequest"));
+    }
+    let connect = b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n";
+    assert_eq!(all_splits_agree(connect, &limits), Verdict::Refused(501, "N/I"));
+}
+
+/// What HTTP.sys lets pass by default or by a registry value, and its profile here does not.
+#[test]
+fn leniencies_of_http_sys_that_are_not_offered() {
+    for (registry, input, reason) in [
+        ("AllowRestrictedChars", "GET /%01 HTTP/1.1\r\nHost: a\r\n\r\n", "URL"),
+        ("AllowRestrictedChars", "GET /%C2%80 HTTP/1.1\r\nHost: a\r\n\r\n", "URL"),
+        ("AllowUnEscapedRestrictedChars", "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n", "URL"),
+        ("AllowUnEscapedRestrictedChars", "GET /?\x7f HTTP/1.1\r\nHost: a\r\n\r\n", "URL"),
+        ("AllowWeakHeaderNameSyntax", "GET / HTTP/1.1\r\nHost: a\r\nX?: b\r\n\r\n", "Header"),
+        ("AllowWeakHeaderValueSyntax", "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n", "Header"),
+        ("AllowCaseInsensitiveVerbs", "get / HTTP/1.1\r\nHost: a\r\n\r\n", "Verb"),
+        ("EnableNonUTF8", "GET /%FC HTTP/1.1\r\nHost: a\r\n\r\n", "URL"),
+        ("FavorUTF8", "GET /%C0%AF HTTP/1.1\r\nHost: a\r\n\r\n", "URL"),
+        ("PercentUAllowed", "GET /%u0041 HTTP/1.1\r\nHost: a\r\n\r\n", "URL"),
+        ("bare LF", "GET / HTTP/1.1\nHost: a\n\n", "Invalid_CR/LF"),
+        ("white space before a field", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "Header"),
+    ] {
+        let found = all_splits_agree(input.as_bytes(), &Limits::HTTP_SYS);
+        assert_eq!(found, Verdict::Refused(400, reason), "{registry}: {}", input.escape_debug());
+    }
+}
+
+/// What HTTP.sys's profile does let pass, and ours does not.
+#[test]
+fn leniencies_of_http_sys_that_are_offered() {
+    let long = format!("GET /{}/ HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(260));
+    let deep = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", "/x".repeat(255));
+    let field = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(10_000));
+    let query = "GET /?a=%zz&b=\"<> HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
+    let fields = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(99));
+    for input in [long, deep, field, query, fields] {
+        let verdict = |limits| parse_with(&[input.as_bytes()], limits);
+        assert!(matches!(verdict(&Limits::HTTP_SYS), Verdict::Complete(..)), "{input:.60}");
+        assert!(matches!(verdict(&Limits::STRICT), Verdict::Refused(..)), "{input:.60}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::request::{Framing, Present, TargetForm};
 use super::response::connection;
-use super::{Method, Overflow, RequestHead, Sink, conditional, error, range};
+use super::{Field, Method, Overflow, RequestHead, Sink, Version, conditional, error, range};
 use crate::cache::StoredResponse;
 use crate::date::DateCache;
 use crate::site::Scheme;
@@ -199,6 +199,42 @@ pub fn options_asterisk(
     out.put(b"HTTP/1.1 204 No Content\r\n")?;
     finish(head, keep_alive, date, out)?;
     Ok(Some(Plan { status: 204, content: 0..0, keep_alive }))
+}
+
+/// Writes the answer to an OPTIONS or TRACE that is not to go any further: what may be asked of us, or what came
+/// (RFC 9110 §9.3.8), without what is secret. The whole response is in the sink.
+pub fn last_recipient(
+    head: &RequestHead<'_>,
+    date: &DateCache,
+    out: &mut Sink<'_>,
+) -> Result<Plan, Overflow> {
+    let keep_alive = head.keep_alive && head.framing == Framing::None;
+    if head.method != Method::Trace {
+        out.put(b"HTTP/1.1 204 No Content\r\n")?;
+        finish(head, keep_alive, date, out)?;
+        return Ok(Plan { status: 204, content: 0..0, keep_alive });
+    }
+    let is_secret = |field: &Field<'_>| {
+        ["authorization", "proxy-authorization", "cookie"].iter().any(|name| field.is(name))
+    };
+    let shown = || head.fields.into_iter().filter(|field| !is_secret(field));
+    let fields: usize = shown().map(|field| field.name.len() + field.value.len() + 4).sum();
+    // The method, two blanks, the version and two line ends.
+    let len = b"TRACE  HTTP/1.1\r\n\r\n".len() + head.target.len() + fields;
+    out.put(b"HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: ")?;
+    out.put_decimal(len as u64)?;
+    out.put(b"\r\n")?;
+    finish(head, keep_alive, date, out)?;
+    out.put(b"TRACE ")?;
+    out.put(head.target.as_bytes())?;
+    out.put(if head.version == Version::Http10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" })?;
+    for field in shown() {
+        for part in [field.name, b": ", field.value, b"\r\n"] {
+            out.put(part)?;
+        }
+    }
+    out.put(b"\r\n")?;
+    Ok(Plan { status: 200, content: 0..0, keep_alive })
 }
 
 fn method_not_allowed(

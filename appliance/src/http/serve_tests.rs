@@ -183,3 +183,25 @@ fn options_for_the_server() {
     });
     assert_eq!((text.as_str(), plan.status), (&*format!("HTTP/1.1 204 No Content\r\n{DATE}\r\n"), 204));
 }
+
+#[test]
+fn what_goes_no_further_is_answered_here() {
+    let limits = Limits { trace: true, ..Limits::STRICT };
+    let answer = |input: &str| {
+        let mut scratch = [0; 9000];
+        let parsed = parse(input.as_bytes(), &limits, &mut scratch, &mut Progress::default());
+        let Parsed::Complete { head, .. } = parsed else { panic!("{input:?}") };
+        let mut buf = [0; 1024];
+        let mut out = Sink::new(&mut buf);
+        last_recipient(&head, &DateCache::new(0), &mut out).unwrap();
+        String::from_utf8(out.written().to_vec()).unwrap()
+    };
+    let shown = "TRACE /a?b HTTP/1.1\r\nHost: c\r\nMax-Forwards: 0\r\n\r\n";
+    let asked = shown.replace("Max", "Cookie: secret\r\nAuthorization: secret\r\nMax");
+    let text = answer(&asked);
+    let (head, content) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(content, shown);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: message/http\r\n"));
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", shown.len())), "{head}");
+    assert!(answer("OPTIONS /a HTTP/1.1\r\nHost: c\r\nMax-Forwards: 0\r\n\r\n").starts_with("HTTP/1.1 204 "));
+}

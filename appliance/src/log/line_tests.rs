@@ -38,7 +38,7 @@ const ENDS: Ends = Ends {
 const MOMENT: Moment = Moment { unix: 784_111_777, now: Instant::from_nanos(17_900_000) };
 
 fn line(log: Log) -> String {
-    String::from_utf8(log.spool.front().to_vec()).unwrap().trim_end().to_owned()
+    String::from_utf8(log.spool.unsent().to_vec()).unwrap().trim_end().to_owned()
 }
 
 fn access(format: LogFormat, fields: &[Field], outcome: Outcome) -> String {

@@ -1,4 +1,8 @@
 //! The stream to the host's collector: opened when there is something to say, opened again when it ended.
+//!
+//! The collector acknowledges what it has written: numbers of bytes since the last one, four bytes each, least significant
+//! first. Until then lines are kept and, on a new stream, sent again: a collector that dies between writing and
+//! acknowledging has them twice, and none is lost.
 
 use super::Spool;
 use crate::time::Instant;
@@ -9,6 +13,8 @@ use netdrv::stream::{HOST_CID, StreamEvent, StreamId, StreamTransport, VsockAddr
 const BATCH: usize = 8 << 10;
 /// … or the first has waited so long.
 const DELAY: Duration = Duration::from_millis(100);
+/// Bytes of a number of bytes.
+const ACKNOWLEDGEMENT: usize = 4;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
@@ -29,12 +35,24 @@ pub struct LogLink {
     pause: Duration,
     /// When what waits is sent even if it is little.
     send_at: Option<Instant>,
+    /// For how long lines are gathered before they are sent.
+    delay: Duration,
+    /// The front part of an acknowledgement.
+    partial: heapless::Vec<u8, ACKNOWLEDGEMENT>,
 }
 
 impl LogLink {
     /// A link to this port of the host.
     pub const fn new(port: u32) -> Self {
-        Self { port, state: State::Closed, retry_at: None, pause: RETRY_MIN, send_at: None }
+        Self {
+            port,
+            state: State::Closed,
+            retry_at: None,
+            pause: RETRY_MIN,
+            send_at: None,
+            delay: DELAY,
+            partial: heapless::Vec::new(),
+        }
     }
 
     /// The event is about our stream.
@@ -61,12 +79,10 @@ impl LogLink {
                 self.pause = RETRY_MIN;
                 self.send_at = Some(now);
             }
-            // The collector has nothing to say.
-            StreamEvent::Readable(stream) => {
-                let n = streams.readable(stream).len();
-                streams.consume(stream, n);
-            }
+            StreamEvent::Readable(stream) => self.take_acknowledgements(stream, spool, streams),
             StreamEvent::Closed(stream, _) => {
+                self.take_acknowledgements(stream, spool, streams);
+                self.partial.clear();
                 streams.release(stream);
                 spool.break_off();
                 self.fail(now);
@@ -74,6 +90,34 @@ impl LogLink {
             StreamEvent::Writable(_) => self.send_at = Some(now),
             StreamEvent::Accepted { .. } => {}
         }
+    }
+
+    fn take_acknowledgements<S: StreamTransport>(
+        &mut self,
+        stream: StreamId,
+        spool: &mut Spool,
+        streams: &mut S,
+    ) {
+        while !streams.readable(stream).is_empty() {
+            let input = streams.readable(stream);
+            let n = input.len();
+            for &byte in input {
+                // It has room: it is emptied when it is full.
+                let _ = self.partial.push(byte);
+                if let Ok(number) = <[u8; ACKNOWLEDGEMENT]>::try_from(&self.partial[..]) {
+                    spool.acknowledged(u32::from_le_bytes(number) as usize);
+                    self.partial.clear();
+                }
+            }
+            streams.consume(stream, n);
+        }
+    }
+
+    /// Lines are sent at once from now on.
+    pub fn hurry(&mut self, now: Instant) {
+        self.delay = Duration::ZERO;
+        self.retry_at = None;
+        self.send_at = Some(now);
     }
 
     fn fail(&mut self, now: Instant) {
@@ -84,11 +128,11 @@ impl LogLink {
 
     /// Sends what is due. Call once a round, after all lines were written.
     pub fn pump<S: StreamTransport>(&mut self, spool: &mut Spool, streams: &mut S, now: Instant) {
-        if spool.is_empty() {
+        if spool.unsent().is_empty() {
             self.send_at = None;
             return;
         }
-        let send_at = *self.send_at.get_or_insert(now + DELAY);
+        let send_at = *self.send_at.get_or_insert(now + self.delay);
         match self.state {
             State::Closed if self.retry_at.is_none_or(|at| at <= now) => {
                 match streams.connect(VsockAddr { cid: HOST_CID, port: self.port }, now.as_nanos()) {
@@ -100,13 +144,13 @@ impl LogLink {
                 }
             }
             State::Open(stream) if send_at <= now || spool.len() >= BATCH => {
-                while !spool.is_empty() {
-                    let n = streams.send(stream, spool.front());
+                while !spool.unsent().is_empty() {
+                    let n = streams.send(stream, spool.unsent());
                     if n == 0 {
                         // The transport tells when there is room.
                         break;
                     }
-                    spool.take(n);
+                    spool.sent(n);
                 }
                 self.send_at = None;
             }

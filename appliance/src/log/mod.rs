@@ -7,7 +7,7 @@
 //!
 //! Lines go into a [`Spool`] of fixed size and from there over a vsock stream to the host ([`LogLink`]), which
 //! writes files. A line that finds no room is dropped and counted; the count is told to the host as soon as there is room
-//! again. What was given to a stream whose host end dies is lost with it.
+//! again. Lines are kept until the host has acknowledged them, and sent again on a new stream if one ends before that.
 //!
 //! On the stream each line begins with a byte that says what it is ([`Kind`]) and ends with LF. No value can contain LF.
 

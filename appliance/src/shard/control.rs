@@ -13,6 +13,7 @@ use crate::tls::{Store, TlsError};
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 use netdrv::entropy::{self, Source};
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamId, StreamTransport};
@@ -89,6 +90,9 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
                 let site = self.site_named(&site)?;
                 let set = self.store()?.set_staple(site, certificate.into(), ocsp);
                 set.map_err(Refusal::Certificates)?;
+            }
+            Request::Drain { limit_ms } => {
+                return Ok(Answer::Draining(self.drain(Duration::from_millis(limit_ms))));
             }
             Request::Status => return Ok(Answer::Status(self.status())),
             Request::Pools(from) => {

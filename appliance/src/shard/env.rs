@@ -2,6 +2,7 @@
 
 use super::ShardConfig;
 use super::budget::Budget;
+use super::drain::Drain;
 use super::rules::AllRules;
 use super::tls::Security;
 use crate::cache::StaticStore;
@@ -69,6 +70,7 @@ pub(super) struct Serving<'b> {
 
 pub(super) struct Env<'b, S> {
     pub(super) now: Instant,
+    pub(super) drain: Drain,
     pub(super) serving: Serving<'b>,
     pub(super) pools: Pools<S>,
     pub(super) flow: Flow,
@@ -104,6 +106,7 @@ impl<'b, S> Env<'b, S> {
         let unix_time = config.unix_time;
         Self {
             now: Instant::ZERO,
+            drain: Drain::No,
             heads: Budget::new(config.head_bytes),
             contents: Budget::new(config.head_bytes / 4),
             pools,

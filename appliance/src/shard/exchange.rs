@@ -593,7 +593,9 @@ impl Exchange {
                     return Ok(Progress::Moved);
                 }
                 let mut out = Sink::new(&mut env.render);
-                let delivery = response::write_response(&head, self.client, &env.serving.date, &mut out)
+                let keep_alive = self.client.keep_alive && !env.drain.has_begun();
+                let client = Client { keep_alive, ..self.client };
+                let delivery = response::write_response(&head, client, &env.serving.date, &mut out)
                     .map_err(|_| Malformed)?;
                 let mut rendered = out.len();
                 let hsts = self.secure_site.and_then(|site| env.security.store()?.hsts(site));

@@ -17,6 +17,7 @@
 mod body;
 mod budget;
 mod control;
+mod drain;
 mod env;
 mod exchange;
 mod first_buffer;
@@ -36,7 +37,7 @@ use crate::bundle::Bundle;
 use crate::cache::StaticStore;
 use crate::control::Control;
 use crate::flow::{Flow, FlowError, SiteMetrics};
-use crate::log::{Counters, Log, LogLink};
+use crate::log::{Counters, Ends, Log, LogLink};
 use crate::pool::{PoolEvent, PoolLimits, Pools, Requester, Service};
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -62,6 +63,8 @@ const RECEIVE_BUDGET: usize = 64;
 const LINK_BYTES: usize = 64 << 10;
 /// Grants handed out before connections get their turn.
 const GRANT_BUDGET: usize = 256;
+/// Error lines per second about connections that were turned away.
+const TURNED_AWAY_LINES: u32 = 10;
 /// Connections looked at to find an idle one to close.
 const EVICTION_SCAN: usize = 64;
 
@@ -155,6 +158,8 @@ pub struct Shard<'b, N: Nic, S: StreamTransport> {
     unix_time: u64,
     entropy: fn() -> entropy::Status,
     tls_bytes: usize,
+    /// The second in which connections were last turned away, and how many of them.
+    turned_away: (u64, u32),
     /// Why there is no TLS although the settings want it.
     without_tls: Option<TlsError>,
 }
@@ -211,6 +216,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             entropy: config.entropy,
             tls_bytes: config.tls_bytes,
             without_tls,
+            turned_away: (0, 0),
             nic,
         })
     }
@@ -298,6 +304,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             self.on_other_stream(event);
         }
         self.answer_asks();
+        self.run_drain(now);
         while let Some(event) = self.env.pools.next_event() {
             self.on_pool_event(event);
         }
@@ -312,6 +319,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         while let Some(event) = self.env.pools.next_event() {
             self.on_pool_event(event);
         }
+        self.log_turned_away();
         self.push_demands();
         self.control.flush(self.env.pools.streams());
         let Env { log, log_link, pools, .. } = &mut self.env;
@@ -331,7 +339,8 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             return Wake::Now;
         }
         let log = self.env.log_link.as_ref().and_then(LogLink::next_deadline);
-        Wake::At([self.stack.next_deadline(), pools, flow, log].into_iter().flatten().min())
+        let drain = self.env.drain.next_deadline();
+        Wake::At([self.stack.next_deadline(), pools, flow, log, drain].into_iter().flatten().min())
     }
 
     /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
@@ -465,10 +474,26 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         }
     }
 
+    /// Writes error lines for connections that never were, only some of them: a flood must not fill the log.
+    fn log_turned_away(&mut self) {
+        while let Some(key) = self.stack.next_turned_away() {
+            let unix = self.env.serving.date.unix();
+            if core::mem::replace(&mut self.turned_away.0, unix) != unix {
+                self.turned_away.1 = 0;
+            }
+            self.turned_away.1 += 1;
+            if self.turned_away.1 <= TURNED_AWAY_LINES {
+                let ends =
+                    Ends { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
+                self.env.log.error(None, &ends, None, Reason::ConnectionsRefused, unix);
+            }
+        }
+    }
+
     /// Ends a connection whose TLS handshake is to make room for another.
     fn give_way(&mut self, id: ConnId) {
         if let Some((socket, session)) = self.stack.get(id) {
-            session.abort(requester(id), socket, &mut self.env);
+            session.give_way(Reason::ConnectionsRefused, requester(id), socket, &mut self.env);
             self.mark(id);
         }
     }
@@ -478,7 +503,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let idle = |socket: &Socket<'_>, session: &Session<'_>| session.is_idle(socket);
         let Some(id) = self.stack.find(EVICTION_SCAN, idle) else { return };
         if let Some((socket, session)) = self.stack.get(id) {
-            session.abort(requester(id), socket, &mut self.env);
+            session.give_way(Reason::TimerConnectionIdle, requester(id), socket, &mut self.env);
             self.env.counters.evicted += 1;
             self.mark(id);
         }

@@ -6,7 +6,7 @@ use super::exchange::Exchange;
 use super::journal::Journal;
 use crate::cache::Lookup;
 use crate::flow::{Flow, Refused};
-use crate::http::forward::{Forwarded, write_request};
+use crate::http::forward::{Forwarded, max_forwards, write_request};
 use crate::http::request::{Framing, RequestHead};
 use crate::http::{Method, Refusal, Sink, error, serve};
 use crate::reason::Reason;
@@ -141,6 +141,9 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
             }
             decision
         }
+        (_, Handler::Pool(_)) if max_forwards(head) == Some(0) => {
+            last_recipient(head, desk.serving, desk.render)
+        }
         (_, Handler::Pool(pool)) => {
             let certificate = desk.secure.map_or(&[][..], |secure| secure.fields(&matched));
             let site = desk.secure.map(|_| matched.site);
@@ -176,6 +179,19 @@ fn redirect_to_https<'b>(
     let plan = plan.map_err(|_| Refusal::new(500, Reason::Internal))?;
     let (head_len, keep_alive) = (out.len(), plan.keep_alive);
     Ok(Decision::Respond { head_len, content: &[], keep_alive, drain: Body::NONE })
+}
+
+/// Answers what is not to be forwarded any further.
+fn last_recipient<'b>(
+    head: &RequestHead<'_>,
+    serving: &Serving<'b>,
+    render: &mut [u8],
+) -> Result<Decision<'b>, Refusal> {
+    let mut out = Sink::new(render);
+    let plan = serve::last_recipient(head, &serving.date, &mut out);
+    let keep_alive = plan.map_err(|_| Refusal::new(500, Reason::Internal))?.keep_alive;
+    let drain = Body::from(head.framing);
+    Ok(Decision::Respond { head_len: out.len(), content: &[], keep_alive, drain })
 }
 
 /// Answers `OPTIONS *`, which asks about the server and not about any of its URLs.

@@ -64,6 +64,7 @@ impl Rules {
         limits.max_field_length = size(http.max_field_length, limits.max_field_length);
         limits.url_segment_max_length = size(http.url_segment_max_length, limits.url_segment_max_length);
         limits.url_segment_max_count = size(http.url_segment_max_count, limits.url_segment_max_count);
+        limits.trace = http.trace.unwrap_or(limits.trace);
         // As in HTTP.sys, the longest field is also the longest URL.
         if http.max_field_length.is_some() {
             limits.max_url_length = limits.max_field_length;

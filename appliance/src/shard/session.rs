@@ -164,6 +164,30 @@ impl<'b> Session<'b> {
         }
     }
 
+    /// Ends a connection at once to make room for another.
+    pub(super) fn give_way<S: StreamTransport>(
+        &mut self,
+        reason: Reason,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        self.cut_off(reason, me, socket, env);
+    }
+
+    /// Time is up for whatever it has in hand.
+    pub(super) fn shut_down<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        match self.phase {
+            Phase::Linger => self.abort(me, socket, env),
+            _ => self.cut_off(Reason::AppShutdown, me, socket, env),
+        }
+    }
+
     /// Ends the connection at once for a reason of ours.
     fn cut_off<S: StreamTransport>(
         &mut self,
@@ -404,7 +428,8 @@ impl<'b> Session<'b> {
                 }
             };
             match parse(bytes, limits, &mut env.path, &mut self.progress) {
-                Parsed::Complete { head, len } => {
+                Parsed::Complete { mut head, len } => {
+                    head.keep_alive &= !env.drain.has_begun();
                     let client = self.security.as_ref().and_then(|security| security.client.as_deref());
                     self.journal.open(&head, len, client, &mut env.log, &env.records);
                     let secured = self.security.as_ref().zip(env.security.store());
@@ -446,6 +471,9 @@ impl<'b> Session<'b> {
             }
         });
         let decision = match received {
+            Ok(Head::Wait) if env.drain.closes_idle(self.served) && !self.head_begun(socket) => {
+                return self.close(socket);
+            }
             Ok(Head::Wait) => return Step::Wait,
             Ok(Head::Gathered) => return Step::Again,
             Ok(Head::Decided(decision)) => decision,
@@ -506,7 +534,7 @@ impl<'b> Session<'b> {
         }
         self.close_journal(true, env);
         self.served = self.served.saturating_add(1);
-        if !keep_alive {
+        if !keep_alive || env.drain.has_begun() {
             return self.close(socket);
         }
         self.phase = if drain.is_finished() { Phase::Head } else { Phase::Drain { content: drain, read: 0 } };
@@ -568,6 +596,7 @@ impl<'b> Session<'b> {
     fn open_tls<S>(&mut self, me: Requester, port: u16, env: &mut Env<'b, S>) -> bool {
         let Some(memory) = env.security.open(me) else {
             env.counters.count(Reason::ConnectionsRefused);
+            self.journal.refused(None, Reason::ConnectionsRefused, env);
             self.phase = Phase::Linger;
             return false;
         };

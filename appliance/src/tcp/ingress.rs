@@ -210,6 +210,9 @@ impl<T: Default> Stack<T> {
             let Some(oldest) = self.half_open.pop_front() else { break };
             if self.is_half_open(oldest) {
                 self.counters.half_open_evicted += 1;
+                if let Some(key) = self.key(oldest) {
+                    self.turn_away(key);
+                }
                 self.remove(oldest);
             }
         }
@@ -217,6 +220,7 @@ impl<T: Default> Stack<T> {
             (self.flows.len() < self.config.max_connections).then(|| self.buffers.acquire()).flatten();
         let Some(mut socket) = socket else {
             self.counters.connections_refused += 1;
+            self.turn_away(key);
             return None;
         };
         self.connections_opened += 1;

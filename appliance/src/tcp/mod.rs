@@ -89,6 +89,9 @@ pub struct Counters {
     pub windows_probed: u64,
 }
 
+/// Connections turned away that are named.
+const TURNED_AWAY_MAX: usize = 16;
+
 /// Names a connection. Not reused for another connection while this one's events may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
@@ -149,6 +152,8 @@ pub struct Stack<T> {
     sequence_seeds: KeyedHash,
     connections_opened: u64,
     announce: bool,
+    /// Whose connections found or left no room, since that was last asked.
+    turned_away: VecDeque<FlowKey>,
     counters: Counters,
 }
 
@@ -186,6 +191,7 @@ impl<T: Default> Stack<T> {
             sequence_seeds: KeyedHash(c, d),
             connections_opened: 0,
             announce: false,
+            turned_away: VecDeque::with_capacity(TURNED_AWAY_MAX),
             counters: Counters::default(),
             info,
             config,
@@ -211,6 +217,12 @@ impl<T: Default> Stack<T> {
         self.half_open_count
     }
 
+    /// A connection that was refused or gave way before its handshake was complete, the oldest first. Of those between two
+    /// calls only the first are named; all are counted.
+    pub fn next_turned_away(&mut self) -> Option<FlowKey> {
+        self.turned_away.pop_front()
+    }
+
     /// Bytes held by sockets and their buffers.
     pub fn buffer_bytes(&self) -> usize {
         self.buffers.in_use()
@@ -219,6 +231,22 @@ impl<T: Default> Stack<T> {
     /// Our address, once there is one.
     pub fn address(&self) -> Option<IpAddr> {
         self.local.map(|cidr| IpAddr::V4(cidr.address()))
+    }
+
+    /// No new connection is accepted from now on: a SYN is answered with RST.
+    pub fn stop_listening(&mut self) {
+        self.config.ports.clear();
+    }
+
+    /// Connections with a complete handshake for which `choose` holds.
+    pub fn count(&self, choose: impl Fn(&Socket<'static>, &T) -> bool) -> usize {
+        let open = self.slots.iter().flatten().filter(|connection| !connection.half_open);
+        open.filter(|connection| choose(connection.socket.get(), &connection.app)).count()
+    }
+
+    /// One more than the greatest number a connection may have ([`ConnId::index`]).
+    pub fn places(&self) -> u32 {
+        self.slots.len() as u32
     }
 
     /// A connection's socket and the caller's state, or `None` if it has gone.
@@ -389,6 +417,12 @@ impl<T: Default> Stack<T> {
             && self.wheel.deadline(id.index).is_none_or(|set| at < set)
         {
             self.wheel.set(id.index, at);
+        }
+    }
+
+    fn turn_away(&mut self, key: FlowKey) {
+        if self.turned_away.len() < TURNED_AWAY_MAX {
+            self.turned_away.push_back(key);
         }
     }
 

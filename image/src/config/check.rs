@@ -2,6 +2,7 @@
 
 use super::bandwidth;
 use super::error::{ConfigError, Source};
+use super::host;
 use super::http;
 use super::log;
 use super::queue;
@@ -36,7 +37,8 @@ pub fn check_text(path: &Path, text: &str) -> Result<Config> {
     })?;
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = dir.canonicalize().map_err(|e| unreadable(format!("directory: {e}")))?;
-    let mut checker = Checker { source, dir, trees: Vec::new(), pools: Vec::new(), warnings: Vec::new() };
+    let mut checker =
+        Checker { source, dir, address: None, trees: Vec::new(), pools: Vec::new(), warnings: Vec::new() };
     checker.config(&file)
 }
 
@@ -44,6 +46,8 @@ struct Checker<'a> {
     source: Source<'a>,
     /// The configuration's directory, which relative paths start from.
     dir: PathBuf,
+    /// The appliance's, if it is static.
+    address: Option<StaticAddress>,
     trees: Vec<PathBuf>,
     pools: Vec<Pool>,
     warnings: Vec<ConfigError>,
@@ -51,7 +55,7 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn config(&mut self, file: &raw::File) -> Result<Config> {
-        let address = file.server.as_ref().map(|s| self.server(s)).transpose()?.flatten();
+        self.address = file.server.as_ref().map(|s| self.server(s)).transpose()?.flatten();
         for pool in &file.pool {
             let pool = self.pool(pool)?;
             self.pools.push(pool);
@@ -66,7 +70,7 @@ impl Checker<'_> {
         }
         let config = Config {
             path: self.source.path.to_owned(),
-            address,
+            address: self.address,
             bandwidth: self.at(bandwidth::server(file.server.as_ref().and_then(|s| s.bandwidth.as_ref())))?,
             limits: self.at(bandwidth::limits(file.server.as_ref().and_then(|s| s.limits.as_ref())))?,
             http: self.at(http::http(file.server.as_ref().and_then(|s| s.http.as_ref())))?,
@@ -74,6 +78,7 @@ impl Checker<'_> {
             pools: std::mem::take(&mut self.pools),
             trees: std::mem::take(&mut self.trees),
             log: self.at(log::log(file.log.as_ref(), &self.dir))?,
+            shutdown_limit: self.at(http::shutdown_limit(file.server.as_ref()))?,
             warnings: std::mem::take(&mut self.warnings),
         };
         self.routes(&config, file)?;
@@ -156,18 +161,30 @@ impl Checker<'_> {
         Ok(Prefix { url, port, handler, client_certificates })
     }
 
-    fn url(&self, url: &Spanned<String>, has_certificates: bool) -> Result<(String, u16)> {
-        let parsed = UrlPrefix::parse(url.get_ref())
-            // One further for the quotation mark. Only an escape in the string could shift it.
-            .map_err(|e| self.source.error(url.span().start + 1 + e.position, prefix_error(&e)))?;
+    fn url(&mut self, url: &Spanned<String>, has_certificates: bool) -> Result<(String, u16)> {
+        // One further for the quotation mark. Only an escape in the string could shift it.
+        let start = url.span().start + 1;
+        let ascii = self.at(host::to_ascii(url.get_ref()).map_err(|(at, what)| (start + at, what)))?;
+        let parsed = UrlPrefix::parse(&ascii.url)
+            .map_err(|e| self.source.error(start + ascii.written(e.position), prefix_error(&e)))?;
         if parsed.scheme == Scheme::Https && !has_certificates {
             return Err(self.error(url, "https without a certificate, expected a [[site.certificate]]"));
         }
-        if let PrefixHost::Ipv6(_) = parsed.host {
-            return Err(self.error(
-                url,
-                "IPv6 is not built yet, expected a name, an IPv4 address, `+`, `*` or `*.domain`",
-            ));
+        let bound = match parsed.host {
+            PrefixHost::Ipv6(address) => Some((address.to_string(), "no IPv6 address".into())),
+            PrefixHost::Ipv4(address) => {
+                self.address.filter(|ours| ours.address != address.octets()).map(|ours| {
+                    let [a, b, c, d] = ours.address;
+                    (address.to_string(), format!("{a}.{b}.{c}.{d}"))
+                })
+            }
+            _ => None,
+        };
+        if let Some((address, ours)) = bound {
+            let what =
+                format!("a prefix bound to {address}, which nothing matches: the appliance has {ours}");
+            let warning = self.error(url, what);
+            self.warnings.push(warning);
         }
         Ok((parsed.canonical(), parsed.port))
     }

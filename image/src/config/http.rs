@@ -2,6 +2,7 @@
 
 use super::{raw, units};
 use appliance::settings::{Http, Nobody, Profile};
+use std::time::Duration;
 use toml::Spanned;
 
 /// What is wrong, and at which byte of the file.
@@ -44,7 +45,20 @@ pub(super) fn http(written: Option<&raw::Http>) -> Result<Http> {
         entity_body_s: seconds("entity_body", &written.entity_body)?,
         drain_entity_body_s: seconds("drain_entity_body", &written.drain_entity_body)?,
         entity_body_rate: with("entity_body_rate", &written.entity_body_rate, units::rate)?,
+        trace: written.trace,
     })
+}
+
+/// How long requests under way may take when everything is to end. IIS gives 90 s (`shutdownTimeLimit`), which is what its
+/// profile has; we give what orchestrators wait before they kill.
+pub(super) fn shutdown_limit(server: Option<&raw::Server>) -> Result<Duration> {
+    const STRICT: u32 = 30;
+    const HTTP_SYS: u32 = 90;
+    let Some(server) = server else { return Ok(Duration::from_secs(STRICT.into())) };
+    let profile = server.http.as_ref().map(|http| profile(&http.compat)).transpose()?.flatten();
+    let usual = if profile == Some(Profile::HttpSys) { HTTP_SYS } else { STRICT };
+    let seconds = number("shutdown_limit", &server.shutdown_limit, 0, MAX_SECONDS, "seconds")?;
+    Ok(Duration::from_secs(seconds.unwrap_or(usual).into()))
 }
 
 fn number(key: &str, written: &Option<Spanned<i64>>, min: i64, max: i64, unit: &str) -> Result<Option<u32>> {

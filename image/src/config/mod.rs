@@ -5,6 +5,7 @@
 mod bandwidth;
 mod check;
 mod error;
+mod host;
 mod http;
 mod log;
 mod queue;
@@ -27,6 +28,7 @@ use appliance::settings::{self, Settings, StaticAddress};
 use appliance::site::Scheme;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub trees: Vec<PathBuf>,
     /// How logs are written; not at all where there is none.
     pub log: Option<Log>,
+    /// How long requests under way may take when everything is to end.
+    pub shutdown_limit: Duration,
     /// What is allowed and probably not meant.
     pub warnings: Vec<ConfigError>,
 }

@@ -35,6 +35,7 @@ pub(super) struct Server {
     pub(super) bandwidth: Option<ServerBandwidth>,
     pub(super) limits: Option<Limits>,
     pub(super) http: Option<Http>,
+    pub(super) shutdown_limit: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +52,7 @@ pub(super) struct Http {
     pub(super) entity_body: Option<Spanned<i64>>,
     pub(super) drain_entity_body: Option<Spanned<i64>>,
     pub(super) entity_body_rate: Option<Spanned<String>>,
+    pub(super) trace: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -199,7 +199,8 @@ fn sites_and_prefixes() {
         "[[site]]\nname = \"a\"\n[[site.prefix]]\nfiles = \"www\"\n",
         &[
             ("url = \"https://*:443/\"\n", (5, 7), "https without a certificate"),
-            ("url = \"http://[::1]:80/\"\n", (5, 7), "IPv6 is not built yet"),
+            ("url = \"http://[::1:80/\"\n", (5, 15), "malformed IP address"),
+            ("url = \"http://xn--a.example:80/\"\n", (5, 15), "host \"xn--a.example\""),
             ("url = \"HTTP://*:80/\"\n", (5, 8), "not a URL prefix"),
             ("url = \"http://*:080/\"\n", (5, 17), "port, expected"),
             ("url = \"http://*:65536/\"\n", (5, 17), "port, expected"),
@@ -474,6 +475,45 @@ fn logs() {
 }
 
 #[test]
+fn hosts_in_unicode_and_prefixes_bound_to_addresses() {
+    let config = |server: &str, url: &str| {
+        let site = "[[site]]\nname = \"a\"\n[[site.prefix]]\nnobody = \"reserved\"\n";
+        check_text(&format!("{server}{site}url = \"{url}\"\n"))
+    };
+    let ours = "[server]\naddress = \"10.0.2.15/24\"\n";
+    for (server, url, canonical, warned) in [
+        ("", "http://*.Bücher.example:80/", "http://*.xn--bcher-kva.example:80/", None),
+        (ours, "http://10.0.2.15:80/", "http://10.0.2.15:80/", None),
+        ("", "http://10.0.2.16:80/", "http://10.0.2.16:80/", None),
+        (ours, "http://10.0.2.16:80/", "http://10.0.2.16:80/", Some("the appliance has 10.0.2.15")),
+        (
+            "",
+            "http://[2001:DB8:0::1]:80/",
+            "http://[2001:db8::1]:80/",
+            Some("the appliance has no IPv6 address"),
+        ),
+    ] {
+        let config = config(server, url).expect(url);
+        assert_eq!(config.sites[0].prefixes[0].url, canonical);
+        let warning = config.warnings.first().map(|warning| warning.what.clone());
+        assert_eq!(warning.is_some(), warned.is_some(), "{url}: {warning:?}");
+        assert!(warning.unwrap_or_default().ends_with(warned.unwrap_or_default()));
+    }
+    // The same host and the same address in other words.
+    for (one, other) in [
+        ("http://bücher.example:80/", "http://XN--BCHER-KVA.example:80/"),
+        ("http://[::ffff]:80/", "http://[0:0::0:FFFF]:80/"),
+    ] {
+        let second = format!("{one}\"\n[[site.prefix]]\nnobody = \"reserved\"\nurl = \"{other}");
+        let error = config("", &second).expect_err(other);
+        assert_eq!(
+            (error.what.split(',').next(), error.at),
+            (Some("URL prefix for the second time"), Some((8, 7)))
+        );
+    }
+}
+
+#[test]
 fn limits_and_timers_by_their_names() {
     let text = "[server]\n[server.http]\ncompat = \"http.sys\"\nmax_request_bytes = 65536\nmax_content = \"30 MB\"\n\
                 header_wait = 15\nentity_body_rate = \"1 kB/s\"\n";
@@ -486,6 +526,17 @@ fn limits_and_timers_by_their_names() {
         (Some(30_000_000), Some(15), Some(1000))
     );
     assert_eq!((settings.sites[0].http.max_field_length, settings.sites[0].http.profile), (Some(64), None));
+    for (server, seconds) in [
+        ("", 30),
+        ("[server]\nshutdown_limit = 0\n", 0),
+        ("[server.http]\ncompat = \"http.sys\"\n", 90),
+        ("[server]\nshutdown_limit = 5\n[server.http]\ncompat = \"http.sys\"\n", 5),
+    ] {
+        let config = check_text(&format!("{server}{SITE}")).expect("valid");
+        assert_eq!(config.shutdown_limit, std::time::Duration::from_secs(seconds), "{server}");
+    }
+    let negative = format!("[server]\nshutdown_limit = -1\n{SITE}");
+    refuse("", &[(&negative, (2, 18), "shutdown_limit -1, expected 0 to 65535 seconds")]);
     refuse(
         SITE,
         &[

@@ -17,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -34,6 +35,8 @@ pub enum Question {
     Appliance(Request),
     /// An order to a pool.
     Pool(String, PoolOrder),
+    /// `weir up` is to end as by SIGTERM.
+    Drain,
 }
 
 /// What it is told: an answer, or in one line why not.
@@ -55,6 +58,8 @@ enum CtlCommand {
     Status,
     /// Print all counters in Prometheus' text format.
     Metrics,
+    /// End `weir up` as SIGTERM does: nothing new begins, what is under way is finished.
+    Drain,
     /// Give an order to a pool.
     Pool {
         /// The pool's name.
@@ -115,6 +120,7 @@ pub fn run(args: &CtlArgs) -> Result<()> {
     match &args.command {
         CtlCommand::Status => print!("{}", show::status(&asker.everything()?)),
         CtlCommand::Metrics => print!("{}", show::metrics(&asker.everything()?)),
+        CtlCommand::Drain => drop(asker.ask(&Question::Drain)?),
         CtlCommand::Pool { name, order } => {
             let order = match order {
                 Order::Recycle => PoolOrder::Recycle,
@@ -233,8 +239,12 @@ impl Asker {
     }
 }
 
-/// Answers questions at `path` for as long as the future given back runs.
-pub(crate) fn serve(path: &Path, handle: Handle) -> Result<impl Future<Output = ()> + use<>> {
+/// Answers questions at `path` for as long as the future given back runs. `drain` is told when all is to end.
+pub(crate) fn serve(
+    path: &Path,
+    handle: Handle,
+    drain: mpsc::UnboundedSender<()>,
+) -> Result<impl Future<Output = ()> + use<>> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         bail!("{}: another supervisor listens there", path.display());
     }
@@ -249,7 +259,7 @@ pub(crate) fn serve(path: &Path, handle: Handle) -> Result<impl Future<Output = 
             tokio::select! {
                 Ok((stream, _)) = listener.accept() => {
                     if connections.len() < CONNECTIONS_MAX {
-                        connections.spawn_local(converse(stream, handle.clone()));
+                        connections.spawn_local(converse(stream, handle.clone(), drain.clone()));
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -266,7 +276,7 @@ impl Drop for RemoveOnDrop {
     }
 }
 
-async fn converse(stream: tokio::net::UnixStream, handle: Handle) {
+async fn converse(stream: tokio::net::UnixStream, handle: Handle, drain: mpsc::UnboundedSender<()>) {
     let (input, mut output) = stream.into_split();
     let mut input = tokio::io::BufReader::new(input);
     // There may be a private key in it.
@@ -277,7 +287,7 @@ async fn converse(stream: tokio::net::UnixStream, handle: Handle) {
             Ok(1..) if line.ends_with(b"\n") => {}
             _ => return,
         }
-        let reply = answer(&line, &handle).await;
+        let reply = answer(&line, &handle, &drain).await;
         let Ok(mut text) = serde_json::to_string(&reply) else { return };
         text.push('\n');
         if output.write_all(text.as_bytes()).await.is_err() {
@@ -286,7 +296,7 @@ async fn converse(stream: tokio::net::UnixStream, handle: Handle) {
     }
 }
 
-async fn answer(line: &[u8], handle: &Handle) -> Reply {
+async fn answer(line: &[u8], handle: &Handle, drain: &mpsc::UnboundedSender<()>) -> Reply {
     // Not the whole error, which may quote what it is about.
     let unknown = |error: serde_json::Error| format!("not a question, at byte {}", error.column());
     match serde_json::from_slice(line).map_err(unknown)? {
@@ -304,6 +314,7 @@ async fn answer(line: &[u8], handle: &Handle) -> Reply {
             Err(error) => Err(format!("{error:#}")),
         },
         Question::Appliance(_) => Err("a request that is the supervisor's alone".into()),
+        Question::Drain => drain.send(()).map(|()| Answer::Done).map_err(|_| "it is ending already".into()),
         Question::Pool(name, order) => match handle.order(&name, order).await {
             true => Ok(Answer::Done),
             false => Err(format!("no pool {name:?}")),

@@ -2,6 +2,7 @@
 //!
 //! Every line begins with a byte that says what it is and ends with LF ([`appliance::log::Kind`]). The appliance
 //! opens the stream when it has something to say and again when it ended; a line that was cut off by that is thrown away.
+//! What was written is acknowledged, as a number of bytes in four bytes, least significant first: the appliance sends the rest again.
 
 mod files;
 #[cfg(test)]
@@ -15,7 +16,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -69,21 +70,29 @@ impl Drop for Collector {
 }
 
 /// Writes what comes over a stream until it ends.
-async fn collect(mut stream: impl AsyncRead + Unpin, files: Rc<RefCell<Files>>) {
+async fn collect(mut stream: impl AsyncRead + AsyncWrite + Unpin, files: Rc<RefCell<Files>>) {
     let mut pending = Vec::with_capacity(64 << 10);
     while let Ok(1..) = stream.read_buf(&mut pending).await {
         let whole = pending.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        let mut files = files.borrow_mut();
-        for line in pending[..whole].split_inclusive(|&b| b == b'\n') {
-            take(line, &mut files);
+        if whole > 0 {
+            write(&pending[..whole], &mut files.borrow_mut());
+            pending.drain(..whole);
+            let Ok(count) = u32::try_from(whole) else { return };
+            if stream.write_all(&count.to_le_bytes()).await.is_err() {
+                return;
+            }
         }
-        files.flush();
-        pending.drain(..whole);
         if pending.len() > MAX_LINE {
             eprintln!("[log] a line of more than {MAX_LINE} bytes, expected one of the appliance's");
             return;
         }
     }
+}
+
+/// Whole lines.
+fn write(lines: &[u8], files: &mut Files) {
+    lines.split_inclusive(|&b| b == b'\n').for_each(|line| take(line, files));
+    files.flush();
 }
 
 /// One line with its first byte and its end.

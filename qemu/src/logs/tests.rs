@@ -102,9 +102,20 @@ fn what_cannot_be_written_is_said_and_tried_again() {
 async fn streams_are_taken_line_by_line() {
     let directory = TempDir::new().expect("a directory");
     let files = Rc::new(RefCell::new(Files::new(&log(directory.path(), LogFormat::Json)).expect("files")));
-    collect(&b"a{\"n\":1}\ne"[..], files.clone()).await;
-    collect(&b"a{\"n\":2}\nexyz\nd3\n?what\n"[..], files.clone()).await;
-    collect(&vec![b'a'; MAX_LINE + 70_000][..], files).await;
+    for (stream, acknowledged) in [
+        (&b"a{\"n\":1}\ne"[..], 9_usize),
+        (b"a{\"n\":2}\nexyz\nd3\n?what\n", 23),
+        (&vec![b'a'; MAX_LINE + 70_000], 0),
+    ] {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        theirs.write_all(stream).await.expect("room");
+        theirs.shutdown().await.expect("open");
+        collect(ours, files.clone()).await;
+        let mut counts = Vec::new();
+        theirs.read_to_end(&mut counts).await.expect("open");
+        let counts = counts.as_chunks::<4>().0.iter().map(|n| u32::from_le_bytes(*n) as usize);
+        assert_eq!(counts.sum::<usize>(), acknowledged);
+    }
     let read = |start: &str| {
         let name = names(directory.path()).into_iter().find(|name| name.starts_with(start)).expect("a file");
         std::fs::read_to_string(directory.path().join(name)).expect("a file")

@@ -1,5 +1,6 @@
 //! `weir up`: everything in order, and everything down again.
 
+mod drain;
 mod images;
 mod plan;
 mod ready;
@@ -11,6 +12,7 @@ use crate::host::programs::{Programs, check_port_free};
 use crate::logs::Collector;
 use crate::relay::Relay;
 use crate::supervisor::Supervisor;
+use crate::supervisor::client::Client;
 use crate::vm::net::{NetKind, parse_address};
 use crate::vm::{Host, Vm};
 use anyhow::{Context, Result, anyhow};
@@ -18,8 +20,11 @@ use clap::Args;
 use plan::Plan;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use std::task::Poll;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 pub use images::Images;
@@ -58,7 +63,7 @@ pub struct UpArgs {
     pub qemu_arg: Vec<String>,
 }
 
-/// Runs until a signal comes (Ok) or something that cannot be mended ends (Err). Nothing it started is left either way.
+/// Runs until a signal comes and what is under way is done (Ok), or something that cannot be mended ends (Err). Nothing it started is left either way.
 pub fn run(args: &UpArgs) -> Result<()> {
     child::adopt_orphans()?;
     let runtime =
@@ -71,20 +76,46 @@ pub fn run(args: &UpArgs) -> Result<()> {
 }
 
 async fn until_signal(args: &UpArgs) -> Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut hangup = signal(SignalKind::hangup())?;
-    let name = tokio::select! {
-        result = up(args) => return result,
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-        _ = hangup.recv() => "SIGHUP",
+    let mut signals = Signals::new()?;
+    let mut running = tokio::select! {
+        started = start(args) => started?,
+        name = signals.next() => {
+            eprintln!("[weir] {name}: stopping");
+            return Ok(());
+        }
     };
-    eprintln!("[weir] {name}: stopping");
-    Ok(())
+    let outcome = running.run(&mut signals).await;
+    running.appliance.stop().await;
+    outcome
 }
 
-/// Returns only with an error: success is to be interrupted.
-async fn up(args: &UpArgs) -> Result<()> {
+/// The signals that end us.
+struct Signals(Vec<(&'static str, Signal)>);
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let kinds = [
+            ("SIGINT", SignalKind::interrupt()),
+            ("SIGTERM", SignalKind::terminate()),
+            ("SIGHUP", SignalKind::hangup()),
+        ];
+        Ok(Self(kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?))).collect::<Result<_>>()?))
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        std::future::poll_fn(|context| {
+            let arrived = |(name, signal): &mut (&'static str, Signal)| {
+                signal.poll_recv(context).is_ready().then_some(*name)
+            };
+            self.0.iter_mut().find_map(arrived).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// Builds the images and boots the appliance.
+async fn start(args: &UpArgs) -> Result<Running> {
     let options = image::Options::new()?;
     let path = args.config.clone().unwrap_or_else(|| options.workspace.join("qemu/demo/weir.toml"));
     let mut config = image::check(&path)?;
@@ -112,10 +143,7 @@ async fn up(args: &UpArgs) -> Result<()> {
     .context("building the images")?;
 
     let plan = Plan::new(args, &config, &images, net)?;
-    let mut running = Running::start(plan, &host, runtime_dir.path(), args.control.as_deref()).await?;
-    let outcome = running.watch().await;
-    running.appliance.stop().await;
-    outcome
+    Running::start(plan, &host, runtime_dir, args.control.as_deref()).await
 }
 
 /// The appliance and everything around it. Dropping it kills it.
@@ -123,20 +151,28 @@ struct Running {
     appliance: Vm,
     settled: watch::Receiver<bool>,
     url: ready::Url,
+    client: Client,
+    shutdown_limit: Duration,
+    /// Orders of `weir ctl drain`.
+    drains: mpsc::UnboundedReceiver<()>,
     _tasks: JoinSet<()>,
+    _directory: TempDir,
 }
 
 impl Running {
-    async fn start(plan: Plan, host: &Host, directory: &Path, control: Option<&Path>) -> Result<Self> {
+    async fn start(plan: Plan, host: &Host, runtime: TempDir, control: Option<&Path>) -> Result<Self> {
+        let directory = runtime.path();
         let vsock = directory.join("appliance.vsock");
         let workers = directory.join("workers");
         // Relays first: a stream to a port where nobody listens is not refused but times out.
         let (handle, settled, supervising) =
             Supervisor::start(plan.pools, host.clone(), workers, vsock.clone())?;
+        let client = handle.client.clone();
+        let (drain, drains) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn_local(supervising);
         if let Some(path) = control {
-            tasks.spawn_local(ctl::serve(path, handle)?);
+            tasks.spawn_local(ctl::serve(path, handle, drain)?);
         }
         if let Some(log) = &plan.log {
             let path = Relay::path_for(&vsock, log.settings.port);
@@ -145,24 +181,50 @@ impl Running {
         let directory = directory.join("appliance");
         std::fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;
         let appliance = Vm::start(&plan.appliance, host, &directory, &vsock).await?;
-        Ok(Self { appliance, settled, url: plan.url, _tasks: tasks })
+        Ok(Self {
+            appliance,
+            settled,
+            url: plan.url,
+            client,
+            shutdown_limit: plan.shutdown_limit,
+            drains,
+            _tasks: tasks,
+            _directory: runtime,
+        })
     }
 
-    /// Says when everything is up, and returns when the appliance has ended.
-    async fn watch(&mut self) -> Result<()> {
-        let serial = self.appliance.serial().clone();
-        let all_up = async {
-            if self.settled.wait_for(|settled| *settled).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            let url = self.url.answers(&serial).await;
-            // A closed standard output is no reason to stop serving.
-            let _ = writeln!(std::io::stdout(), "ready {url}").and_then(|()| std::io::stdout().flush());
-            std::future::pending::<()>().await;
+    /// Serves until it is told to end, and then until what is under way is done, the time for that is over, or it is told again.
+    async fn run(&mut self, signals: &mut Signals) -> Result<()> {
+        let told = tokio::select! {
+            cause = watch(&mut self.appliance, &mut self.settled, &self.url) => return Err(anyhow!(cause)),
+            name = signals.next() => name,
+            Some(()) = self.drains.recv() => "weir ctl drain",
         };
+        let limit = self.shutdown_limit;
+        eprintln!("[weir] {told}: draining for at most {} s; again to stop at once", limit.as_secs());
         tokio::select! {
-            cause = self.appliance.ended() => Err(anyhow!(cause)),
-            () = all_up => Ok(()),
+            how = drain::drain(&self.client, limit) => eprintln!("[weir] {how}"),
+            cause = self.appliance.ended() => return Err(anyhow!(cause)),
+            name = signals.next() => eprintln!("[weir] {name}: stopping at once"),
         }
+        Ok(())
+    }
+}
+
+/// Says when everything is up, and returns why the appliance has ended.
+async fn watch(appliance: &mut Vm, settled: &mut watch::Receiver<bool>, url: &ready::Url) -> String {
+    let serial = appliance.serial().clone();
+    let all_up = async {
+        if settled.wait_for(|settled| *settled).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        let url = url.answers(&serial).await;
+        // A closed standard output is no reason to stop serving.
+        let _ = writeln!(std::io::stdout(), "ready {url}").and_then(|()| std::io::stdout().flush());
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        cause = appliance.ended() => cause,
+        () = all_up => String::new(),
     }
 }

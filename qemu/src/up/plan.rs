@@ -13,6 +13,7 @@ use appliance::site::Scheme;
 use image::Image;
 use image::config::{Address, Config, Log, Pool, VmImage, Worker, WorkerKind};
 use std::path::Path;
+use std::time::Duration;
 
 /// The appliance's vsock context identifier. 0 to 2 are taken by the standard.
 const APPLIANCE_CID: u32 = 3;
@@ -34,6 +35,7 @@ pub(super) struct Plan {
     pub(super) pools: Vec<PoolPlan>,
     pub(super) url: Url,
     pub(super) log: Option<Log>,
+    pub(super) shutdown_limit: Duration,
 }
 
 impl Plan {
@@ -52,7 +54,8 @@ impl Plan {
         };
         let loader = &images.appliance.loader.path;
         let pools = pools(config, loader, images.worker.as_ref(), args.accel)?;
-        Ok(Self { appliance, pools, url, log: config.log.clone() })
+        let (log, shutdown_limit) = (config.log.clone(), config.shutdown_limit);
+        Ok(Self { appliance, pools, url, log, shutdown_limit })
     }
 }
 

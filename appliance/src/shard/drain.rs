@@ -1,0 +1,118 @@
+//! A graceful end: what is under way is finished, and nothing new begins.
+//!
+//! Listening ends at once, with RST to whoever tries, so that clients and load balancers go elsewhere without waiting. Responses
+//! whose head was not written yet say `Connection: close`. Connections that wait for their next request are closed at
+//! once, those that never had one a moment later: their first request may be on its way. What is not done at the end of
+//! the time that was given is cut off with the reason `AppShutdown`.
+
+use super::{Shard, requester};
+use crate::control::message::Draining;
+use crate::tcp::{ConnId, Socket, State};
+use crate::time::Instant;
+use core::time::Duration;
+use netdrv::nic::Nic;
+use netdrv::stream::StreamTransport;
+
+/// How long a connection may keep silent whose first request has not come.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// Not asked for.
+    #[default]
+    No,
+    /// Begun: connections that have asked nothing yet are spared until then.
+    Begun { silent_until: Instant, ends_at: Instant },
+    /// They are not any more.
+    Late { ends_at: Instant },
+    /// Time is up.
+    Over,
+}
+
+impl Drain {
+    /// Connections are to end with what they have in hand.
+    pub(super) fn has_begun(self) -> bool {
+        self != Self::No
+    }
+
+    /// A connection that waits for a request, after so many, is to be closed.
+    pub(super) fn closes_idle(self, served: u32) -> bool {
+        match self {
+            Self::No => false,
+            Self::Begun { .. } => served > 0,
+            Self::Late { .. } | Self::Over => true,
+        }
+    }
+
+    pub(super) fn next_deadline(self) -> Option<Instant> {
+        match self {
+            Self::No | Self::Over => None,
+            Self::Begun { silent_until, ends_at } => Some(silent_until.min(ends_at)),
+            Self::Late { ends_at } => Some(ends_at),
+        }
+    }
+}
+
+impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
+    /// Begins to drain, to be done within `limit`, or changes the limit. Says what is left to do.
+    pub fn drain(&mut self, limit: Duration) -> Draining {
+        let now = self.env.now;
+        let ends_at = now + limit;
+        self.env.drain = match self.env.drain {
+            Drain::No => {
+                self.stack.stop_listening();
+                self.mark_all();
+                Drain::Begun { silent_until: now + GRACE, ends_at }
+            }
+            Drain::Begun { silent_until, .. } => Drain::Begun { silent_until, ends_at },
+            Drain::Late { .. } => Drain::Late { ends_at },
+            Drain::Over => Drain::Over,
+        };
+        if let Some(link) = &mut self.env.log_link {
+            link.hurry(now);
+        }
+        Draining {
+            connections: self.stack.count(|socket, _| !is_delivered(socket)) as u64,
+            log_bytes: self.env.log.spool.len() as u64,
+        }
+    }
+
+    /// Does what its time has come for.
+    pub(super) fn run_drain(&mut self, now: Instant) {
+        if self.env.drain.next_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        match self.env.drain {
+            Drain::Begun { ends_at, .. } if ends_at > now => {
+                self.env.drain = Drain::Late { ends_at };
+                self.mark_all();
+            }
+            Drain::Begun { .. } | Drain::Late { .. } => {
+                self.env.drain = Drain::Over;
+                for id in self.connections() {
+                    if let Some((socket, session)) = self.stack.get(id) {
+                        session.shut_down(requester(id), socket, &mut self.env);
+                        self.mark(id);
+                    }
+                }
+            }
+            Drain::No | Drain::Over => {}
+        }
+    }
+
+    fn mark_all(&mut self) {
+        self.connections().into_iter().for_each(|id| self.mark(id));
+    }
+
+    /// All whose handshake is complete.
+    fn connections(&self) -> alloc::vec::Vec<ConnId> {
+        let all = (0..self.stack.places()).filter_map(|index| self.stack.at(index));
+        all.filter(|id| !self.stack.is_half_open(*id)).collect()
+    }
+}
+
+/// The client has got all it will get.
+fn is_delivered(socket: &Socket<'_>) -> bool {
+    matches!(socket.state(), State::FinWait2 | State::TimeWait | State::Closed | State::Listen)
+}

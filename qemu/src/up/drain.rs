@@ -1,0 +1,42 @@
+//! A graceful end: the appliance finishes what it has in hand before it is switched off.
+
+use crate::supervisor::client::Client;
+use appliance::control::message::{Answer, Draining, Request};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+
+/// How often the appliance is asked how far it is.
+const PAUSE: Duration = Duration::from_millis(100);
+/// For the last lines of the logs, after the appliance has cut off what was not done in time.
+const LOG_LIMIT: Duration = Duration::from_secs(2);
+
+/// The control connection may just be coming up, or up again.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// Returns when nothing is left to do, when that has taken `limit` and a little longer, or when the appliance does not
+/// answer; says which in one line.
+pub(super) async fn drain(client: &Client, limit: Duration) -> String {
+    let started = Instant::now();
+    loop {
+        let left = limit.saturating_sub(started.elapsed());
+        let limit_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        match client.ask(Request::Drain { limit_ms }).await {
+            Ok(Ok(Answer::Draining(Draining { connections: 0, log_bytes: 0 }))) => {
+                return format!("drained in {:.1} s", started.elapsed().as_secs_f64());
+            }
+            Ok(Ok(Answer::Draining(left))) if started.elapsed() > limit + LOG_LIMIT => {
+                return format!(
+                    "gave up after {} s with {} connections and {} bytes of logs left",
+                    started.elapsed().as_secs(),
+                    left.connections,
+                    left.log_bytes
+                );
+            }
+            Ok(Ok(Answer::Draining(_))) => sleep(PAUSE).await,
+            Ok(Ok(_)) => return "the appliance answered something else than what is left to do".into(),
+            Ok(Err(refusal)) => return format!("the appliance refused to drain: {refusal}"),
+            Err(_) if started.elapsed() < CONNECT_LIMIT.min(limit) => sleep(PAUSE).await,
+            Err(error) => return format!("cannot drain: {error:#}"),
+        }
+    }
+}
