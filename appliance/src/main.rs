@@ -112,6 +112,10 @@ mod image {
         if let Some(error) = shard.without_tls() {
             println!("weir: https is not served: {error}");
         }
+        let missing = appliance::tls::missing_features();
+        if tls && !missing.is_empty() {
+            println!("weir: https is slow: the processor lacks {}", missing.join(", "));
+        }
         report_expiry(&shard, &bundle.manifest.settings, clock.unix_seconds());
         println!(
             "weir: {} sites, {} pools, {} files; {} KiB free",

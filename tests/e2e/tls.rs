@@ -521,9 +521,12 @@ fn without_entropy() -> Result<()> {
     let mut options = image::Options::new()?;
     options.out_dir = lab.0.path().join("images");
     let built = image::build(&config, &options, &|_| {})?;
-    for (cpu, rng, expected) in
-        [("max,-rdrand,-rdseed", false, false), ("max,-rdrand,-rdseed", true, true), ("max", false, true)]
-    {
+    for (cpu, rng, expected) in [
+        ("max,-rdrand,-rdseed", false, false),
+        ("max,-rdrand,-rdseed", true, true),
+        ("max", false, true),
+        ("max,-aes,-pclmulqdq", false, true),
+    ] {
         let (http, https, log) = (free_port()?, free_port()?, lab.path("serial"));
         let mut qemu = command("qemu-system-x86_64");
         qemu.args(["-M", "q35", "-accel", "tcg", "-m", "64", "-cpu", cpu, "-nodefaults", "-display", "none"])
@@ -546,7 +549,7 @@ fn without_entropy() -> Result<()> {
             qemu.args(["-device", "virtio-rng-pci"]);
         }
         let mut machine = qemu.spawn()?;
-        let outcome = entropy_case(http, https, &log, expected);
+        let outcome = entropy_case(cpu, http, https, &log, expected);
         machine.kill()?;
         machine.wait()?;
         outcome.with_context(|| format!("-cpu {cpu}, virtio-rng {rng}"))?;
@@ -554,7 +557,7 @@ fn without_entropy() -> Result<()> {
     Ok(())
 }
 
-fn entropy_case(http: u16, https: u16, log: &str, expected: bool) -> Result<()> {
+fn entropy_case(cpu: &str, http: u16, https: u16, log: &str, expected: bool) -> Result<()> {
     let get = |url: String| -> Result<bool> {
         let done = output(Command::new("curl").args(["-sk", "--max-time", "3", "-o", "/dev/null", &url]))?;
         Ok(done.status.success())
@@ -565,6 +568,8 @@ fn entropy_case(http: u16, https: u16, log: &str, expected: bool) -> Result<()> 
         std::thread::sleep(Duration::from_millis(100));
     }
     let said = std::fs::read_to_string(log)?;
+    let slow = "weir: https is slow: the processor lacks AES, PCLMULQDQ\n";
+    ensure!(said.replace('\r', "").contains(slow) == cpu.contains("-aes"), "{said}");
     let refused =
         "weir: https is not served: no source of random numbers, expected virtio-rng, RDSEED or RDRAND";
     ensure!(said.contains(refused) != expected, "{said}");

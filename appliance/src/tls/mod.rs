@@ -23,6 +23,7 @@ mod client;
 mod clock;
 mod connection;
 mod hello;
+mod processor;
 mod store;
 mod ticket;
 
@@ -30,6 +31,7 @@ pub use certificate::{check, validity};
 pub use client::{ClientCertificate, ClientStatus, NO_CERTIFICATE};
 pub use clock::WallClock;
 pub use connection::{Connection, Ended, Fault, MAX_RECORD_OVERHEAD};
+pub use processor::missing_features;
 pub use store::{Keys, Store, TlsError};
 
 use serde::{Deserialize, Serialize};
