@@ -1,27 +1,71 @@
 //! Why a head was refused: the slow path behind [`super::request`], where exact reasons are worth their cost.
+//!
+//! A verdict may only depend on bytes up to the one that made `httparse` stop, so that it is the same however the
+//! head was split.
 
-use super::{Method, Reason, Refusal};
+use super::syntax::is_tchar;
+use super::{Limits, Method, Reason, Refusal};
 
+const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
 const VERB: Refusal = Refusal::new(400, Reason::Verb);
 
 /// The longest method that is passed on.
 const MAX_METHOD: usize = 32;
 
-/// What is wrong with a request target that ends with this byte.
+/// Turns an error of `httparse` into a refusal.
 #[cold]
-pub(crate) fn target(end: u8) -> Refusal {
-    match end {
+pub(crate) fn refusal(window: &[u8], error: httparse::Error, limits: &Limits) -> Refusal {
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => header(window),
+        httparse::Error::NewLine => Refusal::new(400, Reason::InvalidCrLf),
+        httparse::Error::TooManyHeaders => limits.oversized(Reason::RequestLength),
+        httparse::Error::Version => version(window),
+        httparse::Error::Token => token(window),
+        httparse::Error::Status => BAD_REQUEST,
+    }
+}
+
+/// The method or the target.
+fn token(window: &[u8]) -> Refusal {
+    let method_end = window.iter().position(|&b| !is_tchar(b)).unwrap_or(window.len());
+    if method_end == 0 || window.get(method_end) != Some(&b' ') {
+        return VERB;
+    }
+    let target = window.get(method_end + 1..).unwrap_or_default();
+    match target.iter().find(|&&b| b <= b' ' || b == 0x7f) {
         // "GET /" and a line end: HTTP/0.9, or something that is no request line at all.
-        b'\r' | b'\n' => Refusal::new(400, Reason::BadRequest),
+        Some(b'\r' | b'\n') => BAD_REQUEST,
         _ => Refusal::new(400, Reason::Url),
     }
+}
+
+fn version(window: &[u8]) -> Refusal {
+    match window.split(|&b| b == b' ').nth(2) {
+        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..]) => {
+            Refusal::new(505, Reason::VersionNotSupported)
+        }
+        _ => BAD_REQUEST,
+    }
+}
+
+/// A field line: a CR without LF in a value, or a byte that may not be there.
+fn header(window: &[u8]) -> Refusal {
+    let bare_cr = window.split(|&b| b == b'\n').skip(1).find_map(|line| {
+        let colon = line.iter().position(|&b| b == b':');
+        let (name, value) = line.split_at_checked(colon.unwrap_or(line.len())).unwrap_or_default();
+        if matches!(colon, None | Some(0)) || !name.iter().all(|&b| is_tchar(b)) {
+            return Some(false);
+        }
+        let value = value.strip_suffix(b"\r").unwrap_or(value);
+        value.iter().find(|&&b| (b < b' ' && b != b'\t') || b == 0x7f).map(|&b| b == b'\r')
+    });
+    Refusal::new(400, if bare_cr == Some(true) { Reason::InvalidCrLf } else { Reason::Header })
 }
 
 /// A method we do not know by name. Methods are case-sensitive (RFC 9110 §9.1): `get` is not GET, but some server
 /// behind us may think so.
 #[cold]
-pub(crate) fn other_method(token: &[u8]) -> Result<Method<'_>, Refusal> {
-    let token = core::str::from_utf8(token).map_err(|_| VERB)?;
+pub(crate) fn other_method(token: &str) -> Result<Method<'_>, Refusal> {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
     if token.len() > MAX_METHOD || KNOWN.iter().any(|known| token.eq_ignore_ascii_case(known)) {
         return Err(VERB);

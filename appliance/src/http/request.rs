@@ -1,13 +1,14 @@
 //! Parsing and strict validation of a request head (RFC 9112 §2, §3, §5, §6).
 //!
-//! One pass over the bytes, without a generic parser in between, whose leniencies would have to be looked for again. Where
-//! two readings are possible the answer is no.
+//! `httparse` finds the parts. It forgives bare LF and any number of empty lines, and knows nothing of what fields
+//! mean: whether its result is a request is decided here, and where two readings are possible the answer is no.
 
-use super::head::{self, Fault, Line};
+use super::lines::Lines;
 use super::syntax::is_name;
 use super::target::{self, Authority};
 use super::{Fields, Limits, Method, Reason, Refusal, Version, diagnosis};
 use crate::site::Scheme;
+use core::mem::MaybeUninit;
 
 /// How the content of a request is delimited (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +180,8 @@ pub fn parse<'a>(
     parse_now(buf, limits, scratch)
 }
 
+type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; Limits::MAX_FIELDS];
+
 /// As `?`, but returning a verdict: a result of it around a whole head would have to be copied.
 macro_rules! accept {
     ($result:expr) => {
@@ -194,60 +197,31 @@ macro_rules! accept {
 fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parsed<'a> {
     // Nothing beyond the limit is looked at, so that the verdict is the same whenever it arrives.
     let window = buf.get(..limits.max_request_bytes).unwrap_or(buf);
-    // RFC 9112 §2.2: one empty line before the request line is forgiven.
-    let start = match window {
+    // RFC 9112 §2.2: one empty line before the request line is forgiven. httparse would forgive more.
+    let skipped = match window {
         [b'\r', b'\n', ..] => 2,
         [] | [b'\r'] => return partial(window, buf, limits),
-        [b'\r' | b'\n', ..] => return Parsed::Refused(CR_LF),
         _ => 0,
     };
-    let (method, method_end) = match window.get(start..) {
-        // What nearly all ask for.
-        Some([b'G', b'E', b'T', b' ', ..]) => (Method::Get, start + 3),
-        _ => {
-            let end = head::end_of_token(window, start);
-            match window.get(end) {
-                Some(b' ') if end > start => {}
-                None => return partial(window, buf, limits),
-                Some(b'\r' | b'\n') if end == start => return Parsed::Refused(CR_LF),
-                Some(_) => return Parsed::Refused(VERB),
-            }
-            (accept!(parse_method(window.get(start..end).unwrap_or_default(), limits)), end)
-        }
-    };
-    let target_end = head::end_of_visible(window, method_end + 1);
-    match window.get(target_end) {
-        Some(b' ') if target_end > method_end + 1 => {}
-        None => return partial(window, buf, limits),
-        Some(&b) => return Parsed::Refused(diagnosis::target(b)),
+    let window = window.get(skipped..).unwrap_or_default();
+    if matches!(window, [b'\r' | b'\n', ..]) {
+        return Parsed::Refused(CR_LF);
     }
-    let (version, first) = match head::version_line(window, target_end + 1) {
-        Ok(found) => found,
-        Err(fault) => return faulty(fault, window, buf, limits),
+    let mut headers: Uninit<'a> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let len = match request.parse_with_uninit_headers(window, &mut headers) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return partial(window, buf, limits),
+        Err(error) => return Parsed::Refused(diagnosis::refusal(window, error, limits)),
     };
-    let target = window.get(method_end + 1..target_end).unwrap_or_default();
-    let target = accept!(core::str::from_utf8(target).map_err(|_| URL));
-    let target_parts = accept!(target::parse(target, method, limits, scratch));
+    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
+        return Parsed::Refused(BAD_REQUEST);
+    };
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let mut summary = Summary::default();
-    let mut at = first;
-    let mut count = 0;
-    let len = loop {
-        match head::line(window, at) {
-            Ok((Line::Field { name, value }, next)) => {
-                count += 1;
-                if count > limits.max_fields {
-                    return Parsed::Refused(limits.oversized(Reason::RequestLength));
-                }
-                if next - at - 2 > limits.max_field_length {
-                    return Parsed::Refused(limits.oversized(Reason::FieldLength));
-                }
-                accept!(summary.field(name, value));
-                at = next;
-            }
-            Ok((Line::End, next)) => break next,
-            Err(fault) => return faulty(fault, window, buf, limits),
-        }
-    };
+    let fields = accept!(summary.read(window, len, request.headers, limits));
+    let method = accept!(parse_method(method, limits));
+    let target_parts = accept!(target::parse(target, method, limits, scratch));
     let authority = accept!(summary.authority(version, &target_parts));
     let framing = accept!(summary.framing(version));
     // RFC 9110 §9.3.8: TRACE has no content.
@@ -255,7 +229,7 @@ fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parse
         return Parsed::Refused(BAD_REQUEST);
     }
     Parsed::Complete {
-        len,
+        len: skipped + len,
         head: RequestHead {
             method,
             version,
@@ -270,22 +244,11 @@ fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parse
             keep_alive: !summary.close && (version == Version::Http11 || summary.keep_alive),
             // RFC 9110 §10.1.1: an HTTP/1.0 client cannot expect it.
             expects_continue: summary.expects_continue && version == Version::Http11,
-            fields: Fields::new(window.get(first..at).unwrap_or_default()),
+            fields,
             present: summary.present,
             rewritten: target_parts.rewritten,
         },
     }
-}
-
-#[cold]
-fn faulty<'a>(fault: Fault, window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
-    Parsed::Refused(match fault {
-        Fault::Partial => return partial(window, buf, limits),
-        Fault::CrLf => CR_LF,
-        Fault::Byte => HEADER,
-        Fault::Protocol => BAD_REQUEST,
-        Fault::Version => Refusal::new(505, Reason::VersionNotSupported),
-    })
 }
 
 /// More is needed, if there is room for more.
@@ -302,17 +265,17 @@ fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
 }
 
 #[inline(always)]
-fn parse_method<'a>(token: &'a [u8], limits: &Limits) -> Result<Method<'a>, Refusal> {
+fn parse_method<'a>(token: &'a str, limits: &Limits) -> Result<Method<'a>, Refusal> {
     Ok(match token {
-        b"GET" => Method::Get,
-        b"HEAD" => Method::Head,
-        b"POST" => Method::Post,
-        b"PUT" => Method::Put,
-        b"DELETE" => Method::Delete,
-        b"OPTIONS" => Method::Options,
-        b"PATCH" => Method::Patch,
-        b"TRACE" if limits.trace => Method::Trace,
-        b"CONNECT" | b"TRACE" => return Err(Refusal::new(501, Reason::NotImplemented)),
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
+        "OPTIONS" => Method::Options,
+        "PATCH" => Method::Patch,
+        "TRACE" if limits.trace => Method::Trace,
+        "CONNECT" | "TRACE" => return Err(Refusal::new(501, Reason::NotImplemented)),
         _ => return diagnosis::other_method(token),
     })
 }
@@ -334,14 +297,45 @@ struct Summary<'a> {
 pub(crate) const MAX_CONNECTION_OPTIONS: usize = 16;
 
 const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
-const VERB: Refusal = Refusal::new(400, Reason::Verb);
-const URL: Refusal = Refusal::new(400, Reason::Url);
 const HEADER: Refusal = Refusal::new(400, Reason::Header);
 const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);
 const NUMBER: Refusal = Refusal::new(400, Reason::Number);
 const CR_LF: Refusal = Refusal::new(400, Reason::InvalidCrLf);
 
 impl<'a> Summary<'a> {
+    /// Checks the line ends and lengths of all field lines and reads those that matter here.
+    #[inline(always)]
+    fn read(
+        &mut self,
+        window: &'a [u8],
+        len: usize,
+        headers: &[httparse::Header<'a>],
+        limits: &Limits,
+    ) -> Result<Fields<'a>, Refusal> {
+        if headers.len() > limits.max_fields {
+            return Err(limits.oversized(Reason::RequestLength));
+        }
+        let lines = window.get(..len).and_then(Lines::new).ok_or(CR_LF)?;
+        let first = lines.start(headers.first());
+        if !lines.is_ended(first) {
+            return Err(CR_LF);
+        }
+        let mut start = first;
+        let mut headers = headers.iter();
+        while let Some(header) = headers.next() {
+            let next = lines.start(headers.as_slice().first());
+            if !lines.is_ended(next) {
+                return Err(CR_LF);
+            }
+            if next.wrapping_sub(start) > limits.max_field_length.saturating_add(2) {
+                return Err(limits.oversized(Reason::FieldLength));
+            }
+            self.field(header.name.as_bytes(), header.value)?;
+            start = next;
+        }
+        Ok(lines.fields(first))
+    }
+
     #[inline(always)]
     fn field(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
         // Most fields are told apart by their length.

@@ -1,9 +1,10 @@
 //! A worker's response head: parsed as strictly as a request, and written for the client (RFC 9112 §4, §6.3).
 
-use super::head::{self, Fault, Line};
+use super::lines::Lines;
 use super::request::{MAX_CONNECTION_OPTIONS, content_length};
 use super::{Fields, Limits, Overflow, Sink, Version, hop, syntax};
 use crate::date::DateCache;
+use core::mem::MaybeUninit;
 
 /// How the content of a worker's response is delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,105 +116,68 @@ fn parse_now(
     max_bytes: usize,
 ) -> Result<Option<(ResponseHead<'_>, usize)>, ResponseError> {
     let window = buf.get(..max_bytes).unwrap_or(buf);
-    match read(window, asked) {
-        Ok(whole) => Ok(Some(whole)),
-        Err(ReadError::Partial) if buf.len() < max_bytes => Ok(None),
-        Err(ReadError::Partial) => Err(ResponseError::TooLarge),
-        Err(ReadError::Invalid(error)) => Err(error),
+    // httparse would skip empty lines.
+    if window.first().is_some_and(|&b| b != b'H') {
+        return Err(ResponseError::StatusLine);
     }
-}
-
-/// Why there is no whole head.
-enum ReadError {
-    Partial,
-    Invalid(ResponseError),
-}
-
-impl From<ResponseError> for ReadError {
-    fn from(error: ResponseError) -> Self {
-        Self::Invalid(error)
-    }
-}
-
-impl From<Fault> for ReadError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Partial => Self::Partial,
-            Fault::CrLf | Fault::Byte => Self::Invalid(ResponseError::Field),
-            Fault::Protocol | Fault::Version => Self::Invalid(ResponseError::StatusLine),
+    let mut headers = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        window,
+        &mut headers,
+    );
+    let len = match parsed {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) if buf.len() < max_bytes => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(ResponseError::TooLarge);
         }
-    }
-}
-
-/// The status line: version, status, reason phrase and where the next line begins.
-fn status_line(window: &[u8]) -> Result<(Version, u16, &str, usize), ReadError> {
-    let (version, end) = head::version(window, 0)?;
-    let rest = window.get(end..).unwrap_or_default();
-    // RFC 9112 §4 wants a blank behind the status even if no phrase follows, which many leave out.
-    let form = |at: usize, b: u8| match at {
-        0 => b == b' ',
-        1..=3 => b.is_ascii_digit(),
-        _ => matches!(b, b' ' | b'\r' | b'\n'),
+        Err(httparse::Error::HeaderName | httparse::Error::HeaderValue) => return Err(ResponseError::Field),
+        Err(_) => return Err(ResponseError::StatusLine),
     };
-    if rest.iter().take(5).enumerate().any(|(at, &b)| !form(at, b)) {
-        return Err(ResponseError::StatusLine.into());
-    }
-    let [_, hundreds, tens, ones, _, ..] = rest else { return Err(ReadError::Partial) };
-    let status = [hundreds, tens, ones].into_iter().fold(0, |n, b| n * 10 + u16::from(b - b'0'));
-    let start = end + 4;
-    let end = head::end_of_text(window, start);
-    if window.get(end).is_some_and(|b| !matches!(b, b'\r' | b'\n')) {
-        return Err(ResponseError::StatusLine.into());
-    }
-    let next = head::crlf(window, end)?;
-    let phrase = window.get(start + 1..end).unwrap_or_default();
-    let phrase = core::str::from_utf8(phrase).ok().filter(|phrase| phrase.is_ascii()).unwrap_or_default();
-    Ok((version, status, phrase, next))
-}
-
-fn read(window: &[u8], asked: Asked) -> Result<(ResponseHead<'_>, usize), ReadError> {
-    let (version, status, phrase, first) = status_line(window)?;
+    let (Some(minor), Some(status)) = (response.version, response.code) else {
+        return Err(ResponseError::StatusLine);
+    };
     // 101 turns the link into something else than HTTP.
     if !(100..=599).contains(&status) || (status == 101 && !asked.upgrade) {
-        return Err(ResponseError::Status.into());
+        return Err(ResponseError::Status);
     }
+    let lines = window.get(..len).and_then(Lines::new).ok_or(ResponseError::Field)?;
+    let first = lines.start(response.headers.first());
     let mut summary = Summary::default();
-    let (mut at, mut count) = (first, 0);
-    let len = loop {
-        match head::line(window, at)? {
-            (Line::Field { name, value }, next) => {
-                count += 1;
-                if count > Limits::MAX_FIELDS {
-                    return Err(ResponseError::TooLarge.into());
-                }
-                summary.field(name, value)?;
-                at = next;
-            }
-            (Line::End, next) => break next,
-        }
-    };
+    let mut headers = response.headers.iter();
+    let mut all_ended = lines.is_ended(first);
+    while let Some(header) = headers.next() {
+        all_ended &= lines.is_ended(lines.start(headers.as_slice().first()));
+        summary.field(header.name.as_bytes(), header.value)?;
+    }
+    if !all_ended {
+        return Err(ResponseError::Field);
+    }
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let framing = summary.framing(version, status, asked.head)?;
     let head = ResponseHead {
         status,
-        phrase,
+        phrase: response.reason.unwrap_or_default(),
         version,
         framing,
         content_length: summary.content_length,
         keep_alive: framing != Framing::UntilClose
             && !summary.close
             && (version == Version::Http11 || summary.keep_alive),
-        fields: Fields::new(window.get(first..at).unwrap_or_default()),
+        fields: lines.fields(first),
         has_date: summary.has_date,
         nominates: summary.nominates,
         upgrade: None,
     };
     if !head.is_upgrade() {
-        return Ok((head, len));
+        return Ok(Some((head, len)));
     }
     // RFC 9110 §15.2.2: it has to say what it changed to.
     let upgrade =
         head.fields.get_only("upgrade").filter(|value| !value.is_empty()).ok_or(ResponseError::Field)?;
-    Ok((ResponseHead { upgrade: Some(upgrade), keep_alive: false, ..head }, len))
+    Ok(Some((ResponseHead { upgrade: Some(upgrade), keep_alive: false, ..head }, len)))
 }
 
 #[derive(Default)]

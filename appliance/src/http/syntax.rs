@@ -90,26 +90,6 @@ pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     tail.iter().position(|&b| b == byte).map(|i| at + i)
 }
 
-/// Where a byte below `LEAST` or a DEL first is, or the end. Eight bytes at a time, as above: a
-/// subtraction that borrows from a byte that is too small can only mislead about the bytes behind it.
-#[inline(always)]
-pub(crate) fn find_below<const LEAST: u8>(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let (words, tail) = bytes.as_chunks::<8>();
-    let mut at = 0;
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let delete = word ^ (ONES * 0x7f);
-        let found = (word.wrapping_sub(ONES * LEAST as u64) & !word | delete.wrapping_sub(ONES) & !delete)
-            & (ONES << 7);
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    at + tail.iter().position(|&b| b < LEAST || b == 0x7f).unwrap_or(tail.len())
-}
-
 /// Equal without regard to case. `token` is one (its bytes are tchars), `lower` is lower case.
 #[inline(always)]
 pub(crate) fn is_name<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
@@ -153,29 +133,6 @@ mod tests {
         assert_eq!(find(0, b"\x01\x01\x01\x01\x01\x01\x01\x01\x00"), Some(8));
         assert_eq!(find(1, b"\x00\x02\x03\x01\x01\x80\x81\xff"), Some(3));
         assert_eq!(find(b'a', b""), None);
-    }
-
-    #[test]
-    fn control_characters_are_found() {
-        for b in 0..=255_u8 {
-            for at in 0..20 {
-                let mut text = [b'x'; 20];
-                text[at] = b;
-                assert_eq!(
-                    find_below::<0x20>(&text),
-                    if b.is_ascii_control() { at } else { 20 },
-                    "{b:#x} at {at}"
-                );
-                // Whatever is behind it.
-                text[at..].fill(b);
-                assert_eq!(
-                    find_below::<0x20>(&text),
-                    if b.is_ascii_control() { at } else { 20 },
-                    "{b:#x} from {at}"
-                );
-            }
-        }
-        assert_eq!(find_below::<0x20>(b""), 0);
     }
 
     #[test]

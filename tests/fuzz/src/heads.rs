@@ -62,22 +62,7 @@ pub fn request_head(data: &[u8]) {
     };
     assert!(len <= input.len().min(limits.max_request_bytes) && input[..len].ends_with(b"\r\n\r\n"));
     meaning(&head);
-    read_by_another(&input[..len], &head);
     forwarded(&head);
-}
-
-/// Another parser finds the same parts.
-fn read_by_another(input: &[u8], head: &RequestHead<'_>) {
-    let mut fields = [httparse::EMPTY_HEADER; Limits::MAX_FIELDS];
-    let mut other = httparse::Request::new(&mut fields);
-    assert_eq!(other.parse(input), Ok(httparse::Status::Complete(input.len())));
-    let minor = if head.version == Version::Http10 { 0 } else { 1 };
-    assert_eq!(
-        (other.method, other.path, other.version),
-        (Some(head.method.as_str()), Some(head.target), Some(minor))
-    );
-    let ours = head.fields.into_iter().map(|field| (field.name, field.value));
-    assert!(ours.eq(other.headers.iter().map(|field| (field.name.as_bytes(), field.value))));
 }
 
 /// What is promised about a head that was accepted.
