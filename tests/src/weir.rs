@@ -34,9 +34,14 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 impl Weir {
-    /// Starts `weir up ARGS`.
+    /// Starts `weir up ARGS`, with a free port for https if they name none: tests run side by side.
     pub fn start(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self> {
-        Self::start_command(command(program()).arg("up").args(args))
+        let mut up = command(program());
+        up.arg("up").args(args);
+        if !up.get_args().any(|arg| arg == "--https-port") {
+            up.args(["--https-port", &crate::free_port()?.to_string()]);
+        }
+        Self::start_command(&mut up)
     }
 
     /// Starts a prepared `weir up`.
