@@ -132,13 +132,17 @@ pub fn redirect_to_directory(
     out.put(b"HTTP/1.1 301 Moved Permanently\r\nLocation: /")?;
     out.put(path.as_bytes())?;
     out.put(b"/")?;
-    if let Some(query) = head.query {
-        out.put(b"?")?;
-        out.put(query.as_bytes())?;
-    }
+    put_query(head, out)?;
     out.put(b"\r\nContent-Length: 0\r\n")?;
     finish(head, keep_alive, date, out)?;
     Ok(Plan { status: 301, content: 0..0, keep_alive })
+}
+
+/// The query as it was asked for, with its question mark.
+fn put_query(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
+    let Some(query) = head.query else { return Ok(()) };
+    out.put(b"?")?;
+    out.put(query.as_bytes())
 }
 
 /// Writes a 308 to the same target over https at `port`. Without Host (HTTP/1.0), `local` stands in for it.
@@ -162,10 +166,7 @@ pub fn redirect_to_https(
         out.put_decimal(u64::from(port))?;
     }
     out.put(head.raw_path.as_bytes())?;
-    if let Some(query) = head.query {
-        out.put(b"?")?;
-        out.put(query.as_bytes())?;
-    }
+    put_query(head, out)?;
     out.put(b"\r\nContent-Length: 0\r\n")?;
     finish(head, keep_alive, date, out)?;
     Ok(Plan { status: 308, content: 0..0, keep_alive })

@@ -20,6 +20,11 @@ impl Budget {
         Some(Lease { budget: self.left.clone(), bytes })
     }
 
+    /// Whether so many bytes could be leased.
+    pub(super) fn has(&self, bytes: usize) -> bool {
+        self.left.get() >= bytes
+    }
+
     /// Bytes that are leased.
     pub(super) fn leased(&self) -> usize {
         self.total - self.left.get()
@@ -47,6 +52,7 @@ mod tests {
         let budget = Budget::new(100);
         let first = budget.lease(60);
         assert!(first.is_some() && budget.lease(41).is_none());
+        assert!(budget.has(40) && !budget.has(41));
         let second = budget.lease(40);
         assert!(second.is_some() && budget.lease(1).is_none());
         drop(first);

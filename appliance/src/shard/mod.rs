@@ -157,7 +157,6 @@ pub struct Shard<'b, N: Nic, S: StreamTransport> {
     started: Instant,
     unix_time: u64,
     entropy: fn() -> entropy::Status,
-    tls_bytes: usize,
     /// The second in which connections were last turned away, and how many of them.
     turned_away: (u64, u32),
     /// Why there is no TLS although the settings want it.
@@ -214,7 +213,6 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             started: now,
             unix_time: config.unix_time,
             entropy: config.entropy,
-            tls_bytes: config.tls_bytes,
             without_tls,
             turned_away: (0, 0),
             nic,
@@ -361,7 +359,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             if let Some(id) = id {
                 self.mark(id);
             }
-            if self.stack.is_full() || self.env.security.is_full(self.tls_bytes) {
+            if self.stack.is_full() || self.env.security.is_full() {
                 self.evict();
             }
         }
@@ -493,7 +491,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Ends a connection whose TLS handshake is to make room for another.
     fn give_way(&mut self, id: ConnId) {
         if let Some((socket, session)) = self.stack.get(id) {
-            session.give_way(Reason::ConnectionsRefused, requester(id), socket, &mut self.env);
+            session.cut_off(Reason::ConnectionsRefused, requester(id), socket, &mut self.env);
             self.mark(id);
         }
     }
@@ -503,7 +501,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let idle = |socket: &Socket<'_>, session: &Session<'_>| session.is_idle(socket);
         let Some(id) = self.stack.find(EVICTION_SCAN, idle) else { return };
         if let Some((socket, session)) = self.stack.get(id) {
-            session.give_way(Reason::TimerConnectionIdle, requester(id), socket, &mut self.env);
+            session.cut_off(Reason::TimerConnectionIdle, requester(id), socket, &mut self.env);
             self.env.counters.evicted += 1;
             self.mark(id);
         }

@@ -164,17 +164,6 @@ impl<'b> Session<'b> {
         }
     }
 
-    /// Ends a connection at once to make room for another.
-    pub(super) fn give_way<S: StreamTransport>(
-        &mut self,
-        reason: Reason,
-        me: Requester,
-        socket: &mut Socket<'_>,
-        env: &mut Env<'b, S>,
-    ) {
-        self.cut_off(reason, me, socket, env);
-    }
-
     /// Time is up for whatever it has in hand.
     pub(super) fn shut_down<S: StreamTransport>(
         &mut self,
@@ -189,7 +178,7 @@ impl<'b> Session<'b> {
     }
 
     /// Ends the connection at once for a reason of ours.
-    fn cut_off<S: StreamTransport>(
+    pub(super) fn cut_off<S: StreamTransport>(
         &mut self,
         reason: Reason,
         me: Requester,

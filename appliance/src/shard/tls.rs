@@ -77,8 +77,8 @@ impl Security {
     }
 
     /// No further connection would get memory.
-    pub(super) fn is_full(&self, total: usize) -> bool {
-        !self.ports.is_empty() && self.memory.leased() + CONNECTION_BYTES > total
+    pub(super) fn is_full(&self) -> bool {
+        !self.ports.is_empty() && !self.memory.has(CONNECTION_BYTES)
     }
 
     /// A connection opens: memory for it, `None` if there is none.
