@@ -2,14 +2,15 @@
 //! (`limit_rate`) and HAProxy have. Clients are `curl` processes, each with as many connections as it is told and an
 //! address of its own; what counts is bytes that came out of them.
 
+use crate::curl::Curl;
 use crate::machine::{Kind, Lab, Machine};
-use crate::uploads::{Pusher, Sink};
+use crate::uploads::{Sink, push};
 use crate::wrk::Wrk;
 use crate::{Options, plot};
 use anyhow::{Context, Result, ensure};
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -45,40 +46,28 @@ impl Peer {
 
 /// A client: one `curl` that downloads over several connections until it is dropped.
 struct Puller {
-    child: Child,
     got: Arc<AtomicU64>,
+    _curl: Curl,
 }
 
 impl Puller {
     fn start(peer: Peer, host: &str, connections: u32, client: u8) -> Result<Self> {
         let port = peer.port();
-        let mut child = Command::new("curl")
-            .args(["-s", "-N", "-g", "-Z", "--parallel-immediate", "--noproxy", "*", "--max-time", "60"])
-            .args(["--parallel-max", &connections.to_string(), "--interface", &client_address(client)])
-            .args(["--resolve", &format!("{host}:{port}:{GUEST}")])
+        let mut command = Curl::command(host, port, connections);
+        command
+            .args(["-N", "--interface", &client_address(client)])
             .args((0..connections).map(|n| format!("http://{host}:{port}/1m.bin?{n}")))
-            .args((0..connections * 20 + 100).map(|n| format!("http://{host}:{port}/1m.bin?again{n}")))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting curl")?;
+            .args((0..connections * 20 + 100).map(|n| format!("http://{host}:{port}/1m.bin?again{n}")));
+        let mut curl = Curl::start(command.stdout(Stdio::piped()))?;
         let got = Arc::new(AtomicU64::new(0));
-        let (mut output, counter) = (child.stdout.take().context("stdout")?, got.clone());
+        let (mut output, counter) = (curl.output().context("stdout")?, got.clone());
         std::thread::spawn(move || {
             let mut buffer = vec![0; 256 << 10];
             while let Ok(len @ 1..) = output.read(&mut buffer) {
                 counter.fetch_add(len as u64, Ordering::Relaxed);
             }
         });
-        Ok(Self { child, got })
-    }
-}
-
-impl Drop for Puller {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Ok(Self { got, _curl: curl })
     }
 }
 
@@ -281,7 +270,7 @@ fn uploads(lab: &Lab, options: &Options, report: &mut Report) -> Result<()> {
     let sink = Sink::start(&lab.vsock())?;
     let mut curves = Vec::new();
     for connections in [1, 10, 100] {
-        let client = Pusher::start("up1m.test", connections, lab.directory.path())?;
+        let client = push("up1m.test", connections, lab.directory.path())?;
         std::thread::sleep(2 * SECOND);
         let samples = watch(&[&[&sink.got]], Duration::from_secs(options.seconds.into()));
         drop(client);

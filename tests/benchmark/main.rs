@@ -2,6 +2,7 @@
 //! `tests/bench` builds what it needs; everything happens in a network namespace of its own.
 
 mod bandwidth;
+mod curl;
 mod load;
 mod machine;
 mod plot;

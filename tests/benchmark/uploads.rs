@@ -1,14 +1,14 @@
 //! Uploads in the bandwidth report: `curl` processes that send, and a worker on the host that counts what arrives.
 
+use crate::curl::Curl;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir::relay::Relay;
-use weir_tests::net::GUEST;
 
 /// The host's vsock port at which `shaping/weir.toml` looks for its worker.
 const PORT: u32 = 10_000;
@@ -72,31 +72,13 @@ fn serve(stream: &UnixStream, got: &AtomicU64) -> std::io::Result<()> {
 }
 
 /// One `curl` that uploads over several connections until it is dropped.
-pub(crate) struct Pusher(Child);
-
-impl Pusher {
-    pub(crate) fn start(host: &str, connections: u32, directory: &Path) -> Result<Self> {
-        // Takes no room on the disk.
-        let file = directory.join("upload");
-        std::fs::File::create(&file)?.set_len(FILE_BYTES)?;
-        let mut curl = Command::new("curl");
-        curl.args(["-s", "-g", "-Z", "--parallel-immediate", "--noproxy", "*", "--max-time", "60"]).args([
-            "--parallel-max",
-            &connections.to_string(),
-            "--resolve",
-            &format!("{host}:80:{GUEST}"),
-        ]);
-        for n in 0..connections {
-            curl.arg("-T").arg(&file).arg(format!("http://{host}/{n}"));
-        }
-        curl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self(curl.spawn().context("starting curl")?))
+pub(crate) fn push(host: &str, connections: u32, directory: &Path) -> Result<Curl> {
+    // Takes no room on the disk.
+    let file = directory.join("upload");
+    std::fs::File::create(&file)?.set_len(FILE_BYTES)?;
+    let mut curl = Curl::command(host, 80, connections);
+    for n in 0..connections {
+        curl.arg("-T").arg(&file).arg(format!("http://{host}/{n}"));
     }
-}
-
-impl Drop for Pusher {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    Curl::start(curl.stdout(Stdio::null()))
 }

@@ -1,5 +1,6 @@
-//! An appliance with a pool of the test's own.
+//! An appliance with a configuration of the test's own, most often a pool.
 
+use crate::lifecycle::START;
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,12 +11,11 @@ use weir_tests::raw::Connection;
 use weir_tests::weir::{Weir, program};
 use weir_tests::{free_port, pattern, workspace};
 
-const START: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(30);
 const SITE: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n\
     [[site.prefix]]\nurl = \"http://*:80/api/\"\npool = \"app\"\n[[pool]]\nname = \"app\"\n";
 
-/// A running appliance with a pool of its own.
+/// A running appliance.
 pub(crate) struct Bench {
     pub(crate) weir: Weir,
     pub(crate) at: SocketAddr,
@@ -28,7 +28,14 @@ impl Bench {
         let path = |name: &str| directory.path().join(name);
         std::fs::create_dir(path("www"))?;
         std::fs::write(path("www/index.html"), "static\n")?;
-        std::fs::write(path("weir.toml"), format!("{SITE}{}", pool(directory.path())))?;
+        let config = format!("{SITE}{}", pool(directory.path()));
+        Self::boot(directory, &config)
+    }
+
+    /// Boots what this configuration says; the directory is where its relative paths begin.
+    pub(crate) fn boot(directory: TempDir, config: &str) -> Result<Self> {
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("weir.toml"), config)?;
         let port = free_port()?.to_string();
         let (config, control) = (path("weir.toml"), path("control"));
         let arguments = [config.as_os_str(), "--http-port".as_ref(), port.as_ref(), "--control".as_ref()];

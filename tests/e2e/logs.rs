@@ -46,7 +46,7 @@ impl Logged {
 
     /// The lines of the files whose names begin so.
     pub(crate) fn lines(&self, start: &str) -> Result<Vec<String>> {
-        read(&self.logs(), start)
+        read_logs(&self.logs(), start)
     }
 
     /// Waits until a line of such a file contains this, and returns it.
@@ -63,7 +63,8 @@ impl Logged {
     }
 }
 
-fn read(directory: &Path, start: &str) -> Result<Vec<String>> {
+/// The lines of the files in a directory whose names begin so.
+pub(crate) fn read_logs(directory: &Path, start: &str) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();

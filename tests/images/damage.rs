@@ -68,7 +68,8 @@ fn inspect_flipped(shelf: &Shelf) -> Result<()> {
     Ok(())
 }
 
-fn find(content: &[u8], part: &[u8]) -> Option<usize> {
+/// Where a part of some content begins.
+pub(crate) fn find(content: &[u8], part: &[u8]) -> Option<usize> {
     content.windows(part.len()).position(|w| w == part)
 }
 

@@ -1,6 +1,7 @@
 //! Configuration over QEMU's `fw_cfg`.
 
 use crate::Test;
+use crate::damage::find;
 use crate::shelf::{PAGE, Shelf};
 use anyhow::{Context, Result, ensure};
 use appliance::bundle::VERSION;
@@ -62,7 +63,8 @@ fn keys_from_the_host(shelf: &Shelf) -> Result<()> {
     let output = shelf.weir_image(words)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let secret = PrivateKeyDer::from_pem_file(&made.key).context("the key")?;
-    let holds = |file: &Path| std::fs::read(file).map(|content| memmem(&content, secret.secret_der()));
+    let holds =
+        |file: &Path| std::fs::read(file).map(|content| find(&content, secret.secret_der()).is_some());
     ensure!(holds(&keys)? && !holds(&config)?, "the key belongs into its own file alone");
 
     let given: [(&str, &Path); 2] = [("opt/weir/config", &config), ("opt/weir/keys", &keys)];
@@ -90,10 +92,6 @@ fn keys_from_the_host(shelf: &Shelf) -> Result<()> {
     let mut machine = Machine::boot(&setup(shelf, &given[..1])?)?;
     machine.line("weir: https is not served: a private key was not handed over, expected it in", PATIENCE)?;
     Ok(())
-}
-
-fn memmem(content: &[u8], wanted: &[u8]) -> bool {
-    content.windows(wanted.len()).any(|window| window == wanted)
 }
 
 fn keys_are_checked(shelf: &Shelf) -> Result<()> {

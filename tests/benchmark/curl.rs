@@ -1,0 +1,38 @@
+//! Running `curl` for as long as it is wanted.
+
+use anyhow::{Context, Result};
+use std::process::{Child, Command, Stdio};
+use weir_tests::net::GUEST;
+
+/// A running `curl`. Dropping it kills it.
+pub(crate) struct Curl(Child);
+
+impl Curl {
+    /// A silent `curl` that will use so many connections at once, and knows where `host` is.
+    pub(crate) fn command(host: &str, port: u16, connections: u32) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-g", "-Z", "--parallel-immediate", "--noproxy", "*", "--max-time", "60"])
+            .args(["--parallel-max", &connections.to_string()])
+            .args(["--resolve", &format!("{host}:{port}:{GUEST}")])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        curl
+    }
+
+    /// Starts a prepared one.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        Ok(Self(command.spawn().context("starting curl")?))
+    }
+
+    /// What it writes to its standard output, if that is piped and was not taken before.
+    pub(crate) fn output(&mut self) -> Option<std::process::ChildStdout> {
+        self.0.stdout.take()
+    }
+}
+
+impl Drop for Curl {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
