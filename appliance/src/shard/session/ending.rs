@@ -1,0 +1,148 @@
+//! How a response, and how a connection ends: orderly, with an error, or at once.
+
+use super::{Phase, Session, Step};
+use crate::http::{Refusal, Sink, error};
+use crate::pool::Requester;
+use crate::reason::Reason;
+use crate::settings::Verbosity;
+use crate::shard::body::Body;
+use crate::shard::env::Env;
+use crate::shard::wire::Wire;
+use crate::tcp::Socket;
+use netdrv::stream::StreamTransport;
+
+impl<'b> Session<'b> {
+    /// Time is up for whatever it has in hand.
+    pub(in crate::shard) fn shut_down<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        match self.phase {
+            Phase::Linger => self.abort(me, socket, env),
+            _ => self.cut_off(Reason::AppShutdown, me, socket, env),
+        }
+    }
+
+    /// Ends the connection at once for a reason of ours.
+    pub(in crate::shard) fn cut_off<S: StreamTransport>(
+        &mut self,
+        reason: Reason,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        env.counters.count(reason);
+        self.journal.refused(None, reason, env);
+        self.abort(me, socket, env);
+    }
+
+    /// Ends the connection at once, with RST.
+    pub(in crate::shard) fn abort<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        self.abandon(me, env);
+        socket.abort();
+    }
+
+    /// Gives back what the session holds elsewhere; its socket is gone or going.
+    pub(in crate::shard) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<'b, S>) {
+        let reason = match &mut self.phase {
+            Phase::Forward(exchange) => {
+                let reason = exchange.reason_if_dropped();
+                self.journal.answered(exchange.status());
+                exchange.abandon(me, env);
+                Some(reason)
+            }
+            Phase::Respond { content, .. } if !content.is_empty() || !self.gate.is_empty() => {
+                Some(Reason::ConnectionDropped)
+            }
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            env.counters.count(reason);
+            self.journal.refused(None, reason, env);
+        }
+        self.close_journal(false, env);
+        self.phase = Phase::Linger;
+        self.drop_head(env);
+        self.end_handshake(me, env);
+    }
+
+    pub(super) fn finish_response<S>(
+        &mut self,
+        keep_alive: bool,
+        drain: Body,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
+        self.gate.end(env);
+        if let Phase::Forward(exchange) = &self.phase {
+            self.journal.answered(exchange.status());
+        }
+        self.close_journal(true, env);
+        self.served = self.served.saturating_add(1);
+        if !keep_alive || env.drain.has_begun() {
+            return self.close(socket);
+        }
+        self.phase = if drain.is_finished() { Phase::Head } else { Phase::Drain { content: drain, read: 0 } };
+        Step::Again
+    }
+
+    /// Answers an error and closes (HTTP.sys closes after every error it answers itself).
+    pub(super) fn refuse<S: StreamTransport>(
+        &mut self,
+        refusal: Refusal,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
+        env.counters.count(refusal.reason);
+        self.journal.refused(Some(refusal.status), refusal.reason, env);
+        let (to_head, verbosity) = match &self.phase {
+            Phase::Forward(exchange) if refusal.status == 503 => {
+                (exchange.answers_head(), env.pools.verbosity(exchange.pool()))
+            }
+            Phase::Forward(exchange) => (exchange.answers_head(), Verbosity::Limited),
+            // Who is refused for a certificate or a name is told which.
+            _ if matches!(refusal.status, 403 | 421) => (false, Verbosity::Full),
+            _ => (false, Verbosity::Limited),
+        };
+        match verbosity {
+            Verbosity::Basic => {
+                self.close_journal(false, env);
+                self.phase = Phase::Linger;
+                socket.abort();
+                return Step::Wait;
+            }
+            Verbosity::Full => {
+                let mut out = Sink::new(&mut env.render);
+                let written = error::write_detailed(refusal, to_head, &mut out).map_or(0, |()| out.len());
+                self.gate.send_rendered(socket, written, 0, env);
+            }
+            Verbosity::Limited if to_head => {
+                self.gate.send(socket, error::response_to_head(refusal.status), 0, env);
+            }
+            Verbosity::Limited => self.gate.send(socket, error::response(refusal.status), 0, env),
+        }
+        self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
+        Step::Again
+    }
+
+    /// Sends FIN after everything that was written. What the client still sends is read for a while, since a RST
+    /// in answer to it could destroy the response before the client has read it (RFC 9112 §9.6).
+    pub(super) fn close(&mut self, socket: &mut Wire<'_, '_>) -> Step {
+        socket.close();
+        self.phase = Phase::Linger;
+        Step::Again
+    }
+
+    /// The request is done with.
+    pub(super) fn close_journal<S>(&mut self, complete: bool, env: &mut Env<'b, S>) {
+        let (sent, content) = self.gate.totals();
+        self.journal.close(complete, sent, content, env);
+    }
+}

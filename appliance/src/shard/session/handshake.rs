@@ -1,0 +1,99 @@
+//! The TLS of a client connection, from its first byte to the end of its handshake.
+
+use super::{Phase, Session};
+use crate::pool::Requester;
+use crate::reason::Reason;
+use crate::shard::budget::Lease;
+use crate::shard::env::Env;
+use crate::shard::wire::{self, Wire};
+use crate::tls::{ClientCertificate, Connection};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+/// What a session keeps of its TLS.
+pub(super) struct Secured {
+    _memory: Lease,
+    handshaking: bool,
+    /// It could go on, but others come first.
+    waits: bool,
+    counted: bool,
+    pub(super) site: usize,
+    pub(super) client: Option<Arc<ClientCertificate>>,
+}
+
+impl<'b> Session<'b> {
+    /// Its TLS handshake could go on at once.
+    pub(in crate::shard) fn waits_for_turn(&self) -> bool {
+        self.security.as_ref().is_some_and(|security| security.waits)
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.security.as_ref().is_some_and(|security| security.handshaking)
+    }
+
+    /// Begins TLS. False if there is no memory for it.
+    pub(super) fn open_tls<S>(&mut self, me: Requester, port: u16, env: &mut Env<'b, S>) -> bool {
+        let Some(memory) = env.security.open(me) else {
+            env.counters.count(Reason::ConnectionsRefused);
+            self.journal.refused(None, Reason::ConnectionsRefused, env);
+            self.phase = Phase::Linger;
+            return false;
+        };
+        let (waits, counted, site, client) = (false, false, 0, None);
+        let secured = Secured { _memory: memory, handshaking: true, waits, counted, site, client };
+        self.security = Some(Box::new(secured));
+        self.tls = Some(Box::new(Connection::new(port)));
+        true
+    }
+
+    /// Takes the TLS handshake as far as it goes. True if the session may go on: without TLS, or when the handshake is over.
+    pub(super) fn advance_tls<S>(
+        &mut self,
+        me: Requester,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) -> bool {
+        let (Some(security), Some(tls)) = (&mut self.security, &mut socket.tls) else { return true };
+        if !security.handshaking {
+            if let Some(fault) = tls.fault().filter(|_| !security.counted) {
+                security.counted = true;
+                env.security.count(fault);
+            }
+            return true;
+        }
+        security.waits = socket.socket.recv_queue() > 0 && !env.security.take_turn();
+        if security.waits {
+            return false;
+        }
+        let ended = wire::pull(socket.socket, tls, env.security.store());
+        if tls.is_open() {
+            let counters = &mut env.security.counters;
+            counters.handshakes += 1;
+            counters.resumed += u64::from(tls.is_resumed());
+            counters.tls12 += u64::from(tls.version() == Some(rustls::ProtocolVersion::TLSv1_2));
+            security.site = tls.site();
+            security.client = tls.client().cloned();
+        } else if let Some(fault) = tls.fault() {
+            security.counted = true;
+            env.security.count(fault);
+            self.close(socket);
+        } else if ended {
+            self.close(socket);
+        } else {
+            socket.flush();
+            return false;
+        }
+        self.end_handshake(me, env);
+        true
+    }
+
+    pub(super) fn end_handshake<S>(&mut self, me: Requester, env: &mut Env<'b, S>) {
+        if let Some(security) = &mut self.security
+            && security.handshaking
+        {
+            security.handshaking = false;
+            security.waits = false;
+            env.security.end_handshake(me);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! From the bytes of a request head to what is done with the request.
+
+use super::{Phase, Session, Step};
+use crate::http::request::{Parsed, Progress, parse};
+use crate::http::{Refusal, error};
+use crate::pool::Requester;
+use crate::reason::Reason;
+use crate::shard::body::Body;
+use crate::shard::budget::Lease;
+use crate::shard::env::Env;
+use crate::shard::request::{Decision, Desk, Secure, decide};
+use crate::shard::wire::Wire;
+use crate::tcp::FlowKey;
+use alloc::vec::Vec;
+use netdrv::stream::StreamTransport;
+
+/// Content up to here goes into one record with its head over TLS: a record costs more than a copy.
+const MAX_JOINED: usize = 4 << 10;
+
+/// A head that does not fit the receive buffer in one piece, so far.
+pub(super) struct Gathered {
+    bytes: Vec<u8>,
+    _lease: Lease,
+}
+
+/// What became of the bytes of a head.
+enum Head<'b> {
+    Wait,
+    Gathered,
+    Decided(Decision<'b>),
+}
+
+impl<'b> Session<'b> {
+    pub(super) fn head_begun(&self, socket: &Wire<'_, '_>) -> bool {
+        self.head.is_some() || !socket.is_read()
+    }
+
+    pub(super) fn drop_head<S>(&mut self, env: &mut Env<'b, S>) {
+        self.progress = Progress::default();
+        if let Some(gathered) = self.head.take() {
+            env.recycle(gathered.bytes);
+        }
+    }
+
+    /// Takes the next head from the socket: in place while it is there in one piece, else through a buffer.
+    pub(super) fn receive_head<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        key: &FlowKey,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
+        let (queued, capacity) = (socket.recv_queue(), socket.recv_capacity());
+        let received = socket.recv(|input| {
+            if input.is_empty() {
+                return (0, Head::Wait);
+            }
+            self.journal.see(env.now);
+            let limits = &env.serving.limits;
+            let fresh = self.head.is_none();
+            let before = self.head.as_ref().map_or(0, |gathered| gathered.bytes.len());
+            let piece = &input[..input.len().min((limits.max_request_bytes + 1).saturating_sub(before))];
+            let bytes = match &mut self.head {
+                None => piece,
+                Some(gathered) => {
+                    gathered.bytes.extend_from_slice(piece);
+                    &gathered.bytes[..]
+                }
+            };
+            match parse(bytes, limits, &mut env.path, &mut self.progress) {
+                Parsed::Complete { mut head, len } => {
+                    head.keep_alive &= !env.drain.has_begun();
+                    let client = self.security.as_ref().and_then(|security| security.client.as_deref());
+                    self.journal.open(&head, len, client, &mut env.log, &env.records);
+                    let secured = self.security.as_ref().zip(env.security.store());
+                    let secure =
+                        secured.map(|(security, store)| Secure { site: security.site, client, store });
+                    let desk = Desk {
+                        serving: &env.serving,
+                        flow: &mut env.flow,
+                        journal: &mut self.journal,
+                        render: &mut env.render,
+                        conn: self.gate.conn(),
+                        now: env.now,
+                        head_len: len,
+                        site: &mut self.site,
+                        redirects: &env.security.redirects,
+                        secure,
+                    };
+                    (len - before, Head::Decided(decide(&head, key, desk)))
+                }
+                Parsed::Refused(refusal) => {
+                    self.journal.open_refused(bytes, &mut env.log, &env.records);
+                    (piece.len(), Head::Decided(Decision::Refuse(refusal)))
+                }
+                // More of it fits behind what is there.
+                Parsed::Partial if fresh && input.len() == queued && queued < capacity => (0, Head::Wait),
+                Parsed::Partial => {
+                    if fresh {
+                        let Some(lease) = env.heads.lease(limits.max_request_bytes) else {
+                            self.journal.open_refused(piece, &mut env.log, &env.records);
+                            let refusal = Refusal::new(503, Reason::NotAvailable);
+                            return (piece.len(), Head::Decided(Decision::Refuse(refusal)));
+                        };
+                        let mut bytes = env.buffer();
+                        bytes.extend_from_slice(piece);
+                        self.head = Some(Gathered { bytes, _lease: lease });
+                    }
+                    (piece.len(), Head::Gathered)
+                }
+            }
+        });
+        let decision = match received {
+            Ok(Head::Wait) if env.drain.closes_idle(self.served) && !self.head_begun(socket) => {
+                return self.close(socket);
+            }
+            Ok(Head::Wait) => return Step::Wait,
+            Ok(Head::Gathered) => return Step::Again,
+            Ok(Head::Decided(decision)) => decision,
+            // The client sends nothing more.
+            Err(_) => return self.close(socket),
+        };
+        self.drop_head(env);
+        self.gate.begin();
+        self.carry_out(decision, me, socket, env)
+    }
+
+    /// Begins what was decided about a request.
+    fn carry_out<S: StreamTransport>(
+        &mut self,
+        decision: Decision<'b>,
+        me: Requester,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
+        match decision {
+            Decision::Refuse(refusal) => {
+                env.security.count_refusal(refusal.reason);
+                return self.refuse(refusal, socket, env);
+            }
+            Decision::TooMany { head_len } => {
+                env.counters.count(Reason::RequestRate);
+                self.journal.refused(Some(429), Reason::RequestRate, env);
+                self.gate.send_rendered(socket, head_len, 0, env);
+                self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
+                return Step::Again;
+            }
+            Decision::Respond { head_len, content, keep_alive, drain } => {
+                env.counters.served_from_memory += 1;
+                self.journal.answered(error::status_of(&env.render));
+                let joined = env.render.get_mut(head_len..head_len + content.len());
+                let joined = joined.filter(|joined| socket.is_secure() && joined.len() <= MAX_JOINED);
+                let (len, content) = match joined {
+                    Some(place) => {
+                        place.copy_from_slice(content);
+                        (head_len + content.len(), &[][..])
+                    }
+                    None => (head_len, content),
+                };
+                self.gate.send_rendered(socket, len, content.len(), env);
+                self.phase = Phase::Respond { content, keep_alive, drain };
+            }
+            Decision::Forward(mut exchange) => {
+                let started = exchange.start(me, env);
+                self.phase = Phase::Forward(exchange);
+                if let Err(refusal) = started {
+                    return self.refuse(refusal, socket, env);
+                }
+            }
+        }
+        env.counters.requests += 1;
+        Step::Again
+    }
+}
