@@ -36,6 +36,7 @@ struct World<'a> {
     router: Router,
     store: StaticStore<'a>,
     date: DateCache,
+    limits: Limits,
     scratch: Vec<u8>,
     out: Vec<u8>,
 }
@@ -50,9 +51,9 @@ impl World<'_> {
     }
 
     fn parse(&mut self, input: &[u8]) -> usize {
-        match request::parse(input, &Limits::STRICT, &mut self.scratch, &mut Progress::default()) {
-            Parsed::Complete { head, len } => {
-                black_box(&head);
+        match request::parse(input, &self.limits, &mut self.scratch, &mut Progress::default()) {
+            Parsed::Complete { ref head, len } => {
+                black_box(head);
                 len
             }
             _ => 0,
@@ -60,7 +61,7 @@ impl World<'_> {
     }
 
     fn hit(&mut self, input: &[u8]) -> usize {
-        let parsed = request::parse(input, &Limits::STRICT, &mut self.scratch, &mut Progress::default());
+        let parsed = request::parse(input, &self.limits, &mut self.scratch, &mut Progress::default());
         let Parsed::Complete { head, .. } = parsed else { return 0 };
         let RouteResult::Matched(found) = self.router.route(Scheme::Http, 80, head.host, LOCAL, head.path)
         else {
@@ -74,7 +75,7 @@ impl World<'_> {
     }
 
     fn forward(&mut self, input: &[u8]) -> usize {
-        let parsed = request::parse(input, &Limits::STRICT, &mut self.scratch, &mut Progress::default());
+        let parsed = request::parse(input, &self.limits, &mut self.scratch, &mut Progress::default());
         let Parsed::Complete { head, .. } = parsed else { return 0 };
         let mut out = Sink::new(&mut self.out);
         let forwarded = forward::Forwarded {
@@ -133,6 +134,7 @@ fn main() {
         router: Router::new(&settings(prefixes)).expect("the prefixes are valid"),
         store: StaticStore::new(&bundle),
         date: DateCache::new(1_700_000_000),
+        limits: black_box(Limits::STRICT),
         scratch: vec![0; 9000],
         out: vec![0; 4096],
     };

@@ -138,8 +138,8 @@ fn a_line_in_each_log() {
             let mut record = log.record();
             for (value, bytes) in [
                 (Value::Method, head.method.as_str().as_bytes()),
-                (Value::Stem, head.raw_path.as_bytes()),
-                (Value::Query, head.query.unwrap_or_default().as_bytes()),
+                (Value::Stem, head.raw_path().as_bytes()),
+                (Value::Query, head.query().unwrap_or_default().as_bytes()),
                 (Value::Host, head.host),
                 (Value::UserAgent, head.fields.get("user-agent").unwrap()),
                 (Value::Cookie, head.fields.get("cookie").unwrap()),

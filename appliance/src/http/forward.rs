@@ -91,9 +91,9 @@ fn target(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
     if head.rewritten {
         encode(head.path, out)?;
     } else {
-        out.put(head.raw_path.as_bytes())?;
+        out.put(head.raw_path().as_bytes())?;
     }
-    if let Some(query) = head.query {
+    if let Some(query) = head.query() {
         out.put(b"?")?;
         out.put(query.as_bytes())?;
     }

@@ -96,13 +96,24 @@ impl Limits {
         if longest > self.max_field_length {
             return Err(self.oversized(Reason::FieldLength));
         }
-        let mut segments = head.path.split('/').skip(1);
-        if segments.clone().count() > self.url_segment_max_count
-            || segments.any(|segment| segment.len() > self.url_segment_max_length)
-        {
+        if !self.fit_segments(head.path) {
             return Err(Refusal::new(400, Reason::Url));
         }
         Ok(())
+    }
+
+    /// The segments of a path in its final form are few and short enough.
+    #[inline]
+    pub(super) fn fit_segments(&self, path: &str) -> bool {
+        // Neither are there more of them than bytes, nor is one longer than all.
+        let len = path.len();
+        len <= self.url_segment_max_count && len <= self.url_segment_max_length || self.count_segments(path)
+    }
+
+    fn count_segments(&self, path: &str) -> bool {
+        let mut segments = path.split('/').skip(1);
+        segments.clone().count() <= self.url_segment_max_count
+            && segments.all(|segment| segment.len() <= self.url_segment_max_length)
     }
 
     /// The answer to a head or field that is too long.

@@ -6,32 +6,44 @@ use super::Fields;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines<'a> {
     head: &'a [u8],
-    /// Where the empty line at the end begins.
-    end: usize,
 }
 
 impl<'a> Lines<'a> {
     /// `None` if the head does not end with CRLF CRLF.
     #[inline]
     pub(super) fn new(head: &'a [u8]) -> Option<Self> {
-        head.ends_with(b"\r\n\r\n").then(|| Self { head, end: head.len() - 2 })
+        head.ends_with(b"\r\n\r\n").then_some(Self { head })
+    }
+
+    /// Where the empty line at the end begins.
+    #[inline]
+    fn end(self) -> usize {
+        self.head.len() - 2
     }
 
     /// Where the line of this field begins, or the end. `name` must be a part of the head.
     #[inline]
-    pub(super) fn start(&self, header: Option<&httparse::Header<'_>>) -> usize {
-        header.map_or(self.end, |h| (h.name.as_ptr() as usize).wrapping_sub(self.head.as_ptr() as usize))
+    pub(super) fn start(self, header: Option<&httparse::Header<'_>>) -> usize {
+        header.map_or(self.end(), |h| (h.name.as_ptr() as usize).wrapping_sub(self.head.as_ptr() as usize))
     }
 
     /// The line before this place ends with CRLF (that it ends with LF is known).
     #[inline]
-    pub(super) fn is_ended(&self, at: usize) -> bool {
-        matches!(self.head.get(at.wrapping_sub(2)..at), Some([b'\r', _]))
+    pub(super) fn is_ended(self, at: usize) -> bool {
+        self.head.get(at.wrapping_sub(2)) == Some(&b'\r')
+    }
+
+    /// Length of the longest field line, without its CRLF.
+    #[cold]
+    pub(super) fn longest(self, headers: &[httparse::Header<'_>]) -> usize {
+        let ends = (1..=headers.len()).map(|next| self.start(headers.get(next)));
+        let lengths = headers.iter().zip(ends).map(|(h, end)| end.wrapping_sub(self.start(Some(h)) + 2));
+        lengths.max().unwrap_or(0)
     }
 
     /// The field lines from this place on.
     #[inline]
-    pub(super) fn fields(&self, first: usize) -> Fields<'a> {
-        Fields::new(self.head.get(first..self.end).unwrap_or_default())
+    pub(super) fn fields(self, first: usize) -> Fields<'a> {
+        Fields::new(self.head.get(first..self.end()).unwrap_or_default())
     }
 }

@@ -3,12 +3,16 @@
 //! `httparse` finds the parts. It forgives bare LF and any number of empty lines, and knows nothing of what fields
 //! mean: whether its result is a request is decided here, and where two readings are possible the answer is no.
 
-use super::lines::Lines;
-use super::syntax::is_name;
+mod summary;
+
 use super::target::{self, Authority};
 use super::{Fields, Limits, Method, Reason, Refusal, Version, diagnosis};
 use crate::site::Scheme;
 use core::mem::MaybeUninit;
+use summary::{CR_LF, HOSTNAME, Summary};
+pub(crate) use summary::{MAX_CONNECTION_OPTIONS, content_length};
+
+const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
 
 /// How the content of a request is delimited (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +54,13 @@ pub struct RequestHead<'a> {
     pub form: TargetForm,
     /// Request target as received.
     pub target: &'a str,
-    /// Path as received, without the query, still percent-encoded; starts with `/` (or is `*`).
-    pub raw_path: &'a str,
     /// Path percent-decoded, dot segments removed (RFC 3986 §5.2.4); starts with `/` (or is `*`). `%2F` stays as it
     /// is: an encoded slash never separates segments.
     pub path: &'a str,
-    /// Query without the `?`.
-    pub query: Option<&'a str>,
+    /// Where in the target its path begins.
+    pub(super) path_start: usize,
+    /// Where in the target its path ends: at the `?`, or at the end.
+    pub(super) path_end: usize,
     /// Host as received, without port (an IPv6 literal keeps its brackets); compare without regard to case. Empty only
     /// for HTTP/1.0 without Host.
     pub host: &'a [u8],
@@ -76,7 +80,7 @@ pub struct RequestHead<'a> {
     pub(crate) rewritten: bool,
 }
 
-/// A set of fields.
+/// A set of fields, and of what they say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Present(u8);
 
@@ -87,6 +91,13 @@ impl Present {
     pub(crate) const PRECONDITION: u8 = 2;
     pub(crate) const RANGE: u8 = 4;
     pub(crate) const UPGRADE: u8 = 8;
+    const CHUNKED: u8 = 16;
+    /// `Connection: close`
+    const CLOSE: u8 = 32;
+    /// `Connection: keep-alive`
+    const KEEP_ALIVE: u8 = 64;
+    /// `Expect: 100-continue`
+    const EXPECTATION: u8 = 128;
 
     pub(crate) fn any(self, set: u8) -> bool {
         self.0 & set != 0
@@ -94,6 +105,20 @@ impl Present {
 }
 
 impl<'a> RequestHead<'a> {
+    /// Path as received, without the query, still percent-encoded; starts with `/` (or is `*`).
+    pub fn raw_path(&self) -> &'a str {
+        match self.target.get(self.path_start..self.path_end) {
+            // RFC 9110 §4.2.3: an empty path is the same as "/".
+            None | Some("") => "/",
+            Some(path) => path,
+        }
+    }
+
+    /// Query without the `?`.
+    pub fn query(&self) -> Option<&'a str> {
+        self.target.get(self.path_end + 1..)
+    }
+
     /// The protocols the client would change to (RFC 9110 §7.8), if it asks in a way that can be passed on: a GET without
     /// content whose Connection names Upgrade.
     pub fn upgrade(&self) -> Option<&'a [u8]> {
@@ -146,6 +171,7 @@ pub struct Progress {
 impl Progress {
     /// Is it worth parsing? At first sight, when the head may be complete, and else when the buffer has doubled,
     /// so that garbage is noticed early and all attempts together cost no more than two.
+    #[inline(always)]
     fn is_due(&mut self, buf: &[u8], limit: usize) -> bool {
         if self.parsed != 0 && buf.len() < limit && buf.len() / 2 < self.parsed && !self.head_may_end(buf) {
             return false;
@@ -155,29 +181,13 @@ impl Progress {
     }
 
     /// Looks for an empty line in what was not scanned yet.
+    #[cold]
     fn head_may_end(&mut self, buf: &[u8]) -> bool {
         let new = buf.get(self.scanned..).unwrap_or_default();
         let found = new.windows(2).any(|w| w == b"\n\n") || new.windows(3).any(|w| w == b"\n\r\n");
         self.scanned = buf.len().saturating_sub(2);
         found
     }
-}
-
-/// Looks for a request head at the start of `buf`.
-///
-/// `scratch` receives the path if it has to be decoded; with at least `limits.max_url_length + 1` bytes it always fits
-/// (else the answer is 414). The verdict does not depend on how the bytes were split. It is never `Partial` when
-/// `buf` holds `limits.max_request_bytes` or more.
-pub fn parse<'a>(
-    buf: &'a [u8],
-    limits: &Limits,
-    scratch: &'a mut [u8],
-    progress: &mut Progress,
-) -> Parsed<'a> {
-    if !progress.is_due(buf, limits.max_request_bytes) {
-        return Parsed::Partial;
-    }
-    parse_now(buf, limits, scratch)
 }
 
 type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; Limits::MAX_FIELDS];
@@ -192,21 +202,32 @@ macro_rules! accept {
     };
 }
 
+/// Looks for a request head at the start of `buf`.
+///
+/// `scratch` receives the path if it has to be decoded; with at least `limits.max_url_length + 1` bytes it always fits
+/// (else the answer is 414). The verdict does not depend on how the bytes were split. It is never `Partial` when
+/// `buf` holds `limits.max_request_bytes` or more.
 // Inlined, so that the head is built where the caller wants it.
 #[inline(always)]
-fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parsed<'a> {
+pub fn parse<'a>(
+    buf: &'a [u8],
+    limits: &Limits,
+    scratch: &'a mut [u8],
+    progress: &mut Progress,
+) -> Parsed<'a> {
+    if !progress.is_due(buf, limits.max_request_bytes) {
+        return Parsed::Partial;
+    }
     // Nothing beyond the limit is looked at, so that the verdict is the same whenever it arrives.
     let window = buf.get(..limits.max_request_bytes).unwrap_or(buf);
-    // RFC 9112 §2.2: one empty line before the request line is forgiven. httparse would forgive more.
-    let skipped = match window {
-        [b'\r', b'\n', ..] => 2,
-        [] | [b'\r'] => return partial(window, buf, limits),
-        _ => 0,
+    let (window, skipped) = match window.first() {
+        Some(b'\r' | b'\n') | None => match after_empty_line(window) {
+            Some(Ok(rest)) => (rest, 2),
+            Some(Err(refusal)) => return Parsed::Refused(refusal),
+            None => return partial(window, buf, limits),
+        },
+        Some(_) => (window, 0),
     };
-    let window = window.get(skipped..).unwrap_or_default();
-    if matches!(window, [b'\r' | b'\n', ..]) {
-        return Parsed::Refused(CR_LF);
-    }
     let mut headers: Uninit<'a> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
     let len = match request.parse_with_uninit_headers(window, &mut headers) {
@@ -214,18 +235,32 @@ fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parse
         Ok(httparse::Status::Partial) => return partial(window, buf, limits),
         Err(error) => return Parsed::Refused(diagnosis::refusal(window, error, limits)),
     };
-    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
+    let (Some(name), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Parsed::Refused(BAD_REQUEST);
     };
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let mut summary = Summary::default();
     let fields = accept!(summary.read(window, len, request.headers, limits));
-    let method = accept!(parse_method(method, limits));
-    let target_parts = accept!(target::parse(target, method, limits, scratch));
-    let authority = accept!(summary.authority(version, &target_parts));
+    // What is usual is taken apart here: as a structure it would be moved about.
+    let (method, authority, form, path, path_start, path_end, rewritten);
+    match summary.host {
+        Some(host) if target.as_bytes().first() == Some(&b'/') => {
+            authority = accept!(target::parse_authority(host));
+            (method, form, path_start) = (accept!(parse_method(name, limits)), TargetForm::Origin, 0);
+            (path, path_end, rewritten) = accept!(target::origin_form(target, limits, scratch));
+        }
+        host => {
+            let host = accept!(host.map(target::parse_authority).transpose());
+            method = accept!(parse_method(name, limits));
+            let parts = accept!(target::parse(target, method, limits, scratch));
+            authority = accept!(unusual_authority(host, &parts, version));
+            (form, path, rewritten) = (parts.form, parts.path, parts.rewritten);
+            (path_start, path_end) = (parts.start, parts.end);
+        }
+    }
     let framing = accept!(summary.framing(version));
     // RFC 9110 §9.3.8: TRACE has no content.
-    if method == Method::Trace && framing != Framing::None {
+    if framing != Framing::None && method == Method::Trace {
         return Parsed::Refused(BAD_REQUEST);
     }
     Parsed::Complete {
@@ -233,21 +268,33 @@ fn parse_now<'a>(buf: &'a [u8], limits: &Limits, scratch: &'a mut [u8]) -> Parse
         head: RequestHead {
             method,
             version,
-            form: target_parts.form,
+            form,
             target,
-            raw_path: target_parts.raw_path,
-            path: target_parts.path,
-            query: target_parts.query,
+            path,
+            path_start,
+            path_end,
             host: authority.host,
             port: authority.port,
             framing,
-            keep_alive: !summary.close && (version == Version::Http11 || summary.keep_alive),
+            keep_alive: summary.keep_alive(version),
             // RFC 9110 §10.1.1: an HTTP/1.0 client cannot expect it.
-            expects_continue: summary.expects_continue && version == Version::Http11,
+            expects_continue: summary.present.any(Present::EXPECTATION) && version == Version::Http11,
             fields,
             present: summary.present,
-            rewritten: target_parts.rewritten,
+            rewritten,
         },
+    }
+}
+
+/// What is left after one empty line before the request line, which is forgiven (RFC 9112 §2.2; httparse would forgive
+/// more). `None` if more bytes must tell.
+#[cold]
+fn after_empty_line(window: &[u8]) -> Option<Result<&[u8], Refusal>> {
+    match window {
+        [] | [b'\r'] => None,
+        [b'\r', b'\n', b'\r' | b'\n', ..] => Some(Err(CR_LF)),
+        [b'\r', b'\n', rest @ ..] => Some(Ok(rest)),
+        _ => Some(Err(CR_LF)),
     }
 }
 
@@ -266,8 +313,12 @@ fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
 
 #[inline(always)]
 fn parse_method<'a>(token: &'a str, limits: &Limits) -> Result<Method<'a>, Refusal> {
+    if token == "GET" { Ok(Method::Get) } else { other_method(token, limits) }
+}
+
+#[inline(never)]
+fn other_method<'a>(token: &'a str, limits: &Limits) -> Result<Method<'a>, Refusal> {
     Ok(match token {
-        "GET" => Method::Get,
         "HEAD" => Method::Head,
         "POST" => Method::Post,
         "PUT" => Method::Put,
@@ -280,211 +331,21 @@ fn parse_method<'a>(token: &'a str, limits: &Limits) -> Result<Method<'a>, Refus
     })
 }
 
-/// What the fields say about the request as a whole.
-#[derive(Default)]
-struct Summary<'a> {
+/// RFC 9112 §3.2, §3.3: perhaps there is no Host, or a target that names a host as well.
+#[cold]
+fn unusual_authority<'a>(
     host: Option<Authority<'a>>,
-    content_length: Option<u64>,
-    chunked: bool,
-    close: bool,
-    keep_alive: bool,
-    expects_continue: bool,
-    connection_options: usize,
-    present: Present,
-}
-
-/// Options that one head may list in Connection; more are a way to make us compare names.
-pub(crate) const MAX_CONNECTION_OPTIONS: usize = 16;
-
-const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
-const HEADER: Refusal = Refusal::new(400, Reason::Header);
-const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);
-const NUMBER: Refusal = Refusal::new(400, Reason::Number);
-const CR_LF: Refusal = Refusal::new(400, Reason::InvalidCrLf);
-
-impl<'a> Summary<'a> {
-    /// Checks the line ends and lengths of all field lines and reads those that matter here.
-    #[inline(always)]
-    fn read(
-        &mut self,
-        window: &'a [u8],
-        len: usize,
-        headers: &[httparse::Header<'a>],
-        limits: &Limits,
-    ) -> Result<Fields<'a>, Refusal> {
-        if headers.len() > limits.max_fields {
-            return Err(limits.oversized(Reason::RequestLength));
+    target: &target::Target<'a>,
+    version: Version,
+) -> Result<Authority<'a>, Refusal> {
+    match (host, target.authority, target.form) {
+        (Some(host), Some(named), TargetForm::Absolute(scheme)) if named.same(&host, scheme) => Ok(named),
+        (Some(host), None, _) => Ok(host),
+        (None, named, _) if version == Version::Http10 => {
+            Ok(named.unwrap_or(Authority { host: b"", port: None }))
         }
-        let lines = window.get(..len).and_then(Lines::new).ok_or(CR_LF)?;
-        let first = lines.start(headers.first());
-        if !lines.is_ended(first) {
-            return Err(CR_LF);
-        }
-        let mut start = first;
-        let mut headers = headers.iter();
-        while let Some(header) = headers.next() {
-            let next = lines.start(headers.as_slice().first());
-            if !lines.is_ended(next) {
-                return Err(CR_LF);
-            }
-            if next.wrapping_sub(start) > limits.max_field_length.saturating_add(2) {
-                return Err(limits.oversized(Reason::FieldLength));
-            }
-            self.field(header.name.as_bytes(), header.value)?;
-            start = next;
-        }
-        Ok(lines.fields(first))
+        _ => Err(HOSTNAME),
     }
-
-    #[inline(always)]
-    fn field(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
-        // Most fields are told apart by their length.
-        match name.len() {
-            4 if is_name(name, b"host") => self.host(value),
-            5 if is_name(name, b"range") => self.note(Present::RANGE),
-            6 if is_name(name, b"expect") => self.expect(value),
-            7 if is_name(name, b"upgrade") => self.note(Present::UPGRADE),
-            8 if is_name(name, b"if-match") => self.note(Present::PRECONDITION),
-            10 if is_name(name, b"connection") => self.connection(value),
-            13 if is_name(name, b"if-none-match") => self.note(Present::PRECONDITION),
-            14 if same_but_underscore(name, b"content-length") => self.length(name, value),
-            17 if is_name(name, b"if-modified-since") => self.note(Present::PRECONDITION),
-            17 if same_but_underscore(name, b"transfer-encoding") => self.transfer_encoding(name, value),
-            19 if is_name(name, b"if-unmodified-since") => self.note(Present::PRECONDITION),
-            _ => Ok(()),
-        }
-    }
-
-    fn note(&mut self, field: u8) -> Result<(), Refusal> {
-        self.present.0 |= field;
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn host(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
-        let authority = target::parse_authority(value)?;
-        // RFC 9112 §3.2: more than one Host is an error, even if they agree.
-        if self.host.replace(authority).is_some() { Err(HOSTNAME) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        for expectation in super::fields::elements(value) {
-            if !expectation.eq_ignore_ascii_case(b"100-continue") {
-                return Err(Refusal::new(417, Reason::Header));
-            }
-            self.expects_continue = true;
-        }
-        Ok(())
-    }
-
-    fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        // What most clients send, if they send it at all.
-        if value.eq_ignore_ascii_case(b"keep-alive") && self.connection_options == 0 {
-            self.connection_options = 1;
-            self.keep_alive = true;
-            return Ok(());
-        }
-        for option in super::fields::elements(value) {
-            self.connection_options += 1;
-            if self.connection_options > MAX_CONNECTION_OPTIONS
-                || !option.iter().all(|&b| super::syntax::is_tchar(b))
-            {
-                return Err(HEADER);
-            }
-            if option.eq_ignore_ascii_case(b"close") {
-                self.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                self.keep_alive = true;
-            } else if is_end_to_end(option) {
-                return Err(HEADER);
-            } else {
-                self.present.0 |= Present::NOMINATED;
-            }
-        }
-        Ok(())
-    }
-
-    fn length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        // Content_Length means Content-Length to servers that turn names into environment variables.
-        if name.contains(&b'_') {
-            return Err(HEADER);
-        }
-        let length = content_length(value).ok_or(NUMBER)?;
-        // RFC 9112 §6.3 lets us refuse a repeated length even if both agree.
-        if self.content_length.replace(length).is_some() { Err(NUMBER) } else { Ok(()) }
-    }
-
-    fn transfer_encoding(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        if name.contains(&b'_') || self.chunked {
-            return Err(HEADER);
-        }
-        if !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(diagnosis::transfer_encoding(value));
-        }
-        self.chunked = true;
-        Ok(())
-    }
-
-    /// RFC 9112 §6.3
-    fn framing(&self, version: Version) -> Result<Framing, Refusal> {
-        match (self.chunked, self.content_length) {
-            (false, None) => Ok(Framing::None),
-            (false, Some(length)) => Ok(Framing::Length(length)),
-            (true, None) if version == Version::Http11 => Ok(Framing::Chunked),
-            (true, _) => Err(HEADER),
-        }
-    }
-
-    /// RFC 9112 §3.2, §3.3
-    #[inline(always)]
-    fn authority(&self, version: Version, target: &target::Target<'a>) -> Result<Authority<'a>, Refusal> {
-        match (self.host, target.form) {
-            (Some(host), TargetForm::Origin | TargetForm::Asterisk) => Ok(host),
-            _ => self.unusual_authority(version, target),
-        }
-    }
-
-    fn unusual_authority(
-        &self,
-        version: Version,
-        target: &target::Target<'a>,
-    ) -> Result<Authority<'a>, Refusal> {
-        match (self.host, target.authority, target.form) {
-            (Some(host), Some(named), TargetForm::Absolute(scheme)) if named.same(&host, scheme) => Ok(named),
-            (None, named, _) if version == Version::Http10 => {
-                Ok(named.unwrap_or(Authority { host: b"", port: None }))
-            }
-            _ => Err(HOSTNAME),
-        }
-    }
-}
-
-/// Equal in any case, `_` counting as `-`.
-fn same_but_underscore(name: &[u8], lower: &[u8]) -> bool {
-    name.len() == lower.len()
-        && name.iter().zip(lower).all(|(a, b)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-'))
-}
-
-/// Fields that a Connection option must not name (RFC 9110 §7.6.1): removing them would change what the message means.
-fn is_end_to_end(option: &[u8]) -> bool {
-    ["host", "content-length", "content-type", "content-encoding", "authorization", "cookie"]
-        .iter()
-        .any(|name| option.eq_ignore_ascii_case(name.as_bytes()))
-}
-
-/// A Content-Length value: digits only (RFC 9110 §8.6), and a number that fits 64 bits.
-pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
-        return None;
-    }
-    value.iter().try_fold(0_u64, |n, &b| {
-        let digit = b.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        n.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ pub fn redirect_to_directory(
         return method_not_allowed(head, keep_alive, date, out);
     }
     // Two slashes at the start would name another host (RFC 3986 §4.2), and so would a slash and a backslash to some.
-    let path = head.raw_path.trim_start_matches('/');
+    let path = head.raw_path().trim_start_matches('/');
     out.put(b"HTTP/1.1 301 Moved Permanently\r\nLocation: /")?;
     out.put(path.as_bytes())?;
     out.put(b"/")?;
@@ -140,7 +140,7 @@ pub fn redirect_to_directory(
 
 /// The query as it was asked for, with its question mark.
 fn put_query(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    let Some(query) = head.query else { return Ok(()) };
+    let Some(query) = head.query() else { return Ok(()) };
     out.put(b"?")?;
     out.put(query.as_bytes())
 }
@@ -165,7 +165,7 @@ pub fn redirect_to_https(
         out.put(b":")?;
         out.put_decimal(u64::from(port))?;
     }
-    out.put(head.raw_path.as_bytes())?;
+    out.put(head.raw_path().as_bytes())?;
     put_query(head, out)?;
     out.put(b"\r\nContent-Length: 0\r\n")?;
     finish(head, keep_alive, date, out)?;

@@ -5,6 +5,7 @@ const LABEL: u8 = 2;
 const QUERY: u8 = 4;
 const HEX: u8 = 8;
 const SEGMENT: u8 = 16;
+const PLAIN: u8 = 32;
 
 const fn table() -> [u8; 256] {
     let mut table = [0; 256];
@@ -27,6 +28,9 @@ const fn table() -> [u8; 256] {
         if pchar {
             class |= SEGMENT;
         }
+        if (pchar || b == b'/') && b != b'.' {
+            class |= PLAIN;
+        }
         if pchar || matches!(b, b'/' | b'?' | b'{' | b'}' | b'`' | b'\\') {
             class |= QUERY;
         }
@@ -47,10 +51,33 @@ pub(crate) fn is_tchar(b: u8) -> bool {
     CLASS[usize::from(b)] & TOKEN != 0
 }
 
-/// What a label of a host name is made of: letters, digits, hyphen and underscore.
-#[inline]
-pub(crate) fn is_label(b: u8) -> bool {
-    CLASS[usize::from(b)] & LABEL != 0
+/// Labels of letters, digits, hyphens and underscores, none of them empty, with a dot after each but perhaps the last.
+#[inline(always)]
+pub(crate) fn are_labels(name: &[u8]) -> bool {
+    /// States of a machine that reads a name: what begins at each is the row of its table.
+    const IN_LABEL: u16 = 256;
+    const BEFORE_LABEL: u16 = 512;
+    const WRONG: u16 = 768;
+    static NEXT: [u16; 1024] = {
+        let mut next = [WRONG; 1024];
+        let mut b = 0;
+        while b < 256 {
+            if CLASS[b] & LABEL != 0 {
+                next[IN_LABEL as usize + b] = IN_LABEL;
+                next[BEFORE_LABEL as usize + b] = IN_LABEL;
+            }
+            b += 1;
+        }
+        next[IN_LABEL as usize + b'.' as usize] = BEFORE_LABEL;
+        next
+    };
+    let step = |state: u16, b: &u8| NEXT[usize::from((state | u16::from(*b)) & 1023)];
+    let (quads, rest) = name.as_chunks::<4>();
+    let mut state = BEFORE_LABEL;
+    for quad in quads {
+        state = quad.iter().fold(state, step);
+    }
+    rest.iter().fold(state, step) != WRONG
 }
 
 /// What stands for itself in a query (not `%`).
@@ -63,6 +90,12 @@ pub(crate) fn is_query(b: u8) -> bool {
 #[inline]
 pub(crate) fn is_segment(b: u8) -> bool {
     CLASS[usize::from(b)] & SEGMENT != 0
+}
+
+/// What stands for itself in a path, the slash among it, but not the dot.
+#[inline]
+pub(crate) fn is_plain(b: u8) -> bool {
+    CLASS[usize::from(b)] & PLAIN != 0
 }
 
 /// A hexadecimal digit.
@@ -118,8 +151,8 @@ mod tests {
         let extra = |f: fn(u8) -> bool| {
             (0..=255u8).filter(|&b| f(b) && !b.is_ascii_alphanumeric()).map(char::from).collect::<String>()
         };
-        assert_eq!(extra(is_label), "-_");
         assert_eq!(extra(is_segment), "!$&'()*+,-.:;=@[]^_|~");
+        assert_eq!(extra(is_plain), "!$&'()*+,-/:;=@[]^_|~");
         assert_eq!(extra(is_query), "!$&'()*+,-./:;=?@[\\]^_`{|}~");
     }
 
@@ -133,6 +166,18 @@ mod tests {
         assert_eq!(find(0, b"\x01\x01\x01\x01\x01\x01\x01\x01\x00"), Some(8));
         assert_eq!(find(1, b"\x00\x02\x03\x01\x01\x80\x81\xff"), Some(3));
         assert_eq!(find(b'a', b""), None);
+    }
+
+    #[test]
+    fn host_names() {
+        for name in ["a", "a.b", "a.b.", "A-1_.x", "10.0.0.2", "abcd.efgh.ijk"] {
+            assert!(are_labels(name.as_bytes()), "{name}");
+        }
+        for name in [".", ".a", "a..b", "abc..d", "abcd..e", "a..", "a b", "a/b", "a:", "\u{e4}.b", "a.b!"] {
+            assert!(!are_labels(name.as_bytes()), "{name}");
+        }
+        let all = (0..=255).filter(|&b| are_labels(&[b'a', b, b'a'])).map(char::from).collect::<String>();
+        assert_eq!(all, "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz");
     }
 
     #[test]

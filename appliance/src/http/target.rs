@@ -39,59 +39,51 @@ impl Authority<'_> {
 pub(crate) struct Target<'a> {
     pub(crate) form: TargetForm,
     pub(crate) authority: Option<Authority<'a>>,
-    pub(crate) raw_path: &'a str,
-    pub(crate) query: Option<&'a str>,
     pub(crate) path: &'a str,
+    /// Where the path begins in the target.
+    pub(crate) start: usize,
+    /// Where it ends: at the question mark, or at the end.
+    pub(crate) end: usize,
     /// Dot segments were removed.
     pub(crate) rewritten: bool,
 }
 
-/// Takes a request target apart.
-#[inline(always)]
+/// Any form of a request target.
+#[cold]
 pub(crate) fn parse<'a>(
     target: &'a str,
     method: Method<'_>,
     limits: &Limits,
     scratch: &'a mut [u8],
 ) -> Result<Target<'a>, Refusal> {
+    if target.as_bytes().first() == Some(&b'/') {
+        let (path, end, rewritten) = origin_form(target, limits, scratch)?;
+        return Ok(Target { form: TargetForm::Origin, authority: None, path, start: 0, end, rewritten });
+    }
     if target.len() > limits.max_url_length {
         return Err(URL_LENGTH);
-    }
-    if target.as_bytes().first() == Some(&b'/') {
-        return path_and_query(TargetForm::Origin, None, target, limits, scratch);
     }
     if target == "*" {
         // RFC 9112 §3.2.4
         if method != Method::Options {
             return Err(URL);
         }
-        return Ok(Target {
-            form: TargetForm::Asterisk,
-            authority: None,
-            raw_path: target,
-            query: None,
-            path: target,
-            rewritten: false,
-        });
+        let form = TargetForm::Asterisk;
+        return Ok(Target { form, authority: None, path: target, start: 0, end: 1, rewritten: false });
     }
     let (scheme, rest) = absolute(target).ok_or(URL)?;
-    let end = rest.bytes().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at_checked(end).ok_or(URL)?;
-    let authority = parse_authority(authority.as_bytes())?;
+    let form = TargetForm::Absolute(scheme);
+    let len = rest.bytes().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at_checked(len).ok_or(URL)?;
+    let authority = Some(parse_authority(authority.as_bytes())?);
+    let start = target.len() - rest.len();
     // RFC 9110 §4.2.3: an empty path is the same as "/".
     if rest.is_empty() || rest.starts_with('?') {
-        let query = rest.get(1..);
-        check_query(query.unwrap_or_default(), limits)?;
-        return Ok(Target {
-            form: TargetForm::Absolute(scheme),
-            authority: Some(authority),
-            raw_path: "/",
-            query,
-            path: "/",
-            rewritten: false,
-        });
+        check_query(rest.as_bytes().get(1..).unwrap_or_default(), limits)?;
+        return Ok(Target { form, authority, path: "/", start, end: start, rewritten: false });
     }
-    path_and_query(TargetForm::Absolute(scheme), Some(authority), rest, limits, scratch)
+    let (path, len, rewritten) = origin_form(rest, limits, scratch)?;
+    Ok(Target { form, authority, path, start, end: start + len, rewritten })
 }
 
 fn absolute(target: &str) -> Option<(Scheme, &str)> {
@@ -105,79 +97,69 @@ fn absolute(target: &str) -> Option<(Scheme, &str)> {
     }
 }
 
-/// What has to happen to a path.
-enum Scan {
-    /// It is in its final form.
-    Plain,
-    /// It has escapes, or segments that begin with a dot.
-    Rewrite,
-}
-
+/// A path, which begins with a slash, and a query. Returns the path in its final form, its length as received, and whether
+/// dot segments were removed.
 #[inline(always)]
-fn path_and_query<'a>(
-    form: TargetForm,
-    authority: Option<Authority<'a>>,
-    rest: &'a str,
+pub(crate) fn origin_form<'a>(
+    target: &'a str,
     limits: &Limits,
     scratch: &'a mut [u8],
-) -> Result<Target<'a>, Refusal> {
-    let (scan, end) = scan_path(rest.as_bytes(), limits)?;
-    let (raw_path, query) = match rest.split_at_checked(end) {
-        Some((path, query)) => (path, query.get(1..)),
-        None => (rest, None),
-    };
-    if let Some(query) = query {
-        check_query(query, limits)?;
+) -> Result<(&'a str, usize, bool), Refusal> {
+    if target.len() > limits.max_url_length {
+        return Err(URL_LENGTH);
     }
-    let (path, rewritten) = match scan {
-        Scan::Plain => (raw_path, false),
-        Scan::Rewrite => normalise(raw_path.as_bytes(), limits, scratch)?,
-    };
-    Ok(Target { form, authority, raw_path, query, path, rewritten })
+    if let Some(at) = target.bytes().position(|b| !syntax::is_plain(b)) {
+        return path_and_query(target, at, limits, scratch);
+    }
+    if limits.fit_segments(target) { Ok((target, target.len(), false)) } else { Err(URL) }
 }
 
-/// Checks a path that begins with a slash, up to its end at a `?`, which it returns. Segment limits are those of a
-/// path in its final form; [`normalise`] checks them again for the others.
-#[inline(always)]
-fn scan_path(bytes: &[u8], limits: &Limits) -> Result<(Scan, usize), Refusal> {
-    let mut rewrite = false;
-    let mut segments = 0_usize;
-    let mut segment_start = 0;
-    let mut longest = 0;
-    let mut end = bytes.len();
-    for (i, &b) in bytes.iter().enumerate() {
-        if b == b'/' {
-            longest = longest.max(i - segment_start);
-            segment_start = i + 1;
-            segments += 1;
-            rewrite |= bytes.get(i + 1) == Some(&b'.');
-        } else if !syntax::is_segment(b) {
-            match b {
-                b'%' => rewrite = true,
-                b'?' => {
-                    end = i;
-                    break;
-                }
-                _ => return Err(URL),
-            }
-        }
+/// As [`origin_form`], if at this place there is something else than a plain byte of a path.
+#[inline(never)]
+fn path_and_query<'a>(
+    target: &'a str,
+    at: usize,
+    limits: &Limits,
+    scratch: &'a mut [u8],
+) -> Result<(&'a str, usize, bool), Refusal> {
+    let (end, rewrite) = scan_path(target.as_bytes(), at)?;
+    if end < target.len() {
+        check_query(target.as_bytes().get(end + 1..).unwrap_or_default(), limits)?;
     }
+    let path = target.get(..end).unwrap_or_default();
     if rewrite {
-        return Ok((Scan::Rewrite, end));
+        let (path, rewritten) = normalise(path.as_bytes(), limits, scratch)?;
+        return Ok((path, end, rewritten));
     }
-    longest = longest.max(end - segment_start);
-    if longest > limits.url_segment_max_length || segments > limits.url_segment_max_count {
-        return Err(URL);
-    }
-    Ok((Scan::Plain, end))
+    if limits.fit_segments(path) { Ok((path, end, false)) } else { Err(URL) }
 }
 
-fn check_query(query: &str, limits: &Limits) -> Result<(), Refusal> {
+/// Where a path ends, and whether it has escapes, or segments that begin with a dot: if not, it is in its final form.
+/// Looks at it from this place on.
+fn scan_path(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Refusal> {
+    let mut rewrite = false;
+    loop {
+        while let Some(&b) = bytes.get(at)
+            && syntax::is_plain(b)
+        {
+            at += 1;
+        }
+        match bytes.get(at) {
+            None | Some(b'?') => return Ok((at, rewrite)),
+            Some(b'%') => rewrite = true,
+            Some(b'.') => rewrite |= bytes.get(at.wrapping_sub(1)) == Some(&b'/'),
+            Some(_) => return Err(URL),
+        }
+        at += 1;
+    }
+}
+
+fn check_query(query: &[u8], limits: &Limits) -> Result<(), Refusal> {
     if limits.lenient_query {
         // There are no control characters and blanks in a request target; a fragment is never sent (RFC 9110 §7.1).
-        return if query.contains('#') { Err(URL) } else { Ok(()) };
+        return if query.contains(&b'#') { Err(URL) } else { Ok(()) };
     }
-    let mut rest = query.as_bytes();
+    let mut rest = query;
     while let Some(at) = rest.iter().position(|&b| !syntax::is_query(b)) {
         rest = match rest.get(at..) {
             Some([b'%', high, low, after @ ..]) if syntax::is_hex(*high) && syntax::is_hex(*low) => after,
@@ -299,60 +281,46 @@ fn hides_dots(segment: &[u8]) -> bool {
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address, or an IPv6 address in brackets.
 #[inline(always)]
 pub(crate) fn parse_authority(value: &[u8]) -> Result<Authority<'_>, Refusal> {
-    let end = if value.first() == Some(&b'[') { ipv6_literal(value)? } else { host_name(value)? };
-    let (host, rest) = value.split_at_checked(end).ok_or(HOSTNAME)?;
-    let port = match rest {
-        [] => None,
-        [b':', digits @ ..] => Some(port(digits)?),
-        _ => return Err(HOSTNAME),
-    };
-    Ok(Authority { host, port })
+    let (host, port) = split_port(value)?;
+    let is_valid = if host.first() == Some(&b'[') { is_ipv6_literal(host) } else { is_host_name(host) };
+    if is_valid { Ok(Authority { host, port }) } else { Err(HOSTNAME) }
 }
 
-/// Where the address in brackets ends.
-#[cold]
-fn ipv6_literal(value: &[u8]) -> Result<usize, Refusal> {
-    let close = value.iter().position(|&b| b == b']').ok_or(HOSTNAME)?;
-    let address = value.get(1..close).and_then(|address| core::str::from_utf8(address).ok());
-    address.and_then(|address| address.parse::<Ipv6Addr>().ok()).map(|_| close + 1).ok_or(HOSTNAME)
-}
-
-/// Where the name ends. It may end with a dot, but has no empty label; lengths by RFC 1035 §2.3.4.
+/// Reads the port from the end, where it is near.
 #[inline(always)]
-fn host_name(bytes: &[u8]) -> Result<usize, Refusal> {
-    let mut end = 0;
-    loop {
-        let start = end;
-        while let Some(&b) = bytes.get(end)
-            && syntax::is_label(b)
-        {
-            end += 1;
+fn split_port(value: &[u8]) -> Result<(&[u8], Option<u16>), Refusal> {
+    let (mut port, mut scale) = (0_u32, 1_u32);
+    let mut rest = value;
+    while let [before @ .., b] = rest {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            if *b != b':' {
+                break;
+            }
+            let digits = value.len() - rest.len();
+            return match u16::try_from(port) {
+                Ok(port) if port != 0 && digits <= 5 => Ok((before, Some(port))),
+                _ => Err(HOSTNAME),
+            };
         }
-        let is_dotted = bytes.get(end) == Some(&b'.');
-        if end - start > 63 || end == start && (end == 0 || is_dotted) {
-            return Err(HOSTNAME);
-        }
-        if !is_dotted {
-            break;
-        }
-        end += 1;
+        port = port.wrapping_add(scale.wrapping_mul(u32::from(digit)));
+        scale = scale.wrapping_mul(10);
+        rest = before;
     }
-    if end > 254 { Err(HOSTNAME) } else { Ok(end) }
+    Ok((value, None))
 }
 
-fn port(digits: &[u8]) -> Result<u16, Refusal> {
-    if digits.is_empty() || digits.len() > 5 {
-        return Err(HOSTNAME);
-    }
-    let mut port = 0_u32;
-    for &b in digits {
-        if !b.is_ascii_digit() {
-            return Err(HOSTNAME);
-        }
-        port = port * 10 + u32::from(b - b'0');
-    }
-    match u16::try_from(port) {
-        Ok(port) if port != 0 => Ok(port),
-        _ => Err(HOSTNAME),
-    }
+#[cold]
+fn is_ipv6_literal(host: &[u8]) -> bool {
+    let address = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+    let address = address.and_then(|address| core::str::from_utf8(address).ok());
+    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
+/// It may end with a dot, but has no empty label; lengths by RFC 1035 §2.3.4.
+#[inline(always)]
+fn is_host_name(name: &[u8]) -> bool {
+    let fits =
+        name.len() <= 63 || (name.len() <= 254 && name.split(|&b| b == b'.').all(|label| label.len() <= 63));
+    fits && !name.is_empty() && syntax::are_labels(name)
 }

@@ -58,8 +58,8 @@ impl Journal {
         let Some(entry) = &mut self.0 else { return };
         let record = entry.begin(len, log);
         record.set(Value::Method, head.method.as_str().as_bytes());
-        record.set(Value::Stem, head.raw_path.as_bytes());
-        record.set(Value::Query, head.query.unwrap_or_default().as_bytes());
+        record.set(Value::Stem, head.raw_path().as_bytes());
+        record.set(Value::Query, head.query().unwrap_or_default().as_bytes());
         record.set(Value::Host, head.host);
         for field in head.fields {
             let value = match field.name.len() {

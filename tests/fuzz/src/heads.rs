@@ -105,8 +105,8 @@ fn forwarded(head: &RequestHead<'_>) {
     };
     assert_eq!(again.method, head.method);
     assert_eq!(
-        (again.path, again.query, again.host, again.port),
-        (head.path, head.query, head.host, head.port)
+        (again.path, again.query(), again.host, again.port),
+        (head.path, head.query(), head.host, head.port)
     );
     assert_eq!(again.framing, head.framing);
 }

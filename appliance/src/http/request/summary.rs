@@ -1,0 +1,219 @@
+//! What the fields of a request say about it as a whole: its host, how its content is delimited, what becomes of the
+//! connection.
+
+use super::{Framing, Present};
+use crate::http::lines::Lines;
+use crate::http::syntax::{is_name, is_tchar};
+use crate::http::{Fields, Limits, Reason, Refusal, Version, diagnosis, fields};
+
+/// What the fields say about the request as a whole.
+#[derive(Default)]
+pub(super) struct Summary<'a> {
+    pub(super) host: Option<&'a [u8]>,
+    content_length: Option<u64>,
+    connection_options: usize,
+    pub(super) present: Present,
+}
+
+/// Options that one head may list in Connection; more are a way to make us compare names.
+pub(crate) const MAX_CONNECTION_OPTIONS: usize = 16;
+
+const HOST: u32 = u32::from_le_bytes(*b"host");
+const HEADER: Refusal = Refusal::new(400, Reason::Header);
+pub(super) const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);
+const NUMBER: Refusal = Refusal::new(400, Reason::Number);
+pub(super) const CR_LF: Refusal = Refusal::new(400, Reason::InvalidCrLf);
+
+impl<'a> Summary<'a> {
+    /// Checks the line ends and lengths of all field lines and reads those that matter here.
+    #[inline(always)]
+    pub(super) fn read(
+        &mut self,
+        window: &'a [u8],
+        len: usize,
+        headers: &[httparse::Header<'a>],
+        limits: &Limits,
+    ) -> Result<Fields<'a>, Refusal> {
+        if headers.len() > limits.max_fields {
+            return Err(limits.oversized(Reason::RequestLength));
+        }
+        let lines = window.get(..len).and_then(Lines::new).ok_or(CR_LF)?;
+        let first = lines.start(headers.first());
+        for header in headers {
+            if !lines.is_ended(lines.start(Some(header))) {
+                return Err(CR_LF);
+            }
+            let name = header.name.as_bytes();
+            if !matters(name) {
+                continue;
+            }
+            let is_host = name.first_chunk().filter(|_| name.len() == 4);
+            let is_host = is_host.is_some_and(|name| u32::from_le_bytes(*name) | 0x2020_2020 == HOST);
+            if !is_host {
+                self.field(name, header.value)?;
+            } else if self.host.replace(header.value).is_some() {
+                // RFC 9112 §3.2: more than one Host is an error, even if they agree.
+                return Err(HOSTNAME);
+            }
+        }
+        if len > limits.max_field_length && lines.longest(headers) > limits.max_field_length {
+            return Err(limits.oversized(Reason::FieldLength));
+        }
+        Ok(lines.fields(first))
+    }
+
+    /// A field whose name [`matters`], and not Host.
+    #[inline(never)]
+    fn field(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
+        match name.len() {
+            5 if is_name(name, b"range") => self.note(Present::RANGE),
+            6 if is_name(name, b"expect") => self.expect(value),
+            7 if is_name(name, b"upgrade") => self.note(Present::UPGRADE),
+            8 if is_name(name, b"if-match") => self.note(Present::PRECONDITION),
+            10 if is_name(name, b"connection") => self.connection(value),
+            13 if is_name(name, b"if-none-match") => self.note(Present::PRECONDITION),
+            14 if same_but_underscore(name, b"content-length") => self.length(name, value),
+            17 if is_name(name, b"if-modified-since") => self.note(Present::PRECONDITION),
+            17 if same_but_underscore(name, b"transfer-encoding") => self.transfer_encoding(name, value),
+            19 if is_name(name, b"if-unmodified-since") => self.note(Present::PRECONDITION),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&mut self, field: u8) -> Result<(), Refusal> {
+        self.present.0 |= field;
+        Ok(())
+    }
+
+    #[cold]
+    fn expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        for expectation in fields::elements(value) {
+            if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Refusal::new(417, Reason::Header));
+            }
+            self.present.0 |= Present::EXPECTATION;
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        // What most clients send, if they send it at all.
+        if value.eq_ignore_ascii_case(b"keep-alive") && self.connection_options == 0 {
+            self.connection_options = 1;
+            return self.note(Present::KEEP_ALIVE);
+        }
+        for option in fields::elements(value) {
+            self.connection_options += 1;
+            if self.connection_options > MAX_CONNECTION_OPTIONS || !option.iter().all(|&b| is_tchar(b)) {
+                return Err(HEADER);
+            }
+            if option.eq_ignore_ascii_case(b"close") {
+                self.present.0 |= Present::CLOSE;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.present.0 |= Present::KEEP_ALIVE;
+            } else if is_end_to_end(option) {
+                return Err(HEADER);
+            } else {
+                self.present.0 |= Present::NOMINATED;
+            }
+        }
+        Ok(())
+    }
+
+    fn length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        // Content_Length means Content-Length to servers that turn names into environment variables.
+        if name.contains(&b'_') {
+            return Err(HEADER);
+        }
+        let length = content_length(value).ok_or(NUMBER)?;
+        // RFC 9112 §6.3 lets us refuse a repeated length even if both agree.
+        if self.content_length.replace(length).is_some() { Err(NUMBER) } else { Ok(()) }
+    }
+
+    fn transfer_encoding(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        if name.contains(&b'_') || self.present.any(Present::CHUNKED) {
+            return Err(HEADER);
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(diagnosis::transfer_encoding(value));
+        }
+        self.note(Present::CHUNKED)
+    }
+
+    /// RFC 9112 §9.3
+    #[inline(always)]
+    pub(super) fn keep_alive(&self, version: Version) -> bool {
+        match version {
+            Version::Http11 => !self.present.any(Present::CLOSE),
+            Version::Http10 => self.present.any(Present::KEEP_ALIVE) && !self.present.any(Present::CLOSE),
+        }
+    }
+
+    /// RFC 9112 §6.3
+    #[inline(always)]
+    pub(super) fn framing(&self, version: Version) -> Result<Framing, Refusal> {
+        match (self.present.any(Present::CHUNKED), self.content_length) {
+            (false, None) => Ok(Framing::None),
+            (false, Some(length)) => Ok(Framing::Length(length)),
+            (true, None) if version == Version::Http11 => Ok(Framing::Chunked),
+            (true, _) => Err(HEADER),
+        }
+    }
+}
+
+/// False for most names that [`Summary::read`] does not look for, by their first letter and length.
+#[inline(always)]
+fn matters(name: &[u8]) -> bool {
+    const NAMES: [&str; 11] = [
+        "host",
+        "range",
+        "expect",
+        "upgrade",
+        "if-match",
+        "connection",
+        "if-none-match",
+        "content-length",
+        "if-modified-since",
+        "transfer-encoding",
+        "if-unmodified-since",
+    ];
+    /// Bit n: a name of n bytes begins with this letter.
+    static LENGTHS: [u32; 32] = {
+        let mut lengths = [0; 32];
+        let mut i = 0;
+        while i < NAMES.len() {
+            lengths[(NAMES[i].as_bytes()[0] & 31) as usize] |= 1 << NAMES[i].len();
+            i += 1;
+        }
+        lengths
+    };
+    name.first()
+        .is_some_and(|&first| LENGTHS[usize::from(first & 31)].wrapping_shr(name.len() as u32) & 1 != 0)
+}
+
+/// Equal in any case, `_` counting as `-`.
+fn same_but_underscore(name: &[u8], lower: &[u8]) -> bool {
+    name.len() == lower.len()
+        && name.iter().zip(lower).all(|(a, b)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-'))
+}
+
+/// Fields that a Connection option must not name (RFC 9110 §7.6.1): removing them would change what the message means.
+fn is_end_to_end(option: &[u8]) -> bool {
+    ["host", "content-length", "content-type", "content-encoding", "authorization", "cookie"]
+        .iter()
+        .any(|name| option.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// A Content-Length value: digits only (RFC 9110 §8.6), and a number that fits 64 bits.
+pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |n, &b| {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        n.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
