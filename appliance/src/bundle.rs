@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// The first eight bytes of every bundle.
 pub const MAGIC: [u8; 8] = *b"WEIRBNDL";
 /// The format written and read by this version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes before the manifest.
 pub const HEADER_LEN: usize = 32;
 

@@ -102,21 +102,24 @@ mod image {
         };
         let heap = heap_use();
         let free = heap.total.saturating_sub(heap.allocated);
-        let tls = bundle.manifest.settings.sites.iter().any(|site| site.tls.is_some());
+        let settings = &bundle.manifest.settings;
         let entropy = Entropy::status;
         let config =
-            ShardConfig { entropy, ..ShardConfig::for_memory(free, tls, seed, clock.unix_seconds()) };
+            ShardConfig { entropy, ..ShardConfig::for_memory(free, settings, seed, clock.unix_seconds()) };
         let now = || Instant::from_nanos(clock.now_ns());
         let handed = keys.as_ref().map_or(Keys::NONE, Keys::new);
         let mut shard = Shard::new(config, &bundle, handed, nic, vsock, now()).map_err(Failure::Settings)?;
         if let Some(error) = shard.without_tls() {
             println!("weir: https is not served: {error}");
         }
-        let missing = appliance::tls::missing_features();
-        if tls && !missing.is_empty() {
-            println!("weir: https is slow: the processor lacks {}", missing.join(", "));
+        for (pool, error) in shard.without_links() {
+            println!("weir: pool {pool} is out of service: {error}");
         }
-        report_expiry(&shard, &bundle.manifest.settings, clock.unix_seconds());
+        let missing = appliance::tls::missing_features();
+        if settings.uses_tls() && !missing.is_empty() {
+            println!("weir: TLS is slow: the processor lacks {}", missing.join(", "));
+        }
+        report_expiry(&shard, settings, clock.unix_seconds());
         println!(
             "weir: {} sites, {} pools, {} files; {} KiB free",
             bundle.manifest.settings.sites.len(),

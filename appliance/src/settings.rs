@@ -22,6 +22,13 @@ pub struct Settings {
     pub log: Option<Log>,
 }
 
+impl Settings {
+    /// Whether anything is served over TLS, or asked of workers over it.
+    pub fn uses_tls(&self) -> bool {
+        self.sites.iter().any(|site| site.tls.is_some()) || self.pools.iter().any(|pool| pool.tls.is_some())
+    }
+}
+
 /// What is logged, and where the lines go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
@@ -336,6 +343,19 @@ pub struct Pool {
     pub requests_per_worker: Option<u32>,
     /// How much a 503 of this pool says.
     pub verbosity: Verbosity,
+    /// TLS on its links; plain HTTP if not said.
+    pub tls: Option<LinkTls>,
+}
+
+/// TLS 1.3 on the links to a pool's workers, with certificates on both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTls {
+    /// The name that a worker's certificate has to be for.
+    pub name: String,
+    /// Whom it may lead to, as X.509 DER.
+    pub anchors: Vec<Vec<u8>>,
+    /// Our own: an end entity's alone, with an ECDSA or Ed25519 key.
+    pub certificate: Certificate,
 }
 
 /// How much a client is told when a pool refuses its request (HTTP.sys: HTTP_503_RESPONSE_VERBOSITY).

@@ -568,7 +568,7 @@ fn entropy_case(cpu: &str, http: u16, https: u16, log: &str, expected: bool) -> 
         std::thread::sleep(Duration::from_millis(100));
     }
     let said = std::fs::read_to_string(log)?;
-    let slow = "weir: https is slow: the processor lacks AES, PCLMULQDQ\n";
+    let slow = "weir: TLS is slow: the processor lacks AES, PCLMULQDQ\n";
     ensure!(said.replace('\r', "").contains(slow) == cpu.contains("-aes"), "{said}");
     let refused =
         "weir: https is not served: no source of random numbers, expected virtio-rng, RDSEED or RDRAND";

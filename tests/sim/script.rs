@@ -1,6 +1,6 @@
 //! A worker that says what the test wants, right or wrong.
 
-use crate::streams::SimStreams;
+use crate::worker_streams::WorkerStreams;
 use netdrv::stream::{StreamEvent, StreamId, StreamTransport};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,7 +34,7 @@ impl Script {
         self.due.values().min().copied()
     }
 
-    pub fn turn(&mut self, io: &mut SimStreams, now: u64) {
+    pub fn turn(&mut self, io: &mut WorkerStreams, now: u64) {
         while let Some(event) = io.next_event() {
             match event {
                 StreamEvent::Accepted { stream, .. } => {
@@ -48,13 +48,13 @@ impl Script {
         all.into_iter().for_each(|stream| self.talk(stream, io, now));
     }
 
-    fn forget(&mut self, stream: StreamId, io: &mut SimStreams) {
+    fn forget(&mut self, stream: StreamId, io: &mut WorkerStreams) {
         self.talks.remove(&stream);
         self.due.remove(&stream);
         io.release(stream);
     }
 
-    fn talk(&mut self, stream: StreamId, io: &mut SimStreams, now: u64) {
+    fn talk(&mut self, stream: StreamId, io: &mut WorkerStreams, now: u64) {
         if self.due.get(&stream).is_some_and(|at| *at > now) {
             return;
         }

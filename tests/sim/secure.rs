@@ -2,14 +2,15 @@
 //! so that a seed decides everything but them and the length of a signature.
 
 use crate::world::UNIX_TIME;
-use appliance::settings::{Certificate, Key, Prefix, Secret, Settings, Site, Tls};
+use appliance::settings::{Certificate, Key, LinkTls, Prefix, Secret, Settings, Site, Tls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::client::WantsClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, ClientConnection, ConfigBuilder, Error, HandshakeKind, RootCertStore,
+    ClientConfig, ClientConnection, ConfigBuilder, Error, HandshakeKind, RootCertStore, ServerConfig,
     SupportedProtocolVersion,
 };
 use std::io::{Read as _, Write as _};
@@ -51,6 +52,23 @@ impl Authority {
         Certificate { chain, key: Key::Der(Secret::new(key.serialize_der())), ocsp: None }
     }
 
+    /// What the appliance secures links with, and what workers of the name do.
+    pub fn links(&self, name: &str) -> (LinkTls, Arc<ServerConfig>) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).expect("a trust anchor");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        let (chain, key) = shown(&self.certificate(name));
+        let server = ServerConfig::builder_with_details(provider, Arc::new(WorldTime))
+            .with_protocol_versions(&[&TLS13])
+            .expect("suites for the version")
+            .with_client_cert_verifier(verifier.expect("a trust anchor"))
+            .with_single_cert(chain, key)
+            .expect("they belong together");
+        let anchors = vec![self.der()];
+        (LinkTls { name: name.into(), anchors, certificate: self.certificate("weir") }, Arc::new(server))
+    }
+
     /// The site's prefixes over https as well, with a certificate for `sim`.
     pub fn secure(&self, settings: &Settings) -> Settings {
         let secure = |site: &Site| {
@@ -73,9 +91,7 @@ impl Authority {
 
     /// The same for clients that show this certificate.
     pub fn clients_with(&self, certificate: &Certificate) -> Arc<ClientConfig> {
-        let Key::Der(key) = &certificate.key else { panic!("a certificate of this world") };
-        let key = PrivateKeyDer::try_from(key.expose().to_vec()).expect("a key");
-        let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let (chain, key) = shown(certificate);
         Arc::new(self.builder(&[&TLS13]).with_client_auth_cert(chain, key).expect("they belong together"))
     }
 
@@ -95,6 +111,13 @@ impl Authority {
         let builder = builder.with_protocol_versions(versions).expect("suites for the versions");
         builder.with_root_certificates(roots)
     }
+}
+
+/// As rustls takes it.
+fn shown(certificate: &Certificate) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let Key::Der(key) = &certificate.key else { panic!("a certificate of this world") };
+    let key = PrivateKeyDer::try_from(key.expose().to_vec()).expect("a key");
+    (certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect(), key)
 }
 
 /// One client's connections.

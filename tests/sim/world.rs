@@ -6,6 +6,7 @@ use crate::network::{Network, Quality, To};
 use crate::nic::SimNic;
 use crate::script::Script;
 use crate::streams::{Packet, SimStreams};
+use crate::worker_streams::WorkerStreams;
 use appliance::bundle::{self, Bundle, File, Source};
 use appliance::reason::Reason;
 use appliance::settings::{Handler, Pool, Prefix, Settings, Site, StaticAddress, Worker};
@@ -13,9 +14,10 @@ use appliance::shard::{Shard, ShardConfig, Wake};
 use appliance::time::Instant;
 use appliance::tls::Keys;
 use netdrv::stream::{StreamTransport, VsockAddr};
+use rustls::ServerConfig;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use weir_worker::server::Server;
 
 /// Sizes of the static files `/f/SIZE`.
@@ -83,7 +85,7 @@ fn bundle(settings: &Settings) -> Vec<u8> {
 }
 
 struct WorkerVm {
-    streams: SimStreams,
+    streams: WorkerStreams,
     program: Program,
 }
 
@@ -151,6 +153,8 @@ pub struct World {
     /// The host's own streams: control connections.
     pub host: SimStreams,
     pub collector: Collector,
+    /// What workers secure their streams with.
+    worker_tls: Option<Arc<ServerConfig>>,
     /// Makes the programs of workers that are not demo workers.
     script: Option<Box<dyn Fn(usize, u32) -> Script>>,
     /// Which worker a stream goes to.
@@ -185,9 +189,20 @@ impl World {
 
     /// A world whose pool is this and whose workers run what `script` makes for a worker's number and life.
     pub fn scripted(seed: u64, pool: Pool, script: impl Fn(usize, u32) -> Script + 'static) -> Self {
+        Self::scripted_with(seed, pool, None, script)
+    }
+
+    /// The same, with what workers secure their streams by.
+    pub fn scripted_with(
+        seed: u64,
+        pool: Pool,
+        worker_tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(usize, u32) -> Script + 'static,
+    ) -> Self {
         let workers = pool.workers.len();
         let bundle: &'static [u8] = bundle(&Settings { pools: vec![pool], ..settings(&["*"]) }).leak();
         let mut world = Self::serving(bundle, seed, Quality::LAN, true, 8 << 20);
+        world.worker_tls = worker_tls;
         world.script = Some(Box::new(script));
         world.seats.clear();
         world.seats.resize_with(workers.max(2), Seat::default);
@@ -205,7 +220,7 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let bundle = Bundle::parse(bundle).expect("the bundle was just written");
         let keys = [rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)];
-        let memory = ShardConfig::for_memory(16 << 20, false, keys, UNIX_TIME);
+        let memory = ShardConfig::for_memory(16 << 20, &bundle.manifest.settings, keys, UNIX_TIME);
         let tls = bundle.manifest.settings.sites.iter().any(|site| site.tls.is_some());
         let mut config =
             ShardConfig { buffer_bytes, tls_bytes: if tls { buffer_bytes } else { 0 }, ..memory };
@@ -234,6 +249,7 @@ impl World {
             seats: vec![Seat::default()],
             host: SimStreams::numbered_from(HOST_STREAMS),
             collector: Collector::new(),
+            worker_tls: None,
             script: None,
             stream_seats: Default::default(),
             delivered: Default::default(),
@@ -476,7 +492,7 @@ impl World {
         {
             self.delivered.entry(mark.to_vec()).or_default().push((number, seat.lives));
         }
-        vm.streams.deliver(stream, packet);
+        vm.streams.end.deliver(stream, packet);
     }
 
     fn run_workers(&mut self) {
@@ -491,7 +507,7 @@ impl World {
                 Program::Demo(server) => server.turn(&mut vm.streams, now),
                 Program::Script(script) => script.turn(&mut vm.streams, now),
             }
-            let packets = std::mem::take(&mut vm.streams.outgoing);
+            let packets = std::mem::take(&mut vm.streams.end.outgoing);
             self.queue_stream_packets(false, packets);
         }
     }
@@ -505,7 +521,7 @@ impl World {
 
     /// Starts a worker that is not there.
     pub fn revive(&mut self, number: usize) {
-        let mut streams = SimStreams::default();
+        let mut streams = WorkerStreams::secured_by(self.worker_tls.clone());
         let port = WORKER.port + number as u32;
         let lives = self.seats[number].lives + 1;
         let program = match &self.script {
@@ -562,7 +578,7 @@ impl World {
         let seats = &self.stream_seats;
         self.stream_packets
             .retain(|(_, to_worker, stream, _)| *to_worker || seats.get(stream) != Some(&number));
-        let resets = vm.streams.numbers().into_iter().map(|n| (n, Packet::Reset)).collect();
+        let resets = vm.streams.end.numbers().into_iter().map(|n| (n, Packet::Reset)).collect();
         self.queue_stream_packets(false, resets);
     }
 }

@@ -1,7 +1,7 @@
 //! Who gets which link, and when another one is opened.
 
 use super::link::{Link, LinkId, LinkState};
-use super::{PoolEvent, Pools, worker};
+use super::{PoolEvent, Pools, Security, worker};
 use crate::time::Instant;
 use core::time::Duration;
 use netdrv::stream::StreamTransport;
@@ -56,6 +56,9 @@ impl<S: StreamTransport> Pools<S> {
                 self.pools[index].workers[worker].connect_failed_locally(now);
                 break;
             };
+            if let Security::Tls(tls) = &self.pools[index].security {
+                self.streams.secure(stream, tls.clone());
+            }
             self.counters.links_opened += 1;
             self.pools[index].workers[worker].connecting();
             let state = LinkState::Connecting;

@@ -13,16 +13,21 @@ mod admin;
 mod dispatch;
 mod link;
 mod state;
+mod streams;
 mod worker;
 
 pub use admin::{MAX_WORKERS, PoolStatus, WorkerStatus};
 pub use link::LinkId;
 pub use state::{PoolState, Service};
+pub use streams::{SecureCounters, Streams};
 
 use crate::reason::Reason;
 use crate::settings::{self, Verbosity};
 use crate::time::Instant;
+use crate::tls::link::LinkTls;
+use crate::tls::{Keys, TlsError, WallClock};
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use dispatch::{AVOID_FOR, AVOIDING};
@@ -117,8 +122,18 @@ struct Waiting {
     avoid: Option<usize>,
 }
 
+/// What its links carry.
+enum Security {
+    /// HTTP as it is.
+    Plain,
+    Tls(Arc<LinkTls>),
+    /// TLS, which cannot be had: there are no links.
+    Unavailable,
+}
+
 struct Pool {
     workers: Vec<Worker>,
+    security: Security,
     waiting: VecDeque<Waiting>,
     service: Service,
     queue_length: usize,
@@ -137,6 +152,7 @@ impl Pool {
         let worker = |w: &settings::Worker| Worker::new((*w).into(), now);
         Self {
             workers: settings.workers.iter().map(worker).collect(),
+            security: if settings.tls.is_some() { Security::Unavailable } else { Security::Plain },
             waiting: VecDeque::new(),
             service: Service::Open,
             queue_length: settings.queue_length.map_or(limits.queue_length, |n| n as usize),
@@ -151,7 +167,7 @@ impl Pool {
 
 /// All pools of one core and the transport to their workers.
 pub struct Pools<S> {
-    streams: S,
+    streams: Streams<S>,
     limits: PoolLimits,
     pools: Vec<Pool>,
     links: Links,
@@ -164,11 +180,12 @@ pub struct Pools<S> {
 }
 
 impl<S: StreamTransport> Pools<S> {
-    /// Pools with their workers' addresses. No link is opened before the first request.
+    /// Pools with their workers' addresses. No link is opened before the first request, and none by a pool whose settings
+    /// want TLS before [`Pools::secure`].
     pub fn new(settings: &[settings::Pool], limits: PoolLimits, streams: S, now: Instant) -> Self {
         let pools = settings.iter().map(|pool| Pool::new(pool, &limits, now)).collect();
         Self {
-            streams,
+            streams: Streams::new(streams),
             limits,
             pools,
             links: Links::default(),
@@ -177,6 +194,29 @@ impl<S: StreamTransport> Pools<S> {
             idle_check_at: None,
             counters: Counters::default(),
         }
+    }
+
+    /// Gives pools what their links are secured with. Those that cannot be are named: they stay out of service.
+    pub fn secure(
+        &mut self,
+        settings: &[settings::Pool],
+        keys: Keys<'_>,
+        clock: &Arc<WallClock>,
+    ) -> Vec<(u16, TlsError)> {
+        let mut without = Vec::new();
+        for (index, (pool, settings)) in (0..).zip(self.pools.iter_mut().zip(settings)) {
+            let Some(tls) = &settings.tls else { continue };
+            match LinkTls::new(tls, keys, clock.clone()) {
+                Ok(tls) => pool.security = Security::Tls(Arc::new(tls)),
+                Err(error) => without.push((index, error)),
+            }
+        }
+        without
+    }
+
+    /// What happened to secured links, since the start.
+    pub fn secure_counters(&self) -> SecureCounters {
+        self.streams.counters()
     }
 
     /// What happened, since the start.
@@ -200,7 +240,7 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// The transport underneath, which other parts of the shard have streams of their own on.
-    pub fn streams(&mut self) -> &mut S {
+    pub fn streams(&mut self) -> &mut Streams<S> {
         &mut self.streams
     }
 
@@ -210,6 +250,7 @@ impl<S: StreamTransport> Pools<S> {
             return Err(Reason::Internal);
         };
         let refusal = match found.service {
+            Service::Open if matches!(found.security, Security::Unavailable) => Some(Reason::AppOffline),
             Service::Open => None,
             Service::Offline => Some(Reason::AppOffline),
             Service::Shutdown => Some(Reason::AppShutdown),

@@ -89,7 +89,7 @@ impl Bench {
             .filter(|(_, link)| link.state == LinkState::Connecting)
             .map(|(_, link)| link.stream)
             .collect();
-        self.pools.streams.events.extend(connecting.into_iter().map(StreamEvent::Connected));
+        self.pools.streams.transport.events.extend(connecting.into_iter().map(StreamEvent::Connected));
         self.pools.poll(self.now);
     }
 
@@ -109,7 +109,7 @@ impl Bench {
     }
 
     fn close(&mut self, stream: StreamId, reason: CloseReason) {
-        self.pools.streams.events.push_back(StreamEvent::Closed(stream, reason));
+        self.pools.streams.transport.events.push_back(StreamEvent::Closed(stream, reason));
         self.pools.poll(self.now);
     }
 
@@ -151,7 +151,8 @@ fn the_worker_with_the_fewest_requests_gets_the_next() {
     (1..=4).for_each(|n| bench.submit(n).unwrap());
     bench.connect_all();
     let links: Vec<LinkId> = (0..4).map(|_| bench.assigned().1).collect();
-    let ports: Vec<u32> = links.iter().map(|l| bench.pools.streams.open[&bench.stream(*l)].0.port).collect();
+    let ports: Vec<u32> =
+        links.iter().map(|l| bench.pools.streams.transport.open[&bench.stream(*l)].0.port).collect();
     assert_eq!(ports.iter().filter(|p| **p == 10_000).count(), 2, "{ports:?}");
 }
 
@@ -180,9 +181,9 @@ fn a_worker_that_does_not_answer_is_tried_again_later_and_later() {
     bench.submit(1).unwrap();
     let mut pauses = Vec::new();
     for _ in 0..6 {
-        let stream = *bench.pools.streams.open.keys().next().unwrap();
+        let stream = *bench.pools.streams.transport.open.keys().next().unwrap();
         bench.close(stream, CloseReason::TimedOut);
-        assert!(bench.pools.streams.open.is_empty(), "not at once");
+        assert!(bench.pools.streams.transport.open.is_empty(), "not at once");
         let at = bench.pools.next_deadline(bench.now).unwrap();
         pauses.push(at.since(bench.now).as_millis());
         bench.later(at.since(bench.now));
@@ -199,12 +200,12 @@ fn a_link_that_ends_in_use_is_told_and_can_still_be_read() {
     bench.connect_all();
     let (_, link) = bench.assigned();
     let stream = bench.stream(link);
-    bench.pools.streams.open.get_mut(&stream).unwrap().1.extend(b"late");
+    bench.pools.streams.transport.open.get_mut(&stream).unwrap().1.extend(b"late");
     bench.close(stream, CloseReason::Reset);
     assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(1, CloseReason::Reset)));
     assert_eq!(bench.pools.readable(link), b"late");
     bench.pools.finish(link, true, bench.now);
-    assert!(bench.pools.streams.open.is_empty());
+    assert!(bench.pools.streams.transport.open.is_empty());
     assert_eq!((bench.pools.links_in_use(), bench.pools.counters().links_lost), (0, 1));
 }
 
@@ -216,17 +217,17 @@ fn a_worker_that_speaks_unasked_loses_its_link() {
     let (_, link) = bench.assigned();
     let stream = bench.stream(link);
     bench.pools.finish(link, true, bench.now);
-    bench.pools.streams.events.push_back(StreamEvent::Readable(stream));
+    bench.pools.streams.transport.events.push_back(StreamEvent::Readable(stream));
     bench.pools.poll(bench.now);
-    assert!(bench.pools.streams.open.is_empty());
+    assert!(bench.pools.streams.transport.open.is_empty());
     // Unread bytes at the end of an exchange mean the same.
     bench.submit(2).unwrap();
     bench.connect_all();
     let (_, link) = bench.assigned();
     let stream = bench.stream(link);
-    bench.pools.streams.open.get_mut(&stream).unwrap().1.extend(b"more than asked for");
+    bench.pools.streams.transport.open.get_mut(&stream).unwrap().1.extend(b"more than asked for");
     bench.pools.finish(link, true, bench.now);
-    assert!(bench.pools.streams.open.is_empty());
+    assert!(bench.pools.streams.transport.open.is_empty());
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn links_are_bounded_over_all_pools() {
         Bench { pools: Pools::new(&settings, limits, Script::default(), Instant::ZERO), now: Instant::ZERO };
     (1..=3).for_each(|n| bench.submit(n).unwrap());
     bench.connect_all();
-    assert_eq!((bench.pools.streams.open.len(), bench.pools.waiting()), (2, 1));
+    assert_eq!((bench.pools.streams.transport.open.len(), bench.pools.waiting()), (2, 1));
     let (_, first) = bench.assigned();
     let (_, second) = bench.assigned();
     bench.pools.withdraw(0, 3);
@@ -251,7 +252,7 @@ fn links_are_bounded_over_all_pools() {
     bench.pools.submit(1, 4, bench.now).unwrap();
     bench.connect_all();
     let (requester, link) = bench.assigned();
-    assert_eq!((requester, bench.pools.streams.open.len()), (4, 2));
+    assert_eq!((requester, bench.pools.streams.transport.open.len()), (4, 2));
     bench.pools.finish(link, true, bench.now);
     bench.pools.finish(second, true, bench.now);
 }
@@ -267,19 +268,19 @@ fn idle_links_are_closed_in_time() {
         bench.pools.finish(link, true, bench.now);
     }
     bench.later(Duration::from_secs(31));
-    assert_eq!(bench.pools.streams.open.len(), 1);
+    assert_eq!(bench.pools.streams.transport.open.len(), 1);
     bench.later(Duration::from_secs(30));
-    assert_eq!((bench.pools.streams.open.len(), bench.pools.next_deadline(bench.now)), (0, None));
+    assert_eq!((bench.pools.streams.transport.open.len(), bench.pools.next_deadline(bench.now)), (0, None));
 }
 
 #[test]
 fn without_a_stream_to_spare_requests_wait() {
     let mut bench = Bench::new(1, PoolLimits::default());
-    bench.pools.streams.full = true;
+    bench.pools.streams.transport.full = true;
     bench.submit(1).unwrap();
     let at = bench.pools.next_deadline(bench.now).unwrap();
     assert!(at > bench.now, "no busy loop");
-    bench.pools.streams.full = false;
+    bench.pools.streams.transport.full = false;
     bench.later(at.since(bench.now));
     bench.connect_all();
     assert_eq!(bench.assigned().0, 1);

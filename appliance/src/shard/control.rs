@@ -127,7 +127,7 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
 
     fn status(&self) -> Status {
         let (tcp, requests, pools) = (self.stack.counters(), &self.env.counters, self.env.pools.counters());
-        let control = self.control.counters();
+        let (control, links) = (self.control.counters(), self.env.pools.secure_counters());
         let counters = [
             ("connections_accepted", tcp.connections_accepted),
             ("connections_refused", tcp.connections_refused),
@@ -150,6 +150,13 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             ("links_lost", pools.links_lost),
             ("links_unasked", pools.unasked),
             ("connects_failed", pools.connects_failed),
+            ("link_handshakes", links.handshakes),
+            ("link_handshakes_failed", links.failed),
+            ("link_certificates_expired", links.expired),
+            ("link_certificates_untrusted", links.untrusted),
+            ("link_certificates_of_other_names", links.other_name),
+            ("links_broken", links.broken),
+            ("links_cut", links.cut),
             ("control_accepted", control.accepted),
             ("control_turned_away", control.turned_away),
             ("control_broken", control.broken),

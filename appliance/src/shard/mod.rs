@@ -44,6 +44,7 @@ use crate::settings::Settings;
 use crate::site::{Router, RouterError, Scheme};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig};
 use crate::time::Instant;
+use crate::tls::link::SESSION_BYTES;
 use crate::tls::{Keys, Store, TlsError, WallClock};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -96,8 +97,11 @@ pub struct ShardConfig {
 impl ShardConfig {
     /// For a machine with so many bytes of free memory: five eighths for TCP, or three and two for TLS, one for held heads,
     /// one for the buffers of links to workers. The last eighth is for what is small or short-lived.
-    pub fn for_memory(free: usize, tls: bool, seed: [u64; 4], unix_time: u64) -> Self {
-        let links = (free / 8 / LINK_BYTES).clamp(1, 256);
+    pub fn for_memory(free: usize, settings: &Settings, seed: [u64; 4], unix_time: u64) -> Self {
+        let tls = settings.sites.iter().any(|site| site.tls.is_some());
+        let secured = settings.pools.iter().any(|pool| pool.tls.is_some());
+        let link_bytes = LINK_BYTES + if secured { 2 * SESSION_BYTES } else { 0 };
+        let links = (free / 8 / link_bytes).clamp(1, 256);
         let tls_bytes = if tls { free / 8 * 2 } else { 0 };
         Self {
             buffer_bytes: free / 8 * 5 - tls_bytes,
@@ -161,6 +165,8 @@ pub struct Shard<'b, N: Nic, S: StreamTransport> {
     turned_away: (u64, u32),
     /// Why there is no TLS although the settings want it.
     without_tls: Option<TlsError>,
+    /// Pools that want TLS on their links and do not have it.
+    without_links: Vec<(u16, TlsError)>,
 }
 
 impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
@@ -180,7 +186,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         clock.set(config.unix_time);
         let (store, without_tls) = match router.ports().any(|(_, scheme)| scheme == Scheme::Https) {
             false => (None, None),
-            true => match Store::new(settings, keys, clock) {
+            true => match Store::new(settings, keys, clock.clone()) {
                 Ok(store) => (Some(store), None),
                 Err(error) => (None, Some(error)),
             },
@@ -200,9 +206,10 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let flow = Flow::new(settings, (a.rotate_left(17), b.rotate_left(29)), now.as_nanos());
         let flow = flow.map_err(SettingsError::Flow)?;
         let mut pools = Pools::new(&settings.pools, config.pools, streams, now);
+        let without_links = pools.secure(&settings.pools, keys, &clock);
         let files = StaticStore::new(bundle);
         let redirects = settings.sites.iter().map(|site| site.redirect_https).collect();
-        let security = Security::new(store, redirects, &router, config.tls_bytes);
+        let security = Security::new(store, redirects, &router, config.tls_bytes, clock);
         Ok(Self {
             control: Control::new(pools.streams()),
             settings: settings.clone(),
@@ -214,6 +221,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             unix_time: config.unix_time,
             entropy: config.entropy,
             without_tls,
+            without_links,
             turned_away: (0, 0),
             nic,
         })
@@ -254,6 +262,12 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         self.without_tls
     }
 
+    /// The names of pools that are out of service, because their links are to be secured and cannot be, and why.
+    pub fn without_links(&self) -> impl Iterator<Item = (&str, TlsError)> {
+        let name = |pool: u16| self.settings.pools.get(usize::from(pool)).map_or("", |pool| &pool.name);
+        self.without_links.iter().map(move |&(pool, error)| (name(pool), error))
+    }
+
     /// The TCP layer's counters.
     pub fn tcp(&self) -> &Stack<impl Default + use<'b, N, S>> {
         &self.stack
@@ -286,7 +300,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
 
     /// The stream transport.
     pub fn streams(&mut self) -> &mut S {
-        self.env.pools.streams()
+        self.env.pools.streams().transport()
     }
 
     /// Does all there is to do at `now`.

@@ -4,8 +4,9 @@ use super::budget::{Budget, Lease};
 use crate::pool::Requester;
 use crate::reason::Reason;
 use crate::site::{Router, Scheme};
-use crate::tls::{Counters, Fault, MAX_RECORD_OVERHEAD, Store};
+use crate::tls::{Counters, Fault, MAX_RECORD_OVERHEAD, Store, WallClock};
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -19,6 +20,8 @@ const SCRATCH: usize = (16 << 10) + MAX_RECORD_OVERHEAD;
 
 pub(super) struct Security {
     store: Option<Store>,
+    /// By which certificates are judged, those of workers as well.
+    clock: Arc<WallClock>,
     /// By site: the port of https that plain HTTP is sent to.
     pub(super) redirects: Vec<Option<u16>>,
     ports: Vec<u16>,
@@ -37,11 +40,13 @@ impl Security {
         redirects: Vec<Option<u16>>,
         router: &Router,
         memory: usize,
+        clock: Arc<WallClock>,
     ) -> Self {
         let scratch = if store.is_some() { vec![0; SCRATCH] } else { Vec::new() };
         let https = router.ports().filter(|&(_, scheme)| scheme == Scheme::Https);
         Self {
             store,
+            clock,
             redirects,
             ports: https.map(|(port, _)| port).collect(),
             memory: Budget::new(memory),
@@ -56,8 +61,8 @@ impl Security {
     /// Begins a turn of the shard.
     pub(super) fn begin(&mut self, unix_seconds: u64) {
         self.turns = TURNS;
+        self.clock.set(unix_seconds);
         if let Some(store) = &mut self.store {
-            store.clock().set(unix_seconds);
             store.rotate();
         }
     }

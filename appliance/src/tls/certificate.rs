@@ -29,7 +29,7 @@ impl Certificates {
     }
 }
 
-fn load(certificate: &Certificate, keys: Keys<'_>) -> Result<CertifiedKey, TlsError> {
+pub(super) fn load(certificate: &Certificate, keys: Keys<'_>) -> Result<CertifiedKey, TlsError> {
     let der = match &certificate.key {
         Key::Der(secret) => secret.expose(),
         Key::Handed(name) => keys.find(name).ok_or(TlsError::KeyMissing)?,

@@ -23,6 +23,7 @@ mod client;
 mod clock;
 mod connection;
 mod hello;
+pub mod link;
 mod processor;
 mod store;
 mod ticket;

@@ -63,6 +63,12 @@ pub enum TlsError {
     ClientAnchors,
     /// rustls refuses the combination.
     Configuration,
+    /// A key that cannot sign for links.
+    LinkKey,
+    /// Links without usable trust anchors.
+    LinkAnchors,
+    /// Links to a name that is none.
+    LinkName,
 }
 
 impl fmt::Display for TlsError {
@@ -76,6 +82,9 @@ impl fmt::Display for TlsError {
             Self::KeyMismatch => "certificate and private key do not belong together",
             Self::ClientAnchors => "client certificates without usable trust anchors and revocation lists",
             Self::Configuration => "versions and cipher suites do not fit together",
+            Self::LinkKey => "not a key for links to workers, expected ECDSA P-256 or P-384, or Ed25519",
+            Self::LinkAnchors => "links to workers without usable trust anchors",
+            Self::LinkName => "not a name for workers, expected a DNS name",
         })
     }
 }

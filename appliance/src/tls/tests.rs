@@ -9,17 +9,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore};
 use std::io::{Read, Write};
 
-const NOW: u64 = 1_790_000_000;
+pub(super) const NOW: u64 = 1_790_000_000;
 
 /// A certification authority.
-struct Ca {
+pub(super) struct Ca {
     params: CertificateParams,
     key: KeyPair,
-    der: Vec<u8>,
+    pub(super) der: Vec<u8>,
 }
 
 impl Ca {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,7 +39,11 @@ impl Ca {
         params.signed_by(key, &issuer).unwrap().der().to_vec()
     }
 
-    fn certificate(&self, name: &str, algorithm: &'static rcgen::SignatureAlgorithm) -> Certificate {
+    pub(super) fn certificate(
+        &self,
+        name: &str,
+        algorithm: &'static rcgen::SignatureAlgorithm,
+    ) -> Certificate {
         let key = KeyPair::generate_for(algorithm).unwrap();
         let chain = vec![self.issue(name, &key, |_| {})];
         Certificate { chain, key: Key::Der(Secret::new(key.serialize_der())), ocsp: None }

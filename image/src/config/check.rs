@@ -132,8 +132,12 @@ impl Checker<'_> {
         let Some((tls, warnings)) = self.at(tls::tls(certificates, written, &self.dir))? else {
             return Ok(None);
         };
-        self.warnings.extend(warnings.into_iter().map(|(at, what)| self.source.error(at, what)));
+        self.warn(warnings);
         Ok(Some(tls))
+    }
+
+    fn warn(&mut self, warnings: Vec<(usize, String)>) {
+        self.warnings.extend(warnings.into_iter().map(|(at, what)| self.source.error(at, what)));
     }
 
     fn prefix(&mut self, prefix: &Spanned<raw::Prefix>, site_tls: Option<&settings::Tls>) -> Result<Prefix> {
@@ -217,7 +221,13 @@ impl Checker<'_> {
             return Err(self.error(pool, what));
         }
         let supervision = self.at(supervision::supervision(pool.get_ref(), places))?;
-        Ok(Pool { name: name.get_ref().clone(), workers, queue, supervision })
+        let mut tls = None;
+        if let Some(written) = &pool.get_ref().tls {
+            let (links, warnings) = self.at(tls::links(written, &self.dir))?;
+            self.warn(warnings);
+            tls = Some(links);
+        }
+        Ok(Pool { name: name.get_ref().clone(), workers, queue, supervision, tls })
     }
 
     fn name<'n>(&self, given: &Spanned<String>, mut others: impl Iterator<Item = &'n str>) -> Result<()> {

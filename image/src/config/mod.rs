@@ -100,6 +100,8 @@ pub struct Pool {
     pub queue: Queue,
     /// How its workers are looked after.
     pub supervision: Supervision,
+    /// TLS on its links.
+    pub tls: Option<settings::LinkTls>,
 }
 
 /// An entry of a pool's list of workers.
@@ -220,6 +222,7 @@ impl Config {
             response_timeout_s: p.queue.response_timeout_s,
             requests_per_worker: p.queue.per_worker,
             verbosity: p.queue.verbosity,
+            tls: p.tls.clone(),
         };
         Settings {
             server: settings::Server {

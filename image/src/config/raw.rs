@@ -152,8 +152,18 @@ pub(super) struct Pool {
     pub(super) rapid_fail: Option<RapidFail>,
     pub(super) recycle: Option<Recycle>,
     pub(super) orphan: Option<Spanned<Vec<String>>>,
+    pub(super) tls: Option<PoolTls>,
     #[serde(default)]
     pub(super) worker: Vec<Spanned<Worker>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PoolTls {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) ca: Vec<Spanned<String>>,
+    pub(super) certificate: Spanned<Certificate>,
 }
 
 #[derive(Deserialize)]

@@ -1,12 +1,13 @@
-//! `[[site.certificate]]` and `[site.tls]`: files read, checked and turned into settings.
+//! `[[site.certificate]]`, `[site.tls]` and `[pool.tls]`: files read, checked and turned into settings.
 
 use super::raw;
-use crate::cert;
-use appliance::settings::{Certificate, ClientCertificates, Key, Secret, Tls};
-use appliance::tls::{self, TlsError};
+use crate::cert::{self, DevCertificate};
+use appliance::settings::{Certificate, ClientCertificates, Key, LinkTls, Secret, Tls};
+use appliance::tls::{self, Keys, TlsError, link};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use toml::Spanned;
 
@@ -60,6 +61,39 @@ pub(super) fn tls(
     Ok(Some((tls, warnings)))
 }
 
+/// TLS on a pool's links, and what is odd about it.
+pub(super) fn links(written: &raw::PoolTls, dir: &Path) -> Result<(LinkTls, Vec<Wrong>)> {
+    let mut warnings = Vec::new();
+    let shown = written.certificate.get_ref();
+    if let Some(ocsp) = &shown.ocsp {
+        return Err((ocsp.span().start, "ocsp for links to workers, expected none".into()));
+    }
+    let certificate = certificate(&written.certificate, dir, &mut warnings)?;
+    let mut anchors = Vec::new();
+    for file in &written.ca {
+        anchors.extend(chain(file, &load(file, dir)?)?);
+    }
+    if let (true, Some(name)) = (written.ca.is_empty(), shown.dev.first()) {
+        // The authority of all development certificates.
+        let file = Spanned::new(name.span(), dev_files(&shown.dev)?.ca.display().to_string());
+        anchors = chain(&file, &load(&file, dir)?)?;
+    }
+    let links = LinkTls { name: written.name.get_ref().clone(), anchors, certificate };
+    let at = |error| match error {
+        TlsError::LinkName => (written.name.span().start, format!("{:?}: {error}", written.name.get_ref())),
+        TlsError::LinkAnchors => match written.ca.first() {
+            Some(file) => (file.span().start, format!("{:?}: {error}", file.get_ref())),
+            None => (written.certificate.span().start, "tls without ca, expected a trust anchor".into()),
+        },
+        error => (written.certificate.span().start, error.to_string()),
+    };
+    match link::LinkTls::new(&links, Keys::NONE, Arc::default()) {
+        // One that is handed over cannot be looked at.
+        Ok(_) | Err(TlsError::KeyMissing) => Ok((links, warnings)),
+        Err(error) => Err(at(error)),
+    }
+}
+
 /// What a URL prefix asks of clients.
 pub(super) fn rule(
     written: Option<&Spanned<String>>,
@@ -104,10 +138,7 @@ fn files(written: &Spanned<raw::Certificate>) -> Result<(Spanned<String>, Spanne
     match (chain, key, &dev[..]) {
         (Some(chain), Some(key), []) => Ok((chain.clone(), key.clone())),
         (None, None, [first, ..]) => {
-            let names: Vec<_> = dev.iter().map(|name| name.get_ref().clone()).collect();
-            let dir = crate::Options::new().map(|options| options.target_dir.join("dev"));
-            let made = dir.and_then(|dir| cert::dev(&dir, &names));
-            let made = made.map_err(|error| (first.span().start, format!("{error:#}")))?;
+            let made = dev_files(dev)?;
             let at = |path: &Path| Spanned::new(first.span(), path.display().to_string());
             Ok((at(&made.chain), at(&made.key)))
         }
@@ -117,6 +148,13 @@ fn files(written: &Spanned<raw::Certificate>) -> Result<(Spanned<String>, Spanne
             Err((written.span().start, what.into()))
         }
     }
+}
+
+fn dev_files(names: &[Spanned<String>]) -> Result<DevCertificate> {
+    let at = names.first().map_or(0, |name| name.span().start);
+    let names: Vec<_> = names.iter().map(|name| name.get_ref().clone()).collect();
+    let dir = crate::Options::new().map(|options| options.target_dir.join("dev"));
+    dir.and_then(|dir| cert::dev(&dir, &names)).map_err(|error| (at, format!("{error:#}")))
 }
 
 fn certificate(

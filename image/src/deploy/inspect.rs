@@ -12,7 +12,7 @@ use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-/// A server certificate in a bundle.
+/// A certificate in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The names it is for.
@@ -80,10 +80,12 @@ fn open_elf(elf: &[u8], loader: Option<&[u8]>) -> Result<(Option<Info>, Vec<u8>)
     Ok((Some(info), bundle.to_vec()))
 }
 
-/// The certificates of a bundle, each site's in its order.
+/// The certificates of a bundle: each site's in its order, then what pools show their workers.
 fn certificates(bundle: &Bundle<'_>) -> Vec<Certificate> {
-    let sites = bundle.manifest.settings.sites.iter().filter_map(|site| site.tls.as_ref());
-    let ends = sites.flat_map(|tls| &tls.certificates).filter_map(|c| c.chain.first());
+    let settings = &bundle.manifest.settings;
+    let sites = settings.sites.iter().filter_map(|site| site.tls.as_ref()).flat_map(|tls| &tls.certificates);
+    let links = settings.pools.iter().filter_map(|pool| pool.tls.as_ref()).map(|tls| &tls.certificate);
+    let ends = sites.chain(links).filter_map(|c| c.chain.first());
     ends.filter_map(|der| {
         let certificate = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate;
         let alternatives = certificate.get::<SubjectAltName>().ok().flatten();

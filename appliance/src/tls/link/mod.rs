@@ -1,0 +1,270 @@
+//! TLS 1.3 with certificates on both sides, on links to workers: embedded-tls, driven without I/O.
+//!
+//! ```text
+//!  vsock ──► receive ──► Wire ──► embedded-tls ──► plaintext ──► pool
+//!  vsock ◄── output  ◄── Wire ◄── embedded-tls ◄── send      ◄── pool
+//! ```
+//!
+//! embedded-tls is a client that waits for its socket. Here the socket is a pair of queues ([`wire`]) and the client a
+//! future that is polled whenever they change, so a session is a value that takes bytes and gives bytes. Chains and
+//! signatures are judged by webpki and *ring* ([`verifier`]), which is also what encrypts ([`cipher`]).
+//!
+//! Limits: one cipher suite, TLS_AES_128_GCM_SHA256; keys are exchanged on P-256; our own certificate is sent without
+//! intermediates. A session holds [`SESSION_BYTES`] and what lies in its queues, at most one record each way.
+
+mod cipher;
+mod provider;
+mod verifier;
+mod wire;
+
+use super::certificate::load;
+use super::clock::WallClock;
+use super::store::{Keys, TlsError};
+use crate::settings;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use cipher::{HEADER, Suite};
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker};
+use embedded_tls::{SignatureScheme, TlsConfig, TlsConnection, TlsContext};
+use provider::Provider;
+use ring::rand::SecureRandom;
+use rustls::SignatureScheme as Scheme;
+use rustls::pki_types::{CertificateDer, DnsName, TrustAnchor};
+use rustls::sign::SigningKey;
+use wire::{MAX_RECORD, Phase, Wire};
+
+/// What our own key may sign with, the best first; embedded-tls has no room for RSA's signatures.
+const SCHEMES: [(Scheme, SignatureScheme); 3] = [
+    (Scheme::ECDSA_NISTP256_SHA256, SignatureScheme::EcdsaSecp256r1Sha256),
+    (Scheme::ECDSA_NISTP384_SHA384, SignatureScheme::EcdsaSecp384r1Sha384),
+    (Scheme::ED25519, SignatureScheme::Ed25519),
+];
+const MAX_SIGNATURE: usize = 104;
+/// Plaintext of a record that we send.
+const MAX_SENT: usize = 8 << 10;
+/// Buffers of a session, in bytes: a record each way.
+pub const SESSION_BYTES: usize = MAX_RECORD + MAX_SENT + embedded_tls::TLS_RECORD_OVERHEAD;
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The worker said that it will send nothing more (close_notify).
+    Closed,
+    /// Its certificate has expired or is not valid yet.
+    Expired,
+    /// Its certificate is for another name.
+    OtherName,
+    /// Its certificate leads to no trust anchor, or it does not have the key.
+    Untrusted,
+    /// The handshake failed otherwise: no TLS 1.3, no cipher suite in common, or no TLS at all.
+    Handshake,
+    /// After the handshake: altered records, or an alert, such as one that refuses our certificate.
+    Broken,
+}
+
+/// What the links of a pool are secured with.
+pub struct LinkTls {
+    /// Whom a worker's certificate has to be for.
+    name: DnsName<'static>,
+    anchors: Vec<TrustAnchor<'static>>,
+    /// Ours.
+    certificate: CertificateDer<'static>,
+    key: Arc<dyn SigningKey>,
+    scheme: (Scheme, SignatureScheme),
+    clock: Arc<WallClock>,
+}
+
+impl LinkTls {
+    /// Checks and takes over what a pool's settings say. [`TlsError::LinkKey`] for a key of another kind than ECDSA or
+    /// Ed25519, [`TlsError::LinkAnchors`] for what is no trust anchor, [`TlsError::LinkName`] for what is no name,
+    /// [`TlsError::Entropy`] without random numbers.
+    pub fn new(
+        settings: &settings::LinkTls,
+        keys: Keys<'_>,
+        clock: Arc<WallClock>,
+    ) -> Result<Self, TlsError> {
+        let name = DnsName::try_from(settings.name.clone()).map_err(|_| TlsError::LinkName)?;
+        let anchor = |der: &Vec<u8>| {
+            let der = CertificateDer::from(&der[..]);
+            webpki::anchor_from_trusted_cert(&der).map(|anchor| anchor.to_owned())
+        };
+        let anchors = settings.anchors.iter().map(anchor).collect::<Result<Vec<_>, _>>();
+        let anchors = anchors.ok().filter(|anchors| !anchors.is_empty()).ok_or(TlsError::LinkAnchors)?;
+        let ours = load(&settings.certificate, keys)?;
+        let suits = |(scheme, _): &&(Scheme, SignatureScheme)| ours.key.choose_scheme(&[*scheme]).is_some();
+        let scheme = *SCHEMES.iter().find(suits).ok_or(TlsError::LinkKey)?;
+        seed()?;
+        let certificate = ours.cert.first().ok_or(TlsError::NoCertificate)?.clone();
+        Ok(Self { name, anchors, certificate, key: ours.key.clone(), scheme, clock })
+    }
+}
+
+/// One link's TLS.
+pub struct Session {
+    wire: Wire,
+    /// Does everything; `None` when it has ended.
+    task: Option<Pin<Box<dyn Future<Output = Fault>>>>,
+    fault: Option<Fault>,
+    plaintext: Vec<u8>,
+    read: usize,
+    output: Vec<u8>,
+    sent: usize,
+}
+
+impl Session {
+    /// Begins a handshake: its first message is in [`Session::output`]. [`TlsError::Entropy`] without random numbers.
+    pub fn start(config: Arc<LinkTls>) -> Result<Self, TlsError> {
+        let seed = seed()?;
+        let wire = Wire::default();
+        let task: Pin<Box<dyn Future<Output = Fault>>> = Box::pin(run(config, seed, wire.clone()));
+        let (plaintext, output) = (Vec::new(), Vec::new());
+        let mut session = Self { wire, task: Some(task), fault: None, plaintext, read: 0, output, sent: 0 };
+        session.advance();
+        Ok(session)
+    }
+
+    /// Whether the handshake is complete and the worker is who it should be.
+    pub fn is_established(&self) -> bool {
+        self.wire.phase() == Phase::Established
+    }
+
+    /// Why it ended, if it has. What had come before can still be read.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Takes ciphertext and returns how much: none while there is plaintext to be read.
+    pub fn receive(&mut self, ciphertext: &[u8]) -> usize {
+        if self.fault.is_some() {
+            return ciphertext.len();
+        }
+        if !self.plaintext().is_empty() {
+            return 0;
+        }
+        let taken = ciphertext.len().min(HEADER + MAX_RECORD);
+        self.wire.feed(&ciphertext[..taken]);
+        self.advance();
+        taken
+    }
+
+    /// Plaintext to be read.
+    pub fn plaintext(&self) -> &[u8] {
+        self.plaintext.get(self.read..).unwrap_or_default()
+    }
+
+    /// So much plaintext was read.
+    pub fn consume(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self.read >= self.plaintext.len() {
+            // Not kept: idle links are many.
+            (self.plaintext, self.read) = (Vec::new(), 0);
+        }
+    }
+
+    /// Encrypts the front of `plaintext` and returns how much that was: none before the handshake is complete, after the
+    /// end, or while there is output.
+    pub fn send(&mut self, plaintext: &[u8]) -> usize {
+        if !self.is_established() || self.fault.is_some() || !self.output().is_empty() {
+            return 0;
+        }
+        let taken = plaintext.len().min(MAX_SENT);
+        self.wire.submit(&plaintext[..taken]);
+        self.advance();
+        taken
+    }
+
+    /// Says that nothing more will be sent (close_notify).
+    pub fn close(&mut self) {
+        self.wire.close();
+        self.advance();
+    }
+
+    /// Ciphertext to be sent.
+    pub fn output(&self) -> &[u8] {
+        self.output.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So much of the output was sent.
+    pub fn sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent >= self.output.len() {
+            (self.output, self.sent) = (Vec::new(), 0);
+        }
+    }
+
+    /// Lets embedded-tls work until it needs more: the queues are all it ever waits for.
+    fn advance(&mut self) {
+        if let Some(task) = &mut self.task
+            && let Poll::Ready(fault) = task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        {
+            self.fault = Some(fault);
+            self.task = None;
+        }
+        self.wire.drain(&mut self.output, &mut self.plaintext);
+    }
+}
+
+fn seed() -> Result<[u8; 32], TlsError> {
+    let mut seed = [0; 32];
+    ring::rand::SystemRandom::new().fill(&mut seed).map_err(|_| TlsError::Entropy)?;
+    Ok(seed)
+}
+
+/// A link from the first byte to the last.
+async fn run(config: Arc<LinkTls>, seed: [u8; 32], wire: Wire) -> Fault {
+    let (mut incoming, mut outgoing) = (vec![0; MAX_RECORD], vec![0; SESSION_BYTES - MAX_RECORD]);
+    let settings = TlsConfig::new().with_server_name(config.name.as_ref()).enable_rsa_signatures();
+    let mut provider = Provider::new(&config, seed);
+    let mut tls = TlsConnection::<_, Suite>::new(wire.clone(), &mut incoming, &mut outgoing);
+    let opened = tls.open(TlsContext::new(&settings, &mut provider)).await;
+    // Also after a handshake that came to its end: with messages left out it would prove nothing.
+    if let Err(fault) = provider.verifier.verdict() {
+        return fault;
+    }
+    if opened.is_err() {
+        return Fault::Handshake;
+    }
+    wire.establish();
+    if let Some(fault) = exchange(&mut tls, &wire).await {
+        // No word of ours: embedded-tls would send an alert in the clear that is none.
+        return fault;
+    }
+    // Writing to the queues does not fail.
+    let _ = tls.close().await;
+    Fault::Closed
+}
+
+/// Moves plaintext both ways, whichever can go on, until one has ended; `None` if that was our end.
+async fn exchange(tls: &mut TlsConnection<'_, Wire, Suite>, wire: &Wire) -> Option<Fault> {
+    let (mut reader, mut writer) = tls.split();
+    let mut reading = pin!(async {
+        loop {
+            match reader.read_buffered().await {
+                Ok(mut plaintext) => wire.deliver(plaintext.pop_all()),
+                Err(embedded_tls::TlsError::ConnectionClosed) => return Some(Fault::Closed),
+                Err(_) => return Some(Fault::Broken),
+            }
+        }
+    });
+    let mut writing = pin!(async {
+        use embedded_io_async::Write as _;
+        while let Some(plaintext) = wire.next().await {
+            if writer.write_all(&plaintext).await.is_err() || writer.flush().await.is_err() {
+                return Some(Fault::Broken);
+            }
+        }
+        None
+    });
+    poll_fn(|context| match reading.as_mut().poll(context) {
+        Poll::Ready(end) => Poll::Ready(end),
+        Poll::Pending => writing.as_mut().poll(context),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;
