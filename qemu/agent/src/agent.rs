@@ -4,6 +4,7 @@ use crate::application::Child;
 use crate::arguments::Arguments;
 use crate::control::{self, Control};
 use crate::server::{self, Bell, Counters};
+use crate::tls::Tls;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -112,7 +113,8 @@ impl Agent {
         let (counters, stop) = (self.counters.clone(), self.stop.clone());
         let (target, most) = (arguments.target.clone(), arguments.streams);
         let of_stream = self.counters.clone();
-        let serve = move |stream: OwnedFd| server::relay(&stream, &target, &of_stream);
+        let tls = arguments.tls.as_ref().map(Tls::load).transpose().map_err(io::Error::other)?.map(Arc::new);
+        let serve = move |stream: OwnedFd| server::relay(&stream, tls.as_deref(), &target, &of_stream);
         thread("streams", move || server::accept(listener, most, &counters, &stop, serve))
     }
 

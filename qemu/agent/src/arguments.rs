@@ -4,6 +4,7 @@ use crate::target::Target;
 use crate::{CONTROL_PORT, PORT};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// What `--help` says.
 pub const HELP: &str = "\
@@ -13,6 +14,9 @@ Makes a Linux server a worker of Weir: hands streams that come over vsock to a l
   --port N              vsock port for streams; 80
   --control-port N      vsock port for the supervisor's questions; 81
   --streams N           most streams at a time, 1 to 4096, further ones are closed at once; 256
+  --tls-chain FILE      the streams carry TLS 1.3: our certificate and those between it and its authority, in PEM
+  --tls-key FILE        its private key, in PEM
+  --tls-ca FILE         whom the appliance's certificate must lead to, in PEM
   --restart             starts COMMAND again when it ends, instead of ending with it
   COMMAND               the application, started as a child and asked to end by SIGTERM
 ";
@@ -31,10 +35,23 @@ pub struct Arguments {
     pub control_port: u32,
     /// Most streams at a time.
     pub streams: u64,
+    /// What secures the streams.
+    pub tls: Option<TlsFiles>,
     /// Whether the application is started again when it ends.
     pub restart: bool,
     /// The application and its arguments; empty if somebody else starts it.
     pub command: Vec<OsString>,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Our certificate, the end entity's first.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whom the appliance's certificate must lead to.
+    pub ca: PathBuf,
 }
 
 /// What the command line asks for.
@@ -51,6 +68,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
     let mut parser = Parser::from_args(arguments);
     let (mut target, mut port, mut control_port) = (None, PORT, CONTROL_PORT);
     let (mut streams, mut restart, mut command) = (256, false, Vec::new());
+    let (mut chain, mut key, mut ca) = (None, None, None);
     while let Some(arg) = parser.next().map_err(one_line)? {
         let name = match arg {
             Arg::Long(name) => name.to_owned(),
@@ -70,6 +88,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
                 let number = value()?.parse().ok().filter(|n| (1..=STREAMS_MAX).contains(n));
                 streams = number.ok_or_else(|| format!("--streams, expected 1 to {STREAMS_MAX}"))?;
             }
+            "tls-chain" => chain = Some(PathBuf::from(value()?)),
+            "tls-key" => key = Some(PathBuf::from(value()?)),
+            "tls-ca" => ca = Some(PathBuf::from(value()?)),
             "restart" => restart = true,
             "help" => return Ok(Wish::Help),
             other => return Err(unknown(&format!("--{other}"))),
@@ -81,8 +102,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
     if restart && command.is_empty() {
         return Err("--restart without a command, expected one".into());
     }
+    let tls = match (chain, key, ca) {
+        (Some(chain), Some(key), Some(ca)) => Some(TlsFiles { chain, key, ca }),
+        (None, None, None) => None,
+        _ => return Err("--tls-chain, --tls-key and --tls-ca belong together, expected all or none".into()),
+    };
     let target = target.ok_or("--to is missing, expected tcp:ADDRESS:PORT or unix:PATH")?;
-    Ok(Wish::Run(Arguments { target, port, control_port, streams, restart, command }))
+    Ok(Wish::Run(Arguments { target, port, control_port, streams, tls, restart, command }))
 }
 
 fn port_number(value: OsString, name: &str) -> Result<u32, String> {
@@ -115,6 +141,9 @@ mod tests {
         };
         assert_eq!(run.command, ["app", "--to", "x", "--", "--help"]);
         assert_eq!((run.port, run.control_port, run.streams, run.restart), (PORT, CONTROL_PORT, 8, true));
+        assert_eq!(run.tls, None);
+        let Ok(Wish::Run(run)) = words("--to unix:/a --tls-chain c --tls-key k --tls-ca a") else { panic!() };
+        assert_eq!(run.tls, Some(TlsFiles { chain: "c".into(), key: "k".into(), ca: "a".into() }));
         assert_eq!(words("--to unix:/a app"), words("--to unix:/a -- app"));
     }
 
@@ -130,6 +159,7 @@ mod tests {
             "--to unix:/a --streams 0",
             "--to unix:/a --streams 4097",
             "--to unix:/a --restart",
+            "--to unix:/a --tls-chain c --tls-key k",
             "--to unix:/a --what",
             "--to unix:/a -x",
         ] {

@@ -11,8 +11,45 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
+
+/// One of the two streams: a file descriptor that does not block, and what is between it and the bytes.
+pub trait Side {
+    /// What is polled.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// As the system call: 0 is the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno>;
+
+    /// As the system call.
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Writes on what [`Side::write`] took and holds. Whether it got further.
+    fn flush(&mut self) -> bool {
+        false
+    }
+
+    /// Whether [`Side::flush`] waits for the descriptor.
+    fn holds(&self) -> bool {
+        false
+    }
+}
+
+/// Bytes as they are.
+impl Side for BorrowedFd<'_> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        *self
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        read(*self, buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        write(*self, bytes)
+    }
+}
 
 /// Bytes held per direction.
 pub const BUFFER: usize = 32 * 1024;
@@ -31,35 +68,39 @@ pub struct Outcome {
     pub aborted: bool,
 }
 
-/// Moves bytes both ways until one side has ended and what it sent is delivered. Neither stream may block.
-pub fn join(host: impl AsFd, application: impl AsFd) -> Outcome {
+/// Moves bytes both ways until one side has ended and what it sent is delivered; what the host's side still holds then is
+/// the caller's to flush. Neither stream may block.
+pub fn join(host: &mut impl Side, application: impl AsFd) -> Outcome {
     join_within(host, application, STALL_LIMIT)
 }
 
-fn join_within(host: impl AsFd, application: impl AsFd, stall_limit: Duration) -> Outcome {
-    let (host, application) = (host.as_fd(), application.as_fd());
+fn join_within(host: &mut impl Side, application: impl AsFd, stall_limit: Duration) -> Outcome {
+    let mut application = application.as_fd();
     let (mut up, mut down) = (Direction::new(), Direction::new());
     let mut host_hung_up = false;
     let mut stalled = false;
     // A loop's end is reached when a direction is through, or neither can be.
     loop {
         // Not `||`: both have to go on.
-        while up.step(host, application) | down.step(application, host) {}
+        while up.step(host, &mut application) | down.step(&mut application, host) | host.flush() {}
         if up.is_through() || down.is_through() || stalled || (up.sink_gone && down.sink_gone) {
             break;
         }
         let host_is_gone = host_hung_up || up.source_ended || down.sink_gone;
         let mut of_host = up.reads() | down.writes();
+        if host.holds() {
+            of_host |= PollFlags::OUT;
+        }
         // Also when nothing of it can be read for now: its end has to be seen behind a stuck application.
         if !host_hung_up {
             of_host |= PollFlags::RDHUP;
         }
         let of_application = down.reads() | up.writes();
         // Without interest a stream stays out of the set: poll would return for its end again and again.
-        let mut fds: Vec<PollFd<'_>> = [(&host, of_host), (&application, of_application)]
+        let mut fds: Vec<PollFd<'_>> = [(host.fd(), of_host), (application, of_application)]
             .into_iter()
             .filter(|(_, flags)| !flags.is_empty())
-            .map(|(fd, flags)| PollFd::new(fd, flags))
+            .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
             .collect();
         let limit = Timespec::try_from(stall_limit).ok().filter(|_| host_is_gone);
         match poll(&mut fds, limit.as_ref()) {
@@ -104,12 +145,12 @@ impl Direction {
     }
 
     /// Reads or writes once; whether it got further.
-    fn step(&mut self, from: impl AsFd, to: impl AsFd) -> bool {
+    fn step(&mut self, from: &mut impl Side, to: &mut impl Side) -> bool {
         if self.sink_gone {
             return false;
         }
         if self.holds() > 0 {
-            return match write(to, &self.buffer[self.start..self.end]) {
+            return match to.write(&self.buffer[self.start..self.end]) {
                 Ok(n) => {
                     self.start += n;
                     self.moved += n as u64;
@@ -126,7 +167,7 @@ impl Direction {
         if self.source_ended {
             return false;
         }
-        match read(from, &mut *self.buffer) {
+        match from.read(&mut self.buffer) {
             Ok(n) => {
                 (self.start, self.end) = (0, n);
                 self.source_ended = n == 0;

@@ -11,6 +11,7 @@
 //! | [`target`] | where the application listens, and connecting to it |
 //! | [`server`] | accepts the appliance's streams, at most so many at a time |
 //! | [`join`] | moves the bytes of one stream both ways |
+//! | [`tls`] | TLS on the appliance's streams, if it is wanted |
 //! | [`protocol`] | what the supervisor asks and the agent answers, shared with the supervisor |
 //! | [`control`] | answers it |
 //! | [`application`] | the application as a child process |
@@ -30,6 +31,7 @@ pub mod join;
 pub mod protocol;
 pub mod server;
 pub mod target;
+pub mod tls;
 
 /// The vsock port for the appliance's streams, unless the command line says otherwise: the demo worker's own.
 pub const PORT: u32 = 80;

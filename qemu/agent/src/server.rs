@@ -1,7 +1,8 @@
 //! Accepting: a thread per stream, and no more streams than allowed.
 
-use crate::join::join;
+use crate::join::{Side, join};
 use crate::target::Target;
+use crate::tls::Tls;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// Longest wait for the application to accept a stream.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest TLS handshake.
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Stack of a thread that serves a stream; its buffers are elsewhere.
 pub(crate) const STACK: usize = 128 * 1024;
@@ -30,6 +34,8 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Streams closed because the application did not accept them.
     pub unreachable: AtomicU64,
+    /// Streams closed because the TLS handshake failed: whoever was there is not the appliance.
+    pub turned_away: AtomicU64,
 }
 
 /// A bell that rings once, for everybody who polls it.
@@ -106,14 +112,25 @@ pub fn accept(
 }
 
 /// Joins a stream of the host to the application.
-pub fn relay(host: &OwnedFd, target: &Target, counters: &Counters) {
+pub fn relay(host: &OwnedFd, tls: Option<&Tls>, target: &Target, counters: &Counters) {
+    if rustix::io::ioctl_fionbio(host, true).is_err() {
+        return;
+    }
+    let Some(tls) = tls else { return lead(&mut host.as_fd(), target, counters) };
+    // Before the application is bothered: whoever is there has to be the appliance.
+    let Ok(mut host) = tls.accept(host.as_fd(), HANDSHAKE_LIMIT) else {
+        counters.turned_away.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    lead(&mut host, target, counters);
+    host.finish();
+}
+
+fn lead(host: &mut impl Side, target: &Target, counters: &Counters) {
     let Ok(application) = target.open(OPEN_LIMIT) else {
         counters.unreachable.fetch_add(1, Ordering::Relaxed);
         return;
     };
-    if rustix::io::ioctl_fionbio(host, true).is_err() {
-        return;
-    }
     if join(host, &application).aborted {
         reset_at_close(&application);
     }

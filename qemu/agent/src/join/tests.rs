@@ -15,7 +15,7 @@ fn joined() -> (UnixStream, UnixStream, JoinHandle<Outcome>) {
     for near in [&near_host, &near_application] {
         near.set_nonblocking(true).expect("flag");
     }
-    let thread = spawn(move || join_within(&near_host, &near_application, QUICK));
+    let thread = spawn(move || join_within(&mut near_host.as_fd(), &near_application, QUICK));
     (host, application, thread)
 }
 
@@ -133,7 +133,7 @@ fn an_application_that_takes_no_more_is_heard_out() {
     for set in [near.set_nonblocking(true), near_host.set_nonblocking(true)] {
         set.expect("flag");
     }
-    let thread = spawn(move || join(&near_host, &near));
+    let thread = spawn(move || join(&mut near_host.as_fd(), &near));
     // The answer comes before the request is whole, and the rest of it is not read.
     application.write_all(b"413").expect("written");
     application.shutdown(std::net::Shutdown::Write).expect("half closed");
@@ -154,7 +154,7 @@ fn an_idle_pair_takes_no_processor_time() {
     near_host.set_nonblocking(true).expect("flag");
     near_application.set_nonblocking(true).expect("flag");
     let thread = spawn(move || {
-        join_within(&near_host, &near_application, Duration::from_secs(1));
+        join_within(&mut near_host.as_fd(), &near_application, Duration::from_secs(1));
         ticks()
     });
     // The application is stuck with full buffers and the host is gone: both ends are in sight and nothing can be done.

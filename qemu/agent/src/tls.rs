@@ -1,0 +1,194 @@
+//! TLS 1.3 on the appliance's streams: rustls between a stream and its bytes. Both sides show certificates.
+
+use crate::arguments::TlsFiles;
+use crate::join::Side;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, read, write};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::TLS13;
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What all streams are secured with.
+#[derive(Clone, Debug)]
+pub struct Tls(Arc<ServerConfig>);
+
+impl Tls {
+    /// Reads the files. The error is one line and says nothing of what is in the key's file.
+    pub fn load(files: &TlsFiles) -> Result<Self, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        for anchor in certificates(&files.ca)? {
+            roots.add(anchor).map_err(|error| format!("{}: {error}", files.ca.display()))?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        let verifier = verifier.map_err(|error| format!("{}: {error}", files.ca.display()))?;
+        let key = PrivateKeyDer::from_pem_file(&files.key)
+            .map_err(|_| format!("{}: expected a private key in PEM", files.key.display()))?;
+        let chain = certificates(&files.chain)?;
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
+        let builder = builder.map_err(|error| error.to_string())?.with_client_cert_verifier(verifier);
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| format!("{} and {}: {error}", files.chain.display(), files.key.display()))?;
+        // Links are few and long; nobody resumes.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// Completes the handshake on a stream that does not block.
+    pub fn accept<'a>(&self, stream: BorrowedFd<'a>, limit: Duration) -> io::Result<Secured<'a>> {
+        let connection = ServerConnection::new(self.0.clone()).map_err(io::Error::other)?;
+        let mut secured = Secured { stream, connection, broken: false };
+        let until = Instant::now() + limit;
+        while secured.connection.is_handshaking() || secured.holds() {
+            secured.drain()?;
+            if secured.holds() {
+                secured.wait(PollFlags::OUT, Some(until))?;
+            } else if secured.connection.is_handshaking() {
+                secured.wait(PollFlags::IN, Some(until))?;
+                secured.receive()?;
+            }
+        }
+        Ok(secured)
+    }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(format!("{}: expected certificates in PEM", file.display())),
+        Err(error) => Err(format!("{}: {error}, expected certificates in PEM", file.display())),
+    }
+}
+
+/// A stream after its handshake.
+#[derive(Debug)]
+pub struct Secured<'a> {
+    stream: BorrowedFd<'a>,
+    connection: ServerConnection,
+    /// It takes no more.
+    broken: bool,
+}
+
+/// The stream as rustls wants it.
+struct Raw<'a>(BorrowedFd<'a>);
+
+impl Read for Raw<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(read(self.0, buffer)?)
+    }
+}
+
+impl Write for Raw<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(write(self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Secured<'_> {
+    /// Says that this is the end, and delivers that and what is held, however long the host takes for it.
+    pub fn finish(mut self) {
+        self.connection.send_close_notify();
+        while self.drain().is_ok() && self.holds() && self.wait(PollFlags::OUT, None).is_ok() {}
+    }
+
+    /// Writes on what is held. Whether it got further.
+    fn drain(&mut self) -> Result<bool, Errno> {
+        let mut further = false;
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut Raw(self.stream)) {
+                Ok(1..) => further = true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                _ => {
+                    self.broken = true;
+                    return Err(Errno::PIPE);
+                }
+            }
+        }
+        Ok(further)
+    }
+
+    fn wait(&self, what: PollFlags, until: Option<Instant>) -> io::Result<()> {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&self.stream, what)], left.as_ref()) {
+            Ok(0) => Err(ErrorKind::TimedOut.into()),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what has come. Nothing is left to come at 0.
+    fn receive(&mut self) -> io::Result<usize> {
+        let taken = match self.connection.read_tls(&mut Raw(self.stream)) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            taken => taken?,
+        };
+        if let Err(error) = self.connection.process_new_packets() {
+            // The alert that says what is wrong.
+            self.flush();
+            return Err(io::Error::other(error));
+        }
+        Ok(taken)
+    }
+}
+
+impl Side for Secured<'_> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.stream
+    }
+
+    /// Without a word that it is the end (close_notify), an end is an error: something may be missing.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        loop {
+            match self.connection.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return Err(Errno::CONNRESET),
+                Ok(n) => return Ok(n),
+            }
+            match self.receive() {
+                Ok(0) => return Err(Errno::AGAIN),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(Errno::INTR),
+                Err(_) => return Err(Errno::CONNRESET),
+            }
+        }
+    }
+
+    /// Takes nothing as long as something is held, so that no more is held than rustls encrypts at once.
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.drain()?;
+        if self.holds() {
+            return Err(Errno::AGAIN);
+        }
+        let taken = self.connection.writer().write(bytes).map_err(|_| Errno::CONNRESET)?;
+        self.flush();
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> bool {
+        self.drain().unwrap_or(false)
+    }
+
+    fn holds(&self) -> bool {
+        self.connection.wants_write() && !self.broken
+    }
+}
+
+#[cfg(test)]
+mod tests;
