@@ -72,12 +72,18 @@ pub(crate) fn get(connection: &mut Connection, path: &str) -> Result<(u16, Vec<u
 }
 
 pub(crate) fn processes(directory: &Path, keys: &str, instances: u32) -> String {
+    processes_with(directory, keys, instances, &[])
+}
+
+/// As [`processes`], with further arguments.
+pub(crate) fn processes_with(directory: &Path, keys: &str, instances: u32, arguments: &[&str]) -> String {
+    let more: String = arguments.iter().map(|argument| format!(", {argument:?}")).collect();
     let worker = workspace().join("tests/e2e/worker.py");
     let (pattern_file, log) = (directory.join("pattern"), directory.join("log"));
     std::fs::write(&pattern_file, pattern(1 << 20)).unwrap_or_default();
     format!(
         "{keys}[[pool.worker]]\nkind = \"process\"\ninstances = {instances}\n\
-         command = [\"python3\", {worker:?}, \"{{port}}\", {pattern_file:?}, {log:?}]\n"
+         command = [\"python3\", {worker:?}, \"{{port}}\", {pattern_file:?}, {log:?}{more}]\n"
     )
 }
 

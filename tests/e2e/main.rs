@@ -10,7 +10,9 @@ mod corpus;
 mod demo;
 mod drain;
 mod forwarding;
+mod lab;
 mod lifecycle;
+mod links;
 mod linux_worker;
 mod logs;
 mod robustness;
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
     }
     let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
     let own = own.chain(bad_workers::TESTS).chain(drain::TESTS);
-    for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS) {
+    for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS).chain(links::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     // Those that take long or measure: `-- --ignored FILTER` runs them.

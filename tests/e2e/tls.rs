@@ -1,5 +1,6 @@
 //! TLS with clients that are not ours: curl and OpenSSL.
 
+use crate::lab::{Lab, output, text};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::net::SocketAddr;
@@ -15,77 +16,39 @@ pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] =
 
 const START: Duration = Duration::from_secs(300);
 
-fn output(command: &mut Command) -> Result<Output> {
-    command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Certificates made by OpenSSL, and the configuration that names them.
-struct Lab(TempDir);
-
-impl Lab {
-    fn new() -> Result<Self> {
-        let lab = Self(TempDir::new()?);
-        lab.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout ca.key -out ca.pem -days 30 -nodes -subj /CN=ca")?;
-        lab.certificate("ec", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "ec.test", 30)?;
-        lab.certificate("p384", "-newkey ec -pkeyopt ec_paramgen_curve:P-384", "ca", "p384.test", 30)?;
-        lab.certificate("rsa", "-newkey rsa:2048", "ca", "rsa.test", 30)?;
-        lab.certificate("ed", "-newkey ed25519", "ca", "ed.test", 30)?;
-        lab.certificate("wild", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "*.wild.test", 30)?;
-        lab.certificate("default", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "default.test", 30)?;
-        for (name, days) in [("client", 30), ("revoked", 30), ("expired", -1)] {
-            lab.certificate(
-                name,
-                "-newkey ec -pkeyopt ec_paramgen_curve:P-256",
-                "ca",
-                &format!("{name}.client"),
-                days,
-            )?;
-        }
-        lab.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout self.key -out self.pem -days 30 -nodes -subj /CN=self.client")?;
-        lab.write("index.txt", "")?;
-        lab.write("crlnumber", "01\n")?;
-        lab.write(
-            "ca.cnf",
-            "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\n\
+/// Certificates of all kinds and the configuration that names them.
+fn prepare() -> Result<Lab> {
+    let lab = Lab::new()?;
+    lab.certificate("ec", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "ec.test", 30)?;
+    lab.certificate("p384", "-newkey ec -pkeyopt ec_paramgen_curve:P-384", "ca", "p384.test", 30)?;
+    lab.certificate("rsa", "-newkey rsa:2048", "ca", "rsa.test", 30)?;
+    lab.certificate("ed", "-newkey ed25519", "ca", "ed.test", 30)?;
+    lab.certificate("wild", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "*.wild.test", 30)?;
+    lab.certificate("default", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "default.test", 30)?;
+    for (name, days) in [("client", 30), ("revoked", 30), ("expired", -1)] {
+        lab.certificate(
+            name,
+            "-newkey ec -pkeyopt ec_paramgen_curve:P-256",
+            "ca",
+            &format!("{name}.client"),
+            days,
+        )?;
+    }
+    lab.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout self.key -out self.pem -days 30 -nodes -subj /CN=self.client")?;
+    lab.write("index.txt", "")?;
+    lab.write("crlnumber", "01\n")?;
+    lab.write(
+        "ca.cnf",
+        "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\n\
              default_crl_days=30\n[crl_ext]\nauthorityKeyIdentifier=keyid\n",
-        )?;
-        lab.openssl("ca -config ca.cnf -cert ca.pem -keyfile ca.key -revoke revoked.pem")?;
-        lab.openssl("ca -config ca.cnf -cert ca.pem -keyfile ca.key -gencrl -crlexts crl_ext -out crl.pem")?;
-        std::fs::create_dir(lab.0.path().join("www"))?;
-        std::fs::write(lab.0.path().join("www/128"), pattern(128))?;
-        std::fs::write(lab.0.path().join("www/1m.bin"), pattern(1 << 20))?;
-        lab.write("weir.toml", &CONFIG.replace("SITES", &sites()))?;
-        Ok(lab)
-    }
-
-    fn write(&self, name: &str, content: &str) -> Result<()> {
-        Ok(std::fs::write(self.0.path().join(name), content)?)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
-    fn openssl(&self, words: &str) -> Result<()> {
-        let done = output(Command::new("openssl").args(words.split(' ')).current_dir(self.0.path()))?;
-        ensure!(done.status.success(), "openssl {words}: {}", text(&done.stderr));
-        Ok(())
-    }
-
-    fn certificate(&self, file: &str, key: &str, ca: &str, name: &str, days: i32) -> Result<()> {
-        self.write(
-            &format!("{file}.ext"),
-            &format!("subjectAltName=DNS:{name}\nauthorityKeyIdentifier=keyid\n"),
-        )?;
-        self.openssl(&format!("req {key} -keyout {file}.key -out {file}.csr -nodes -subj /CN={name}"))?;
-        self.openssl(&format!(
-            "x509 -req -in {file}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -days {days} -extfile {file}.ext -out {file}.pem"
-        ))
-    }
+    )?;
+    lab.openssl("ca -config ca.cnf -cert ca.pem -keyfile ca.key -revoke revoked.pem")?;
+    lab.openssl("ca -config ca.cnf -cert ca.pem -keyfile ca.key -gencrl -crlexts crl_ext -out crl.pem")?;
+    std::fs::create_dir(lab.0.path().join("www"))?;
+    std::fs::write(lab.0.path().join("www/128"), pattern(128))?;
+    std::fs::write(lab.0.path().join("www/1m.bin"), pattern(1 << 20))?;
+    lab.write("weir.toml", &CONFIG.replace("SITES", &sites()))?;
+    Ok(lab)
 }
 
 const CONFIG: &str = r#"
@@ -228,7 +191,7 @@ impl Client<'_> {
 }
 
 fn real_clients() -> Result<()> {
-    let lab = Lab::new()?;
+    let lab = prepare()?;
     let (http, https) = (free_port()?.to_string(), free_port()?.to_string());
     let (config, control) = (lab.path("weir.toml"), lab.path("control"));
     let mut weir =
@@ -510,7 +473,7 @@ fn keeps_its_connection(
 }
 
 fn without_entropy() -> Result<()> {
-    let lab = Lab::new()?;
+    let lab = prepare()?;
     lab.write(
         "small.toml",
         "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n\

@@ -1,4 +1,6 @@
-"""A worker as an ordinary process: worker.py PORT PATTERN LOG
+"""A worker as an ordinary process: worker.py PORT PATTERN LOG [CHAIN KEY CA]
+
+With files in PEM it speaks TLS 1.3 and wants a certificate by CA.
 
 GET /api/bytes/N   the first N bytes of the file PATTERN
 POST /api/mark/M   appends M to the file LOG, answers with it
@@ -11,6 +13,7 @@ GET /api/once/N    the same, but only the first time that somebody asks
 POST /api/deaf     the content is not read, and nothing is answered
 """
 import os
+import ssl
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -70,4 +73,13 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-Server(("127.0.0.1", PORT), Handler).serve_forever()
+server = Server(("127.0.0.1", PORT), Handler)
+if len(sys.argv) > 4:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(sys.argv[4], sys.argv[5])
+    context.load_verify_locations(sys.argv[6])
+    # In the thread of the connection, when it is first read.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()

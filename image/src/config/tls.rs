@@ -256,3 +256,6 @@ fn hsts(written: &Spanned<String>) -> Result<String> {
     let what = format!("hsts {text:?}, expected max-age=SECONDS, perhaps with includeSubDomains and preload");
     Err((written.span().start, what))
 }
+
+#[cfg(test)]
+mod tests;
