@@ -68,11 +68,12 @@ impl Drop for Application {
 /// Small and large, both ways, many at a time.
 fn exchange(bench: &Bench) -> Result<()> {
     ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)));
+    let at = bench.at;
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..8)
             .map(|_| {
-                scope.spawn(|| -> Result<()> {
-                    let mut connection = Connection::open(bench.at, PATIENCE)?;
+                scope.spawn(move || -> Result<()> {
+                    let mut connection = Connection::open(at, PATIENCE)?;
                     for size in [0, 1, 5000, 100_000, 1_000_000] {
                         let (status, content) = get(&mut connection, &format!("/api/bytes/{size}"))?;
                         ensure!(status == 200 && content == pattern(size), "{status}, {size} bytes");
@@ -91,7 +92,7 @@ fn exchange(bench: &Bench) -> Result<()> {
     ))?;
     upload.send(content)?;
     let response = upload.response()?.context("no response")?;
-    ensure!((response.status, &response.content[..]) == (200, b"m"));
+    ensure!(response.status == 200 && response.content == b"m", "{}", response.status);
     let handshakes = bench.counter("weir_link_handshakes_total")?;
     ensure!((1..=16).contains(&handshakes), "{handshakes} handshakes");
     for name in ["link_handshakes_failed", "links_broken", "links_cut"] {

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use weir_tests::weir::{Weir, command};
 use weir_tests::{free_port, pattern};
 

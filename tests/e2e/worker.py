@@ -72,6 +72,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, *_):
+        """Whoever leaves early is no news."""
+
 
 server = Server(("127.0.0.1", PORT), Handler)
 if len(sys.argv) > 4:

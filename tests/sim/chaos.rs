@@ -98,7 +98,7 @@ fn run(seed: u64) -> Result<(), String> {
     let workers = rng.usize(1..4);
     let badness = [0, 5, 30][rng.usize(..3)];
     // Handshakes cost more than all the rest of a run.
-    let links = (seed % 64 == 0).then(|| AUTHORITY.links("app.workers"));
+    let links = seed.is_multiple_of(64).then(|| AUTHORITY.links("app.workers"));
     let (ours, theirs) = links.unzip();
     let pool = Pool { tls: ours, ..pool(workers as u32) };
     let mut world = World::scripted_with(seed, pool, theirs, move |number, life| {

@@ -16,9 +16,10 @@ use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 pub(super) const MAX_RECORD: usize = (16 << 10) + 256;
 
 /// Where a connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     /// A ServerHello is to come.
+    #[default]
     Hello,
     /// The rest of the server's handshake.
     Flight,
@@ -39,12 +40,6 @@ struct Queues {
     /// Plaintext to be sent.
     to_send: Vec<u8>,
     closing: bool,
-}
-
-impl Default for Phase {
-    fn default() -> Self {
-        Self::Hello
-    }
 }
 
 /// A worker sent a record that must not come now.
