@@ -84,7 +84,8 @@ pub trait Nic {
         fill: impl FnOnce(&mut [u8]) -> (R, TxOffload),
     ) -> Result<R, TxFull>;
 
-    /// Tells the device of everything queued and recycled since the last call: at most one notification per queue.
+    /// Tells the device of everything queued and recycled since the last call: at most one notification per queue. Where there
+    /// was no room left, frames that the device has sent meanwhile make some.
     fn flush(&mut self);
 
     /// Asks for an interrupt at the next received frame and, if the caller waits for it or [`Nic::transmit`] was

@@ -175,6 +175,21 @@ fn waits_for_room_after_a_refusal() {
     assert!(card.arm(false));
 }
 
+/// A flood of which every frame is answered: the data plane takes no more in while it has no room, so nothing but `flush` can
+/// find that the card has sent everything.
+#[test]
+fn there_is_room_again_without_receiving_or_sending() {
+    let (machine, mut card) = card(ALL);
+    for _ in 0..card.tx_room() {
+        card.transmit(60, |_| ((), TxOffload::default())).expect("room");
+    }
+    card.flush();
+    assert_eq!(card.tx_room(), 0, "the card has sent nothing yet");
+    assert_eq!(machine.queue(TX).drain().len(), 256);
+    card.flush();
+    assert_eq!(card.tx_room(), 256);
+}
+
 #[test]
 fn large_frames_have_room_of_their_own() {
     let (machine, mut card) = card(ALL);

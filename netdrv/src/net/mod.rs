@@ -327,6 +327,10 @@ impl<P: Platform> Nic for VirtioNet<P> {
         if self.ready() {
             self.rx.publish(self.transport.platform());
             self.tx.publish(self.transport.platform());
+            // Whoever takes no more frames in for want of room to answer them never gets to where receiving reclaims.
+            if self.tx_room() == 0 {
+                self.reclaim();
+            }
         }
     }
 
