@@ -3,6 +3,7 @@
 use crate::ctl;
 use crate::host::child;
 use crate::images::{self, ImageCommand};
+use crate::supervise;
 use crate::up;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Build the images, boot the appliance and its workers in QEMU, run until SIGINT or SIGTERM.
     Up(up::UpArgs),
+    /// Look after the workers of an appliance that `weir up --no-supervisor` runs, until SIGINT or SIGTERM.
+    Supervise(supervise::SuperviseArgs),
     /// Check a configuration and everything it names.
     Check {
         /// The configuration.
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Up(args) => up::run(&args),
+        Command::Supervise(args) => supervise::run(&args),
         Command::Check { config } => check(&config),
         Command::Ctl(args) => ctl::run(&args),
         Command::Cert(CertCommand::Dev { names, dir }) => cert_dev(&names, dir),

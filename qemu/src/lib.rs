@@ -18,6 +18,7 @@
 //! | [`ctl`] | `weir ctl`: what an administrator sees and orders |
 //! | [`images`] | `weir image`: builds images, and looks into them |
 //! | [`up`] | brings everything up in order and takes it down again |
+//! | [`supervise`] | the supervisor as a process of its own |
 //! | [`supervisor`] | looks after workers: demand, health, recycling; tells the appliance who is there |
 //! | [`relay`] | joins the appliance's vsock streams to a worker |
 //! | [`vm`] | one virtual machine: its vsock daemon, its QEMU, its serial line |
@@ -33,6 +34,7 @@ pub mod host;
 pub mod images;
 pub mod logs;
 pub mod relay;
+pub mod supervise;
 pub mod supervisor;
 pub mod up;
 pub mod vm;

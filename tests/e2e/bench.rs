@@ -2,13 +2,14 @@
 
 use crate::lifecycle::START;
 use anyhow::{Context, Result, ensure};
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 use weir_tests::raw::Connection;
-use weir_tests::weir::{Weir, program};
+use weir_tests::weir::{Weir, command, program};
 use weir_tests::{free_port, pattern, workspace};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,28 +25,61 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn start(pool: impl Fn(&Path) -> String) -> Result<Self> {
-        let directory = TempDir::new()?;
-        let path = |name: &str| directory.path().join(name);
-        std::fs::create_dir(path("www"))?;
-        std::fs::write(path("www/index.html"), "static\n")?;
+        let directory = Self::directory()?;
         let config = format!("{SITE}{}", pool(directory.path()));
         Self::boot(directory, &config)
     }
 
+    fn directory() -> Result<TempDir> {
+        let directory = TempDir::new()?;
+        std::fs::create_dir(directory.path().join("www"))?;
+        std::fs::write(directory.path().join("www/index.html"), "static\n")?;
+        Ok(directory)
+    }
+
+    /// The same without a supervisor, which [`Bench::supervise`] starts.
+    pub(crate) fn apart(pool: impl Fn(&Path) -> String) -> Result<Self> {
+        let directory = Self::directory()?;
+        let (config, run) = (format!("{SITE}{}", pool(directory.path())), directory.path().join("run"));
+        let more = ["--no-supervisor".as_ref(), "--runtime-dir".as_ref(), run.as_os_str()];
+        Self::boot_with(directory, &config, &more)
+    }
+
+    /// Starts a supervisor for an appliance without one, and waits until it has the workers that are kept running.
+    pub(crate) fn supervise(&self) -> Result<Weir> {
+        let path = |name: &str| self.directory.path().join(name);
+        let mut command = command(program());
+        command.arg("supervise").arg(path("weir.toml")).arg("--runtime-dir").arg(path("run"));
+        let supervisor = Weir::start_command(command.arg("--control").arg(path("supervisor")))?;
+        ensure!(supervisor.line(START)? == "ready");
+        Ok(supervisor)
+    }
+
     /// Boots what this configuration says; the directory is where its relative paths begin.
     pub(crate) fn boot(directory: TempDir, config: &str) -> Result<Self> {
+        Self::boot_with(directory, config, &[])
+    }
+
+    fn boot_with(directory: TempDir, config: &str, more: &[&OsStr]) -> Result<Self> {
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("weir.toml"), config)?;
         let port = free_port()?.to_string();
         let (config, control) = (path("weir.toml"), path("control"));
         let arguments = [config.as_os_str(), "--http-port".as_ref(), port.as_ref(), "--control".as_ref()];
-        let mut weir = Weir::start(arguments.into_iter().chain([control.as_os_str()]))?;
+        let arguments = arguments.into_iter().chain([control.as_os_str()]).chain(more.iter().copied());
+        let mut weir = Weir::start(arguments)?;
         let at = weir.ready(START)?;
         Ok(Self { weir, at, directory })
     }
 
+    /// Asks `weir up`.
     pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<String> {
-        let control = self.directory.path().join("control");
+        self.ctl_at("control", arguments)
+    }
+
+    /// Asks whoever has this socket: `control`, or `supervisor` where that is a process of its own.
+    pub(crate) fn ctl_at(&self, socket: &str, arguments: &[&str]) -> Result<String> {
+        let control = self.directory.path().join(socket);
         let output =
             Command::new(program()).args(["ctl", "--control"]).arg(control).args(arguments).output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -78,13 +112,26 @@ pub(crate) fn processes(directory: &Path, keys: &str, instances: u32) -> String 
 /// As [`processes`], with further arguments.
 pub(crate) fn processes_with(directory: &Path, keys: &str, instances: u32, arguments: &[&str]) -> String {
     let more: String = arguments.iter().map(|argument| format!(", {argument:?}")).collect();
+    let [python, worker, port, pattern, log] = python(directory);
+    format!(
+        "{keys}[[pool.worker]]\nkind = \"process\"\ninstances = {instances}\n\
+         command = [{python:?}, {worker:?}, {port:?}, {pattern:?}, {log:?}{more}]\n"
+    )
+}
+
+/// One process worker whose command is this line of a shell, in which `$worker` starts it.
+pub(crate) fn shell(directory: &Path, keys: &str, line: &str) -> String {
+    let line = line.replace("$worker", &python(directory).join(" "));
+    format!("{keys}[[pool.worker]]\nkind = \"process\"\ncommand = [\"sh\", \"-c\", {line:?}]\n")
+}
+
+/// The words that start `worker.py`.
+fn python(directory: &Path) -> [String; 5] {
     let worker = workspace().join("tests/e2e/worker.py");
     let (pattern_file, log) = (directory.join("pattern"), directory.join("log"));
     std::fs::write(&pattern_file, pattern(1 << 20)).unwrap_or_default();
-    format!(
-        "{keys}[[pool.worker]]\nkind = \"process\"\ninstances = {instances}\n\
-         command = [\"python3\", {worker:?}, \"{{port}}\", {pattern_file:?}, {log:?}{more}]\n"
-    )
+    let text = |path: &Path| path.display().to_string();
+    ["python3".into(), text(&worker), "{port}".into(), text(&pattern_file), text(&log)]
 }
 
 pub(crate) fn vms(keys: &str, instances: u32) -> String {

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use weir_agent::CONTROL_PORT;
 use weir_agent::protocol::{Answer, Request};
 use weir_tests::curl::curl;
-use weir_tests::weir::Weir;
+use weir_tests::process::Process;
+use weir_tests::weir::{Weir, program};
 use weir_tests::{free_port, workspace};
 
 type Test = fn() -> Result<()>;
@@ -40,14 +41,16 @@ fn python_wsgi_server() -> Result<()> {
             file("initrd")
         ),
     )?;
-    let port = free_port()?.to_string();
-    let mut weir = Weir::start([config.to_string_lossy().as_ref(), "--http-port", &port])?;
+    let (port, control) = (free_port()?.to_string(), directory.path().join("control"));
+    let words = [config.as_os_str(), "--http-port".as_ref(), port.as_ref(), "--control".as_ref()];
+    let mut weir = Weir::start(words.into_iter().chain([control.as_os_str()]))?;
     let url = format!("http://{}", weir.ready(START)?);
     pages(&url)?;
     uploads(&url)?;
     in_parallel(&url)?;
     dies_and_comes_back(&weir, &url)?;
-    ends_in_order_and_comes_back(&weir, &url)
+    ends_in_order_and_comes_back(&weir, &url)?;
+    is_recycled_in_order(&weir, &url, &control)
 }
 
 /// The kernel and initial RAM file system, made once.
@@ -148,7 +151,8 @@ fn dies_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
 }
 
 fn ends_in_order_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
-    let daemon = weir.processes().into_iter().find(|p| p.command.contains("python-0/vsock"));
+    let is = |p: &Process| p.command.contains("vhost-device-vsock") && p.command.contains("python-0-");
+    let daemon = weir.processes().into_iter().find(is);
     let daemon = daemon.context("no vsock daemon of python-0")?;
     let path =
         daemon.command.split(' ').skip_while(|word| *word != "--uds-path").nth(1).context("no path")?;
@@ -163,6 +167,24 @@ fn ends_in_order_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     ensure!(control.line()?.is_none(), "the machine goes on");
+    comes_back(weir, url)
+}
+
+/// Its successor answers before it is asked to end, and the server in it is asked, too.
+fn is_recycled_in_order(weir: &Weir, url: &str, control: &Path) -> Result<()> {
+    let ended = |log: &str| {
+        (log.matches("Shutting down: Master").count(), log.matches("the machine powered itself off").count())
+    };
+    let before = ended(&weir.log());
+    let mut ctl = Command::new(program());
+    let status = ctl.args(["ctl", "--control"]).arg(control).args(["pool", "python", "recycle"]).status()?;
+    ensure!(status.success(), "weir ctl: {status}");
+    let limit = Instant::now() + START;
+    while ended(&weir.log()) != (before.0 + 1, before.1 + 1) {
+        ensure!(Instant::now() < limit, "the old machine did not end in order: {}", weir.log());
+        ensure!(curl(30, [format!("{url}/get?still=1")])?.text().contains("\"still\":\"1\""), "no answer");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     comes_back(weir, url)
 }
 

@@ -19,6 +19,7 @@ mod robustness;
 mod slow_clients;
 mod slow_site;
 mod static_files;
+mod supervisor;
 mod tls;
 mod workers;
 
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
     let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
-    let own = own.chain(bad_workers::TESTS).chain(drain::TESTS);
+    let own = own.chain(bad_workers::TESTS).chain(drain::TESTS).chain(supervisor::TESTS);
     for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS).chain(links::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }

@@ -5,6 +5,7 @@ With files in PEM it speaks TLS 1.3 and wants a certificate by CA.
 GET /api/bytes/N   the first N bytes of the file PATTERN
 POST /api/mark/M   appends M to the file LOG, answers with it
 GET /api/pid       the process number
+GET /api/slow/N    the first N bytes, after two seconds
 
 and what no worker should do:
 
@@ -50,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
         what, last = self.path.split("/")[2], self.path.rsplit("/", 1)[1]
         if what == "pid":
             return self.answer(str(os.getpid()).encode())
+        if what == "slow":
+            time.sleep(2)
         if what == "half" or (what == "once" and first_time(self.path)):
             return self.half(int(last))
         self.answer(PATTERN[: int(last)])

@@ -2,7 +2,7 @@
 //!
 //! `WEIR_CHAOS_SECONDS` says how long chaos lasts, 20 if it does not.
 
-use crate::bench::{Bench, get, processes, vms};
+use crate::bench::{Bench, get, processes, shell, vms};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("workers::recycling_is_not_seen", recycling_is_not_seen),
     ("workers::what_never_starts_takes_its_pool_out_of_service", never_starts),
     ("workers::orders", orders),
+    ("workers::one_that_does_not_end_is_killed", does_not_end),
 ];
 
 /// Not run unless asked for: under load the vsock daemon of the appliance may stop, which nothing mends but a restart.
@@ -216,6 +217,25 @@ fn recycling_is_not_seen() -> Result<()> {
         ensure!(Instant::now() < limit, "old workers are left: {}", bench.weir.log());
         std::thread::sleep(Duration::from_millis(50));
     }
+    Ok(())
+}
+
+/// A process that takes no notice of SIGTERM is killed after its stop limit.
+fn does_not_end() -> Result<()> {
+    const STOP_LIMIT: Duration = Duration::from_secs(2);
+    let keys = "min_workers = 1\nstop_limit = 2\n";
+    let bench = Bench::start(|directory| shell(directory, keys, "trap '' TERM; exec $worker"))?;
+    let worker = |p: &weir_tests::process::Process| p.command.contains("worker.py");
+    let first = bench.weir.processes().into_iter().find(worker).context("no worker")?;
+    ensure!(bench.get("/api/bytes/10")? == (200, pattern(10)));
+    bench.ctl(&["pool", "app", "recycle"])?;
+    let began = Instant::now();
+    while first.is_there() {
+        ensure!(began.elapsed() < Duration::from_secs(20), "it goes on: {}", bench.weir.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ensure!(began.elapsed() >= STOP_LIMIT / 2, "it was not asked: {:?}", began.elapsed());
+    ensure!(bench.get("/api/bytes/10")? == (200, pattern(10)));
     Ok(())
 }
 

@@ -148,6 +148,24 @@ fn demand_is_told_to_a_supervisor_that_comes_back() {
 }
 
 #[test]
+fn supervisors_that_die_without_a_word_leave_room_for_the_next() {
+    let mut world = unmanned();
+    world.add_client(vec![get("/api/x", b"right".to_vec())], 65_535, 1);
+    // More than there is room for connections.
+    let mut hosts: Vec<_> = (0..20)
+        .map(|_| {
+            let mut host = Host::connect(&mut world);
+            assert_eq!(host.ask(&mut world, Request::Supervise), Ok(Answer::Done));
+            host
+        })
+        .collect();
+    let last = hosts.last_mut().expect("one of twenty");
+    world.run_for(MS);
+    last.listen(&mut world);
+    assert_eq!((last.closed, last.demands.as_slice()), (false, [0].as_slice()), "told what the others were");
+}
+
+#[test]
 fn full_workers_are_a_demand_too() {
     let mut pool = pool(1);
     pool.requests_per_worker = Some(1);

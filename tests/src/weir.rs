@@ -44,7 +44,7 @@ impl Weir {
         Self::start_command(&mut up)
     }
 
-    /// Starts a prepared `weir up`.
+    /// Starts a prepared `weir up` or `weir supervise`.
     pub fn start_command(command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdout(Stdio::piped())
@@ -67,9 +67,18 @@ impl Weir {
         Ok(Self { child, log, stdout, https: None })
     }
 
+    /// Waits for the next line on standard output.
+    pub fn line(&self, patience: Duration) -> Result<String> {
+        self.stdout.recv_timeout(patience).map_err(|_| {
+            // Its last line may still be on its way.
+            std::thread::sleep(Duration::from_millis(100));
+            anyhow!("not ready: {}", self.log())
+        })
+    }
+
     /// Waits for the `ready` line and returns the address in it.
     pub fn ready(&mut self, patience: Duration) -> Result<SocketAddr> {
-        let line = self.stdout.recv_timeout(patience).map_err(|_| anyhow!("not ready: {}", self.log()))?;
+        let line = self.line(patience)?;
         let mut urls = line.strip_prefix("ready ").unwrap_or_default().split(' ');
         let mut url = |scheme: &str| urls.next().and_then(|url| url.strip_prefix(scheme)?.parse().ok());
         let http = url("http://").with_context(|| format!("stdout says {line:?}"))?;

@@ -38,8 +38,8 @@ pub struct Ask {
 /// What the host may ask. Pools are named by their index in the settings, sites by their name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// This side looks after workers from now on: it gets [`Message::Demand`]. Workers announced before are forgotten
-    /// unless they are announced again.
+    /// This side looks after workers from now on: it gets [`Message::Demand`], and whoever did so before is cut off. Workers
+    /// announced before are forgotten unless they are announced again.
     Supervise,
     /// A worker is up.
     WorkerUp {

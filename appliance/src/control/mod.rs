@@ -112,8 +112,12 @@ impl Control {
         }
     }
 
-    /// Whoever sent this looks after workers.
-    pub fn supervises(&mut self, who: StreamId) {
+    /// Whoever sent this looks after workers from now on. Whoever did so before is cut off: it may have died without a word,
+    /// and its place would never be free again.
+    pub fn supervises(&mut self, who: StreamId, streams: &mut impl StreamTransport) {
+        while let Some(index) = self.sessions.iter().position(|s| s.supervises && s.stream() != who) {
+            self.drop_session(index, streams);
+        }
         if let Some(session) = self.sessions.iter_mut().find(|s| s.stream() == who) {
             session.supervises = true;
         }

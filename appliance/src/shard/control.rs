@@ -46,7 +46,7 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
         let now = self.env.now;
         match request {
             Request::Supervise => {
-                self.control.supervises(who);
+                self.control.supervises(who, self.env.pools.streams());
                 self.env.pools.forget_announced();
             }
             Request::WorkerUp { pool, address } => {

@@ -1,10 +1,11 @@
 //! `weir ctl`: what `netsh http show servicestate` and IIS's recycle button are to Windows.
 //!
-//! `weir up --control PATH` listens on a Unix socket; whoever may write to it may give orders. A question and its answer are a
+//! `weir up` and `weir supervise` with `--control PATH` listen on a Unix socket; whoever may write to it may give orders. A question and its answer are a
 //! line of JSON each: [`Question`], [`Reply`].
 
 mod show;
 
+use crate::supervisor::client::Client;
 use crate::supervisor::{Handle, PoolOrder};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use appliance::control::message::{Answer, FRAME_MAX, PoolInfo, Request, SiteInfo, Status};
@@ -45,7 +46,7 @@ pub type Reply = Result<Answer, String>;
 /// What `weir ctl` is told on its command line.
 #[derive(Args, Clone, Debug)]
 pub struct CtlArgs {
-    /// The socket that `weir up --control PATH` made.
+    /// The socket that `weir up` or `weir supervise` made for `--control PATH`.
     #[arg(long, value_name = "PATH", env = "WEIR_CONTROL")]
     control: PathBuf,
     #[command(subcommand)]
@@ -239,12 +240,19 @@ impl Asker {
     }
 }
 
-/// Answers questions at `path` for as long as the future given back runs. `drain` is told when all is to end.
-pub(crate) fn serve(
-    path: &Path,
-    handle: Handle,
-    drain: mpsc::UnboundedSender<()>,
-) -> Result<impl Future<Output = ()> + use<>> {
+/// Who answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    /// Asks the appliance.
+    pub(crate) client: Client,
+    /// Gives orders to pools, where workers are looked after by this process.
+    pub(crate) pools: Option<Handle>,
+    /// Is told when all is to end, where that begins with this process.
+    pub(crate) drain: Option<mpsc::UnboundedSender<()>>,
+}
+
+/// Answers questions at `path` for as long as the future given back runs.
+pub(crate) fn serve(path: &Path, desk: Desk) -> Result<impl Future<Output = ()> + use<>> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         bail!("{}: another supervisor listens there", path.display());
     }
@@ -259,7 +267,7 @@ pub(crate) fn serve(
             tokio::select! {
                 Ok((stream, _)) = listener.accept() => {
                     if connections.len() < CONNECTIONS_MAX {
-                        connections.spawn_local(converse(stream, handle.clone(), drain.clone()));
+                        connections.spawn_local(converse(stream, desk.clone()));
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -276,7 +284,7 @@ impl Drop for RemoveOnDrop {
     }
 }
 
-async fn converse(stream: tokio::net::UnixStream, handle: Handle, drain: mpsc::UnboundedSender<()>) {
+async fn converse(stream: tokio::net::UnixStream, desk: Desk) {
     let (input, mut output) = stream.into_split();
     let mut input = tokio::io::BufReader::new(input);
     // There may be a private key in it.
@@ -287,7 +295,7 @@ async fn converse(stream: tokio::net::UnixStream, handle: Handle, drain: mpsc::U
             Ok(1..) if line.ends_with(b"\n") => {}
             _ => return,
         }
-        let reply = answer(&line, &handle, &drain).await;
+        let reply = desk.answer(&line).await;
         let Ok(mut text) = serde_json::to_string(&reply) else { return };
         text.push('\n');
         if output.write_all(text.as_bytes()).await.is_err() {
@@ -296,28 +304,37 @@ async fn converse(stream: tokio::net::UnixStream, handle: Handle, drain: mpsc::U
     }
 }
 
-async fn answer(line: &[u8], handle: &Handle, drain: &mpsc::UnboundedSender<()>) -> Reply {
-    // Not the whole error, which may quote what it is about.
-    let unknown = |error: serde_json::Error| format!("not a question, at byte {}", error.column());
-    match serde_json::from_slice(line).map_err(unknown)? {
-        // Workers are the supervisor's own affair.
-        Question::Appliance(
-            request @ (Request::Status
-            | Request::Pools(_)
-            | Request::Sites(_)
-            | Request::SetSite { .. }
-            | Request::SetServer { .. }
-            | Request::SetCertificates { .. }
-            | Request::SetStaple { .. }),
-        ) => match handle.client.ask(request).await {
-            Ok(result) => result.map_err(|refusal| refusal.to_string()),
-            Err(error) => Err(format!("{error:#}")),
-        },
-        Question::Appliance(_) => Err("a request that is the supervisor's alone".into()),
-        Question::Drain => drain.send(()).map(|()| Answer::Done).map_err(|_| "it is ending already".into()),
-        Question::Pool(name, order) => match handle.order(&name, order).await {
-            true => Ok(Answer::Done),
-            false => Err(format!("no pool {name:?}")),
-        },
+impl Desk {
+    async fn answer(&self, line: &[u8]) -> Reply {
+        // Not the whole error, which may quote what it is about.
+        let unknown = |error: serde_json::Error| format!("not a question, at byte {}", error.column());
+        match serde_json::from_slice(line).map_err(unknown)? {
+            // Workers are the supervisor's own affair.
+            Question::Appliance(
+                request @ (Request::Status
+                | Request::Pools(_)
+                | Request::Sites(_)
+                | Request::SetSite { .. }
+                | Request::SetServer { .. }
+                | Request::SetCertificates { .. }
+                | Request::SetStaple { .. }),
+            ) => match self.client.ask(request).await {
+                Ok(result) => result.map_err(|refusal| refusal.to_string()),
+                Err(error) => Err(format!("{error:#}")),
+            },
+            Question::Appliance(_) => Err("a request that is the supervisor's alone".into()),
+            Question::Drain => match self.drain.as_ref().map(|drain| drain.send(())) {
+                Some(Ok(())) => Ok(Answer::Done),
+                Some(Err(_)) => Err("it is ending already".into()),
+                None => Err("this is the supervisor's socket; draining begins at that of `weir up`".into()),
+            },
+            Question::Pool(name, order) => match &self.pools {
+                Some(pools) if pools.order(&name, order).await => Ok(Answer::Done),
+                Some(_) => Err(format!("no pool {name:?}")),
+                None => {
+                    Err("workers are looked after by `weir supervise`, which has a socket of its own".into())
+                }
+            },
+        }
     }
 }

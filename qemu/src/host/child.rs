@@ -2,38 +2,51 @@
 //!
 //! Each child is started through this very program (`weir tethered --parent PID -- COMMAND…`), which asks the kernel to
 //! kill it when its parent dies (`PR_SET_PDEATHSIG`) and then becomes the command: the signal survives `exec`, and no
-//! code has to run between `fork` and `exec`. So even a SIGKILL leaves nothing behind.
+//! code has to run between `fork` and `exec`. So even a SIGKILL leaves no child behind. What children of children it
+//! leaves, whoever takes over finds by a mark in their environment ([`Launcher::marking`], [`end_marked`]).
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{
     Pid, Signal, getppid, kill_process, set_child_subreaper, set_parent_process_death_signal,
 };
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
+use tokio::task::LocalSet;
 
 /// The hidden subcommand that [`become_tethered`] serves.
 pub const SUBCOMMAND: &str = "tethered";
+
+/// The environment variable that says whose a process is.
+const MARK: &str = "WEIR_SUPERVISOR";
 
 /// Starts children.
 #[derive(Clone, Debug)]
 pub struct Launcher {
     /// The `weir` program.
     weir: PathBuf,
+    /// Value of [`MARK`] in the environment of what it starts.
+    mark: Option<PathBuf>,
 }
 
 impl Launcher {
     /// A launcher that goes through the running program, which must be `weir`.
     pub fn new() -> Result<Self> {
-        Ok(Self { weir: std::env::current_exe().context("finding the running program")? })
+        Ok(Self { weir: std::env::current_exe().context("finding the running program")?, mark: None })
     }
 
     /// A launcher that goes through another `weir` program.
     pub fn through(weir: &Path) -> Self {
-        Self { weir: weir.to_owned() }
+        Self { weir: weir.to_owned(), mark: None }
+    }
+
+    /// The same launcher, but everything it starts can be found by this directory.
+    pub fn marking(self, directory: &Path) -> Self {
+        Self { mark: Some(directory.to_owned()), ..self }
     }
 
     /// Starts a program with its outputs piped to us. Must be called on the thread that lives as long as the
@@ -55,6 +68,7 @@ impl Launcher {
             .arg(program)
             .args(args)
             .envs(variables)
+            .envs(self.mark.as_ref().map(|mark| (MARK, mark)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -74,6 +88,18 @@ pub fn become_tethered(parent: i32, command: &[OsString]) -> Result<()> {
     let [program, args @ ..] = command else { bail!("no command") };
     let error = std::process::Command::new(program).args(args).exec();
     Err(error).with_context(|| format!("starting {}", program.display()))
+}
+
+/// Runs a future on one thread, and takes down whatever is left of what it has started.
+pub fn run<T>(all: impl Future<Output = Result<T>>) -> Result<T> {
+    adopt_orphans()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    let result = runtime.block_on(LocalSet::new().run_until(all));
+    // A build that was interrupted still waits for its compilers, which end in the next line.
+    runtime.shutdown_background();
+    stop_descendants();
+    result
 }
 
 /// From now on descendants whose parents die become our children, so that [`stop_descendants`] finds all of them.
@@ -99,13 +125,27 @@ pub fn stop_descendants() {
     }
 }
 
+/// Kills everything that a [`Launcher::marking`] this directory has started, at any remove; says how many that were.
+pub fn end_marked(directory: &Path) -> usize {
+    let mut mark = OsString::from(MARK);
+    mark.push("=");
+    mark.push(directory);
+    let is_marked = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    let marked: Vec<_> = processes().filter(is_marked).filter_map(Pid::from_raw).collect();
+    // One that has just ended by itself is as well.
+    marked.iter().filter(|pid| kill_process(**pid, Signal::KILL).is_ok()).count()
+}
+
 fn children_of(parent: i32) -> Vec<Pid> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| parent_of(*pid) == Some(parent))
-        .filter_map(Pid::from_raw)
-        .collect()
+    processes().filter(|pid| parent_of(*pid) == Some(parent)).filter_map(Pid::from_raw).collect()
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 fn parent_of(pid: i32) -> Option<i32> {

@@ -3,3 +3,5 @@
 pub mod accel;
 pub mod child;
 pub mod programs;
+pub mod runtime_dir;
+pub mod signals;

@@ -16,6 +16,7 @@ pub mod target;
 
 use anyhow::{Context, Result};
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -93,6 +94,23 @@ impl Relay {
         let mut path = vsock.as_os_str().to_owned();
         path.push(format!("_{port}"));
         path.into()
+    }
+
+    /// Removes the sockets that the relays of a supervisor that was killed have left beside this vsock, from port `base` on,
+    /// and returns the highest port of them. Nobody may listen on them any more.
+    pub fn remove_stale(vsock: &Path, base: u32) -> Result<Option<u32>> {
+        let (Some(directory), Some(name)) = (vsock.parent(), vsock.file_name()) else { return Ok(None) };
+        let mut highest = None;
+        for entry in std::fs::read_dir(directory).with_context(|| format!("{}", directory.display()))? {
+            let entry = entry.with_context(|| format!("{}", directory.display()))?;
+            let port = |file: &OsStr| {
+                file.to_str()?.strip_prefix(name.to_str()?)?.strip_prefix('_')?.parse::<u32>().ok()
+            };
+            let Some(port) = port(&entry.file_name()).filter(|port| *port >= base) else { continue };
+            std::fs::remove_file(entry.path()).with_context(|| format!("{}", entry.path().display()))?;
+            highest = highest.max(Some(port));
+        }
+        Ok(highest)
     }
 
     /// The counters, which outlive the relay.

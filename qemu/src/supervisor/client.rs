@@ -4,7 +4,7 @@ use crate::relay::target::connect_vsock;
 use anyhow::{Context, Result, anyhow, bail};
 use appliance::control::CONTROL_PORT;
 use appliance::control::frame::{Decoder, encode};
-use appliance::control::message::{Answer, Ask, Message, PREAMBLE, Refusal, Request};
+use appliance::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,8 +23,8 @@ const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the appliance has to say unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// The connection is there, perhaps again: the appliance knows no worker of ours yet.
+pub(crate) enum News {
+    /// The connection is there, perhaps again: the appliance gives nothing to the workers that it has been told of before.
     Connected,
     /// Requests wait in this pool, the oldest for so long.
     Demand(u16, Duration),
@@ -39,10 +39,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the appliance whose vsock is at `vsock`, again and again, for as long as the task given back runs.
-    pub(super) fn start(
+    /// Connects to the appliance whose vsock is at `vsock`, again and again, for as long as the task given back runs. Whoever
+    /// takes news looks after the appliance's workers.
+    pub(crate) fn start(
         vsock: PathBuf,
-        news: mpsc::UnboundedSender<News>,
+        news: Option<mpsc::UnboundedSender<News>>,
     ) -> (Self, impl Future<Output = ()>) {
         let (asks, asked) = mpsc::unbounded_channel();
         (Self { asks }, stay_connected(vsock, asked, news))
@@ -65,17 +66,28 @@ impl Client {
         self.asks.send((request, reply)).map_err(|_| anyhow!("the supervisor is ending"))?;
         timeout(REPLY_LIMIT, replied).await.context("no reply")?.context("not connected to the appliance")
     }
+
+    /// All pools with their workers.
+    pub(super) async fn pools(&self) -> Result<Vec<PoolInfo>> {
+        let mut pools = Vec::new();
+        loop {
+            match self.ask(Request::Pools(pools.len().try_into()?)).await?? {
+                Answer::Pools(page) if !page.is_empty() => pools.extend(page),
+                _ => return Ok(pools),
+            }
+        }
+    }
 }
 
 async fn stay_connected(
     vsock: PathBuf,
     mut asks: mpsc::UnboundedReceiver<(Request, Reply)>,
-    news: mpsc::UnboundedSender<News>,
+    news: Option<mpsc::UnboundedSender<News>>,
 ) {
     loop {
         // Refused while the appliance boots.
         if let Ok(stream) = connect(&vsock).await
-            && let Err(error) = talk(stream, &mut asks, &news).await
+            && let Err(error) = talk(stream, &mut asks, news.as_ref()).await
         {
             eprintln!("[weir] control connection: {error:#}; connecting again");
         }
@@ -95,12 +107,20 @@ async fn connect(vsock: &Path) -> Result<UnixStream> {
 async fn talk(
     mut stream: UnixStream,
     asks: &mut mpsc::UnboundedReceiver<(Request, Reply)>,
-    news: &mpsc::UnboundedSender<News>,
+    news: Option<&mpsc::UnboundedSender<News>>,
 ) -> Result<()> {
     let (mut decoder, mut waiting, mut id) = (Decoder::default(), HashMap::<u32, Reply>::new(), 1_u32);
     // Private keys pass through it.
     let mut frames = Zeroizing::new(PREAMBLE.to_vec());
-    encode(&Ask { id, request: Request::Supervise }, &mut frames);
+    if news.is_some() {
+        encode(&Ask { id, request: Request::Supervise }, &mut frames);
+    }
+    let pass_on = |what| {
+        if let Some(news) = news {
+            // Fails only when the supervisor is gone.
+            let _ = news.send(what);
+        }
+    };
     stream.write_all(&frames).await?;
     let mut buffer = vec![0; 16 << 10];
     loop {
@@ -125,9 +145,9 @@ async fn talk(
                 decoder.push(&buffer[..n]);
                 while let Some(message) = decoder.next_message::<Message>()? {
                     match message.context("a message that cannot be read")? {
-                        Message::Reply { id: 1, .. } => drop(news.send(News::Connected)),
+                        Message::Reply { id: 1, .. } => pass_on(News::Connected),
                         Message::Demand { pool, waited_ns } => {
-                            let _ = news.send(News::Demand(pool, Duration::from_nanos(waited_ns)));
+                            pass_on(News::Demand(pool, Duration::from_nanos(waited_ns)));
                         }
                         Message::Reply { id, result } => {
                             if let Some(reply) = waiting.remove(&id) {

@@ -6,27 +6,32 @@
 //! | [`pool`] | decides; a state machine without input, output or clock |
 //! | [`worker`] | one worker from start to end: VM or process, and its relay |
 //! | [`client`] | the control connection to the appliance |
+//! | `plan` | from a configuration to what there is to be done |
 //!
-//! The appliance serves on when the supervisor is away, and holds the requests that wait: a supervisor that comes back connects
-//! again and announces its workers again.
+//! The appliance serves on when the supervisor is away, and holds the requests that wait. A supervisor that connects, for the
+//! first time or again, tells the appliance which of the workers that it knows are gone with the relays of an earlier
+//! supervisor, so that what they had is asked again at once, and announces its own.
 
 pub mod client;
+pub(crate) mod plan;
 pub mod pool;
 pub mod worker;
 
 use crate::relay::target::Target;
 use crate::relay::{Limits, Relay};
 use crate::vm::Host;
-use anyhow::Result;
-use appliance::control::message::{Answer, PoolInfo, Request};
+use anyhow::{Result, bail};
+use appliance::control::message::{PoolInfo, Request};
 use appliance::pool::Service;
 use appliance::settings::Worker;
 use client::{Client, News};
 use image::config::Supervision;
 use pool::{Action, Event, PoolState, Why, WorkerId};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -39,6 +44,8 @@ pub const RELAY_PORT_BASE: u32 = 10_000;
 const HOST_CID: u32 = 2;
 /// How often the appliance is asked what workers have done, where somebody's end depends on it.
 const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks at whether everything has left.
+const LEAVE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A pool to look after.
 #[derive(Clone, Debug)]
@@ -64,10 +71,17 @@ pub enum PoolOrder {
     Start,
 }
 
+/// What a supervisor is told by its own side.
+#[derive(Debug)]
+enum Told {
+    Order(usize, PoolOrder, oneshot::Sender<()>),
+    Leave,
+}
+
 /// Gives orders to a running supervisor.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    orders: mpsc::UnboundedSender<(usize, PoolOrder, oneshot::Sender<()>)>,
+    orders: mpsc::UnboundedSender<Told>,
     /// Asks the appliance.
     pub client: Client,
     /// Names of the pools.
@@ -79,7 +93,13 @@ impl Handle {
     pub async fn order(&self, pool: &str, order: PoolOrder) -> bool {
         let Some(index) = self.pools.iter().position(|name| name == pool) else { return false };
         let (done, is_done) = oneshot::channel();
-        self.orders.send((index, order, done)).is_ok() && is_done.await.is_ok()
+        self.orders.send(Told::Order(index, order, done)).is_ok() && is_done.await.is_ok()
+    }
+
+    /// Ends the supervisor once its workers have finished what they have. The pools stay in service.
+    pub fn leave(&self) {
+        // Fails only when it has ended.
+        let _ = self.orders.send(Told::Leave);
     }
 }
 
@@ -87,8 +107,15 @@ struct Pool {
     plan: PoolPlan,
     state: PoolState,
     members: BTreeMap<WorkerId, Member>,
-    /// Ports of the relays to workers that were there already.
-    addresses: Vec<u32>,
+    /// Relays to workers that were there already.
+    addresses: Vec<Address>,
+}
+
+/// A relay to a worker that was not started here.
+struct Address {
+    port: u32,
+    /// Its streams.
+    open: Rc<Cell<usize>>,
 }
 
 /// A worker that was started.
@@ -112,35 +139,45 @@ pub struct Supervisor {
     reports: mpsc::UnboundedSender<Report>,
     tasks: JoinSet<()>,
     settled: watch::Sender<bool>,
+    /// The appliance's pools are known to be ours, in the state in which it has them.
+    met: bool,
+    /// When workers that are not done are left behind.
+    leaves_at: Option<Instant>,
 }
 
 impl Supervisor {
-    /// Starts to look after the pools of the appliance whose vsock is at `vsock`; workers get their sockets in `directory`.
-    /// Runs with the future given back, on a [`tokio::task::LocalSet`]. The receiver says whether every pool has the workers
-    /// that are kept running.
+    /// Starts to look after the pools of the appliance whose vsock is at `vsock`; workers get their sockets in `directory`. No
+    /// other supervisor may do so at the same time; what a killed one has left behind is removed.
+    /// Runs with the future given back, on a [`tokio::task::LocalSet`], until it is told to leave or finds that the appliance has
+    /// other pools. The receiver says whether the appliance is there and every pool has the workers that
+    /// are kept running.
     pub fn start(
         plans: Vec<PoolPlan>,
         host: Host,
         directory: PathBuf,
         vsock: PathBuf,
-    ) -> Result<(Handle, watch::Receiver<bool>, impl Future<Output = ()>)> {
+    ) -> Result<(Handle, watch::Receiver<bool>, impl Future<Output = Result<()>>)> {
         let (news, told) = mpsc::unbounded_channel();
         let (reports, reported) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
-        let (client, connection) = Client::start(vsock.clone(), news);
+        let (client, connection) = Client::start(vsock.clone(), Some(news));
         let names = plans.iter().map(|plan| plan.name.clone()).collect();
         let handle = Handle { orders, client: client.clone(), pools: names };
         let (settled, is_settled) = watch::channel(false);
+        // The appliance may still have streams to the ports of an earlier supervisor.
+        let last_port = Relay::remove_stale(&vsock, RELAY_PORT_BASE)?;
         let mut supervisor = Self {
             host,
             directory,
             vsock,
             pools: Vec::new(),
-            next_port: RELAY_PORT_BASE,
+            next_port: last_port.map_or(RELAY_PORT_BASE, |port| port.wrapping_add(1).max(RELAY_PORT_BASE)),
             client,
             reports,
             tasks: JoinSet::new(),
             settled,
+            met: false,
+            leaves_at: None,
         };
         supervisor.tasks.spawn_local(connection);
         for plan in plans {
@@ -154,8 +191,8 @@ impl Supervisor {
         for target in &plan.addresses {
             let port = self.port();
             let relay = Relay::bind(&Relay::path_for(&self.vsock, port), target.clone(), Limits::default())?;
+            addresses.push(Address { port, open: relay.open() });
             self.tasks.spawn_local(relay.run());
-            addresses.push(port);
         }
         let places = plan.places.iter().map(|place| place.instances).collect();
         let state = PoolState::new(plan.policy.clone(), places, Instant::now());
@@ -172,33 +209,50 @@ impl Supervisor {
         mut self,
         mut news: mpsc::UnboundedReceiver<News>,
         mut reports: mpsc::UnboundedReceiver<Report>,
-        mut orders: mpsc::UnboundedReceiver<(usize, PoolOrder, oneshot::Sender<()>)>,
-    ) {
+        mut orders: mpsc::UnboundedReceiver<Told>,
+    ) -> Result<()> {
         let mut usage = interval(USAGE_INTERVAL);
         let (infos, mut informed) = mpsc::channel(1);
+        let (met, mut meetings) = mpsc::channel(1);
         loop {
             self.act();
+            if self.has_left() {
+                return Ok(());
+            }
             let deadline = self.pools.iter().filter_map(|pool| pool.state.deadline()).min();
             tokio::select! {
-                Some(news) = news.recv() => self.hear(news),
-                Some(report) = reports.recv() => self.take(report),
-                Some((pool, order, done)) = orders.recv() => {
-                    let event = match order {
-                        PoolOrder::Recycle => Event::Recycle,
-                        PoolOrder::Stop => Event::Stop,
-                        PoolOrder::Start => Event::Start,
-                    };
-                    self.on(pool, event);
-                    self.act();
-                    let _ = done.send(());
+                Some(news) = news.recv() => match news {
+                    News::Connected => self.ask_pools(met.clone()),
+                    News::Demand(pool, waited) => self.demanded(pool.into(), waited),
+                },
+                Some(pools) = meetings.recv() => {
+                    if let Some(pools) = pools {
+                        self.meet(&pools)?;
+                    }
+                    self.announce_all();
                 }
+                Some(report) = reports.recv() => self.take(report),
+                Some(told) = orders.recv() => match told {
+                    Told::Leave => self.leave().await,
+                    Told::Order(pool, order, done) => {
+                        let event = match order {
+                            PoolOrder::Recycle => Event::Recycle,
+                            PoolOrder::Stop => Event::Stop,
+                            PoolOrder::Start => Event::Start,
+                        };
+                        self.on(pool, event);
+                        self.act();
+                        let _ = done.send(());
+                    }
+                },
                 () = until(deadline) => {
                     let now = Instant::now();
                     self.pools.iter_mut().for_each(|pool| pool.state.tick(now));
                 }
                 _ = usage.tick(), if self.needs_usage() => self.ask_usage(infos.clone()),
-                Some((from, pools)) = informed.recv() => self.use_usage(from, &pools),
+                Some(pools) = informed.recv() => self.use_usage(&pools),
                 Some(_) = self.tasks.join_next() => {}
+                () = sleep(LEAVE_PAUSE), if self.leaves_at.is_some() => {}
             }
         }
     }
@@ -209,33 +263,89 @@ impl Supervisor {
         }
     }
 
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Connected => self.announce_all(),
-            News::Demand(pool, waited) => {
-                if let Some(found) = self.pools.get(usize::from(pool)) {
-                    eprintln!(
-                        "[weir] pool {} needs a worker: told after {} µs",
-                        found.plan.name,
-                        waited.as_micros()
-                    );
-                }
-                self.on(pool.into(), Event::Demand);
+    fn demanded(&mut self, index: usize, waited: Duration) {
+        if let Some(found) = self.pools.get(index) {
+            eprintln!("[weir] pool {} needs a worker: told after {} µs", found.plan.name, waited.as_micros());
+        }
+        self.on(index, Event::Demand);
+    }
+
+    /// On a connection that has just come up: what the appliance knows. Without an answer it is taken to know nothing.
+    fn ask_pools(&mut self, met: mpsc::Sender<Option<Vec<PoolInfo>>>) {
+        let client = self.client.clone();
+        self.tasks.spawn_local(async move {
+            let _ = met.send(client.pools().await.ok()).await;
+        });
+    }
+
+    /// Brings the appliance and ourselves to know the same. Fails if its pools are others than ours.
+    fn meet(&mut self, infos: &[PoolInfo]) -> Result<()> {
+        let (theirs, ours) = (infos.iter().map(|info| info.name.as_str()), self.names());
+        if !theirs.clone().eq(ours.iter().copied()) {
+            bail!(
+                "the appliance has the pools {}, the configuration {}; expected the same configuration for both",
+                theirs.collect::<Vec<_>>().join(", "),
+                ours.join(", ")
+            );
+        }
+        let adopts = !std::mem::replace(&mut self.met, true);
+        for (index, info) in infos.iter().enumerate() {
+            let disabled = [appliance::pool::PoolState::Disabling, appliance::pool::PoolState::Disabled];
+            let disabled = disabled.map(|state| state as u8).contains(&info.state);
+            let (pool, number) = (&self.pools[index], index as u16);
+            for worker in info.workers.iter().filter(|w| w.address.cid == HOST_CID && !pool.has(w.address)) {
+                let address = worker.address;
+                eprintln!("[weir] pool {}: a worker of an earlier supervisor is gone", pool.plan.name);
+                self.client.tell(Request::WorkerGone { pool: number, address });
+            }
+            if disabled && adopts {
+                self.on(index, Event::Stop);
+            } else if disabled && pool.state.in_service() {
+                self.client.tell(Request::SetService { pool: number, service: Service::Open });
             }
         }
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.pools.iter().map(|pool| pool.plan.name.as_str()).collect()
     }
 
     /// What a connection that has just come up has to know.
     fn announce_all(&self) {
         for (number, pool) in (0..).zip(&self.pools) {
             let announced = pool.members.values().filter(|member| member.announced).map(|member| member.port);
-            for port in pool.addresses.iter().copied().chain(announced) {
+            let there = pool.addresses.iter().filter(|_| self.leaves_at.is_none()).map(|there| there.port);
+            for port in there.chain(announced) {
                 self.client.tell(Request::WorkerUp { pool: number, address: at(port) });
             }
             if !pool.state.in_service() {
                 self.client.tell(Request::SetService { pool: number, service: Service::Offline });
             }
         }
+    }
+
+    /// Begins to end.
+    async fn leave(&mut self) {
+        let limit = self.pools.iter().map(|pool| pool.plan.policy.stop_limit).max();
+        self.leaves_at = Some(Instant::now() + limit.unwrap_or_default());
+        for index in 0..self.pools.len() {
+            self.on(index, Event::Leave);
+            let pool = index as u16;
+            for there in &self.pools[index].addresses {
+                // Without an answer we go as well.
+                let _ = self.client.ask(Request::WorkerLeaving { pool, address: at(there.port) }).await;
+            }
+        }
+    }
+
+    /// Whether it was told to leave and nobody is left, or not before the time is over.
+    fn has_left(&self) -> bool {
+        let unused = |pool: &Pool| pool.addresses.iter().all(|there| there.open.get() == 0);
+        self.leaves_at.is_some_and(|limit| {
+            let done = self.pools.iter().all(|pool| pool.members.is_empty() && unused(pool));
+            done || Instant::now() >= limit + LEAVE_PAUSE
+        })
     }
 
     fn take(&mut self, Report { pool: index, event, why }: Report) {
@@ -258,7 +368,7 @@ impl Supervisor {
                 self.perform(index, action);
             }
         }
-        let settled = self.pools.iter().all(|pool| pool.state.is_settled());
+        let settled = self.met && self.pools.iter().all(|pool| pool.state.is_settled());
         self.settled.send_if_modified(|now| std::mem::replace(now, settled) != settled);
     }
 
@@ -322,6 +432,7 @@ impl Supervisor {
             directory: self.directory.join(format!("{}-{id}", place.name)),
             relay: Relay::path_for(&self.vsock, port),
             reports: self.reports.clone(),
+            stop_limit: pool.plan.policy.stop_limit,
         };
         let (orders, given) = mpsc::unbounded_channel();
         pool.members.insert(id, Member { orders, port, announced: false });
@@ -333,25 +444,17 @@ impl Supervisor {
         self.pools.iter().any(|pool| counts(&pool.plan.policy) && pool.state.running() > 0)
     }
 
-    fn ask_usage(&self, infos: mpsc::Sender<(u16, Vec<PoolInfo>)>) {
+    fn ask_usage(&self, infos: mpsc::Sender<Vec<PoolInfo>>) {
         let client = self.client.clone();
         tokio::task::spawn_local(async move {
-            let mut from = 0;
-            while let Ok(Ok(Answer::Pools(pools))) = client.ask(Request::Pools(from)).await
-                && !pools.is_empty()
-            {
-                let next = from + pools.len() as u16;
-                if infos.send((from, pools)).await.is_err() {
-                    return;
-                }
-                from = next;
+            if let Ok(pools) = client.pools().await {
+                let _ = infos.send(pools).await;
             }
         });
     }
 
-    fn use_usage(&mut self, from: u16, infos: &[PoolInfo]) {
-        for (index, info) in (usize::from(from)..).zip(infos) {
-            let Some(pool) = self.pools.get_mut(index) else { return };
+    fn use_usage(&mut self, infos: &[PoolInfo]) {
+        for (pool, info) in self.pools.iter_mut().zip(infos) {
             for worker in &info.workers {
                 let mine = pool.members.iter().find(|(_, member)| at(member.port) == worker.address);
                 let Some(id) = mine.map(|(id, _)| *id) else { continue };
@@ -365,6 +468,12 @@ impl Supervisor {
 }
 
 impl Pool {
+    /// Whether a worker at this address is one of ours.
+    fn has(&self, address: Worker) -> bool {
+        let there = self.addresses.iter().map(|there| there.port);
+        there.chain(self.members.values().map(|member| member.port)).any(|port| at(port) == address)
+    }
+
     /// Told to a worker that has ended it is lost.
     fn order(&self, id: WorkerId, order: Order) {
         if let Some(member) = self.members.get(&id) {

@@ -44,6 +44,8 @@ pub enum Event {
     Stop,
     /// Into service.
     Start,
+    /// Nothing is started any more; workers finish what they have and end. The pool stays in service for the next supervisor.
+    Leave,
 }
 
 /// What has to be done.
@@ -145,6 +147,8 @@ pub struct PoolState {
     start_at: Option<Instant>,
     demanded: bool,
     in_service: bool,
+    /// The supervisor ends.
+    leaving: bool,
 }
 
 impl PoolState {
@@ -162,6 +166,7 @@ impl PoolState {
             start_at: None,
             demanded: false,
             in_service: true,
+            leaving: false,
         };
         pool.settle(now);
         pool
@@ -194,7 +199,7 @@ impl PoolState {
             State::Starting => Some(w.since + self.policy.start_limit),
             State::Running => {
                 // Nothing is due that has to wait for another worker or a pause first.
-                let may_start = self.in_service && self.start_at.is_none() && !self.is_replaced(w.id);
+                let may_start = self.may_start() && self.start_at.is_none() && !self.is_replaced(w.id);
                 let age = self.policy.recycle.age.filter(|_| may_start).map(|age| w.since + age);
                 [Some(w.ping_at), Some(w.heard + self.policy.ping_limit), age].into_iter().flatten().min()
             }
@@ -245,6 +250,10 @@ impl PoolState {
                 self.failures.clear();
                 (self.in_a_row, self.start_at) = (0, None);
             }
+            Event::Leave => {
+                self.leaving = true;
+                self.end_all(Why::Order, now);
+            }
         }
         self.settle(now);
     }
@@ -280,6 +289,10 @@ impl PoolState {
             self.start_at = None;
         }
         self.settle(now);
+    }
+
+    fn may_start(&self) -> bool {
+        self.in_service && !self.leaving
     }
 
     fn find(&mut self, id: WorkerId) -> Option<&mut Worker> {
@@ -361,8 +374,12 @@ impl PoolState {
         if !std::mem::replace(&mut self.in_service, false) {
             return;
         }
-        (self.demanded, self.start_at) = (false, None);
         self.actions.push_back(Action::Close(why));
+        self.end_all(why, now);
+    }
+
+    fn end_all(&mut self, why: Why, now: Instant) {
+        (self.demanded, self.start_at) = (false, None);
         for (id, state) in self.workers.iter().map(|w| (w.id, w.state)).collect::<Vec<_>>() {
             match state {
                 State::Starting => {
@@ -385,7 +402,7 @@ impl PoolState {
     /// Starts a successor, unless there is one on its way.
     fn replace(&mut self, id: WorkerId, why: Why, now: Instant) {
         let running = self.find(id).filter(|w| w.state == State::Running).map(|w| w.place);
-        let Some(place) = running.filter(|_| self.in_service && !self.is_replaced(id)) else { return };
+        let Some(place) = running.filter(|_| self.may_start() && !self.is_replaced(id)) else { return };
         if self.start_at.is_none() {
             self.start(place, Some((id, why)), now);
         }
@@ -401,7 +418,7 @@ impl PoolState {
 
     /// Starts what is missing.
     fn settle(&mut self, now: Instant) {
-        while self.in_service && self.start_at.is_none() {
+        while self.may_start() && self.start_at.is_none() {
             let own =
                 |w: &&Worker| matches!(w.state, State::Starting | State::Running) && w.replaces.is_none();
             let there = self.workers.iter().filter(own).count();

@@ -228,3 +228,15 @@ fn news_of_the_gone_change_nothing() {
     }
     assert_eq!(bench.pool.running(), 1);
 }
+
+#[test]
+fn a_supervisor_that_ends_leaves_its_pools_in_service() {
+    let mut bench = Bench::running(Supervision { min_workers: 1, ..policy() });
+    bench.on(Event::Recycle);
+    let actions = bench.on(Event::Leave);
+    assert_eq!(actions, [Action::Retire(1, Why::Order), Action::Kill(2, Why::Order)]);
+    assert_eq!(bench.on(Event::Demand), [], "the next supervisor is asked again");
+    assert_eq!((bench.on(Event::Ended(2)), bench.on(Event::Ended(1))), (vec![], vec![]));
+    assert!(bench.pool.in_service());
+    assert_eq!(bench.pass(3600 * SECOND), []);
+}

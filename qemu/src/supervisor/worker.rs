@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use weir_agent::protocol::{Answer, LINE_MAX, Request};
+use weir_agent::protocol::{Answer, LINE_MAX, Request, STOP_MAX_S};
 
 /// First pause between two looks at whether a starting VM answers. It grows by an eighth each time: a VM that needs seconds
 /// gets few looks, because each that comes while its driver starts may stop the vsock daemon's thread for good.
@@ -87,6 +87,8 @@ pub(super) struct Birth {
     /// The Unix socket at which the appliance's streams to this worker arrive.
     pub(super) relay: PathBuf,
     pub(super) reports: mpsc::UnboundedSender<Report>,
+    /// How long it may finish what it has; watched by whoever gives orders.
+    pub(super) stop_limit: Duration,
 }
 
 enum Body {
@@ -124,7 +126,7 @@ impl Birth {
         let open = relay.open();
         let _relay = Stopped(tokio::task::spawn_local(relay.run()).abort_handle());
         let mut answered = std::pin::pin!(at.answers());
-        let (mut is_up, mut leaves) = (false, false);
+        let (mut is_up, mut leaves, mut asked) = (false, false, false);
         loop {
             tokio::select! {
                 why = body.ended() => {
@@ -138,9 +140,13 @@ impl Birth {
                     is_up = true;
                     self.report(Event::Answered(self.id), String::new());
                 }
-                () = sleep(DRAIN_PAUSE), if leaves => {
+                () = sleep(DRAIN_PAUSE), if leaves && !asked => {
                     if open.get() == 0 {
-                        return Ok(Some(body.end_in_order().await));
+                        asked = true;
+                        if !self.ask_to_end(&at, &body).await {
+                            body.kill().await;
+                            return Ok(Some("ended by the supervisor".into()));
+                        }
                     }
                 }
                 order = orders.recv() => match order {
@@ -208,6 +214,21 @@ impl Birth {
         });
     }
 
+    /// Asks it to end by itself. False if it cannot be asked, or takes no notice.
+    async fn ask_to_end(&self, at: &At, body: &Body) -> bool {
+        match body {
+            Body::Process(child, _) => {
+                let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+                pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok())
+            }
+            Body::Vm(_) => {
+                let seconds = self.stop_limit.as_secs().try_into().unwrap_or(STOP_MAX_S).min(STOP_MAX_S);
+                let asked = timeout(PROBE_LIMIT, at.ask_agent(Request::Stop { seconds })).await;
+                matches!(asked, Ok(Ok(Answer::Stopping)))
+            }
+        }
+    }
+
     /// Reports its end, and keeps the body for as long as it lives.
     async fn orphan(&self, mut body: Body, command: &[String]) {
         let pid = body.pid().map_or_else(String::new, |pid| pid.to_string());
@@ -271,18 +292,6 @@ impl Body {
             }
         }
     }
-
-    /// A process is asked first; the stop limit is watched by whoever gives orders.
-    async fn end_in_order(mut self) -> String {
-        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        if let (Self::Process(..), Some(pid)) = (&self, pid)
-            && kill_process(pid, Signal::TERM).is_ok()
-        {
-            return self.ended().await;
-        }
-        self.kill().await;
-        "ended by the supervisor".into()
-    }
 }
 
 /// Where a worker listens.
@@ -328,15 +337,23 @@ impl At {
 
     /// Its memory, where an agent in it tells.
     async fn ping(&self) -> Result<Option<u64>> {
-        let Self::Vsock { path, agent: true, .. } = self else { return self.connect().await.map(|()| None) };
-        let mut stream = connect_vsock(path, weir_agent::CONTROL_PORT).await?;
-        stream.write_all(Request::Ping.to_string().as_bytes()).await?;
-        let mut line = Vec::new();
-        BufReader::new(stream.take(LINE_MAX as u64)).read_until(b'\n', &mut line).await?;
-        match Answer::parse(line.strip_suffix(b"\n").unwrap_or(&line))? {
+        if !matches!(self, Self::Vsock { agent: true, .. }) {
+            return self.connect().await.map(|()| None);
+        }
+        match self.ask_agent(Request::Ping).await? {
             Answer::Ok(status) => Ok(status.memory),
             other => bail!("{other}"),
         }
+    }
+
+    /// Asks the agent in it.
+    async fn ask_agent(&self, request: Request) -> Result<Answer> {
+        let Self::Vsock { path, agent: true, .. } = self else { bail!("there is no agent in it") };
+        let mut stream = connect_vsock(path, weir_agent::CONTROL_PORT).await?;
+        stream.write_all(request.to_string().as_bytes()).await?;
+        let mut line = Vec::new();
+        BufReader::new(stream.take(LINE_MAX as u64)).read_until(b'\n', &mut line).await?;
+        Ok(Answer::parse(line.strip_suffix(b"\n").unwrap_or(&line))?)
     }
 }
 

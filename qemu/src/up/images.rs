@@ -22,14 +22,27 @@ impl Images {
         options.out_dir = out.unwrap_or(options.out_dir);
         let progress = |line: &str| eprintln!("[image] {line}");
         let appliance = image::build(config, &options, &progress).context("the appliance")?;
-        let needs_worker = config
-            .pools
-            .iter()
-            .flat_map(|pool| &pool.workers)
-            .any(|worker| matches!(&worker.kind, WorkerKind::Vm { image: VmImage::Worker, .. }));
-        let worker = needs_worker
-            .then(|| image::build_program(Program::Worker, &options, &progress).context("the worker"))
-            .transpose()?;
+        let worker = if boots(config, |image| *image == VmImage::Worker) {
+            Some(image::build_program(Program::Worker, &options, &progress).context("the worker")?)
+        } else {
+            None
+        };
         Ok(Self { appliance, worker })
     }
+
+    /// Builds the demo worker with its loader, which boots any Hermit worker, into `out`, if `config` has one.
+    pub(crate) fn worker(config: &Config, kernel: Option<PathBuf>, out: PathBuf) -> Result<Option<Image>> {
+        if !boots(config, |image| matches!(image, VmImage::Worker | VmImage::Elf(_))) {
+            return Ok(None);
+        }
+        let options = image::Options { kernel, out_dir: out, ..image::Options::new()? };
+        let progress = |line: &str| eprintln!("[image] {line}");
+        image::build_program(Program::Worker, &options, &progress).context("the worker").map(Some)
+    }
+}
+
+/// Whether a pool has a worker VM that boots such an image.
+fn boots(config: &Config, is: impl Fn(&VmImage) -> bool) -> bool {
+    let workers = config.pools.iter().flat_map(|pool| &pool.workers);
+    workers.into_iter().any(|worker| matches!(&worker.kind, WorkerKind::Vm { image, .. } if is(image)))
 }

@@ -1,18 +1,20 @@
 //! `weir up`: everything in order, and everything down again.
 
 mod drain;
-mod images;
+pub(crate) mod images;
 mod plan;
 mod ready;
 
-use crate::ctl;
+use crate::ctl::{self, Desk};
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
 use crate::host::programs::{Programs, check_port_free};
+use crate::host::runtime_dir::{Role, RuntimeDir};
+use crate::host::signals::Signals;
 use crate::logs::Collector;
 use crate::relay::Relay;
-use crate::supervisor::Supervisor;
 use crate::supervisor::client::Client;
+use crate::supervisor::{self, Supervisor};
 use crate::vm::net::{NetKind, parse_address};
 use crate::vm::{Host, Vm};
 use anyhow::{Context, Result, anyhow};
@@ -20,12 +22,9 @@ use clap::Args;
 use plan::Plan;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::task::Poll;
 use std::time::Duration;
-use tempfile::TempDir;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 
 pub use images::Images;
 
@@ -58,6 +57,12 @@ pub struct UpArgs {
     /// A Unix socket to be made for `weir ctl`.
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
+    /// A directory for sockets and images, kept; a temporary one if left out.
+    #[arg(long, value_name = "DIR")]
+    pub runtime_dir: Option<PathBuf>,
+    /// Do not look after workers: `weir supervise --runtime-dir DIR` does, as a process of its own.
+    #[arg(long, requires = "runtime_dir")]
+    pub no_supervisor: bool,
     /// One more argument for the appliance's QEMU; may be repeated (its network is `net0`).
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
@@ -65,14 +70,7 @@ pub struct UpArgs {
 
 /// Runs until a signal comes and what is under way is done (Ok), or something that cannot be mended ends (Err). Nothing it started is left either way.
 pub fn run(args: &UpArgs) -> Result<()> {
-    child::adopt_orphans()?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
-    let result = runtime.block_on(LocalSet::new().run_until(until_signal(args)));
-    // A build that was interrupted still waits for its compilers, which end in the next line.
-    runtime.shutdown_background();
-    child::stop_descendants();
-    result
+    child::run(until_signal(args))
 }
 
 async fn until_signal(args: &UpArgs) -> Result<()> {
@@ -89,31 +87,6 @@ async fn until_signal(args: &UpArgs) -> Result<()> {
     outcome
 }
 
-/// The signals that end us.
-struct Signals(Vec<(&'static str, Signal)>);
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let kinds = [
-            ("SIGINT", SignalKind::interrupt()),
-            ("SIGTERM", SignalKind::terminate()),
-            ("SIGHUP", SignalKind::hangup()),
-        ];
-        Ok(Self(kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?))).collect::<Result<_>>()?))
-    }
-
-    /// The name of the next one.
-    async fn next(&mut self) -> &'static str {
-        std::future::poll_fn(|context| {
-            let arrived = |(name, signal): &mut (&'static str, Signal)| {
-                signal.poll_recv(context).is_ready().then_some(*name)
-            };
-            self.0.iter_mut().find_map(arrived).map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
-}
-
 /// Builds the images and boots the appliance.
 async fn start(args: &UpArgs) -> Result<Running> {
     let options = image::Options::new()?;
@@ -125,7 +98,7 @@ async fn start(args: &UpArgs) -> Result<Running> {
     if let Some(address) = &args.address {
         config.address = Some(parse_address(address)?);
     }
-    plan::refuse_vsock(&config)?;
+    supervisor::plan::refuse_vsock(&config)?;
     let programs = Programs::find(&options.workspace)?;
     let host = Host { launcher: Launcher::new()?, programs };
     let net = plan::network(args, &config)?;
@@ -133,11 +106,15 @@ async fn start(args: &UpArgs) -> Result<Running> {
         check_port_free(*port)?;
     }
 
-    let runtime_dir =
-        tempfile::Builder::new().prefix("weir-").tempdir().context("making a runtime directory")?;
+    let roles: &[Role] =
+        if args.no_supervisor { &[Role::Appliance] } else { &[Role::Appliance, Role::Supervisor] };
+    let runtime_dir = match &args.runtime_dir {
+        Some(path) => RuntimeDir::shared(path, roles)?,
+        None => RuntimeDir::temporary()?,
+    };
     let images = {
         let (config, kernel) = (config.clone(), args.kernel.clone());
-        let out = runtime_dir.path().join("images");
+        let out = runtime_dir.of(Role::Appliance)?.join("images");
         tokio::task::spawn_blocking(move || Images::build(&config, kernel, Some(out))).await?
     }
     .context("building the images")?;
@@ -149,38 +126,49 @@ async fn start(args: &UpArgs) -> Result<Running> {
 /// The appliance and everything around it. Dropping it kills it.
 struct Running {
     appliance: Vm,
-    settled: watch::Receiver<bool>,
+    /// Whether the workers that are kept running are there, where that is this program's business.
+    settled: Option<watch::Receiver<bool>>,
     url: ready::Url,
     client: Client,
     shutdown_limit: Duration,
     /// Orders of `weir ctl drain`.
     drains: mpsc::UnboundedReceiver<()>,
     _tasks: JoinSet<()>,
-    _directory: TempDir,
+    _directory: RuntimeDir,
 }
 
 impl Running {
-    async fn start(plan: Plan, host: &Host, runtime: TempDir, control: Option<&Path>) -> Result<Self> {
-        let directory = runtime.path();
-        let vsock = directory.join("appliance.vsock");
-        let workers = directory.join("workers");
-        // Relays first: a stream to a port where nobody listens is not refused but times out.
-        let (handle, settled, supervising) =
-            Supervisor::start(plan.pools, host.clone(), workers, vsock.clone())?;
-        let client = handle.client.clone();
-        let (drain, drains) = mpsc::unbounded_channel();
+    async fn start(plan: Plan, host: &Host, runtime: RuntimeDir, control: Option<&Path>) -> Result<Self> {
+        let vsock = runtime.vsock();
         let mut tasks = JoinSet::new();
-        tasks.spawn_local(supervising);
+        // Relays first: a stream to a port where nobody listens is not refused but times out.
+        let (client, pools, settled) = match plan.pools {
+            Some(pools) => {
+                let directory = runtime.of(Role::Supervisor)?;
+                let (handle, settled, supervising) =
+                    Supervisor::start(pools, host.clone(), directory, vsock.clone())?;
+                // It ends only when it is told to, which nobody does.
+                tasks.spawn_local(async { drop(supervising.await) });
+                (handle.client.clone(), Some(handle), Some(settled))
+            }
+            None => {
+                let (client, connection) = Client::start(vsock.clone(), None);
+                tasks.spawn_local(connection);
+                (client, None, None)
+            }
+        };
+        let (drain, drains) = mpsc::unbounded_channel();
         if let Some(path) = control {
-            tasks.spawn_local(ctl::serve(path, handle, drain)?);
+            let desk = Desk { client: client.clone(), pools, drain: Some(drain) };
+            tasks.spawn_local(ctl::serve(path, desk)?);
         }
         if let Some(log) = &plan.log {
             let path = Relay::path_for(&vsock, log.settings.port);
+            // Left over from one that was killed.
+            let _ = std::fs::remove_file(&path);
             tasks.spawn_local(Collector::bind(&path, log)?.run());
         }
-        let directory = directory.join("appliance");
-        std::fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;
-        let appliance = Vm::start(&plan.appliance, host, &directory, &vsock).await?;
+        let appliance = Vm::start(&plan.appliance, host, &runtime.of(Role::Appliance)?, &vsock).await?;
         Ok(Self {
             appliance,
             settled,
@@ -196,7 +184,7 @@ impl Running {
     /// Serves until it is told to end, and then until what is under way is done, the time for that is over, or it is told again.
     async fn run(&mut self, signals: &mut Signals) -> Result<()> {
         let told = tokio::select! {
-            cause = watch(&mut self.appliance, &mut self.settled, &self.url) => return Err(anyhow!(cause)),
+            cause = watch(&mut self.appliance, self.settled.as_mut(), &self.url) => return Err(anyhow!(cause)),
             name = signals.next() => name,
             Some(()) = self.drains.recv() => "weir ctl drain",
         };
@@ -212,10 +200,12 @@ impl Running {
 }
 
 /// Says when everything is up, and returns why the appliance has ended.
-async fn watch(appliance: &mut Vm, settled: &mut watch::Receiver<bool>, url: &ready::Url) -> String {
+async fn watch(appliance: &mut Vm, settled: Option<&mut watch::Receiver<bool>>, url: &ready::Url) -> String {
     let serial = appliance.serial().clone();
     let all_up = async {
-        if settled.wait_for(|settled| *settled).await.is_err() {
+        if let Some(settled) = settled
+            && settled.wait_for(|settled| *settled).await.is_err()
+        {
             std::future::pending::<()>().await;
         }
         let url = url.answers(&serial).await;

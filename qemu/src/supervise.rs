@@ -1,0 +1,98 @@
+//! `weir supervise`: the supervisor as a process of its own, beside an appliance that `weir up --no-supervisor` runs.
+//!
+//! If it dies, the appliance serves on and holds what waits for workers. Its workers end with it: their streams ran through
+//! its relays. The next one finds what it has left behind, and the appliance.
+
+use crate::ctl::{self, Desk};
+use crate::host::accel::Accel;
+use crate::host::child::{self, Launcher};
+use crate::host::programs::Programs;
+use crate::host::runtime_dir::{Role, RuntimeDir};
+use crate::host::signals::Signals;
+use crate::supervisor::{Supervisor, plan};
+use crate::up::images::Images;
+use crate::vm::Host;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::io::Write;
+use std::path::PathBuf;
+use tokio::task::JoinSet;
+
+/// What `weir supervise` is told.
+#[derive(Args, Clone, Debug)]
+pub struct SuperviseArgs {
+    /// The configuration that the appliance was started with; the demo's if there is none.
+    pub config: Option<PathBuf>,
+    /// The directory that `weir up --no-supervisor` was given.
+    #[arg(long, value_name = "DIR")]
+    pub runtime_dir: PathBuf,
+    /// Accelerator of worker VMs; auto takes kvm where the CPU shows vmx or svm.
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+    /// A directory with another libhermit.a and loader.
+    #[arg(long, value_name = "DIR")]
+    pub kernel: Option<PathBuf>,
+    /// A Unix socket to be made for `weir ctl`.
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+}
+
+/// Runs until a signal comes and the workers have finished what they have (Ok), or until it turns out that the appliance has
+/// other pools (Err). Nothing it started is left either way.
+pub fn run(args: &SuperviseArgs) -> Result<()> {
+    child::run(supervise(args))
+}
+
+async fn supervise(args: &SuperviseArgs) -> Result<()> {
+    let mut signals = Signals::new()?;
+    let options = image::Options::new()?;
+    let path = args.config.clone().unwrap_or_else(|| options.workspace.join("qemu/demo/weir.toml"));
+    let config = image::check(&path)?;
+    plan::refuse_vsock(&config)?;
+    let runtime = RuntimeDir::shared(&args.runtime_dir, &[Role::Supervisor])?;
+    match child::end_marked(runtime.path()) {
+        0 => {}
+        ended => eprintln!("[weir] ended {ended} processes of an earlier supervisor"),
+    }
+    let launcher = Launcher::new()?.marking(runtime.path());
+    let host = Host { launcher, programs: Programs::find(&options.workspace)? };
+    let directory = runtime.of(Role::Supervisor)?;
+    let building = {
+        let (config, kernel, out) = (config.clone(), args.kernel.clone(), directory.join("images"));
+        tokio::task::spawn_blocking(move || Images::worker(&config, kernel, out))
+    };
+    let worker = tokio::select! {
+        built = building => built?.context("building the images")?,
+        name = signals.next() => {
+            eprintln!("[weir] {name}: stopping");
+            return Ok(());
+        }
+    };
+    let loader = worker.as_ref().map(|worker| worker.loader.path.as_path());
+    let pools = plan::pools(&config, loader, worker.as_ref(), args.accel)?;
+    let (handle, mut settled, supervising) = Supervisor::start(pools, host, directory, runtime.vsock())?;
+    let mut supervising = std::pin::pin!(supervising);
+    let mut tasks = JoinSet::new();
+    if let Some(path) = &args.control {
+        let desk = Desk { client: handle.client.clone(), pools: Some(handle.clone()), drain: None };
+        tasks.spawn_local(ctl::serve(path, desk)?);
+    }
+    tasks.spawn_local(async move {
+        if settled.wait_for(|settled| *settled).await.is_ok() {
+            // A closed standard output is no reason to stop.
+            let _ = writeln!(std::io::stdout(), "ready").and_then(|()| std::io::stdout().flush());
+        }
+    });
+    tokio::select! {
+        ended = &mut supervising => return ended,
+        name = signals.next() => eprintln!("[weir] {name}: workers finish what they have; again to stop at once"),
+    }
+    handle.leave();
+    tokio::select! {
+        ended = &mut supervising => ended,
+        name = signals.next() => {
+            eprintln!("[weir] {name}: stopping at once");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! From a checked configuration to the workers and relays that it takes.
+
+use super::PoolPlan;
+use super::worker::{Kind, Place};
+use crate::host::accel::Accel;
+use crate::relay::target::{Target, Until};
+use crate::vm::Spec;
+use anyhow::{Context, Result, bail};
+use image::Image;
+use image::config::{Address, Config, Pool, VmImage, Worker, WorkerKind};
+use std::path::Path;
+
+/// Every worker VM's vsock context identifier: only its own daemon sees it.
+const WORKER_CID: u32 = 4;
+
+/// Every Linux worker's kernel command line: messages that matter on the serial line, a panic ends the VM, and no test of
+/// the timer against the host's, which a busy emulator fails.
+const LINUX_APPEND: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
+
+// A worker VM is dialled at one port, whatever runs in it.
+const _: () = assert!(weir_worker::PORT == weir_agent::PORT);
+
+/// What there is to be done for each pool. `loader` boots Hermit workers, `demo` is the demo's.
+pub(crate) fn pools(
+    config: &Config,
+    loader: Option<&Path>,
+    demo: Option<&Image>,
+    accel: Accel,
+) -> Result<Vec<PoolPlan>> {
+    let place = |pool: &Pool, number: usize, worker: &Worker| -> Result<Option<Place>> {
+        let name = format!("{}-{number}", pool.name);
+        let kind = match &worker.kind {
+            WorkerKind::Vm { image, memory_mib } => {
+                let spec = worker_vm(name.clone(), image, *memory_mib, loader, demo, accel)?;
+                Kind::Vm(spec, weir_worker::PORT)
+            }
+            WorkerKind::Process { command, listens_on } => Kind::Process(command.clone(), *listens_on),
+            WorkerKind::Address(_) => return Ok(None),
+        };
+        Ok(Some(Place { name, kind, instances: worker.instances }))
+    };
+    let plan = |pool: &Pool| -> Result<PoolPlan> {
+        let (mut places, mut addresses) = (Vec::new(), Vec::new());
+        for (number, worker) in pool.workers.iter().enumerate() {
+            places.extend(place(pool, number, worker)?);
+            if let WorkerKind::Address(address) = &worker.kind {
+                addresses.extend(relayed(address));
+            }
+        }
+        Ok(PoolPlan { name: pool.name.clone(), policy: pool.supervision.clone(), places, addresses })
+    };
+    config.pools.iter().map(plan).collect()
+}
+
+fn worker_vm(
+    name: String,
+    image: &VmImage,
+    memory_mib: u32,
+    loader: Option<&Path>,
+    demo: Option<&Image>,
+    accel: Accel,
+) -> Result<Spec> {
+    let (kernel, initrd, append) = match image {
+        VmImage::Worker => {
+            let image = demo.context("the worker image was not built")?;
+            (image.loader.path.clone(), image.elf.path.clone(), None)
+        }
+        VmImage::Elf(path) => (loader.context("no loader was built")?.to_owned(), path.clone(), None),
+        VmImage::Linux { kernel, initrd, append } => {
+            let append = format!("{LINUX_APPEND} {append}");
+            (kernel.clone(), initrd.clone(), Some(append.trim_end().to_owned()))
+        }
+    };
+    Ok(Spec { name, kernel, initrd, append, memory_mib, cid: WORKER_CID, accel, net: None, more: Vec::new() })
+}
+
+/// Where a relay leads to a worker that is there already. The appliance dials vsock addresses itself.
+fn relayed(address: &Address) -> Option<Target> {
+    match address {
+        Address::Tcp { host, port } => Some(Target::Tcp(host.clone(), *port, Until::new())),
+        Address::Unix(path) => Some(Target::Unix(path.clone(), Until::new())),
+        Address::Vsock { .. } => None,
+    }
+}
+
+/// The appliance's vsock ends at this program.
+pub(crate) fn refuse_vsock(config: &Config) -> Result<()> {
+    let workers = config.pools.iter().flat_map(|pool| pool.workers.iter().map(move |w| (pool, w)));
+    for (pool, worker) in workers {
+        if let WorkerKind::Address(Address::Vsock { cid, port }) = worker.kind {
+            bail!(
+                "pool {}: vsock:{cid}:{port} cannot be reached from an appliance under `weir up`, whose vsock ends at this \
+                 program; expected tcp:HOST:PORT or unix:PATH",
+                pool.name
+            );
+        }
+    }
+    Ok(())
+}
