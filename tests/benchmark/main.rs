@@ -6,6 +6,7 @@ mod curl;
 mod load;
 mod machine;
 mod plot;
+mod pools;
 mod relay;
 mod single;
 mod tls;
@@ -33,7 +34,7 @@ struct Options {
     /// Seconds of load in each round.
     #[arg(long, default_value_t = 5)]
     seconds: u32,
-    /// Only these parts: single, relay, load, tls, bandwidth.
+    /// Only these parts: single, relay, load, tls, bandwidth, pools.
     #[arg(long, value_delimiter = ',', default_values = ["single", "relay", "load", "tls"])]
     only: Vec<String>,
     /// The appliance's configuration, from the checkout.
@@ -86,6 +87,7 @@ fn measure(options: &Options) -> Result<()> {
                 "relay" => relay::measure(&lab).await?,
                 "load" => load::measure(&lab, options).await?,
                 "tls" => tls::measure(&lab, options).await?,
+                "pools" => pools::measure(&lab, options).await?,
                 "bandwidth" => bandwidth::measure(&lab, options).await?,
                 other => bail!("no part named {other}"),
             }

@@ -5,6 +5,9 @@ use anyhow::{Context, Result, ensure};
 use std::process::Command;
 use weir_tests::net::GUEST;
 
+/// Seconds that `wrk` may take longer than it is to measure.
+const PATIENCE_S: u32 = 20;
+
 /// What `wrk` is to do. One thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wrk {
@@ -32,13 +35,13 @@ pub(crate) struct Figures {
 
 impl Wrk {
     pub(crate) fn run(self) -> Result<Figures> {
-        let mut command = if self.pinned {
-            let mut taskset = Command::new("taskset");
-            taskset.args(["-c", &PINNED_CPU.to_string(), "wrk"]);
-            taskset
-        } else {
-            Command::new("wrk")
-        };
+        // It waits for its first connection without limit.
+        let mut command = Command::new("timeout");
+        command.arg((self.seconds + PATIENCE_S).to_string());
+        if self.pinned {
+            command.args(["taskset", "-c", &PINNED_CPU.to_string()]);
+        }
+        command.arg("wrk");
         let (connections, seconds) = (format!("-c{}", self.connections), format!("-d{}s", self.seconds));
         command.args(["-t1", &connections, &seconds, "--latency", "--timeout", "10s"]);
         if self.close {
@@ -50,7 +53,8 @@ impl Wrk {
         let path = self.path;
         let output = command.arg(format!("http://{GUEST}{path}")).output().context("starting wrk")?;
         let report = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
+        let why = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "wrk: {}: {why}", output.status);
         let after =
             |mark: &str| report.lines().find_map(|line| line.trim().strip_prefix(mark)).map(str::trim);
         if let Some(errors) = after("Non-2xx or 3xx responses:").or(after("Socket errors:")) {

@@ -23,7 +23,7 @@ const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the appliance has to say unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub enum News {
     /// The connection is there, perhaps again: the appliance gives nothing to the workers that it has been told of before.
     Connected,
     /// Requests wait in this pool, the oldest for so long.
@@ -41,7 +41,7 @@ pub struct Client {
 impl Client {
     /// Connects to the appliance whose vsock is at `vsock`, again and again, for as long as the task given back runs. Whoever
     /// takes news looks after the appliance's workers.
-    pub(crate) fn start(
+    pub fn start(
         vsock: PathBuf,
         news: Option<mpsc::UnboundedSender<News>>,
     ) -> (Self, impl Future<Output = ()>) {
