@@ -57,6 +57,15 @@ impl List {
         self.tail = id;
     }
 
+    /// Moves a member of this queue behind all others.
+    #[inline]
+    pub(super) fn move_back<T: Linked>(&mut self, id: u32, table: &mut [T]) {
+        if self.tail != id {
+            self.remove(id, table);
+            self.push(id, table);
+        }
+    }
+
     /// Takes a member of this queue out.
     pub(super) fn remove<T: Linked>(&mut self, id: u32, table: &mut [T]) {
         let Some(member) = table.get_mut(id as usize) else { return };

@@ -26,6 +26,9 @@ const EXPRESS_LEAD: u64 = 4 * SMALL as u64;
 /// Small responses pass until they are so many bytes ahead of bulk; from then on bulk gets every second byte.
 const EXPRESS_CREDIT: i64 = 4 * SMALL as i64;
 
+/// How far the virtual time among sites moves before the keys of the heap begin anew.
+const REBASE: u128 = 1 << 62;
+
 /// The tree of one direction.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -39,7 +42,10 @@ pub(super) struct Tree {
     conns: Vec<Conn>,
     /// Connections in any queue.
     queued: u32,
-    by_weight: Heap<u128>,
+    /// By tag, as far as it is above `base`.
+    by_weight: Heap<u64>,
+    /// No ready site's tag is below it.
+    base: u128,
     weight_places: Places,
     /// Of the ready sites, those with a guarantee, by the time it may be used.
     by_guarantee: Heap<u64>,
@@ -62,6 +68,7 @@ impl Tree {
             conns: Vec::new(),
             queued: 0,
             by_weight: Heap::new(),
+            base: 0,
             weight_places: Places::default(),
             by_guarantee: Heap::new(),
             guarantee_places: Places::default(),
@@ -210,12 +217,12 @@ impl Tree {
         let mut granted = 0;
         if free {
             // Nothing waits and nothing is owed: whoever was ahead of the others is so no longer.
-            self.clock = self.clock.max(self.latest);
             site.clock = site.clock.max(site.latest);
             site.credit = EXPRESS_CREDIT;
             let small = wanted <= conn.small_left;
             granted = if small { wanted } else { wanted.min(site.turn) };
             let guaranteed = site.guarantee.is_some_and(|bucket| bucket.is_ready(now_ns));
+            self.advance_clock(self.latest);
             self.charge(id, granted, guaranteed, now_ns);
         }
         if granted < wanted {
@@ -258,8 +265,8 @@ impl Tree {
             let site = match promised {
                 Some((_, site)) => site,
                 None => {
-                    let (tag, site) = self.by_weight.first()?;
-                    self.clock = self.clock.max(tag);
+                    let (_, site) = self.by_weight.first()?;
+                    self.advance_clock(self.sites[site as usize].tag);
                     site
                 }
             };
@@ -279,11 +286,13 @@ impl Tree {
     }
 
     fn first_deadline_ns(&self) -> Option<u64> {
-        let ready = (!self.by_weight.is_empty()).then_some(0);
-        let site = self.waiting_sites.first().map(|(at, _)| at);
-        let client = self.waiting_clients.first().map(|(at, _)| at);
-        let first = [ready, site, client].into_iter().flatten().min()?;
-        Some(first.max(self.ceil.map_or(0, |bucket| bucket.ready_ns())))
+        let paid = self.ceil.map_or(0, |bucket| bucket.ready_ns());
+        if !self.by_weight.is_empty() {
+            return Some(paid);
+        }
+        let time = |first: Option<(u64, u32)>| first.map_or(u64::MAX, |(at, _)| at);
+        let first = time(self.waiting_sites.first()).min(time(self.waiting_clients.first()));
+        (first < u64::MAX).then(|| first.max(paid))
     }
 
     pub(super) fn usage(&self, site: usize, now_ns: u64) -> Option<Usage> {
@@ -327,14 +336,34 @@ impl Tree {
         let site = &mut self.sites[s as usize];
         let step = if conn.queue == Queue::Express { -i64::from(granted) } else { i64::from(granted) };
         site.credit = (site.credit + step).clamp(-EXPRESS_CREDIT, EXPRESS_CREDIT);
-        self.leave_queue(id);
+        let left = conn.wanted - granted;
+        if left > 0 && conn.queue == Queue::Bulk {
+            // It stays where it is: behind its client's others.
+            site.queued_bytes -= u64::from(granted);
+            self.conns[id as usize].wanted = left;
+            self.clients[conn.client as usize].bulk.move_back(id, &mut self.conns);
+        } else {
+            self.leave_queue(id);
+        }
         self.charge(id, granted, guaranteed, now_ns);
-        if granted < conn.wanted {
-            self.enqueue_bulk(id, conn.wanted - granted, now_ns);
+        if left > 0 && conn.queue == Queue::Express {
+            self.enqueue_bulk(id, left, now_ns);
         } else {
             self.place_client(conn.client, now_ns);
         }
         Some((id, granted))
+    }
+
+    /// Moves the virtual time among sites on, and the base of the heap's keys with it before those overflow: they are half as
+    /// long as tags, which makes half of the scheduler's work half as much.
+    fn advance_clock(&mut self, tag: u128) {
+        self.clock = self.clock.max(tag);
+        if self.clock - self.base >= REBASE {
+            let passed = u64::try_from(self.clock - self.base).unwrap_or(u64::MAX);
+            let by = self.by_weight.first().map_or(passed, |(least, _)| least.min(passed));
+            self.by_weight.rewrite(|above| above - by);
+            self.base += u128::from(by);
+        }
     }
 
     /// Takes bytes out of every bucket on a connection's way.
@@ -343,8 +372,11 @@ impl Tree {
         conn.small_left = conn.small_left.saturating_sub(bytes);
         let client = &mut self.clients[conn.client as usize];
         let site = &mut self.sites[client.site as usize];
-        let buckets = [&mut self.ceil, &mut site.ceil, &mut client.ceil];
-        buckets.into_iter().flatten().for_each(|bucket| bucket.take(bytes, now_ns));
+        for bucket in [&mut self.ceil, &mut site.ceil, &mut client.ceil] {
+            if let Some(bucket) = bucket {
+                bucket.take(bytes, now_ns);
+            }
+        }
         client.tag = client.tag.max(site.clock) + u64::from(bytes);
         site.latest = site.latest.max(client.tag);
         site.meter.add(bytes, now_ns);
@@ -436,7 +468,8 @@ impl Tree {
         if site.is_runnable() && wait.is_none() {
             self.waiting_sites.remove(id, &mut self.site_places);
             site.tag = site.tag.max(self.clock);
-            self.by_weight.set(id, site.tag, &mut self.weight_places);
+            let above = u64::try_from(site.tag - self.base).unwrap_or(u64::MAX);
+            self.by_weight.set(id, above, &mut self.weight_places);
             if let Some(bucket) = site.guarantee {
                 self.by_guarantee.set(id, bucket.ready_ns(), &mut self.guarantee_places);
             } else {
