@@ -25,7 +25,17 @@ pub struct Settings {
 impl Settings {
     /// Whether anything is served over TLS, or asked of workers over it.
     pub fn uses_tls(&self) -> bool {
-        self.sites.iter().any(|site| site.tls.is_some()) || self.pools.iter().any(|pool| pool.tls.is_some())
+        self.serves_tls() || self.secures_links()
+    }
+
+    /// Whether a site is served over TLS.
+    pub fn serves_tls(&self) -> bool {
+        self.sites.iter().any(|site| site.tls.is_some())
+    }
+
+    /// Whether a pool's links carry TLS.
+    pub fn secures_links(&self) -> bool {
+        self.pools.iter().any(|pool| pool.tls.is_some())
     }
 }
 

@@ -110,6 +110,7 @@ fn weir_agent() -> Result<()> {
         chain: lab.path("worker.pem").into(),
         key: lab.path("worker.key").into(),
         ca: lab.path("ca.pem").into(),
+        name: "weir.appliance".into(),
     };
     let tls = Tls::load(&files).map_err(anyhow::Error::msg)?;
     // The host has no vsock of its own: a Unix socket stands in for the worker's.

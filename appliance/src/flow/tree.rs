@@ -372,11 +372,8 @@ impl Tree {
         conn.small_left = conn.small_left.saturating_sub(bytes);
         let client = &mut self.clients[conn.client as usize];
         let site = &mut self.sites[client.site as usize];
-        for bucket in [&mut self.ceil, &mut site.ceil, &mut client.ceil] {
-            if let Some(bucket) = bucket {
-                bucket.take(bytes, now_ns);
-            }
-        }
+        let buckets = [&mut self.ceil, &mut site.ceil, &mut client.ceil];
+        buckets.into_iter().flatten().for_each(|bucket| bucket.take(bytes, now_ns));
         client.tag = client.tag.max(site.clock) + u64::from(bytes);
         site.latest = site.latest.max(client.tag);
         site.meter.add(bytes, now_ns);

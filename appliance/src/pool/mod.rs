@@ -380,12 +380,13 @@ impl<S: StreamTransport> Pools<S> {
         let Some(link) = self.links.get(id) else { return };
         let (pool, worker, ended) = (link.pool, link.worker, link.ended);
         let unasked = !self.streams.readable(link.stream).is_empty();
+        let worn = self.streams.is_worn(link.stream);
         self.pools[pool].workers[worker].succeeded();
         self.pools[pool].workers[worker].used_at = now;
         // Of a worker that is leaving, nothing is used again.
         let stays = self.pools[pool].workers[worker].standing == Standing::Active;
         self.counters.unasked += u64::from(unasked && reuse);
-        if reuse && stays && !ended && !unasked {
+        if reuse && stays && !ended && !unasked && !worn {
             self.set_idle(id, now);
             self.pools[pool].workers[worker].in_use -= 1;
         } else {

@@ -65,12 +65,16 @@ struct Secured {
 }
 
 impl Secured {
+    fn new(stream: StreamId, config: Arc<LinkTls>) -> Self {
+        Self { stream, config, session: None, deadline: None, ended: None, told: false, starved: false }
+    }
+
     fn plaintext(&self) -> &[u8] {
         self.session.as_ref().map_or(&[], Session::plaintext)
     }
 
     /// Moves what can be moved between the session and the transport.
-    fn pump(&mut self, transport: &mut impl StreamTransport) {
+    fn carry(&mut self, transport: &mut impl StreamTransport) {
         let stream = self.stream;
         let Some(session) = &mut self.session else { return };
         loop {
@@ -133,6 +137,11 @@ impl<S: StreamTransport> Streams<S> {
         }
     }
 
+    /// A stream that should not carry further requests: its keys have done what they should.
+    pub(super) fn is_worn(&self, stream: StreamId) -> bool {
+        self.get(stream).and_then(|secured| secured.session.as_ref()).is_some_and(Session::is_worn)
+    }
+
     /// The transport underneath.
     pub fn transport(&mut self) -> &mut S {
         &mut self.transport
@@ -148,9 +157,7 @@ impl<S: StreamTransport> Streams<S> {
         if self.secured.len() <= slot {
             self.secured.resize_with(slot + 1, || None);
         }
-        let (session, deadline, ended) = (None, None, None);
-        let (told, starved) = (false, false);
-        self.secured[slot] = Some(Secured { stream, config, session, deadline, ended, told, starved });
+        self.secured[slot] = Some(Secured::new(stream, config));
     }
 
     fn get(&self, stream: StreamId) -> Option<&Secured> {
@@ -187,7 +194,7 @@ impl<S: StreamTransport> Streams<S> {
         let found = secured.get_mut(usize::from(stream.slot)).and_then(Option::as_mut);
         let Some(secured) = found.filter(|s| s.stream == stream) else { return };
         let had = !secured.plaintext().is_empty();
-        secured.pump(transport);
+        secured.carry(transport);
         let open = secured.session.as_ref().is_some_and(Session::is_established);
         if open && secured.deadline.take().is_some() {
             counters.handshakes += 1;
@@ -295,10 +302,12 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
     fn release(&mut self, stream: StreamId) {
         let place = self.secured.get_mut(usize::from(stream.slot));
         if let Some(mut secured) = place.and_then(|place| place.take_if(|s| s.stream == stream)) {
-            if let Some(session) = &mut secured.session {
+            // Without that word the worker knows that its answer was not wanted to the end.
+            if let Some(session) = secured.session.as_mut().filter(|session| session.plaintext().is_empty()) {
                 session.close();
             }
-            secured.pump(&mut self.transport);
+            // What finds no room now is lost.
+            secured.carry(&mut self.transport);
         }
         self.transport.release(stream);
     }

@@ -98,9 +98,8 @@ impl ShardConfig {
     /// For a machine with so many bytes of free memory: five eighths for TCP, or three and two for TLS, one for held heads,
     /// one for the buffers of links to workers. The last eighth is for what is small or short-lived.
     pub fn for_memory(free: usize, settings: &Settings, seed: [u64; 4], unix_time: u64) -> Self {
-        let tls = settings.sites.iter().any(|site| site.tls.is_some());
-        let secured = settings.pools.iter().any(|pool| pool.tls.is_some());
-        let link_bytes = LINK_BYTES + if secured { 2 * SESSION_BYTES } else { 0 };
+        let tls = settings.serves_tls();
+        let link_bytes = LINK_BYTES + if settings.secures_links() { 2 * SESSION_BYTES } else { 0 };
         let links = (free / 8 / link_bytes).clamp(1, 256);
         let tls_bytes = if tls { free / 8 * 2 } else { 0 };
         Self {

@@ -69,6 +69,10 @@ pub(super) fn links(written: &raw::PoolTls, dir: &Path) -> Result<(LinkTls, Vec<
         return Err((ocsp.span().start, "ocsp for links to workers, expected none".into()));
     }
     let certificate = certificate(&written.certificate, dir, &mut warnings)?;
+    if certificate.chain.len() > 1 {
+        let what = "warning: only the first certificate of the chain is shown to workers, expected one by their authority";
+        warnings.push((written.certificate.span().start, what.into()));
+    }
     let mut anchors = Vec::new();
     for file in &written.ca {
         anchors.extend(chain(file, &load(file, dir)?)?);

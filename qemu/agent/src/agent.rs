@@ -40,6 +40,7 @@ struct Agent {
     stopping: Arc<AtomicBool>,
     child: Option<Arc<Child>>,
     stop: Arc<Bell>,
+    tls: Option<Tls>,
 }
 
 /// Runs until told to end or until the application has ended; returns the exit status.
@@ -51,6 +52,7 @@ pub fn run(arguments: &Arguments) -> io::Result<i32> {
         stopping: Arc::default(),
         child: (!arguments.command.is_empty()).then(Arc::default),
         stop: Arc::new(Bell::new()?),
+        tls: arguments.tls.as_ref().map(Tls::load).transpose().map_err(io::Error::other)?,
     };
     let signals = sender.clone();
     let mut caught = Signals::new([SIGTERM, SIGINT])?;
@@ -113,8 +115,8 @@ impl Agent {
         let (counters, stop) = (self.counters.clone(), self.stop.clone());
         let (target, most) = (arguments.target.clone(), arguments.streams);
         let of_stream = self.counters.clone();
-        let tls = arguments.tls.as_ref().map(Tls::load).transpose().map_err(io::Error::other)?.map(Arc::new);
-        let serve = move |stream: OwnedFd| server::relay(&stream, tls.as_deref(), &target, &of_stream);
+        let tls = self.tls.clone();
+        let serve = move |stream: OwnedFd| server::relay(&stream, tls.as_ref(), &target, &of_stream);
         thread("streams", move || server::accept(listener, most, &counters, &stop, serve))
     }
 

@@ -17,6 +17,7 @@ Makes a Linux server a worker of Weir: hands streams that come over vsock to a l
   --tls-chain FILE      the streams carry TLS 1.3: our certificate and those between it and its authority, in PEM
   --tls-key FILE        its private key, in PEM
   --tls-ca FILE         whom the appliance's certificate must lead to, in PEM
+  --tls-name NAME       the DNS name that certificate must be for
   --restart             starts COMMAND again when it ends, instead of ending with it
   COMMAND               the application, started as a child and asked to end by SIGTERM
 ";
@@ -43,7 +44,7 @@ pub struct Arguments {
     pub command: Vec<OsString>,
 }
 
-/// Files in PEM.
+/// Files in PEM, and a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Our certificate, the end entity's first.
@@ -52,6 +53,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Whom the appliance's certificate must lead to.
     pub ca: PathBuf,
+    /// The DNS name it must be for: others may have certificates by the same authority, such as workers.
+    pub name: String,
 }
 
 /// What the command line asks for.
@@ -68,7 +71,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
     let mut parser = Parser::from_args(arguments);
     let (mut target, mut port, mut control_port) = (None, PORT, CONTROL_PORT);
     let (mut streams, mut restart, mut command) = (256, false, Vec::new());
-    let (mut chain, mut key, mut ca) = (None, None, None);
+    let (mut chain, mut key, mut ca, mut appliance) = (None, None, None, None);
     while let Some(arg) = parser.next().map_err(one_line)? {
         let name = match arg {
             Arg::Long(name) => name.to_owned(),
@@ -91,6 +94,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
             "tls-chain" => chain = Some(PathBuf::from(value()?)),
             "tls-key" => key = Some(PathBuf::from(value()?)),
             "tls-ca" => ca = Some(PathBuf::from(value()?)),
+            "tls-name" => appliance = Some(value()?.string().map_err(one_line)?),
             "restart" => restart = true,
             "help" => return Ok(Wish::Help),
             other => return Err(unknown(&format!("--{other}"))),
@@ -102,10 +106,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
     if restart && command.is_empty() {
         return Err("--restart without a command, expected one".into());
     }
-    let tls = match (chain, key, ca) {
-        (Some(chain), Some(key), Some(ca)) => Some(TlsFiles { chain, key, ca }),
-        (None, None, None) => None,
-        _ => return Err("--tls-chain, --tls-key and --tls-ca belong together, expected all or none".into()),
+    let tls = match (chain, key, ca, appliance) {
+        (Some(chain), Some(key), Some(ca), Some(name)) => Some(TlsFiles { chain, key, ca, name }),
+        (None, None, None, None) => None,
+        _ => {
+            return Err(
+                "some of --tls-chain, --tls-key, --tls-ca and --tls-name, expected all or none".into()
+            );
+        }
     };
     let target = target.ok_or("--to is missing, expected tcp:ADDRESS:PORT or unix:PATH")?;
     Ok(Wish::Run(Arguments { target, port, control_port, streams, tls, restart, command }))
@@ -142,8 +150,12 @@ mod tests {
         assert_eq!(run.command, ["app", "--to", "x", "--", "--help"]);
         assert_eq!((run.port, run.control_port, run.streams, run.restart), (PORT, CONTROL_PORT, 8, true));
         assert_eq!(run.tls, None);
-        let Ok(Wish::Run(run)) = words("--to unix:/a --tls-chain c --tls-key k --tls-ca a") else { panic!() };
-        assert_eq!(run.tls, Some(TlsFiles { chain: "c".into(), key: "k".into(), ca: "a".into() }));
+        let Ok(Wish::Run(run)) = words("--to unix:/a --tls-chain c --tls-key k --tls-ca a --tls-name n")
+        else {
+            panic!()
+        };
+        let files = TlsFiles { chain: "c".into(), key: "k".into(), ca: "a".into(), name: "n".into() };
+        assert_eq!(run.tls, Some(files));
         assert_eq!(words("--to unix:/a app"), words("--to unix:/a -- app"));
     }
 

@@ -26,8 +26,8 @@ pub trait Side {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno>;
 
     /// Writes on what [`Side::write`] took and holds. Whether it got further.
-    fn flush(&mut self) -> bool {
-        false
+    fn flush(&mut self) -> Result<bool, Errno> {
+        Ok(false)
     }
 
     /// Whether [`Side::flush`] waits for the descriptor.
@@ -82,7 +82,7 @@ fn join_within(host: &mut impl Side, application: impl AsFd, stall_limit: Durati
     // A loop's end is reached when a direction is through, or neither can be.
     loop {
         // Not `||`: both have to go on.
-        while up.step(host, &mut application) | down.step(&mut application, host) | host.flush() {}
+        while up.step(host, &mut application) | down.step(&mut application, host) | down.flush(host) {}
         if up.is_through() || down.is_through() || stalled || (up.sink_gone && down.sink_gone) {
             break;
         }
@@ -116,7 +116,10 @@ fn join_within(host: &mut impl Side, application: impl AsFd, stall_limit: Durati
     Outcome {
         to_application: up.moved,
         to_host: down.moved,
-        aborted: stalled || down.sink_gone || up.source_failed || down.holds() > 0,
+        aborted: stalled
+            || down.sink_gone
+            || up.source_failed
+            || !down.is_through() && (down.holds() > 0 || host.holds()),
     }
 }
 
@@ -180,6 +183,11 @@ impl Direction {
                 true
             }
         }
+    }
+
+    /// Has its sink write on what that holds; whether it got further.
+    fn flush(&mut self, to: &mut impl Side) -> bool {
+        to.flush().unwrap_or_else(|_| !core::mem::replace(&mut self.sink_gone, true))
     }
 
     fn holds(&self) -> usize {

@@ -1,11 +1,11 @@
 //! TLS 1.3 on the appliance's streams: rustls between a stream and its bytes. Both sides show certificates.
 
 use crate::arguments::TlsFiles;
-use crate::join::Side;
+use crate::join::{STALL_LIMIT, Side};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
@@ -14,10 +14,15 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use webpki::EndEntityCert;
 
 /// What all streams are secured with.
 #[derive(Clone, Debug)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    /// Whom the appliance's certificate must be for.
+    appliance: ServerName<'static>,
+}
 
 impl Tls {
     /// Reads the files. The error is one line and says nothing of what is in the key's file.
@@ -40,12 +45,14 @@ impl Tls {
         // Links are few and long; nobody resumes.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self(Arc::new(config)))
+        let appliance = ServerName::try_from(files.name.clone())
+            .map_err(|_| format!("--tls-name {:?}, expected a DNS name", files.name))?;
+        Ok(Self { config: Arc::new(config), appliance })
     }
 
     /// Completes the handshake on a stream that does not block.
     pub fn accept<'a>(&self, stream: BorrowedFd<'a>, limit: Duration) -> io::Result<Secured<'a>> {
-        let connection = ServerConnection::new(self.0.clone()).map_err(io::Error::other)?;
+        let connection = ServerConnection::new(self.config.clone()).map_err(io::Error::other)?;
         let mut secured = Secured { stream, connection, broken: false };
         let until = Instant::now() + limit;
         while secured.connection.is_handshaking() || secured.holds() {
@@ -57,7 +64,16 @@ impl Tls {
                 secured.receive()?;
             }
         }
+        self.recognise(&secured.connection)?;
         Ok(secured)
+    }
+
+    /// That the certificate leads to the authority was part of the handshake.
+    fn recognise(&self, connection: &ServerConnection) -> io::Result<()> {
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let shown = chain.first().ok_or(ErrorKind::PermissionDenied)?;
+        let parsed = EndEntityCert::try_from(shown).map_err(io::Error::other)?;
+        parsed.verify_is_valid_for_subject_name(&self.appliance).map_err(io::Error::other)
     }
 }
 
@@ -99,10 +115,19 @@ impl Write for Raw<'_> {
 }
 
 impl Secured<'_> {
-    /// Says that this is the end, and delivers that and what is held, however long the host takes for it.
+    /// Says that this is the end, and delivers that and what is held, however long the host takes for it; one that has
+    /// hung up has [`STALL_LIMIT`]: a vsock stream without credit never says more than that of its peer's death.
     pub fn finish(mut self) {
         self.connection.send_close_notify();
-        while self.drain().is_ok() && self.holds() && self.wait(PollFlags::OUT, None).is_ok() {}
+        let mut until = None;
+        while self.drain().is_ok() && self.holds() {
+            let what = if until.is_none() { PollFlags::OUT | PollFlags::RDHUP } else { PollFlags::OUT };
+            match self.wait(what, until) {
+                Ok(seen) if seen.intersects(PollFlags::RDHUP) => until = Some(Instant::now() + STALL_LIMIT),
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// Writes on what is held. Whether it got further.
@@ -122,12 +147,15 @@ impl Secured<'_> {
         Ok(further)
     }
 
-    fn wait(&self, what: PollFlags, until: Option<Instant>) -> io::Result<()> {
+    /// What has come of it; nothing where the wait was interrupted.
+    fn wait(&self, what: PollFlags, until: Option<Instant>) -> io::Result<PollFlags> {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(&self.stream, what)], left.as_ref()) {
+        let mut waiting = [PollFd::new(&self.stream, what)];
+        match poll(&mut waiting, left.as_ref()) {
             Ok(0) => Err(ErrorKind::TimedOut.into()),
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => Ok(waiting[0].revents()),
+            Err(Errno::INTR) => Ok(PollFlags::empty()),
             Err(error) => Err(error.into()),
         }
     }
@@ -141,7 +169,7 @@ impl Secured<'_> {
         };
         if let Err(error) = self.connection.process_new_packets() {
             // The alert that says what is wrong.
-            self.flush();
+            let _ = self.drain();
             return Err(io::Error::other(error));
         }
         Ok(taken)
@@ -177,12 +205,12 @@ impl Side for Secured<'_> {
             return Err(Errno::AGAIN);
         }
         let taken = self.connection.writer().write(bytes).map_err(|_| Errno::CONNRESET)?;
-        self.flush();
+        self.drain()?;
         Ok(taken)
     }
 
-    fn flush(&mut self) -> bool {
-        self.drain().unwrap_or(false)
+    fn flush(&mut self) -> Result<bool, Errno> {
+        if self.broken { Ok(false) } else { self.drain() }
     }
 
     fn holds(&self) -> bool {

@@ -16,6 +16,8 @@ pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
 pub(super) const ALERT: u8 = 21;
 pub(super) const HANDSHAKE: u8 = 22;
 pub(super) const APPLICATION_DATA: u8 = 23;
+/// A handshake message's type (RFC 8446 §4.6.3).
+const KEY_UPDATE: u8 = 24;
 /// Bytes of a record's header: type, version, length.
 pub(super) const HEADER: usize = 5;
 
@@ -96,11 +98,14 @@ impl AeadInPlace for Cipher {
     }
 }
 
-/// Whether embedded-tls may see this plaintext: content, its type, zeros. Tickets, the only handshake messages that mean
-/// nothing to who does not keep them, are blanked; a key update is as well, and what follows it does not decrypt.
+/// Whether embedded-tls may see this plaintext: content, its type, zeros. After the handshake messages of it are blanked,
+/// which is right for tickets; a key update ends the link, at once rather than with the next record.
 fn admit(inner: &mut [u8], established: bool) -> Result<(), Error> {
     let end = inner.iter().rposition(|&byte| byte != 0).ok_or(Error)?;
     if established && inner[end] == HANDSHAKE {
+        if inner[0] == KEY_UPDATE {
+            return Err(Error);
+        }
         inner[..=end].fill(0);
         inner[0] = APPLICATION_DATA;
     }
@@ -140,6 +145,7 @@ mod tests {
         assert_eq!(opened(b"\x08\0\0\x02\0\0\x16\0", false).unwrap(), b"\x08\0\0\x02\0\0\x16\0");
         assert_eq!(opened(b"\x08\0\0\x02\0\0\x16\0", true).unwrap(), b"\x17\0\0\0\0\0\0\0");
         assert_eq!(opened(b"\x16", true).unwrap(), b"\x17");
+        assert_eq!(opened(b"\x18\0\0\x01\0\x16", true), Err(Error), "a key update");
     }
 
     #[test]

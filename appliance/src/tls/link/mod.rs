@@ -1,11 +1,11 @@
 //! TLS 1.3 with certificates on both sides, on links to workers: embedded-tls, driven without I/O.
 //!
 //! ```text
-//!  vsock ──► receive ──► Wire ──► embedded-tls ──► plaintext ──► pool
-//!  vsock ◄── output  ◄── Wire ◄── embedded-tls ◄── send      ◄── pool
+//!  vsock ──► receive ──► Pipe ──► embedded-tls ──► plaintext ──► pool
+//!  vsock ◄── output  ◄── Pipe ◄── embedded-tls ◄── send      ◄── pool
 //! ```
 //!
-//! embedded-tls is a client that waits for its socket. Here the socket is a pair of queues ([`wire`]) and the client a
+//! embedded-tls is a client that waits for its socket. Here the socket is a pair of queues ([`pipe`]) and the client a
 //! future that is polled whenever they change, so a session is a value that takes bytes and gives bytes. Chains and
 //! signatures are judged by webpki and *ring* ([`verifier`]), which is also what encrypts ([`cipher`]).
 //!
@@ -13,9 +13,9 @@
 //! intermediates. A session holds [`SESSION_BYTES`] and what lies in its queues, at most one record each way.
 
 mod cipher;
+mod pipe;
 mod provider;
 mod verifier;
-mod wire;
 
 use super::certificate::load;
 use super::clock::WallClock;
@@ -30,12 +30,12 @@ use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use embedded_tls::{SignatureScheme, TlsConfig, TlsConnection, TlsContext};
+use pipe::{MAX_RECORD, Phase, Pipe};
 use provider::Provider;
 use ring::rand::SecureRandom;
 use rustls::SignatureScheme as Scheme;
 use rustls::pki_types::{CertificateDer, DnsName, TrustAnchor};
 use rustls::sign::SigningKey;
-use wire::{MAX_RECORD, Phase, Wire};
 
 /// What our own key may sign with, the best first; embedded-tls has no room for RSA's signatures.
 const SCHEMES: [(Scheme, SignatureScheme); 3] = [
@@ -43,11 +43,15 @@ const SCHEMES: [(Scheme, SignatureScheme); 3] = [
     (Scheme::ECDSA_NISTP384_SHA384, SignatureScheme::EcdsaSecp384r1Sha384),
     (Scheme::ED25519, SignatureScheme::Ed25519),
 ];
-const MAX_SIGNATURE: usize = 104;
 /// Plaintext of a record that we send.
 const MAX_SENT: usize = 8 << 10;
+/// embedded-tls counts the header to what fits into a record.
+const SEND_BUFFER: usize = HEADER + MAX_SENT + embedded_tls::TLS_RECORD_OVERHEAD;
 /// Buffers of a session, in bytes: a record each way.
-pub const SESSION_BYTES: usize = MAX_RECORD + MAX_SENT + embedded_tls::TLS_RECORD_OVERHEAD;
+pub const SESSION_BYTES: usize = MAX_RECORD + SEND_BUFFER;
+/// Records of one key, either way, after which a link is to be replaced when it is idle: half of what AES-GCM bears (RFC 8446
+/// §5.5), because there are no key updates; rustls makes one at 2^24.
+const WORN: u64 = 1 << 23;
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +109,7 @@ impl LinkTls {
 
 /// One link's TLS.
 pub struct Session {
-    wire: Wire,
+    pipe: Pipe,
     /// Does everything; `None` when it has ended.
     task: Option<Pin<Box<dyn Future<Output = Fault>>>>,
     fault: Option<Fault>,
@@ -113,23 +117,26 @@ pub struct Session {
     read: usize,
     output: Vec<u8>,
     sent: usize,
+    /// Records sent since the handshake.
+    records: u64,
 }
 
 impl Session {
     /// Begins a handshake: its first message is in [`Session::output`]. [`TlsError::Entropy`] without random numbers.
     pub fn start(config: Arc<LinkTls>) -> Result<Self, TlsError> {
         let seed = seed()?;
-        let wire = Wire::default();
-        let task: Pin<Box<dyn Future<Output = Fault>>> = Box::pin(run(config, seed, wire.clone()));
+        let pipe = Pipe::default();
+        let task: Pin<Box<dyn Future<Output = Fault>>> = Box::pin(run(config, seed, pipe.clone()));
         let (plaintext, output) = (Vec::new(), Vec::new());
-        let mut session = Self { wire, task: Some(task), fault: None, plaintext, read: 0, output, sent: 0 };
+        let mut session =
+            Self { pipe, task: Some(task), fault: None, plaintext, read: 0, output, sent: 0, records: 0 };
         session.advance();
         Ok(session)
     }
 
     /// Whether the handshake is complete and the worker is who it should be.
     pub fn is_established(&self) -> bool {
-        self.wire.phase() == Phase::Established
+        self.pipe.phase() == Phase::Established
     }
 
     /// Why it ended, if it has. What had come before can still be read.
@@ -146,7 +153,7 @@ impl Session {
             return 0;
         }
         let taken = ciphertext.len().min(HEADER + MAX_RECORD);
-        self.wire.feed(&ciphertext[..taken]);
+        self.pipe.feed(&ciphertext[..taken]);
         self.advance();
         taken
     }
@@ -172,14 +179,20 @@ impl Session {
             return 0;
         }
         let taken = plaintext.len().min(MAX_SENT);
-        self.wire.submit(&plaintext[..taken]);
+        self.pipe.submit(&plaintext[..taken]);
+        self.records += 1;
         self.advance();
         taken
     }
 
+    /// Its keys have done what they should.
+    pub fn is_worn(&self) -> bool {
+        self.records.max(self.pipe.records()) >= WORN
+    }
+
     /// Says that nothing more will be sent (close_notify).
     pub fn close(&mut self) {
-        self.wire.close();
+        self.pipe.close();
         self.advance();
     }
 
@@ -204,7 +217,7 @@ impl Session {
             self.fault = Some(fault);
             self.task = None;
         }
-        self.wire.drain(&mut self.output, &mut self.plaintext);
+        self.pipe.drain(&mut self.output, &mut self.plaintext);
     }
 }
 
@@ -215,21 +228,23 @@ fn seed() -> Result<[u8; 32], TlsError> {
 }
 
 /// A link from the first byte to the last.
-async fn run(config: Arc<LinkTls>, seed: [u8; 32], wire: Wire) -> Fault {
-    let (mut incoming, mut outgoing) = (vec![0; MAX_RECORD], vec![0; SESSION_BYTES - MAX_RECORD]);
+async fn run(config: Arc<LinkTls>, seed: [u8; 32], pipe: Pipe) -> Fault {
+    let (mut incoming, mut outgoing) = (vec![0; MAX_RECORD], vec![0; SEND_BUFFER]);
     let settings = TlsConfig::new().with_server_name(config.name.as_ref()).enable_rsa_signatures();
     let mut provider = Provider::new(&config, seed);
-    let mut tls = TlsConnection::<_, Suite>::new(wire.clone(), &mut incoming, &mut outgoing);
+    let mut tls = TlsConnection::<_, Suite>::new(pipe.clone(), &mut incoming, &mut outgoing);
     let opened = tls.open(TlsContext::new(&settings, &mut provider)).await;
     // Also after a handshake that came to its end: with messages left out it would prove nothing.
     if let Err(fault) = provider.verifier.verdict() {
         return fault;
     }
+    // With it the worker's certificate, which can be large.
+    drop(provider);
     if opened.is_err() {
         return Fault::Handshake;
     }
-    wire.establish();
-    if let Some(fault) = exchange(&mut tls, &wire).await {
+    pipe.establish();
+    if let Some(fault) = exchange(&mut tls, &pipe).await {
         // No word of ours: embedded-tls would send an alert in the clear that is none.
         return fault;
     }
@@ -239,12 +254,12 @@ async fn run(config: Arc<LinkTls>, seed: [u8; 32], wire: Wire) -> Fault {
 }
 
 /// Moves plaintext both ways, whichever can go on, until one has ended; `None` if that was our end.
-async fn exchange(tls: &mut TlsConnection<'_, Wire, Suite>, wire: &Wire) -> Option<Fault> {
+async fn exchange(tls: &mut TlsConnection<'_, Pipe, Suite>, pipe: &Pipe) -> Option<Fault> {
     let (mut reader, mut writer) = tls.split();
     let mut reading = pin!(async {
         loop {
             match reader.read_buffered().await {
-                Ok(mut plaintext) => wire.deliver(plaintext.pop_all()),
+                Ok(mut plaintext) => pipe.deliver(plaintext.pop_all()),
                 Err(embedded_tls::TlsError::ConnectionClosed) => return Some(Fault::Closed),
                 Err(_) => return Some(Fault::Broken),
             }
@@ -252,7 +267,7 @@ async fn exchange(tls: &mut TlsConnection<'_, Wire, Suite>, wire: &Wire) -> Opti
     });
     let mut writing = pin!(async {
         use embedded_io_async::Write as _;
-        while let Some(plaintext) = wire.next().await {
+        while let Some(plaintext) = pipe.next().await {
             if writer.write_all(&plaintext).await.is_err() || writer.flush().await.is_err() {
                 return Some(Fault::Broken);
             }

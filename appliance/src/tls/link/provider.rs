@@ -39,6 +39,8 @@ impl CryptoProvider for Provider<'_> {
     }
 
     fn client_cert(&mut self) -> Option<Certificate<impl AsRef<[u8]>>> {
+        // Nobody is told who we are before it is known who asks.
+        self.verifier.verdict().ok()?;
         Some(Certificate::X509(&self.config.certificate[..]))
     }
 }
@@ -67,6 +69,9 @@ impl RngCore for Random {
 
 impl CryptoRng for Random {}
 
+/// Room that embedded-tls has for a signature without RSA: one of P-384 in DER.
+const MAX_SIGNATURE: usize = 104;
+
 /// A signature, or nothing where signing failed: a worker refuses that.
 pub(super) struct Signature(Vec<u8>);
 
@@ -83,6 +88,6 @@ impl signature::Signer<Signature> for Signer<'_> {
         let signer = self.0.choose_scheme(&super::SCHEMES.map(|(scheme, _)| scheme));
         let signed = signer.and_then(|signer| signer.sign(message).ok());
         // embedded-tls has room for so much, and no answer to more.
-        Ok(Signature(signed.filter(|s| s.len() <= super::MAX_SIGNATURE).unwrap_or_default()))
+        Ok(Signature(signed.filter(|s| s.len() <= MAX_SIGNATURE).unwrap_or_default()))
     }
 }

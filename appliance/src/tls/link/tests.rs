@@ -264,16 +264,25 @@ fn altered_records_break_the_link() {
 }
 
 #[test]
-fn keys_are_not_updated() {
+fn a_key_update_ends_a_link_at_once() {
     let ca = Ca::new("workers");
     let mut link = Link::between(&ca, 1000);
     link.settle();
     link.server.refresh_traffic_keys().unwrap();
     link.settle();
-    assert_eq!(link.session.fault(), None);
-    link.server.writer().write_all(b"under new keys").unwrap();
+    assert_eq!(link.session.fault(), Some(Fault::Broken));
+}
+
+#[test]
+fn keys_wear_out_by_records_either_way() {
+    let ca = Ca::new("workers");
+    let mut link = Link::between(&ca, 1000);
     link.settle();
-    assert_eq!((link.session.fault(), link.got.len()), (Some(Fault::Broken), 0));
+    link.send(&[1; MAX_SENT]);
+    assert_eq!((link.session.records, link.server_got().len()), (1, MAX_SENT), "one record");
+    assert!(!link.session.is_worn());
+    link.session.records = WORN;
+    assert!(link.session.is_worn());
 }
 
 #[test]

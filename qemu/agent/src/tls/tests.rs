@@ -34,21 +34,31 @@ impl Authority {
         let certificate = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key));
         std::fs::write(at(".pem"), certificate.expect("a key that signs").pem()).expect("written");
         std::fs::write(at(".key"), key.serialize_pem()).expect("written");
-        TlsFiles { chain: at(".pem"), key: at(".key"), ca: self.directory.path().join("ca.pem") }
+        TlsFiles {
+            chain: at(".pem"),
+            key: at(".key"),
+            ca: self.directory.path().join("ca.pem"),
+            name: "weir".into(),
+        }
     }
 
-    /// What an appliance does, shown or not as one of `clients`.
-    fn client(&self, clients: Option<&Self>) -> ClientConfig {
+    /// What an appliance does.
+    fn appliance(&self) -> ClientConfig {
+        self.client(Some((self, "weir")))
+    }
+
+    /// What somebody does who shows a certificate by an authority for a name, or none.
+    fn client(&self, shown: Option<(&Self, &str)>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let anchors = certificates(&self.directory.path().join("ca.pem")).expect("a certificate");
         anchors.into_iter().for_each(|anchor| roots.add(anchor).expect("an anchor"));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
         let builder = builder.expect("suites").with_root_certificates(roots);
-        match clients {
+        match shown {
             None => builder.with_no_client_auth(),
-            Some(clients) => {
-                let files = clients.files("weir");
+            Some((authority, name)) => {
+                let files = authority.files(name);
                 let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
                 builder
                     .with_client_auth_cert(certificates(&files.chain).expect("a certificate"), key)
@@ -97,7 +107,7 @@ fn agent(authority: &Authority) -> Tls {
 fn megabytes_cross_in_both_directions_and_the_ends_are_told() -> io::Result<()> {
     let authority = Authority::new();
     let relayed = Relayed::start(&agent(&authority));
-    let mut client = relayed.connect(authority.client(Some(&authority)));
+    let mut client = relayed.connect(authority.appliance());
     client.write_all(b"GET")?;
     let mut application = relayed.accept();
     let mut got = [0; 3];
@@ -117,7 +127,7 @@ fn megabytes_cross_in_both_directions_and_the_ends_are_told() -> io::Result<()> 
     relayed.thread.join().map_err(|_| io::Error::other("panic"))?;
 
     let relayed = Relayed::start(&agent(&authority));
-    let mut client = relayed.connect(authority.client(Some(&authority)));
+    let mut client = relayed.connect(authority.appliance());
     client.write_all(&large)?;
     client.conn.send_close_notify();
     client.flush()?;
@@ -132,7 +142,7 @@ fn megabytes_cross_in_both_directions_and_the_ends_are_told() -> io::Result<()> 
 fn a_stream_that_just_stops_is_a_reset_for_the_application() -> io::Result<()> {
     let authority = Authority::new();
     let relayed = Relayed::start(&agent(&authority));
-    let mut client = relayed.connect(authority.client(Some(&authority)));
+    let mut client = relayed.connect(authority.appliance());
     client.write_all(b"half of a request")?;
     client.flush()?;
     let mut application = relayed.accept();
@@ -157,13 +167,18 @@ fn whoever_is_not_the_appliance_does_not_reach_the_application() -> io::Result<(
         assert_eq!(relayed.listener.accept().err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
         Ok(())
     };
-    for clients in [None, Some(&other)] {
+    for shown in [None, Some((&other, "weir"))] {
         turned_away(&|relayed| {
-            let mut client = relayed.connect(authority.client(clients));
+            let mut client = relayed.connect(authority.client(shown));
             let error = client.read(&mut [0]).expect_err("an alert");
             assert!(error.to_string().starts_with("received fatal alert"), "{error}");
         })?;
     }
+    // A worker's certificate opens no other worker.
+    turned_away(&|relayed| {
+        let mut client = relayed.connect(authority.client(Some((&authority, "app.workers"))));
+        assert_eq!(client.read(&mut [0]).expect_err("the end").kind(), ErrorKind::UnexpectedEof);
+    })?;
     turned_away(&|relayed| {
         (&relayed.host).write_all(b"GET / HTTP/1.1\r\n\r\n").expect("written");
         let mut alert = Vec::new();

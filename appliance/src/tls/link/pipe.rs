@@ -33,6 +33,8 @@ struct Queues {
     incoming: VecDeque<u8>,
     /// Bytes that the record under way is short of.
     record_left: usize,
+    /// Records that came.
+    records: u64,
     /// Ciphertext to be sent.
     outgoing: Vec<u8>,
     /// Plaintext that came.
@@ -62,9 +64,9 @@ impl embedded_io_async::Error for OutOfPlace {
 
 /// Both ends of the queues.
 #[derive(Clone, Default)]
-pub(super) struct Wire(Rc<RefCell<Queues>>);
+pub(super) struct Pipe(Rc<RefCell<Queues>>);
 
-impl Wire {
+impl Pipe {
     /// Ciphertext has come.
     pub(super) fn feed(&self, ciphertext: &[u8]) {
         self.0.borrow_mut().incoming.extend(ciphertext);
@@ -85,10 +87,13 @@ impl Wire {
         let mut queues = self.0.borrow_mut();
         append(output, &mut queues.outgoing);
         append(plaintext, &mut queues.received);
-        if queues.incoming.is_empty() {
-            // Idle links are many.
-            queues.incoming = VecDeque::new();
-        }
+        // Idle links are many.
+        queues.incoming.shrink_to_fit();
+    }
+
+    /// Records that came so far.
+    pub(super) fn records(&self) -> u64 {
+        self.0.borrow().records
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -131,17 +136,21 @@ impl Queues {
     /// Whether a record of this type and length may come now, and what follows from it.
     fn admit(&mut self, kind: u8, len: usize) -> Result<(), OutOfPlace> {
         let fits = match (self.phase, kind) {
-            (_, APPLICATION_DATA) if self.phase == Phase::Hello => false,
-            (_, APPLICATION_DATA) => len <= MAX_RECORD,
-            (Phase::Hello, HANDSHAKE) => len <= MAX_RECORD,
+            (Phase::Flight | Phase::Established, APPLICATION_DATA) | (Phase::Hello, HANDSHAKE) => {
+                len <= MAX_RECORD
+            }
             (Phase::Hello | Phase::Flight, ALERT) => len == 2,
             (Phase::Flight, CHANGE_CIPHER_SPEC) => len == 1,
             _ => false,
         };
+        if !fits {
+            return Err(OutOfPlace);
+        }
         if kind == HANDSHAKE {
             self.phase = Phase::Flight;
         }
-        if fits { Ok(()) } else { Err(OutOfPlace) }
+        self.records += 1;
+        Ok(())
     }
 
     fn take(&mut self, out: &mut [u8]) -> Result<usize, OutOfPlace> {
@@ -172,11 +181,11 @@ impl Queues {
     }
 }
 
-impl ErrorType for Wire {
+impl ErrorType for Pipe {
     type Error = OutOfPlace;
 }
 
-impl Read for Wire {
+impl Read for Pipe {
     async fn read(&mut self, out: &mut [u8]) -> Result<usize, OutOfPlace> {
         poll_fn(|_| match self.0.borrow_mut().take(out) {
             Ok(0) if !out.is_empty() => Poll::Pending,
@@ -186,7 +195,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for Pipe {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, OutOfPlace> {
         self.0.borrow_mut().outgoing.extend_from_slice(bytes);
         Ok(bytes.len())
