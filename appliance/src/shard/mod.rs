@@ -42,7 +42,7 @@ use crate::pool::{PoolEvent, PoolLimits, Pools, Requester, Service};
 use crate::reason::Reason;
 use crate::settings::Settings;
 use crate::site::{Router, RouterError, Scheme};
-use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig};
+use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig, State};
 use crate::time::Instant;
 use crate::tls::link::SESSION_BYTES;
 use crate::tls::{Keys, Store, TlsError, WallClock};
@@ -68,6 +68,8 @@ const GRANT_BUDGET: usize = 256;
 const TURNED_AWAY_LINES: u32 = 10;
 /// Connections looked at to find an idle one to close.
 const EVICTION_SCAN: usize = 64;
+/// What a client may keep us waiting for when memory is short.
+const EVICTION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
@@ -372,8 +374,9 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
             if let Some(id) = id {
                 self.mark(id);
             }
-            if self.stack.is_full() || self.env.security.is_full() {
-                self.evict();
+            // There is to be room before the next one asks for it: who is refused tries again after a second.
+            if (self.stack.is_full() || self.env.security.is_full()) && self.evict() {
+                self.run_dirty(now);
             }
         }
         true
@@ -509,15 +512,26 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         }
     }
 
-    /// Closes a connection that waits for its next request, to make room for a new one.
-    fn evict(&mut self) {
+    /// Ends a connection to make room for a new one: one that waits for its next request, else one whose client keeps us
+    /// waiting, as those do who want all memory for themselves. False if there is none.
+    fn evict(&mut self) -> bool {
+        let now = self.env.now;
         let idle = |socket: &Socket<'_>, session: &Session<'_>| session.is_idle(socket);
-        let Some(id) = self.stack.find(EVICTION_SCAN, idle) else { return };
-        if let Some((socket, session)) = self.stack.get(id) {
+        let late = |socket: &Socket<'_>, session: &Session<'_>| {
+            socket.state() != State::Closed && session.is_late(EVICTION_PATIENCE, now)
+        };
+        let found = self.stack.find(EVICTION_SCAN, idle).map(|id| (id, true));
+        let found = found.or_else(|| self.stack.find(EVICTION_SCAN, late).map(|id| (id, false)));
+        let Some((id, is_idle)) = found else { return false };
+        let Some((socket, session)) = self.stack.get(id) else { return false };
+        if is_idle {
             session.cut_off(Reason::TimerConnectionIdle, requester(id), socket, &mut self.env);
-            self.env.counters.evicted += 1;
-            self.mark(id);
+        } else {
+            session.expire(requester(id), socket, &mut self.env);
         }
+        self.env.counters.evicted += 1;
+        self.mark(id);
+        true
     }
 }
 

@@ -6,6 +6,7 @@ use crate::pool::Requester;
 use crate::reason::Reason;
 use crate::shard::env::Env;
 use crate::shard::wire::Wire;
+use crate::tcp::Socket;
 use crate::time::Instant;
 use core::time::Duration;
 use netdrv::stream::StreamTransport;
@@ -105,6 +106,32 @@ impl<'b> Session<'b> {
             TimerKind::TlsHandshake => after(timers.tls_handshake),
         };
         self.timer = Timer { kind, deadline, started: env.now, waited };
+    }
+
+    /// The client has kept us waiting for at least so long. Not told of one whose connection waits for its next request.
+    pub(in crate::shard) fn is_late(&self, patience: Duration, now: Instant) -> bool {
+        let awaited = matches!(
+            self.timer.kind,
+            TimerKind::HeaderWait
+                | TimerKind::EntityBody
+                | TimerKind::DrainEntityBody
+                | TimerKind::SendStall
+                | TimerKind::TlsHandshake
+                | TimerKind::Linger
+        );
+        awaited && self.timer.started + patience <= now
+    }
+
+    /// Lets the timer that runs run out before its time.
+    pub(in crate::shard) fn expire<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Socket<'_>,
+        env: &mut Env<'b, S>,
+    ) {
+        let mut wire = Wire::join(socket, &mut self.tls, env);
+        self.on_timer(me, &mut wire, env);
+        wire.part(&mut self.tls, env);
     }
 
     /// Ends a connection that took too long, in the way its state calls for.
