@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use weir_tests::weir::{Weir, command};
 use weir_tests::{free_port, pattern};
