@@ -3,8 +3,27 @@
 
 /// The crates of the TLS stack that are written in Rust. Link-time optimisation merges them with the rest, so that only
 /// their symbols tell them apart.
-const TLS_CRATES: [&str; 8] =
-    ["rustls", "rustls_pki_types", "webpki", "ring", "x509_cert", "der", "spki", "const_oid"];
+const TLS_CRATES: &[&str] = &[
+    "rustls",
+    "rustls_pki_types",
+    "webpki",
+    "ring",
+    "x509_cert",
+    "der",
+    "spki",
+    "const_oid",
+    // On links to workers.
+    "embedded_tls",
+    "p256",
+    "primeorder",
+    "ecdsa",
+    "elliptic_curve",
+    "crypto_bigint",
+    "sec1",
+    "sha2",
+    "hkdf",
+    "hmac",
+];
 
 /// Bytes of a program's parts in its file; zeroed memory takes no place there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
