@@ -58,11 +58,6 @@ impl<K: Copy + Ord> Heap<K> {
         self.items.first().copied()
     }
 
-    /// Changes every key in a way that leaves their order as it is.
-    pub(super) fn rewrite(&mut self, change: impl Fn(K) -> K) {
-        self.items.iter_mut().for_each(|item| item.0 = change(item.0));
-    }
-
     /// Adds a number, or changes its key.
     pub(super) fn set(&mut self, id: u32, key: K, places: &mut Places) {
         match places.of(id) {

@@ -52,6 +52,7 @@ mod heap;
 mod list;
 mod rate;
 mod requests;
+mod tournament;
 mod tree;
 
 pub use check::{Field, FlowError, FlowErrorKind, WEIGHT_MAX, check};
@@ -273,7 +274,10 @@ impl Flow {
     /// When [`Flow::pop_ready`] has something next, if nothing changes before.
     #[inline]
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        [self.down.next_deadline_ns(), self.up.next_deadline_ns()].into_iter().flatten().min()
+        match (self.down.next_deadline_ns(), self.up.next_deadline_ns()) {
+            (Some(down), Some(up)) => Some(down.min(up)),
+            (down, up) => down.or(up),
+        }
     }
 
     /// Whether the connection waits for its turn.

@@ -10,13 +10,14 @@
 //! ```text
 //! connection:  idle │ express queue of its site │ bulk queue of its client
 //! client:      idle │ active heap of its site (by tag) │ waiting heap (by its ceiling's time)
-//! site:        idle │ ready heaps (by tag; by guarantee's time) │ waiting heap (by its ceiling's time)
+//! site:        idle │ ready (by tag; by guarantee's time) │ waiting (by its ceiling's time)
 //! ```
 
 use super::class::{Client, Conn, Queue, Site, SiteRates, Usage};
 use super::heap::{Heap, Places};
 use super::list::NONE;
 use super::rate::{Bucket, BytesPerSec, MSS, TURN_MAX};
+use super::tournament::Tournament;
 use alloc::vec::Vec;
 
 /// A response of at most so many bytes is small: two segments.
@@ -26,7 +27,7 @@ const EXPRESS_LEAD: u64 = 4 * SMALL as u64;
 /// Small responses pass until they are so many bytes ahead of bulk; from then on bulk gets every second byte.
 const EXPRESS_CREDIT: i64 = 4 * SMALL as i64;
 
-/// How far the virtual time among sites moves before the keys of the heap begin anew.
+/// How far the virtual time among sites moves before the keys of ready sites begin anew.
 const REBASE: u128 = 1 << 62;
 
 /// The tree of one direction.
@@ -43,15 +44,12 @@ pub(super) struct Tree {
     /// Connections in any queue.
     queued: u32,
     /// By tag, as far as it is above `base`.
-    by_weight: Heap<u64>,
+    by_weight: Tournament,
     /// No ready site's tag is below it.
     base: u128,
-    weight_places: Places,
     /// Of the ready sites, those with a guarantee, by the time it may be used.
-    by_guarantee: Heap<u64>,
-    guarantee_places: Places,
-    waiting_sites: Heap<u64>,
-    site_places: Places,
+    by_guarantee: Tournament,
+    waiting_sites: Tournament,
     waiting_clients: Heap<u64>,
     /// Shared by `waiting_clients` and the sites' active heaps, of which a client is in one at most.
     client_places: Places,
@@ -67,23 +65,14 @@ impl Tree {
             clients: Vec::new(),
             conns: Vec::new(),
             queued: 0,
-            by_weight: Heap::new(),
+            by_weight: Tournament::new(sites),
             base: 0,
-            weight_places: Places::default(),
-            by_guarantee: Heap::new(),
-            guarantee_places: Places::default(),
-            waiting_sites: Heap::new(),
-            site_places: Places::default(),
+            by_guarantee: Tournament::new(sites),
+            waiting_sites: Tournament::new(sites),
             waiting_clients: Heap::new(),
             client_places: Places::default(),
         };
         tree.sites.resize_with(sites, Site::new);
-        tree.by_weight.reserve(sites);
-        tree.by_guarantee.reserve(sites);
-        tree.waiting_sites.reserve(sites);
-        tree.weight_places.grow(sites);
-        tree.guarantee_places.grow(sites);
-        tree.site_places.grow(sites);
         tree
     }
 
@@ -354,14 +343,14 @@ impl Tree {
         Some((id, granted))
     }
 
-    /// Moves the virtual time among sites on, and the base of the heap's keys with it before those overflow: they are half as
-    /// long as tags, which makes half of the scheduler's work half as much.
+    /// Moves the virtual time among sites on, and the base of ready sites' keys with it before those overflow: they are half as
+    /// long as tags, and much of the scheduler's work is comparing them.
     fn advance_clock(&mut self, tag: u128) {
         self.clock = self.clock.max(tag);
         if self.clock - self.base >= REBASE {
             let passed = u64::try_from(self.clock - self.base).unwrap_or(u64::MAX);
             let by = self.by_weight.first().map_or(passed, |(least, _)| least.min(passed));
-            self.by_weight.rewrite(|above| above - by);
+            self.by_weight.lower(by);
             self.base += u128::from(by);
         }
     }
@@ -463,22 +452,22 @@ impl Tree {
         let site = &mut self.sites[id as usize];
         let wait = site.ceil.filter(|bucket| !bucket.is_ready(now_ns));
         if site.is_runnable() && wait.is_none() {
-            self.waiting_sites.remove(id, &mut self.site_places);
+            self.waiting_sites.remove(id);
             site.tag = site.tag.max(self.clock);
             let above = u64::try_from(site.tag - self.base).unwrap_or(u64::MAX);
-            self.by_weight.set(id, above, &mut self.weight_places);
+            self.by_weight.set(id, above);
             if let Some(bucket) = site.guarantee {
-                self.by_guarantee.set(id, bucket.ready_ns(), &mut self.guarantee_places);
+                self.by_guarantee.set(id, bucket.ready_ns());
             } else {
-                self.by_guarantee.remove(id, &mut self.guarantee_places);
+                self.by_guarantee.remove(id);
             }
             return;
         }
-        self.by_weight.remove(id, &mut self.weight_places);
-        self.by_guarantee.remove(id, &mut self.guarantee_places);
+        self.by_weight.remove(id);
+        self.by_guarantee.remove(id);
         match wait.filter(|_| site.is_runnable()) {
-            Some(bucket) => self.waiting_sites.set(id, bucket.ready_ns(), &mut self.site_places),
-            None => self.waiting_sites.remove(id, &mut self.site_places),
+            Some(bucket) => self.waiting_sites.set(id, bucket.ready_ns()),
+            None => self.waiting_sites.remove(id),
         }
     }
 }
