@@ -70,7 +70,8 @@ async fn supervise(args: &SuperviseArgs) -> Result<()> {
     };
     let loader = worker.as_ref().map(|worker| worker.loader.path.as_path());
     let pools = plan::pools(&config, loader, worker.as_ref(), args.accel)?;
-    let (handle, mut settled, supervising) = Supervisor::start(pools, host, directory, runtime.vsock())?;
+    let (handle, mut settled, supervising) =
+        Supervisor::start(pools, host, directory, runtime.vsock(), true)?;
     let mut supervising = std::pin::pin!(supervising);
     let mut tasks = JoinSet::new();
     if let Some(path) = &args.control {

@@ -141,6 +141,9 @@ pub struct Supervisor {
     settled: watch::Sender<bool>,
     /// The appliance's pools are known to be ours, in the state in which it has them.
     met: bool,
+    /// It counts as settled only once it has met the appliance. Where that is started beside it, its own first answer says
+    /// more: the vsock daemon may be late, and requests need it only when they are for workers.
+    meets_first: bool,
     /// When workers that are not done are left behind.
     leaves_at: Option<Instant>,
 }
@@ -149,13 +152,14 @@ impl Supervisor {
     /// Starts to look after the pools of the appliance whose vsock is at `vsock`; workers get their sockets in `directory`. No
     /// other supervisor may do so at the same time; what a killed one has left behind is removed.
     /// Runs with the future given back, on a [`tokio::task::LocalSet`], until it is told to leave or finds that the appliance has
-    /// other pools. The receiver says whether the appliance is there and every pool has the workers that
-    /// are kept running.
+    /// other pools. The receiver says whether every pool has the workers that
+    /// are kept running and, with `meets_first`, the appliance is there.
     pub fn start(
         plans: Vec<PoolPlan>,
         host: Host,
         directory: PathBuf,
         vsock: PathBuf,
+        meets_first: bool,
     ) -> Result<(Handle, watch::Receiver<bool>, impl Future<Output = Result<()>>)> {
         let (news, told) = mpsc::unbounded_channel();
         let (reports, reported) = mpsc::unbounded_channel();
@@ -177,6 +181,7 @@ impl Supervisor {
             tasks: JoinSet::new(),
             settled,
             met: false,
+            meets_first,
             leaves_at: None,
         };
         supervisor.tasks.spawn_local(connection);
@@ -368,7 +373,8 @@ impl Supervisor {
                 self.perform(index, action);
             }
         }
-        let settled = self.met && self.pools.iter().all(|pool| pool.state.is_settled());
+        let settled =
+            (self.met || !self.meets_first) && self.pools.iter().all(|pool| pool.state.is_settled());
         self.settled.send_if_modified(|now| std::mem::replace(now, settled) != settled);
     }
 

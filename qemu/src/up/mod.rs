@@ -146,7 +146,7 @@ impl Running {
             Some(pools) => {
                 let directory = runtime.of(Role::Supervisor)?;
                 let (handle, settled, supervising) =
-                    Supervisor::start(pools, host.clone(), directory, vsock.clone())?;
+                    Supervisor::start(pools, host.clone(), directory, vsock.clone(), false)?;
                 // It ends only when it is told to, which nobody does.
                 tasks.spawn_local(async { drop(supervising.await) });
                 (handle.client.clone(), Some(handle), Some(settled))
