@@ -50,7 +50,9 @@ fn main() -> ExitCode {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     // Those that take long or measure: `-- --ignored FILTER` runs them.
-    for (name, test) in slow_clients::TESTS.iter().chain(workers::CHAOS).chain(linux_worker::TESTS) {
+    for (name, test) in
+        slow_clients::TESTS.iter().chain(workers::CHAOS).chain(supervisor::SLOW).chain(linux_worker::TESTS)
+    {
         trials.push(Trial::test(*name, move || test().map_err(failed)).with_ignored_flag(true));
     }
     if !arguments.list {
