@@ -68,7 +68,7 @@ fn meaning(head: &RequestHead<'_>, len: usize) -> Meaning {
             head.fields.into_iter().map(|f| (name(f.name), f.value.to_vec())).collect(),
         ),
         content: Vec::new(),
-        keep_alive: head.keep_alive,
+        keep_alive: head.keep_alive(),
         len,
     }
 }

@@ -39,7 +39,7 @@ pub fn write_request(
     } else {
         hop::Nominated::NONE
     };
-    let drop_expect = forwarded.expect_answered || !head.expects_continue;
+    let drop_expect = forwarded.expect_answered || !head.expects_continue();
     for field in head.fields {
         if hop::is_hop_by_hop(field.name)
             || hop::is_ours(field.name)
@@ -88,7 +88,7 @@ fn target(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
     if head.form == TargetForm::Asterisk {
         return out.put(b"*");
     }
-    if head.rewritten {
+    if head.present.any(Present::REWRITTEN) {
         encode(head.path, out)?;
     } else {
         out.put(head.raw_path().as_bytes())?;
@@ -119,7 +119,7 @@ fn host(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
     out.put(head.host)?;
     if let Some(port) = head.port {
         out.put(b":")?;
-        out.put_decimal(u64::from(port))?;
+        out.put_decimal(u64::from(port.get()))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::target::{self, Authority};
 use super::{Fields, Limits, Method, Reason, Refusal, Version, diagnosis};
 use crate::site::Scheme;
 use core::mem::MaybeUninit;
+use core::num::NonZeroU16;
 use summary::{CR_LF, HOSTNAME, Summary};
 pub(crate) use summary::{MAX_CONNECTION_OPTIONS, content_length};
 
@@ -65,41 +66,37 @@ pub struct RequestHead<'a> {
     /// for HTTP/1.0 without Host.
     pub host: &'a [u8],
     /// Port named in Host or in the absolute-form.
-    pub port: Option<u16>,
+    pub port: Option<NonZeroU16>,
     /// How the content is delimited.
     pub framing: Framing,
-    /// The connection may be used for another request (RFC 9112 §9.3).
-    pub keep_alive: bool,
-    /// The client waits for 100 (Continue) before it sends content (RFC 9110 §10.1.1).
-    pub expects_continue: bool,
     /// All field lines.
     pub fields: Fields<'a>,
     /// Which of the fields that other modules look for are there.
     pub(crate) present: Present,
-    /// The path had dot segments: what is forwarded must not have them.
-    pub(crate) rewritten: bool,
 }
 
-/// A set of fields, and of what they say.
+/// A set of fields, of what they say, and of what was done to the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Present(u8);
+pub(crate) struct Present(u16);
 
 impl Present {
     /// Connection names fields.
-    pub(crate) const NOMINATED: u8 = 1;
+    pub(crate) const NOMINATED: u16 = 1;
     /// Any of the fields of RFC 9110 §13.1 but If-Range.
-    pub(crate) const PRECONDITION: u8 = 2;
-    pub(crate) const RANGE: u8 = 4;
-    pub(crate) const UPGRADE: u8 = 8;
-    const CHUNKED: u8 = 16;
+    pub(crate) const PRECONDITION: u16 = 2;
+    pub(crate) const RANGE: u16 = 4;
+    pub(crate) const UPGRADE: u16 = 8;
+    const CHUNKED: u16 = 16;
     /// `Connection: close`
-    const CLOSE: u8 = 32;
+    const CLOSE: u16 = 32;
     /// `Connection: keep-alive`
-    const KEEP_ALIVE: u8 = 64;
+    const KEEP_ALIVE: u16 = 64;
     /// `Expect: 100-continue`
-    const EXPECTATION: u8 = 128;
+    const EXPECTATION: u16 = 128;
+    /// The path had dot segments: what is forwarded must not have them.
+    pub(crate) const REWRITTEN: u16 = 256;
 
-    pub(crate) fn any(self, set: u8) -> bool {
+    pub(crate) fn any(self, set: u16) -> bool {
         self.0 & set != 0
     }
 }
@@ -117,6 +114,22 @@ impl<'a> RequestHead<'a> {
     /// Query without the `?`.
     pub fn query(&self) -> Option<&'a str> {
         self.target.get(self.path_end + 1..)
+    }
+
+    /// The connection may be used for another request (RFC 9112 §9.3).
+    pub fn keep_alive(&self) -> bool {
+        let asks = self.version == Version::Http11 || self.present.any(Present::KEEP_ALIVE);
+        asks && !self.present.any(Present::CLOSE)
+    }
+
+    /// The connection ends after it, as if it had asked for that.
+    pub(crate) fn make_last(&mut self) {
+        self.present.0 |= Present::CLOSE;
+    }
+
+    /// The client waits for 100 (Continue) before it sends content; one of HTTP/1.0 cannot (RFC 9110 §10.1.1).
+    pub fn expects_continue(&self) -> bool {
+        self.version == Version::Http11 && self.present.any(Present::EXPECTATION)
     }
 
     /// The protocols the client would change to (RFC 9110 §7.8), if it asks in a way that can be passed on: a GET without
@@ -221,12 +234,12 @@ pub fn parse<'a>(
     // Nothing beyond the limit is looked at, so that the verdict is the same whenever it arrives.
     let window = buf.get(..limits.max_request_bytes).unwrap_or(buf);
     let (window, skipped) = match window.first() {
-        Some(b'\r' | b'\n') | None => match after_empty_line(window) {
-            Some(Ok(rest)) => (rest, 2),
+        Some(b'!'..) => (window, 0),
+        _ => match after_empty_line(window) {
+            Some(Ok(rest)) => (rest, window.len() - rest.len()),
             Some(Err(refusal)) => return Parsed::Refused(refusal),
             None => return partial(window, buf, limits),
         },
-        Some(_) => (window, 0),
     };
     let mut headers: Uninit<'a> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -235,28 +248,32 @@ pub fn parse<'a>(
         Ok(httparse::Status::Partial) => return partial(window, buf, limits),
         Err(error) => return Parsed::Refused(diagnosis::refusal(window, error, limits)),
     };
-    let (Some(name), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
+    let (Some(target), Some(minor)) = (request.path, request.version) else {
         return Parsed::Refused(BAD_REQUEST);
     };
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let mut summary = Summary::default();
-    let fields = accept!(summary.read(window, len, request.headers, limits));
+    let (host, fields) = accept!(summary.read(window, len, request.headers, limits));
     // What is usual is taken apart here: as a structure it would be moved about.
     let (method, authority, form, path, path_start, path_end, rewritten);
-    match summary.host {
+    match host {
         Some(host) if target.as_bytes().first() == Some(&b'/') => {
             authority = accept!(target::parse_authority(host));
-            (method, form, path_start) = (accept!(parse_method(name, limits)), TargetForm::Origin, 0);
+            (method, form, path_start) =
+                (accept!(parse_method(&request, window, limits)), TargetForm::Origin, 0);
             (path, path_end, rewritten) = accept!(target::origin_form(target, limits, scratch));
         }
         host => {
             let host = accept!(host.map(target::parse_authority).transpose());
-            method = accept!(parse_method(name, limits));
+            method = accept!(parse_method(&request, window, limits));
             let parts = accept!(target::parse(target, method, limits, scratch));
             authority = accept!(unusual_authority(host, &parts, version));
             (form, path, rewritten) = (parts.form, parts.path, parts.rewritten);
             (path_start, path_end) = (parts.start, parts.end);
         }
+    }
+    if rewritten {
+        summary.present.0 |= Present::REWRITTEN;
     }
     let framing = accept!(summary.framing(version));
     // RFC 9110 §9.3.8: TRACE has no content.
@@ -276,17 +293,13 @@ pub fn parse<'a>(
             host: authority.host,
             port: authority.port,
             framing,
-            keep_alive: summary.keep_alive(version),
-            // RFC 9110 §10.1.1: an HTTP/1.0 client cannot expect it.
-            expects_continue: summary.present.any(Present::EXPECTATION) && version == Version::Http11,
             fields,
             present: summary.present,
-            rewritten,
         },
     }
 }
 
-/// What is left after one empty line before the request line, which is forgiven (RFC 9112 §2.2; httparse would forgive
+/// What is left after perhaps one empty line before the request line, which is forgiven (RFC 9112 §2.2; httparse would forgive
 /// more). `None` if more bytes must tell.
 #[cold]
 fn after_empty_line(window: &[u8]) -> Option<Result<&[u8], Refusal>> {
@@ -294,7 +307,8 @@ fn after_empty_line(window: &[u8]) -> Option<Result<&[u8], Refusal>> {
         [] | [b'\r'] => None,
         [b'\r', b'\n', b'\r' | b'\n', ..] => Some(Err(CR_LF)),
         [b'\r', b'\n', rest @ ..] => Some(Ok(rest)),
-        _ => Some(Err(CR_LF)),
+        [b'\r' | b'\n', ..] => Some(Err(CR_LF)),
+        _ => Some(Ok(window)),
     }
 }
 
@@ -311,13 +325,19 @@ fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
     })
 }
 
+/// Of a request that is the first in this window.
 #[inline(always)]
-fn parse_method<'a>(token: &'a str, limits: &Limits) -> Result<Method<'a>, Refusal> {
-    if token == "GET" { Ok(Method::Get) } else { other_method(token, limits) }
+fn parse_method<'a>(
+    request: &httparse::Request<'_, 'a>,
+    window: &[u8],
+    limits: &Limits,
+) -> Result<Method<'a>, Refusal> {
+    if window.starts_with(b"GET ") { Ok(Method::Get) } else { other_method(request.method, limits) }
 }
 
 #[inline(never)]
-fn other_method<'a>(token: &'a str, limits: &Limits) -> Result<Method<'a>, Refusal> {
+fn other_method<'a>(token: Option<&'a str>, limits: &Limits) -> Result<Method<'a>, Refusal> {
+    let token = token.ok_or(BAD_REQUEST)?;
     Ok(match token {
         "HEAD" => Method::Head,
         "POST" => Method::Post,

@@ -64,9 +64,9 @@ fn a_simple_request() {
         assert_eq!(head.version, Version::Http11);
         assert_eq!(head.form, TargetForm::Origin);
         assert_eq!((head.path, head.raw_path(), head.query()), ("/a/b", "/a/b", Some("c=d")));
-        assert_eq!((head.host, head.port), (&b"Example.com"[..], Some(8080)));
+        assert_eq!((head.host, head.port), (&b"Example.com"[..], NonZeroU16::new(8080)));
         assert_eq!(head.framing, Framing::None);
-        assert!(head.keep_alive && !head.expects_continue && !head.rewritten);
+        assert!(head.keep_alive() && !head.expects_continue() && !head.present.any(Present::REWRITTEN));
         assert_eq!(head.fields.get("accept"), Some(&b"*/*"[..]));
         assert_eq!(head.fields.into_iter().count(), 2);
     });
@@ -117,7 +117,7 @@ fn accepted_and_what_they_mean() {
         let input = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         with_head(&input, |head, len| {
             assert_eq!(
-                (head.framing, head.keep_alive, head.expects_continue, len),
+                (head.framing, head.keep_alive(), head.expects_continue(), len),
                 (framing, keep_alive, expects_continue, input.len()),
                 "{fields:?}"
             );
@@ -129,12 +129,12 @@ fn accepted_and_what_they_mean() {
 #[test]
 fn http_1_0() {
     with_head("GET / HTTP/1.0\r\n\r\n", |head, _| {
-        assert_eq!((head.version, head.host, head.keep_alive), (Version::Http10, &b""[..], false));
+        assert_eq!((head.version, head.host, head.keep_alive()), (Version::Http10, &b""[..], false));
     });
     with_head(
         "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n",
         |head, _| {
-            assert_eq!((head.host, head.keep_alive, head.expects_continue), (&b"a"[..], true, false));
+            assert_eq!((head.host, head.keep_alive(), head.expects_continue()), (&b"a"[..], true, false));
         },
     );
 }
@@ -408,7 +408,7 @@ fn paths() {
         ("/%3Fa%23", "/?a#", false),
     ] {
         with_head(&format!("GET {raw}?q HTTP/1.1\r\nHost: a\r\n\r\n"), |head, _| {
-            assert_eq!((head.path, head.rewritten), (path, rewritten), "{raw}");
+            assert_eq!((head.path, head.present.any(Present::REWRITTEN)), (path, rewritten), "{raw}");
             assert_eq!((head.raw_path(), head.query()), (raw, Some("q")), "{raw}");
         });
     }
@@ -578,7 +578,7 @@ proptest! {
             match parse(input.as_bytes(), &Limits::STRICT, &mut again, &mut Progress::default()) {
                 Parsed::Complete { head: second, .. } => {
                     prop_assert_eq!(second.path, head.path);
-                    prop_assert!(!second.rewritten);
+                    prop_assert!(!second.present.any(Present::REWRITTEN));
                 }
                 other => prop_assert!(false, "{other:?}"),
             }

@@ -29,7 +29,7 @@ pub fn plan(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
-    let keep_alive = keep_alive && head.keep_alive;
+    let keep_alive = keep_alive && head.keep_alive();
     let len = stored.content().len();
     let content = match head.method {
         Method::Get => 0..len,
@@ -123,7 +123,7 @@ pub fn redirect_to_directory(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
-    let keep_alive = keep_alive && head.keep_alive;
+    let keep_alive = keep_alive && head.keep_alive();
     if !matches!(head.method, Method::Get | Method::Head) {
         return method_not_allowed(head, keep_alive, date, out);
     }
@@ -154,7 +154,7 @@ pub fn redirect_to_https(
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
     // Content that came with the request is not read.
-    let keep_alive = head.keep_alive && head.framing == Framing::None;
+    let keep_alive = head.keep_alive() && head.framing == Framing::None;
     out.put(b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://")?;
     match (head.host, local) {
         (b"", IpAddr::V4(address)) => write!(out, "{address}").map_err(|_| Overflow)?,
@@ -179,7 +179,7 @@ pub fn not_found(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
-    let keep_alive = keep_alive && head.keep_alive;
+    let keep_alive = keep_alive && head.keep_alive();
     if !matches!(head.method, Method::Get | Method::Head) {
         return method_not_allowed(head, keep_alive, date, out);
     }
@@ -196,7 +196,7 @@ pub fn options_asterisk(
     if head.form != TargetForm::Asterisk {
         return Ok(None);
     }
-    let keep_alive = keep_alive && head.keep_alive;
+    let keep_alive = keep_alive && head.keep_alive();
     out.put(b"HTTP/1.1 204 No Content\r\n")?;
     finish(head, keep_alive, date, out)?;
     Ok(Some(Plan { status: 204, content: 0..0, keep_alive }))
@@ -209,7 +209,7 @@ pub fn last_recipient(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
-    let keep_alive = head.keep_alive && head.framing == Framing::None;
+    let keep_alive = head.keep_alive() && head.framing == Framing::None;
     if head.method != Method::Trace {
         out.put(b"HTTP/1.1 204 No Content\r\n")?;
         finish(head, keep_alive, date, out)?;

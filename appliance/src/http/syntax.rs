@@ -51,33 +51,92 @@ pub(crate) fn is_tchar(b: u8) -> bool {
     CLASS[usize::from(b)] & TOKEN != 0
 }
 
-/// Labels of letters, digits, hyphens and underscores, none of them empty, with a dot after each but perhaps the last.
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// The high bit of each byte that is this one, and perhaps, above such a byte, of one that differs from it in the lowest bit.
 #[inline(always)]
-pub(crate) fn are_labels(name: &[u8]) -> bool {
-    /// States of a machine that reads a name: what begins at each is the row of its table.
+fn equal(word: u64, byte: u8) -> u64 {
+    // A byte of the difference is zero where they are equal, and the subtraction sets its high bit.
+    let difference = word ^ (ONES * u64::from(byte));
+    difference.wrapping_sub(ONES) & !difference & (ONES << 7)
+}
+
+/// The classes that all of these bytes have in common.
+#[inline(always)]
+fn common<const N: usize>(bytes: &[u8; N]) -> u8 {
+    let mut common = u8::MAX;
+    for &b in bytes {
+        common &= CLASS[usize::from(b)];
+    }
+    common
+}
+
+/// What a host with perhaps a port looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostForm {
+    /// Labels of letters, digits, hyphens and underscores, none of them empty, with a dot after each but perhaps the last.
+    Name,
+    /// The same, a colon, and digits.
+    NameAndPort,
+    /// Something else.
+    Other,
+}
+
+/// Reads every byte once, whatever is among them.
+#[inline(always)]
+pub(crate) fn host_form(host: &[u8]) -> HostForm {
+    /// States of a machine: what begins at each is the row of its table.
+    const BEFORE_LABEL: u16 = 0;
     const IN_LABEL: u16 = 256;
-    const BEFORE_LABEL: u16 = 512;
-    const WRONG: u16 = 768;
-    static NEXT: [u16; 1024] = {
-        let mut next = [WRONG; 1024];
+    const AFTER_DOT: u16 = 512;
+    const AFTER_COLON: u16 = 768;
+    const IN_PORT: u16 = 1024;
+    const WRONG: u16 = 1280;
+    static NEXT: [u16; 2048] = {
+        let mut next = [WRONG; 2048];
         let mut b = 0;
         while b < 256 {
             if CLASS[b] & LABEL != 0 {
-                next[IN_LABEL as usize + b] = IN_LABEL;
                 next[BEFORE_LABEL as usize + b] = IN_LABEL;
+                next[IN_LABEL as usize + b] = IN_LABEL;
+                next[AFTER_DOT as usize + b] = IN_LABEL;
+            }
+            if (b as u8).is_ascii_digit() {
+                next[AFTER_COLON as usize + b] = IN_PORT;
+                next[IN_PORT as usize + b] = IN_PORT;
             }
             b += 1;
         }
-        next[IN_LABEL as usize + b'.' as usize] = BEFORE_LABEL;
+        next[IN_LABEL as usize + b'.' as usize] = AFTER_DOT;
+        next[IN_LABEL as usize + b':' as usize] = AFTER_COLON;
+        next[AFTER_DOT as usize + b':' as usize] = AFTER_COLON;
         next
     };
-    let step = |state: u16, b: &u8| NEXT[usize::from((state | u16::from(*b)) & 1023)];
-    let (quads, rest) = name.as_chunks::<4>();
+    let step = |state: u16, b: &u8| NEXT[usize::from((state | u16::from(*b)) & 2047)];
+    let (quads, rest) = host.as_chunks::<4>();
     let mut state = BEFORE_LABEL;
     for quad in quads {
         state = quad.iter().fold(state, step);
     }
-    rest.iter().fold(state, step) != WRONG
+    match rest.iter().fold(state, step) {
+        IN_LABEL | AFTER_DOT => HostForm::Name,
+        IN_PORT => HostForm::NameAndPort,
+        _ => HostForm::Other,
+    }
+}
+
+/// All [stand for themselves in a path](is_plain).
+#[inline(always)]
+pub(crate) fn are_plain(path: &[u8]) -> bool {
+    let (quads, rest) = path.as_chunks::<4>();
+    let mut classes = PLAIN;
+    for quad in quads {
+        classes &= common(quad);
+    }
+    for &b in rest {
+        classes &= common(&[b]);
+    }
+    classes != 0
 }
 
 /// What stands for itself in a query (not `%`).
@@ -104,17 +163,13 @@ pub(crate) fn is_hex(b: u8) -> bool {
     CLASS[usize::from(b)] & HEX != 0
 }
 
-/// Where a byte first is. Eight bytes at a time: a byte of `word ^ pattern` is zero where it is equal, and the lowest
-/// such byte is the one whose high bit the subtraction sets.
+/// Where a byte first is.
 #[inline]
 pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let pattern = ONES * u64::from(byte);
     let (words, tail) = bytes.as_chunks::<8>();
     let mut at = 0;
     for word in words {
-        let zeros = u64::from_le_bytes(*word) ^ pattern;
-        let found = zeros.wrapping_sub(ONES) & !zeros & (ONES << 7);
+        let found = equal(u64::from_le_bytes(*word), byte);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
@@ -169,14 +224,28 @@ mod tests {
     }
 
     #[test]
-    fn host_names() {
+    fn hosts() {
         for name in ["a", "a.b", "a.b.", "A-1_.x", "10.0.0.2", "abcd.efgh.ijk"] {
-            assert!(are_labels(name.as_bytes()), "{name}");
+            assert_eq!(host_form(name.as_bytes()), HostForm::Name, "{name}");
+            for port in ["8", "80", "8080", "65536", "012345678"] {
+                assert_eq!(
+                    host_form(format!("{name}:{port}").as_bytes()),
+                    HostForm::NameAndPort,
+                    "{name}:{port}"
+                );
+            }
+            for end in [":", ":8a", ":80:", ":80.", "::80", "/", " ", "\u{e4}", "]"] {
+                assert_eq!(host_form(format!("{name}{end}").as_bytes()), HostForm::Other, "{name}{end}");
+            }
         }
-        for name in [".", ".a", "a..b", "abc..d", "abcd..e", "a..", "a b", "a/b", "a:", "\u{e4}.b", "a.b!"] {
-            assert!(!are_labels(name.as_bytes()), "{name}");
+        for name in [
+            "", ".", ":", ":80", ".a", "a..b", "abc..d", "abcd..e", "a..", "a..:80", ".:80", "[::1]",
+            "[::1]:80",
+        ] {
+            assert_eq!(host_form(name.as_bytes()), HostForm::Other, "{name}");
         }
-        let all = (0..=255).filter(|&b| are_labels(&[b'a', b, b'a'])).map(char::from).collect::<String>();
+        let is_part = |b: &u8| host_form(&[b'a', *b, b'a']) == HostForm::Name;
+        let all = (0..=255).filter(is_part).map(char::from).collect::<String>();
         assert_eq!(all, "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz");
     }
 

@@ -9,10 +9,11 @@
 //! from one to the next as on looking at the bytes.
 
 use super::request::TargetForm;
-use super::syntax;
+use super::syntax::{self, HostForm};
 use super::{Limits, Method, Reason, Refusal};
 use crate::site::Scheme;
 use core::net::Ipv6Addr;
+use core::num::NonZeroU16;
 
 const URL: Refusal = Refusal::new(400, Reason::Url);
 const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);
@@ -23,13 +24,13 @@ const URL_LENGTH: Refusal = Refusal::new(414, Reason::UrlLength);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Authority<'a> {
     pub(crate) host: &'a [u8],
-    pub(crate) port: Option<u16>,
+    pub(crate) port: Option<NonZeroU16>,
 }
 
 impl Authority<'_> {
     /// Names the same origin server under this scheme.
     pub(crate) fn same(&self, other: &Self, scheme: Scheme) -> bool {
-        let port = |a: &Self| a.port.unwrap_or(scheme.default_port());
+        let port = |a: &Self| a.port.map_or(scheme.default_port(), NonZeroU16::get);
         self.host.eq_ignore_ascii_case(other.host) && port(self) == port(other)
     }
 }
@@ -108,21 +109,20 @@ pub(crate) fn origin_form<'a>(
     if target.len() > limits.max_url_length {
         return Err(URL_LENGTH);
     }
-    if let Some(at) = target.bytes().position(|b| !syntax::is_plain(b)) {
-        return path_and_query(target, at, limits, scratch);
+    if !syntax::are_plain(target.as_bytes()) {
+        return path_and_query(target, limits, scratch);
     }
     if limits.fit_segments(target) { Ok((target, target.len(), false)) } else { Err(URL) }
 }
 
-/// As [`origin_form`], if at this place there is something else than a plain byte of a path.
+/// As [`origin_form`], if there is something else in it than plain bytes of a path.
 #[inline(never)]
 fn path_and_query<'a>(
     target: &'a str,
-    at: usize,
     limits: &Limits,
     scratch: &'a mut [u8],
 ) -> Result<(&'a str, usize, bool), Refusal> {
-    let (end, rewrite) = scan_path(target.as_bytes(), at)?;
+    let (end, rewrite) = scan_path(target.as_bytes())?;
     if end < target.len() {
         check_query(target.as_bytes().get(end + 1..).unwrap_or_default(), limits)?;
     }
@@ -135,9 +135,8 @@ fn path_and_query<'a>(
 }
 
 /// Where a path ends, and whether it has escapes, or segments that begin with a dot: if not, it is in its final form.
-/// Looks at it from this place on.
-fn scan_path(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Refusal> {
-    let mut rewrite = false;
+fn scan_path(bytes: &[u8]) -> Result<(usize, bool), Refusal> {
+    let (mut at, mut rewrite) = (0, false);
     loop {
         while let Some(&b) = bytes.get(at)
             && syntax::is_plain(b)
@@ -281,14 +280,25 @@ fn hides_dots(segment: &[u8]) -> bool {
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address, or an IPv6 address in brackets.
 #[inline(always)]
 pub(crate) fn parse_authority(value: &[u8]) -> Result<Authority<'_>, Refusal> {
-    let (host, port) = split_port(value)?;
-    let is_valid = if host.first() == Some(&b'[') { is_ipv6_literal(host) } else { is_host_name(host) };
+    match syntax::host_form(value) {
+        HostForm::Name if value.len() <= 63 => Ok(Authority { host: value, port: None }),
+        form => other_authority(value, form),
+    }
+}
+
+#[inline(never)]
+fn other_authority(value: &[u8], form: HostForm) -> Result<Authority<'_>, Refusal> {
+    let (host, port) = if form == HostForm::Name { (value, None) } else { split_port(value)? };
+    let is_valid = match form {
+        HostForm::Other => is_ipv6_literal(host),
+        HostForm::Name | HostForm::NameAndPort => host.len() <= 63 || has_short_labels(host),
+    };
     if is_valid { Ok(Authority { host, port }) } else { Err(HOSTNAME) }
 }
 
 /// Reads the port from the end, where it is near.
 #[inline(always)]
-fn split_port(value: &[u8]) -> Result<(&[u8], Option<u16>), Refusal> {
+fn split_port(value: &[u8]) -> Result<(&[u8], Option<NonZeroU16>), Refusal> {
     let (mut port, mut scale) = (0_u32, 1_u32);
     let mut rest = value;
     while let [before @ .., b] = rest {
@@ -297,11 +307,9 @@ fn split_port(value: &[u8]) -> Result<(&[u8], Option<u16>), Refusal> {
             if *b != b':' {
                 break;
             }
-            let digits = value.len() - rest.len();
-            return match u16::try_from(port) {
-                Ok(port) if port != 0 && digits <= 5 => Ok((before, Some(port))),
-                _ => Err(HOSTNAME),
-            };
+            let port = u16::try_from(port).ok().and_then(NonZeroU16::new);
+            let is_short = value.len() - rest.len() <= 5;
+            return if is_short && port.is_some() { Ok((before, port)) } else { Err(HOSTNAME) };
         }
         port = port.wrapping_add(scale.wrapping_mul(u32::from(digit)));
         scale = scale.wrapping_mul(10);
@@ -318,9 +326,8 @@ fn is_ipv6_literal(host: &[u8]) -> bool {
 }
 
 /// It may end with a dot, but has no empty label; lengths by RFC 1035 §2.3.4.
-#[inline(always)]
-fn is_host_name(name: &[u8]) -> bool {
-    let fits =
-        name.len() <= 63 || (name.len() <= 254 && name.split(|&b| b == b'.').all(|label| label.len() <= 63));
-    fits && !name.is_empty() && syntax::are_labels(name)
+/// Bounds of RFC 1035 §2.3.4.
+#[cold]
+fn has_short_labels(name: &[u8]) -> bool {
+    name.len() <= 254 && name.split(|&b| b == b'.').all(|label| label.len() <= 63)
 }

@@ -215,7 +215,7 @@ fn serve_file<'b>(
 ) -> Result<Decision<'b>, Refusal> {
     // A client that waits for 100 (Continue) may or may not send its content after another answer: close
     // (RFC 9110 §10.1.1).
-    let keep_alive = !(head.expects_continue && head.framing != Framing::None);
+    let keep_alive = !(head.expects_continue() && head.framing != Framing::None);
     let date = &serving.date;
     let mut out = Sink::new(render);
     let (plan, content): (_, &[u8]) = match serving.files.lookup(tree, rest) {

@@ -8,8 +8,7 @@ use crate::http::{Fields, Limits, Reason, Refusal, Version, diagnosis, fields};
 
 /// What the fields say about the request as a whole.
 #[derive(Default)]
-pub(super) struct Summary<'a> {
-    pub(super) host: Option<&'a [u8]>,
+pub(super) struct Summary {
     content_length: Option<u64>,
     connection_options: usize,
     pub(super) present: Present,
@@ -24,21 +23,22 @@ pub(super) const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);
 const NUMBER: Refusal = Refusal::new(400, Reason::Number);
 pub(super) const CR_LF: Refusal = Refusal::new(400, Reason::InvalidCrLf);
 
-impl<'a> Summary<'a> {
-    /// Checks the line ends and lengths of all field lines and reads those that matter here.
+impl Summary {
+    /// Checks the line ends and lengths of all field lines and reads those that matter here. Returns Host, and all of them.
     #[inline(always)]
-    pub(super) fn read(
+    pub(super) fn read<'a>(
         &mut self,
         window: &'a [u8],
         len: usize,
         headers: &[httparse::Header<'a>],
         limits: &Limits,
-    ) -> Result<Fields<'a>, Refusal> {
+    ) -> Result<(Option<&'a [u8]>, Fields<'a>), Refusal> {
         if headers.len() > limits.max_fields {
             return Err(limits.oversized(Reason::RequestLength));
         }
         let lines = window.get(..len).and_then(Lines::new).ok_or(CR_LF)?;
         let first = lines.start(headers.first());
+        let mut host = None;
         for header in headers {
             if !lines.is_ended(lines.start(Some(header))) {
                 return Err(CR_LF);
@@ -51,7 +51,7 @@ impl<'a> Summary<'a> {
             let is_host = is_host.is_some_and(|name| u32::from_le_bytes(*name) | 0x2020_2020 == HOST);
             if !is_host {
                 self.field(name, header.value)?;
-            } else if self.host.replace(header.value).is_some() {
+            } else if host.replace(header.value).is_some() {
                 // RFC 9112 §3.2: more than one Host is an error, even if they agree.
                 return Err(HOSTNAME);
             }
@@ -59,12 +59,12 @@ impl<'a> Summary<'a> {
         if len > limits.max_field_length && lines.longest(headers) > limits.max_field_length {
             return Err(limits.oversized(Reason::FieldLength));
         }
-        Ok(lines.fields(first))
+        Ok((host, lines.fields(first)))
     }
 
     /// A field whose name [`matters`], and not Host.
     #[inline(never)]
-    fn field(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
+    fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         match name.len() {
             5 if is_name(name, b"range") => self.note(Present::RANGE),
             6 if is_name(name, b"expect") => self.expect(value),
@@ -80,7 +80,7 @@ impl<'a> Summary<'a> {
         }
     }
 
-    fn note(&mut self, field: u8) -> Result<(), Refusal> {
+    fn note(&mut self, field: u16) -> Result<(), Refusal> {
         self.present.0 |= field;
         Ok(())
     }
@@ -138,15 +138,6 @@ impl<'a> Summary<'a> {
             return Err(diagnosis::transfer_encoding(value));
         }
         self.note(Present::CHUNKED)
-    }
-
-    /// RFC 9112 §9.3
-    #[inline(always)]
-    pub(super) fn keep_alive(&self, version: Version) -> bool {
-        match version {
-            Version::Http11 => !self.present.any(Present::CLOSE),
-            Version::Http10 => self.present.any(Present::KEEP_ALIVE) && !self.present.any(Present::CLOSE),
-        }
     }
 
     /// RFC 9112 §6.3

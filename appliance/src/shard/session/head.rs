@@ -69,7 +69,9 @@ impl<'b> Session<'b> {
             };
             match parse(bytes, limits, &mut env.path, &mut self.progress) {
                 Parsed::Complete { mut head, len } => {
-                    head.keep_alive &= !env.drain.has_begun();
+                    if env.drain.has_begun() {
+                        head.make_last();
+                    }
                     let client = self.security.as_ref().and_then(|security| security.client.as_deref());
                     self.journal.open(&head, len, client, &mut env.log, &env.records);
                     let secured = self.security.as_ref().zip(env.security.store());
