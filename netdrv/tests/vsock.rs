@@ -6,7 +6,7 @@ use netdrv::{
     queue::QueueError,
     stream::{CloseReason, ConnectError, StreamEvent, StreamId, StreamTransport, VsockAddr},
     transport::DeviceError,
-    vsock::{CONNECT_TIMEOUT_NS, MAX_STREAMS, RECEIVE_BUFFER, VirtioVsock},
+    vsock::{CONNECT_TIMEOUT_NS, MAX_STREAMS, RECEIVE_BUFFER, VirtioVsock, VsockErrors},
 };
 use proptest::prelude::*;
 use support::{EVENT_IDX, FakeDevice, FakeMachine, VERSION_1};
@@ -505,6 +505,26 @@ fn malformed_packets_are_dropped() {
     // A claimed sender does not get at somebody else's stream.
     pair.send(&Packet { from: (9, 7), ..Packet::host(RST, 7, 80) });
     assert_eq!((pair.events(), pair.vsock.send(stream, b"x")), (vec![], 1));
+}
+
+/// vhost-device-vsock 0.3 does so, with the length of a header, where the connection is gone that it had something for.
+#[test]
+fn a_buffer_given_back_unwritten_repeats_nothing() {
+    let mut pair = Pair::new();
+    pair.accepted(7);
+    pair.send(&Packet::host(RST, 7, 80));
+    assert_eq!(pair.events().len(), 1);
+    let other = pair.accepted(8);
+    for given in 0..1000 {
+        let mut queue = pair.machine.queue(RX);
+        let chain = queue.take().expect("a buffer");
+        queue.complete(chain.id, 44);
+        drop(queue);
+        pair.poll();
+        assert_eq!((pair.events(), pair.ops()), (vec![], vec![]), "buffer {given}");
+    }
+    assert_eq!(pair.vsock.errors(), VsockErrors::default());
+    assert_eq!(pair.vsock.send(other, b"x"), 1);
 }
 
 #[test]

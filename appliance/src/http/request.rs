@@ -259,8 +259,8 @@ pub fn parse<'a>(
     match host {
         Some(host) if target.as_bytes().first() == Some(&b'/') => {
             authority = accept!(target::parse_authority(host));
-            (method, form, path_start) =
-                (accept!(parse_method(&request, window, limits)), TargetForm::Origin, 0);
+            method = accept!(parse_method(&request, window, limits));
+            (form, path_start) = (TargetForm::Origin, 0);
             (path, path_end, rewritten) = accept!(target::origin_form(target, limits, scratch));
         }
         host => {
@@ -299,8 +299,8 @@ pub fn parse<'a>(
     }
 }
 
-/// What is left after perhaps one empty line before the request line, which is forgiven (RFC 9112 §2.2; httparse would forgive
-/// more). `None` if more bytes must tell.
+/// What is left after perhaps one empty line before the request line, which is forgiven (RFC 9112 §2.2; httparse would
+/// forgive more). `None` if more bytes must tell.
 #[cold]
 fn after_empty_line(window: &[u8]) -> Option<Result<&[u8], Refusal>> {
     match window {

@@ -51,16 +51,6 @@ pub(crate) fn is_tchar(b: u8) -> bool {
     CLASS[usize::from(b)] & TOKEN != 0
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-
-/// The high bit of each byte that is this one, and perhaps, above such a byte, of one that differs from it in the lowest bit.
-#[inline(always)]
-fn equal(word: u64, byte: u8) -> u64 {
-    // A byte of the difference is zero where they are equal, and the subtraction sets its high bit.
-    let difference = word ^ (ONES * u64::from(byte));
-    difference.wrapping_sub(ONES) & !difference & (ONES << 7)
-}
-
 /// The classes that all of these bytes have in common.
 #[inline(always)]
 fn common<const N: usize>(bytes: &[u8; N]) -> u8 {
@@ -163,13 +153,17 @@ pub(crate) fn is_hex(b: u8) -> bool {
     CLASS[usize::from(b)] & HEX != 0
 }
 
-/// Where a byte first is.
+/// Where a byte first is. Eight bytes at a time: a byte of `word ^ pattern` is zero where it is equal, and the lowest
+/// such byte is the one whose high bit the subtraction sets.
 #[inline]
 pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let pattern = ONES * u64::from(byte);
     let (words, tail) = bytes.as_chunks::<8>();
     let mut at = 0;
     for word in words {
-        let found = equal(u64::from_le_bytes(*word), byte);
+        let zeros = u64::from_le_bytes(*word) ^ pattern;
+        let found = zeros.wrapping_sub(ONES) & !zeros & (ONES << 7);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }

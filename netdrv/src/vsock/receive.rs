@@ -14,8 +14,10 @@ impl<P: Platform> VirtioVsock<P> {
         self.queues.rx.queue.disarm();
         while self.state == State::Running {
             match self.queues.rx.queue.pop() {
-                Ok(Some((buffer, written))) => {
+                Ok(Some((mut buffer, written))) => {
                     self.packet(&buffer, written as usize);
+                    // So that what is given back unwritten does not say it again.
+                    buffer.as_mut_slice()[..HEADER_LEN].fill(0);
                     let len = buffer.capacity();
                     let _ = self.queues.rx.queue.push(buffer, len);
                 }
@@ -26,8 +28,10 @@ impl<P: Platform> VirtioVsock<P> {
     }
 
     fn packet(&mut self, buffer: &DmaBuffer, written: usize) {
-        // vhost-device-vsock gives a buffer back unused when the connection it was for is gone meanwhile.
-        if written == 0 {
+        // vhost-device-vsock gives a buffer back unwritten when the connection that it had something for is gone meanwhile,
+        // and 0.3 says that a header was written.
+        let unwritten = written == HEADER_LEN && buffer.as_slice()[..HEADER_LEN] == [0; HEADER_LEN];
+        if written == 0 || unwritten {
             return;
         }
         // The queue vouches for `written` being at most the buffer's capacity.
