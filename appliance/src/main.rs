@@ -11,6 +11,8 @@ mod image {
     use netdrv::fwcfg::FwCfgError;
     use netdrv::hermit::{Entropy, Machine, StartError, heap_use, payload};
     use netdrv::println;
+    use netdrv::queue::QueueError;
+    use netdrv::transport::Faults;
 
     netdrv::entry!(main);
 
@@ -79,6 +81,18 @@ mod image {
         }
     }
 
+    /// Says that a device had to be reset.
+    fn report_faults(before: &mut [(&str, Faults); 2], now: [(&'static str, Faults); 2]) {
+        for ((_, before), (name, faults)) in before.iter_mut().zip(now) {
+            if before.resets != faults.resets {
+                let cause = faults.last.map_or("it asked for it", QueueError::as_str);
+                let end = if faults.given_up { "; it is given up" } else { "" };
+                println!("weir: the {name} is reset, for the {}. time: {cause}{end}", faults.resets);
+                *before = faults;
+            }
+        }
+    }
+
     fn main() -> Result<(), Failure> {
         let mut machine = Machine::start().map_err(Failure::Machine)?;
         let given = from_host(&machine, boot::CONFIG_NAME)?;
@@ -127,9 +141,10 @@ mod image {
             bundle.manifest.files.len(),
             free >> 10,
         );
-        let mut address = None;
+        let (mut address, mut faults) = (None, shard.faults());
         loop {
             let wake = shard.poll(now());
+            report_faults(&mut faults, shard.faults());
             if shard.address() != address {
                 address = shard.address();
                 match address {

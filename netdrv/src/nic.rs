@@ -3,6 +3,8 @@
 //! The data plane is written against [`Nic`]; [`crate`] implements it for virtio-net, tests and the
 //! simulator implement it for queues in memory.
 
+use crate::transport::Faults;
+
 /// What a card can do, fixed once it has been initialised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NicInfo {
@@ -58,6 +60,11 @@ pub trait Nic {
 
     /// Whether the link is up (always true where the card does not say).
     fn link_up(&self) -> bool;
+
+    /// What the card has done wrong since the start.
+    fn faults(&self) -> Faults {
+        Faults::default()
+    }
 
     /// Takes the next received frame, if there is one.
     fn receive(&mut self) -> Option<RxFrame<Self::RxBuffer>>;

@@ -29,6 +29,19 @@ pub enum QueueError {
     BadLength,
 }
 
+impl QueueError {
+    /// What is wrong, for a line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IndexJump => "its used index moved too far",
+            Self::BadId => "it gave back a buffer that does not exist",
+            Self::NotInFlight => "it gave back a buffer that it did not have",
+            Self::BadLength => "it wrote more than a buffer holds",
+        }
+    }
+}
+
 /// Who writes the buffers of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {

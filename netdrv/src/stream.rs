@@ -3,6 +3,8 @@
 //! Streams are reliable, ordered and flow-controlled, but their half-closes cannot be relied upon: the vsock daemons
 //! in use do not pass them on. Frame messages; close whole streams.
 
+use crate::transport::Faults;
+
 /// A vsock address (virtio 1.2 §5.10.4): 2 is the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VsockAddr {
@@ -112,6 +114,11 @@ pub trait StreamTransport {
 
     /// Asks for an interrupt at the next packet. Returns false if work came in meanwhile: poll again, do not halt.
     fn arm(&mut self) -> bool;
+
+    /// What the device has done wrong since the start.
+    fn faults(&self) -> Faults {
+        Faults::default()
+    }
 }
 
 /// A transport that may not be there: without one, nothing ever connects.
@@ -162,5 +169,9 @@ impl<T: StreamTransport> StreamTransport for Option<T> {
 
     fn arm(&mut self) -> bool {
         self.as_mut().is_none_or(StreamTransport::arm)
+    }
+
+    fn faults(&self) -> Faults {
+        self.as_ref().map_or_else(Faults::default, StreamTransport::faults)
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     pci,
     platform::{InterruptKind, MmioAddress, PciAddress, Platform},
-    queue::{self, Direction, SplitQueue},
+    queue::{self, Direction, QueueError, SplitQueue},
 };
 use virtio_spec::{DeviceStatus, pci::CapCfgType};
 
@@ -27,6 +27,19 @@ mod common {
     pub(super) const QUEUE_DEVICE: u64 = 48;
     /// Bytes of the structure that this driver uses.
     pub(super) const LEN: u64 = 56;
+}
+
+/// What a device has done wrong since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Resets, because it corrupted a ring or asked for one.
+    pub resets: u32,
+    /// What was wrong with the ring, the last time it was.
+    pub last: Option<QueueError>,
+    /// It was reset too often and is no longer used.
+    pub given_up: bool,
+    /// Packets dropped because they were damaged, or for another machine.
+    pub dropped: u64,
 }
 
 /// `VIRTIO_MSI_NO_VECTOR` (§4.1.5.1.2): the device could not bind the vector.

@@ -33,6 +33,7 @@ use core::time::Duration;
 use dispatch::{AVOID_FOR, AVOIDING};
 use link::{Link, LinkState, Links};
 use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport};
+use netdrv::transport::Faults;
 use worker::{Standing, Worker};
 
 /// Whoever waits for or uses a link; opaque here.
@@ -237,6 +238,11 @@ impl<S: StreamTransport> Pools<S> {
     /// Links in use by a requester.
     pub fn links_in_use(&self) -> usize {
         self.links.iter().filter(|(_, link)| matches!(link.state, LinkState::InUse(_))).count()
+    }
+
+    /// What the device under the links has done wrong since the start.
+    pub fn transport_faults(&self) -> Faults {
+        self.streams.transport.faults()
     }
 
     /// The transport underneath, which other parts of the shard have streams of their own on.

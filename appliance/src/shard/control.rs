@@ -128,7 +128,12 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
     fn status(&self) -> Status {
         let (tcp, requests, pools) = (self.stack.counters(), &self.env.counters, self.env.pools.counters());
         let (control, links) = (self.control.counters(), self.env.pools.secure_counters());
+        let [(_, card), (_, vsock)] = self.faults();
         let counters = [
+            ("card_resets", u64::from(card.resets)),
+            ("card_dropped", card.dropped),
+            ("vsock_resets", u64::from(vsock.resets)),
+            ("vsock_dropped", vsock.dropped),
             ("connections_accepted", tcp.connections_accepted),
             ("connections_refused", tcp.connections_refused),
             ("connections_evicted", requests.evicted),

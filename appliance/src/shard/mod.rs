@@ -55,6 +55,7 @@ use env::Env;
 use netdrv::entropy;
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamEvent, StreamTransport};
+use netdrv::transport::Faults;
 use session::Session;
 use tls::Security;
 
@@ -231,6 +232,11 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Our address, once there is one.
     pub fn address(&self) -> Option<IpAddr> {
         self.stack.address()
+    }
+
+    /// What the devices have done wrong since the start, by their names.
+    pub fn faults(&self) -> [(&'static str, Faults); 2] {
+        [("network card", self.nic.faults()), ("vsock device", self.env.pools.transport_faults())]
     }
 
     /// Requests and refusals counted.

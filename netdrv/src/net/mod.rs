@@ -15,7 +15,7 @@ use crate::{
     nic::{Nic, NicInfo, RxFrame, TxFull, TxOffload},
     platform::{PciAddress, Platform},
     queue::{Direction, QueueError, SplitQueue},
-    transport::{DeviceError, Doorbell, EVENT_IDX, Transport},
+    transport::{DeviceError, Doorbell, EVENT_IDX, Faults, Transport},
 };
 use buffers::{ETHERNET_HEADER, LARGE_CAPACITY, RX_BUFFERS, RX_CAPACITY, SMALL_CAPACITY, TxPool};
 use features::Features;
@@ -234,6 +234,11 @@ impl<P: Platform> Nic for VirtioNet<P> {
 
     fn link_up(&self) -> bool {
         self.link_up
+    }
+
+    fn faults(&self) -> Faults {
+        let NetErrors { last, rx_malformed, resets, .. } = self.errors;
+        Faults { resets, last, given_up: self.is_dead(), dropped: rx_malformed }
     }
 
     fn receive(&mut self) -> Option<RxFrame<RxBuffer>> {

@@ -20,7 +20,7 @@ use crate::{
     platform::Platform,
     queue::QueueError,
     stream::{CloseReason, ConnectError, StreamEvent, StreamId, StreamTransport, VsockAddr},
-    transport::Transport,
+    transport::{Faults, Transport},
 };
 use alloc::vec::Vec;
 use driver::Queues;
@@ -314,5 +314,10 @@ impl<P: Platform> StreamTransport for VirtioVsock<P> {
             self.queues.tx.queue.disarm();
         }
         idle && !self.table.has_events()
+    }
+
+    fn faults(&self) -> Faults {
+        let VsockErrors { last, malformed, misdirected, resets, .. } = self.errors;
+        Faults { resets, last, given_up: self.state == State::Dead, dropped: malformed + misdirected }
     }
 }
