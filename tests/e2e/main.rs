@@ -21,6 +21,7 @@ mod slow_site;
 mod static_files;
 mod supervisor;
 mod tls;
+mod vsock;
 mod workers;
 
 use demo::Demo;
@@ -45,14 +46,12 @@ fn main() -> ExitCode {
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
     let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
-    let own = own.chain(bad_workers::TESTS).chain(drain::TESTS).chain(supervisor::TESTS);
+    let own = own.chain(bad_workers::TESTS).chain(drain::TESTS).chain(supervisor::TESTS).chain(vsock::TESTS);
     for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS).chain(links::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     // Those that take long or measure: `-- --ignored FILTER` runs them.
-    for (name, test) in
-        slow_clients::TESTS.iter().chain(workers::CHAOS).chain(supervisor::SLOW).chain(linux_worker::TESTS)
-    {
+    for (name, test) in slow_clients::TESTS.iter().chain(linux_worker::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)).with_ignored_flag(true));
     }
     if !arguments.list {

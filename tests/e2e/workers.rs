@@ -19,11 +19,9 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("workers::what_never_starts_takes_its_pool_out_of_service", never_starts),
     ("workers::orders", orders),
     ("workers::one_that_does_not_end_is_killed", does_not_end),
+    ("workers::chaos_of_vms", chaos_of_vms),
+    ("workers::chaos_of_processes", chaos_of_processes),
 ];
-
-/// Not run unless asked for: under load the vsock daemon of the appliance may stop, which nothing mends but a restart.
-pub(crate) const CHAOS: &[(&str, Test)] =
-    &[("workers::chaos_of_vms", chaos_of_vms), ("workers::chaos_of_processes", chaos_of_processes)];
 
 fn demand_start() -> Result<()> {
     let bench = Bench::start(|_| vms("", 1))?;
@@ -32,14 +30,9 @@ fn demand_start() -> Result<()> {
     let began = Instant::now();
     ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)));
     let took = began.elapsed();
-    let log = bench.weir.log();
-    let told = log.lines().find_map(|line| line.split_once("told after ")?.1.strip_suffix(" µs"));
-    let told: u64 = told.context("no demand")?.parse()?;
-    println!(
-        "first request to response with a cold worker VM: {} ms; told after {told} µs",
-        took.as_millis()
-    );
-    ensure!(told <= 2000 && took < Duration::from_secs(20), "{took:?}");
+    println!("first request to response with a cold worker VM: {} ms", took.as_millis());
+    ensure!(bench.weir.log().contains("pool app needs a worker"), "{}", bench.weir.log());
+    ensure!(took < Duration::from_secs(20), "{took:?}");
     let began = Instant::now();
     ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)));
     ensure!(began.elapsed() < Duration::from_secs(1), "the worker is there now");

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::either::Either;
 pub use tokio_util::sync::CancellationToken as Until;
 
@@ -79,8 +81,20 @@ impl Ready {
     }
 }
 
+/// How long a VM may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
 /// Opens a stream to `port` of the VM whose daemon is at `path`.
+///
+/// Whoever gives up waiting leaves the stream behind, until it is answered or for half a minute: vhost-device-vsock 0.3
+/// does not survive that it has an answer for somebody who is gone.
 pub async fn connect_vsock(path: &Path, port: u32) -> Result<UnixStream> {
+    let path = path.to_owned();
+    let asking = tokio::spawn(async move { timeout(ANSWER_LIMIT, ask(&path, port)).await });
+    asking.await.context("connecting")?.with_context(|| format!("vsock port {port}: no answer"))?
+}
+
+async fn ask(path: &Path, port: u32) -> Result<UnixStream> {
     let mut stream = UnixStream::connect(path).await.with_context(|| format!("{}", path.display()))?;
     stream.write_all(format!("CONNECT {port}\n").as_bytes()).await?;
     // Byte by byte: what follows the line is the worker's and must stay in the socket.

@@ -3,20 +3,19 @@
 pub mod net;
 pub mod qemu;
 pub mod serial;
+mod vsock;
 
 use crate::host::accel::Accel;
 use crate::host::child::Launcher;
 use crate::host::programs::Programs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use net::Net;
 use serial::Serial;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Child;
-use tokio::time::{Instant, sleep};
-
-/// How long the vsock daemon may take to open its socket.
-const DAEMON_START_LIMIT: Duration = Duration::from_secs(10);
+use tokio::time::sleep;
+use vsock::Daemon;
 
 /// What a VM is.
 #[derive(Clone, Debug)]
@@ -55,34 +54,19 @@ pub struct Host {
 pub struct Vm {
     name: String,
     qemu: Child,
-    daemon: Child,
+    daemon: Daemon,
     serial: Serial,
     vsock: PathBuf,
 }
 
 impl Vm {
-    /// Starts the daemon and QEMU. `directory`, which must exist, gets their sockets; `vsock` is the path that the
-    /// host reaches the VM at, and `vsock` + `_PORT` those that the VM reaches on the host.
+    /// Starts the daemon and QEMU. `directory`, which must exist, gets their sockets; `vsock` is the path that the host
+    /// reaches the VM at (it appears when the VM has set its device up), and `vsock` + `_PORT` those that the VM reaches
+    /// on the host.
     pub async fn start(spec: &Spec, host: &Host, directory: &Path, vsock: &Path) -> Result<Self> {
         let control = directory.join("vhost-user");
-        for stale in [&control, vsock] {
-            let _ = std::fs::remove_file(stale);
-        }
-        let mut daemon = host.launcher.spawn(
-            &host.programs.vsock_daemon,
-            [
-                "--guest-cid".as_ref(),
-                spec.cid.to_string().as_ref(),
-                "--socket".as_ref(),
-                control.as_os_str(),
-                "--uds-path".as_ref(),
-                vsock.as_os_str(),
-            ],
-        )?;
         let serial = Serial::new(&spec.name);
-        serial.follow(daemon.stdout.take(), "vsock")?;
-        serial.follow(daemon.stderr.take(), "vsock")?;
-        wait_for_socket(&control, &mut daemon, &serial)
+        let daemon = Daemon::start(host, spec.cid, &control, vsock, &serial)
             .await
             .with_context(|| format!("{}: vsock daemon", spec.name))?;
         let mut qemu = host.launcher.spawn(&host.programs.qemu, qemu::args(spec, &control))?;
@@ -99,10 +83,7 @@ impl Vm {
                 Ok(status) => qemu::describe_exit(status),
                 Err(error) => format!("waiting for QEMU: {error}"),
             },
-            status = self.daemon.wait() => match status {
-                Ok(status) => format!("its vsock daemon ended ({status})"),
-                Err(error) => format!("waiting for the vsock daemon: {error}"),
-            },
+            cause = self.daemon.ended() => cause,
         };
         // The last lines may still be in the pipe.
         sleep(Duration::from_millis(50)).await;
@@ -114,10 +95,9 @@ impl Vm {
 
     /// Kills QEMU and the daemon and waits for both. There is nothing in either to be saved.
     pub async fn stop(mut self) {
-        for child in [&mut self.qemu, &mut self.daemon] {
-            // Fails only if the child has been waited for.
-            let _ = child.kill().await;
-        }
+        // Fails only if it has been waited for.
+        let _ = self.qemu.kill().await;
+        self.daemon.kill().await;
     }
 
     /// QEMU's process number; `None` once it has ended.
@@ -134,18 +114,4 @@ impl Vm {
     pub fn serial(&self) -> &Serial {
         &self.serial
     }
-}
-
-async fn wait_for_socket(path: &Path, daemon: &mut Child, serial: &Serial) -> Result<()> {
-    let limit = Instant::now() + DAEMON_START_LIMIT;
-    while !path.exists() {
-        if let Some(status) = daemon.try_wait()? {
-            bail!("ended at once ({status}) {}", serial.tail());
-        }
-        if Instant::now() > limit {
-            bail!("did not open its socket within {} s", DAEMON_START_LIMIT.as_secs());
-        }
-        sleep(Duration::from_millis(2)).await;
-    }
-    Ok(())
 }

@@ -1,0 +1,176 @@
+//! The vsock daemon of a VM: when it may be connected to, and whether it still works.
+//!
+//! vhost-device-vsock 0.3 gives up its event loop, silently and for good, if a host process connects to it while QEMU sets
+//! its queues up: a VM would boot with a vsock that never carries anything. Nothing in its interface tells when that is
+//! over, but the kernel does: the loop's epoll set (proc(5), `/proc/PID/fdinfo`) then has the queues in it, by
+//! their numbers. Until then its socket has another name, so that nobody finds it.
+
+use super::Host;
+use super::serial::Serial;
+use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::process::Child;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep};
+
+/// How long it may take to open its sockets.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How often a VM that boots is looked at.
+const READY_PAUSE: Duration = Duration::from_millis(5);
+/// How often it is looked whether the event loop is still there.
+const HEALTH_PAUSE: Duration = Duration::from_millis(500);
+/// Name of the event loop's thread.
+const EVENT_LOOP: &str = "vring_worker";
+/// What the event loop watches from the start: its end, the host's sockets, other VMs. As proc(5) has it, in hexadecimal.
+const FROM_THE_START: [&str; 3] = ["3", "4", "5"];
+/// The queues that it watches once they are set up: receive and transmit.
+const QUEUES: [&str; 2] = ["0", "1"];
+
+/// A running daemon. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    child: Child,
+    /// The thread that runs the event loop, if this daemon has one by its name.
+    event_loop: Option<PathBuf>,
+    /// Opens the gate.
+    _gate: JoinSet<()>,
+}
+
+impl Daemon {
+    /// Starts it for the VM with this context identifier. QEMU is to connect to `control`; the host reaches the VM at `vsock`,
+    /// which appears when the VM's driver has set the device up.
+    pub(super) async fn start(
+        host: &Host,
+        cid: u32,
+        control: &Path,
+        vsock: &Path,
+        serial: &Serial,
+    ) -> Result<Self> {
+        let hidden = hidden(vsock);
+        for stale in [control, vsock, &hidden] {
+            let _ = fs::remove_file(stale);
+        }
+        let cid = cid.to_string();
+        let words = ["--guest-cid".as_ref(), cid.as_ref(), "--socket".as_ref(), control.as_os_str()];
+        let words = words.into_iter().chain(["--uds-path".as_ref(), vsock.as_os_str()]);
+        let program = &host.programs.vsock_daemon;
+        let mut child = host.launcher.spawn(program, words)?;
+        serial.follow(child.stdout.take(), "vsock")?;
+        serial.follow(child.stderr.take(), "vsock")?;
+        wait_for_socket(control, &mut child, serial).await?;
+        let process = PathBuf::from(format!("/proc/{}", child.id().context("it has ended")?));
+        let event_loop = event_loop(&process);
+        let mut gate = JoinSet::new();
+        if let Some((_, epoll)) = event_loop.as_ref().zip(epoll_set(&process)) {
+            fs::rename(vsock, &hidden).context("hiding its socket")?;
+            let vsock = vsock.to_owned();
+            gate.spawn(async move {
+                while !watches(&epoll, &QUEUES) {
+                    sleep(READY_PAUSE).await;
+                }
+                // A queue is put into the set just before it is ready.
+                sleep(READY_PAUSE).await;
+                // Fails only if the directory is gone, and the VM with it.
+                let _ = fs::rename(hidden, vsock);
+            });
+        } else {
+            eprintln!("[weir] unknown kind of vsock daemon: {}, tested with 0.3", program.display());
+        }
+        Ok(Self { child, event_loop, _gate: gate })
+    }
+
+    /// Waits until it has ended or no longer works, and says how.
+    pub(super) async fn ended(&mut self) -> String {
+        let described = |status: io::Result<ExitStatus>| match status {
+            Ok(status) => format!("its vsock daemon ended ({status})"),
+            Err(error) => format!("waiting for the vsock daemon: {error}"),
+        };
+        let Some(thread) = self.event_loop.clone() else { return described(self.child.wait().await) };
+        let mut looks = interval(HEALTH_PAUSE);
+        loop {
+            tokio::select! {
+                status = self.child.wait() => return described(status),
+                _ = looks.tick() => if !thread.exists() && matches!(self.child.try_wait(), Ok(None)) {
+                    return "its vsock daemon has given up its event loop".into();
+                }
+            }
+        }
+    }
+
+    /// Kills it and waits for its end.
+    pub(super) async fn kill(&mut self) {
+        // Fails only if it has been waited for.
+        let _ = self.child.kill().await;
+    }
+}
+
+/// The socket's name until it may be connected to.
+fn hidden(vsock: &Path) -> PathBuf {
+    let mut name = OsString::from(vsock);
+    name.push(".closed");
+    name.into()
+}
+
+async fn wait_for_socket(path: &Path, daemon: &mut Child, serial: &Serial) -> Result<()> {
+    let limit = Instant::now() + START_LIMIT;
+    while !path.exists() {
+        if let Some(status) = daemon.try_wait()? {
+            bail!("ended at once ({status}) {}", serial.tail());
+        }
+        if Instant::now() > limit {
+            bail!("did not open its socket within {} s", START_LIMIT.as_secs());
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// Where the thread of the event loop is in `/proc`.
+fn event_loop(process: &Path) -> Option<PathBuf> {
+    let threads = fs::read_dir(process.join("task")).ok()?;
+    let mut threads = threads.filter_map(|thread| Some(thread.ok()?.path()));
+    threads.find(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == EVENT_LOOP))
+}
+
+/// Where the event loop's epoll set is in `/proc`.
+fn epoll_set(process: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(process.join("fdinfo")).ok()?;
+    files.filter_map(|file| Some(file.ok()?.path())).find(|file| watches(file, &FROM_THE_START))
+}
+
+/// This file is an epoll set in which there are entries with these data.
+fn watches(file: &Path, data: &[&str]) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| data.iter().all(|data| has_entry(&text, data)))
+}
+
+fn has_entry(text: &str, data: &str) -> bool {
+    let of = |line: &str| {
+        Some(line.strip_prefix("tfd:")?.split_once("data:")?.1.split_whitespace().next()? == data)
+    };
+    text.lines().any(|line| of(line) == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SET: &str = "pos:\t0\nflags:\t02000002\nmnt_id:\t17\nino:\t26\n\
+        tfd:        4 events:       19 data:                4  pos:0 ino:1a sdev:10\n\
+        tfd:        5 events:       19 data:                5  pos:0 ino:1a sdev:10\n\
+        tfd:        9 events:       19 data:                3  pos:0 ino:1a sdev:10\n";
+
+    #[test]
+    fn epoll_sets_are_read() {
+        assert!(FROM_THE_START.iter().all(|data| has_entry(SET, data)));
+        // A descriptor's number is not its data, nor a part of them.
+        assert!(!has_entry(SET, "9") && !has_entry(SET, "0") && !has_entry(SET, "1a"));
+        let queues = "tfd:       17 events:       19 data:                0  pos:0 ino:1a sdev:10\n\
+                      tfd:       18 events:       19 data:                1  pos:0 ino:1a sdev:10\n";
+        assert!(QUEUES.iter().all(|data| has_entry(&format!("{SET}{queues}"), data)));
+    }
+}
