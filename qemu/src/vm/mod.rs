@@ -14,8 +14,11 @@ use serial::Serial;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Child;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use vsock::Daemon;
+
+/// How long QEMU may take to end after its daemon, if it does so by itself.
+const END_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a VM is.
 #[derive(Clone, Debug)]
@@ -79,11 +82,12 @@ impl Vm {
     /// is gone still runs, but its vsock is dead for good.
     pub async fn ended(&mut self) -> String {
         let cause = tokio::select! {
-            status = self.qemu.wait() => match status {
+            status = self.qemu.wait() => qemu::describe_exit(status),
+            cause = self.daemon.ended() => match timeout(END_PAUSE, self.qemu.wait()).await {
+                // What ends with QEMU may end a little before it.
                 Ok(status) => qemu::describe_exit(status),
-                Err(error) => format!("waiting for QEMU: {error}"),
+                Err(_) => cause,
             },
-            cause = self.daemon.ended() => cause,
         };
         // The last lines may still be in the pipe.
         sleep(Duration::from_millis(50)).await;

@@ -2,6 +2,7 @@
 
 use super::Spec;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -39,7 +40,11 @@ fn escaped(path: &Path) -> String {
 }
 
 /// What QEMU's end says about the machine in it.
-pub fn describe_exit(status: ExitStatus) -> String {
+pub fn describe_exit(status: io::Result<ExitStatus>) -> String {
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return format!("waiting for QEMU: {error}"),
+    };
     match (status.code(), status.signal()) {
         (Some(0), _) => "the machine powered itself off".into(),
         (Some(3), _) => "the program ended with an error".into(),
