@@ -85,9 +85,10 @@ mod image {
     fn report_faults(before: &mut [(&str, Faults); 2], now: [(&'static str, Faults); 2]) {
         for ((_, before), (name, faults)) in before.iter_mut().zip(now) {
             if before.resets != faults.resets {
-                let cause = faults.last.map_or("it asked for it", QueueError::as_str);
-                let end = if faults.given_up { "; it is given up" } else { "" };
-                println!("weir: the {name} is reset, for the {}. time: {cause}{end}", faults.resets);
+                let broke = faults.ring_errors != before.ring_errors;
+                let cause = faults.last.filter(|_| broke).map_or("it asked for that", QueueError::as_str);
+                let what = if faults.given_up { "is given up at" } else { "needed" };
+                println!("weir: the {name} {what} reset {}: {cause}", faults.resets);
                 *before = faults;
             }
         }

@@ -34,7 +34,9 @@ mod common {
 pub struct Faults {
     /// Resets, because it corrupted a ring or asked for one.
     pub resets: u32,
-    /// What was wrong with the ring, the last time it was.
+    /// Rings that it corrupted.
+    pub ring_errors: u64,
+    /// What was wrong with the last of them.
     pub last: Option<QueueError>,
     /// It was reset too often and is no longer used.
     pub given_up: bool,

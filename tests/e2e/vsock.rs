@@ -5,9 +5,10 @@ use anyhow::{Result, ensure};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use weir_tests::pattern;
 
@@ -23,34 +24,39 @@ const ATTEMPTS: usize = 5;
 const NOTICED: Duration = Duration::from_secs(5);
 
 /// Connects to a socket over and over, as supervisors do that wait for a VM, only more often.
-struct Eager(Arc<AtomicBool>);
+struct Eager {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
 
 impl Eager {
-    fn start(path: PathBuf) -> Self {
+    fn start(path: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        for _ in 0..4 {
-            let (path, stop) = (path.clone(), stop.clone());
+        let thread = |_| {
+            let (path, stop) = (path.to_owned(), stop.clone());
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let _ = ask(&path);
                     std::thread::sleep(Duration::from_micros(200));
                 }
-            });
-        }
-        Self(stop)
+            })
+        };
+        let threads = (0..4).map(thread).collect();
+        Self { stop, threads }
     }
 }
 
 impl Drop for Eager {
+    /// After the VM, whose end ends what is under way.
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 
-/// Asks for a port at which nobody listens.
-fn ask(path: &PathBuf) -> std::io::Result<usize> {
+/// Asks for a port at which nobody listens, and waits for the answer: the daemon does not survive those who do not.
+fn ask(path: &Path) -> std::io::Result<usize> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     stream.write_all(b"CONNECT 4321\n")?;
     stream.read(&mut [0; 16])
 }
@@ -58,7 +64,7 @@ fn ask(path: &PathBuf) -> std::io::Result<usize> {
 fn connected_to_while_it_boots() -> Result<()> {
     let eager = RefCell::new(None);
     let bench = Bench::apart(|directory| {
-        *eager.borrow_mut() = Some(Eager::start(directory.join("run/appliance.vsock")));
+        *eager.borrow_mut() = Some(Eager::start(&directory.join("run/appliance.vsock")));
         processes(directory, "min_workers = 1\n", 1)
     })?;
     let _supervisor = bench.supervise()?;
@@ -71,7 +77,7 @@ fn a_dead_one_is_noticed() -> Result<()> {
     for _ in 0..ATTEMPTS {
         let eager = RefCell::new(None);
         let booted = Bench::apart(|directory| {
-            *eager.borrow_mut() = Some(Eager::start(directory.join("run/appliance.vsock.closed")));
+            *eager.borrow_mut() = Some(Eager::start(&directory.join("run/appliance.vsock.closed")));
             vms("", 1)
         });
         let log = match booted {

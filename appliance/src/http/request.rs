@@ -325,7 +325,7 @@ fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
     })
 }
 
-/// Of a request that is the first in this window.
+/// The window begins with the method: comparing four bytes of it takes less than comparing the token.
 #[inline(always)]
 fn parse_method<'a>(
     request: &httparse::Request<'_, 'a>,

@@ -297,7 +297,6 @@ fn other_authority(value: &[u8], form: HostForm) -> Result<Authority<'_>, Refusa
 }
 
 /// Reads the port from the end, where it is near.
-#[inline(always)]
 fn split_port(value: &[u8]) -> Result<(&[u8], Option<NonZeroU16>), Refusal> {
     let (mut port, mut scale) = (0_u32, 1_u32);
     let mut rest = value;
@@ -325,8 +324,7 @@ fn is_ipv6_literal(host: &[u8]) -> bool {
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
-/// It may end with a dot, but has no empty label; lengths by RFC 1035 §2.3.4.
-/// Bounds of RFC 1035 §2.3.4.
+/// At most 254 bytes, labels of at most 63 (RFC 1035 §2.3.4).
 #[cold]
 fn has_short_labels(name: &[u8]) -> bool {
     name.len() <= 254 && name.split(|&b| b == b'.').all(|label| label.len() <= 63)

@@ -237,8 +237,8 @@ impl<P: Platform> Nic for VirtioNet<P> {
     }
 
     fn faults(&self) -> Faults {
-        let NetErrors { last, rx_malformed, resets, .. } = self.errors;
-        Faults { resets, last, given_up: self.is_dead(), dropped: rx_malformed }
+        let NetErrors { ring, last, rx_malformed, resets } = self.errors;
+        Faults { resets, ring_errors: ring, last, given_up: self.is_dead(), dropped: rx_malformed }
     }
 
     fn receive(&mut self) -> Option<RxFrame<RxBuffer>> {

@@ -1,5 +1,6 @@
 //! The device under the streams: its queues and buffers, resets, and the event queue.
 
+use super::packet::blank;
 use super::{
     FIRST_EPHEMERAL_PORT, MAX_LISTENERS, MAX_RESETS, State, VirtioVsock, VsockErrors, table::Table,
     transmit::Sender,
@@ -155,7 +156,8 @@ impl<P: Platform> VirtioVsock<P> {
                 _ => kept.push(buffer),
             });
             side.doorbell = self.transport.enable_queue(index, &side.queue)?;
-            for buffer in kept.drain(..) {
+            for mut buffer in kept.drain(..) {
+                blank(&mut buffer);
                 let len = buffer.capacity();
                 let _ = side.queue.push(buffer, len);
             }

@@ -317,7 +317,8 @@ impl<P: Platform> StreamTransport for VirtioVsock<P> {
     }
 
     fn faults(&self) -> Faults {
-        let VsockErrors { last, malformed, misdirected, resets, .. } = self.errors;
-        Faults { resets, last, given_up: self.state == State::Dead, dropped: malformed + misdirected }
+        let VsockErrors { ring, last, malformed, misdirected, resets, .. } = self.errors;
+        let given_up = self.state == State::Dead;
+        Faults { resets, ring_errors: ring, last, given_up, dropped: malformed + misdirected }
     }
 }

@@ -1,5 +1,6 @@
 //! The packet header (virtio 1.2 §5.10.6, `virtio_vsock_hdr`).
 
+use crate::dma::DmaBuffer;
 use crate::stream::VsockAddr;
 use virtio_spec::vsock::{Hdr, Op, Type};
 
@@ -77,6 +78,11 @@ impl Header {
         put(40, self.fwd_cnt);
         bytes[..HEADER_LEN].copy_from_slice(&out);
     }
+}
+
+/// Clears a buffer's header before the device gets it, so that what it gives back unwritten does not say its last packet again.
+pub(super) fn blank(buffer: &mut DmaBuffer) {
+    buffer.as_mut_slice().iter_mut().take(HEADER_LEN).for_each(|byte| *byte = 0);
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{
     State, VirtioVsock,
-    packet::{HEADER_LEN, Header, SHUTDOWN_BOTH},
+    packet::{HEADER_LEN, Header, SHUTDOWN_BOTH, blank},
     table::{Phase, event, pending},
 };
 use crate::{dma::DmaBuffer, platform::Platform, stream::CloseReason};
@@ -16,8 +16,7 @@ impl<P: Platform> VirtioVsock<P> {
             match self.queues.rx.queue.pop() {
                 Ok(Some((mut buffer, written))) => {
                     self.packet(&buffer, written as usize);
-                    // So that what is given back unwritten does not say it again.
-                    buffer.as_mut_slice()[..HEADER_LEN].fill(0);
+                    blank(&mut buffer);
                     let len = buffer.capacity();
                     let _ = self.queues.rx.queue.push(buffer, len);
                 }

@@ -3,6 +3,7 @@
 //! | in it | what |
 //! |---|---|
 //! | `appliance.vsock`, `appliance.vsock_PORT` | the host's end of the appliance's vsock |
+//! | `appliance.vsock.closed` | the first of them, while the appliance boots |
 //! | `appliance/` | sockets and image of the appliance |
 //! | `supervisor/` | sockets and images of the workers |
 //! | `appliance.lock`, `supervisor.lock` | held by whoever runs the one and the other |

@@ -81,17 +81,18 @@ impl Ready {
     }
 }
 
-/// How long a VM may take to answer.
+/// How long an answer is waited for.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Opens a stream to `port` of the VM whose daemon is at `path`.
 ///
-/// Whoever gives up waiting leaves the stream behind, until it is answered or for half a minute: vhost-device-vsock 0.3
-/// does not survive that it has an answer for somebody who is gone.
+/// Whoever gives up waiting leaves the stream behind until the VM answers or its daemon ends: vhost-device-vsock 0.3 does
+/// not survive that it has an answer for somebody who is gone.
 pub async fn connect_vsock(path: &Path, port: u32) -> Result<UnixStream> {
     let path = path.to_owned();
-    let asking = tokio::spawn(async move { timeout(ANSWER_LIMIT, ask(&path, port)).await });
-    asking.await.context("connecting")?.with_context(|| format!("vsock port {port}: no answer"))?
+    let asking = tokio::spawn(async move { ask(&path, port).await });
+    let answer = timeout(ANSWER_LIMIT, asking).await;
+    answer.with_context(|| format!("vsock port {port}: no answer"))?.context("connecting")?
 }
 
 async fn ask(path: &Path, port: u32) -> Result<UnixStream> {

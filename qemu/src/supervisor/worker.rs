@@ -19,12 +19,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use weir_agent::protocol::{Answer, LINE_MAX, Request, STOP_MAX_S};
 
-/// First pause between two looks at whether a starting VM answers. It grows by an eighth each time: a VM that needs seconds
-/// gets few looks, because each that comes while its driver starts may stop the vsock daemon's thread for good.
+/// First pause between two looks at whether a starting worker answers. It grows by an eighth each time: one that needs
+/// seconds gets few looks.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(500);
-/// The daemon may take this long to say whether the VM accepts. Long, because giving up on a stream that the daemon has
-/// not looked at yet costs it a file descriptor for good.
+/// How long a look may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at whether a leaving worker has finished; the first also lets streams arrive that are on their way.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
@@ -318,7 +317,7 @@ impl At {
     /// Waits until the worker accepts a stream.
     async fn answers(&self) {
         let mut pause = PROBE_PAUSE;
-        // Until a VM's driver is up the daemon closes every stream at once.
+        // Until a VM's driver is up there is no socket.
         while !matches!(timeout(PROBE_LIMIT, self.connect()).await, Ok(Ok(()))) {
             sleep(pause).await;
             pause = (pause + pause / 8).min(LONGEST_PROBE_PAUSE);

@@ -14,11 +14,11 @@ use serial::Serial;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Child;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use vsock::Daemon;
 
-/// How long QEMU may take to end after its daemon, if it does so by itself.
-const END_PAUSE: Duration = Duration::from_millis(500);
+/// How long QEMU may take to end after its daemon's event loop, which a guest ends that powers itself off.
+const END_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a VM is.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub struct Vm {
     name: String,
     qemu: Child,
     daemon: Daemon,
+    /// What became of the daemon, and until when QEMU may end by itself.
+    without_daemon: Option<(String, Instant)>,
     serial: Serial,
     vsock: PathBuf,
 }
@@ -75,20 +77,27 @@ impl Vm {
         let mut qemu = host.launcher.spawn(&host.programs.qemu, qemu::args(spec, &control))?;
         serial.follow(qemu.stdout.take(), "")?;
         serial.follow(qemu.stderr.take(), "qemu")?;
-        Ok(Self { name: spec.name.clone(), qemu, daemon, serial, vsock: vsock.to_owned() })
+        let (name, vsock) = (spec.name.clone(), vsock.to_owned());
+        Ok(Self { name, qemu, daemon, without_daemon: None, serial, vsock })
     }
 
     /// Waits for the VM's end, which needs both QEMU and the daemon, and says why in one line. A QEMU whose daemon
-    /// is gone still runs, but its vsock is dead for good.
+    /// is gone still runs, but its vsock is dead for good. Whoever stops waiting may wait again.
     pub async fn ended(&mut self) -> String {
-        let cause = tokio::select! {
-            status = self.qemu.wait() => qemu::describe_exit(status),
-            cause = self.daemon.ended() => match timeout(END_PAUSE, self.qemu.wait()).await {
-                // What ends with QEMU may end a little before it.
-                Ok(status) => qemu::describe_exit(status),
-                Err(_) => cause,
+        let (cause, until) = match self.without_daemon.clone() {
+            Some(known) => known,
+            None => tokio::select! {
+                status = self.qemu.wait() => return self.last_words(qemu::describe_exit(status)).await,
+                cause = self.daemon.ended() => {
+                    self.without_daemon.insert((cause, Instant::now() + END_PAUSE)).clone()
+                }
             },
         };
+        let cause = timeout_at(until, self.qemu.wait()).await.map_or(cause, qemu::describe_exit);
+        self.last_words(cause).await
+    }
+
+    async fn last_words(&self, cause: String) -> String {
         // The last lines may still be in the pipe.
         sleep(Duration::from_millis(50)).await;
         match self.serial.tail() {

@@ -20,11 +20,15 @@ use tokio::time::{Instant, interval, sleep};
 
 /// How long it may take to open its sockets.
 const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long the event loop's thread may take to have its name.
+const NAME_LIMIT: Duration = Duration::from_secs(1);
 /// How often a VM that boots is looked at.
 const READY_PAUSE: Duration = Duration::from_millis(5);
+/// A queue is put into the set just before it is ready, by a process that may be interrupted in between: a guess.
+const SETTLED: Duration = Duration::from_millis(20);
 /// How often it is looked whether the event loop is still there.
-const HEALTH_PAUSE: Duration = Duration::from_millis(500);
-/// Name of the event loop's thread.
+const HEALTH_PAUSE: Duration = Duration::from_millis(250);
+/// Name of the event loop's thread, which it gives itself.
 const EVENT_LOOP: &str = "vring_worker";
 /// What the event loop watches from the start: its end, the host's sockets, other VMs. As proc(5) has it, in hexadecimal.
 const FROM_THE_START: [&str; 3] = ["3", "4", "5"];
@@ -37,8 +41,9 @@ pub(super) struct Daemon {
     child: Child,
     /// The thread that runs the event loop, if this daemon has one by its name.
     event_loop: Option<PathBuf>,
-    /// Opens the gate.
+    /// Shows the socket; aborted with the daemon.
     _gate: JoinSet<()>,
+    hidden: PathBuf,
 }
 
 impl Daemon {
@@ -64,24 +69,27 @@ impl Daemon {
         serial.follow(child.stderr.take(), "vsock")?;
         wait_for_socket(control, &mut child, serial).await?;
         let process = PathBuf::from(format!("/proc/{}", child.id().context("it has ended")?));
-        let event_loop = event_loop(&process);
+        let event_loop = event_loop(&process).await;
         let mut gate = JoinSet::new();
         if let Some((_, epoll)) = event_loop.as_ref().zip(epoll_set(&process)) {
             fs::rename(vsock, &hidden).context("hiding its socket")?;
-            let vsock = vsock.to_owned();
+            let (from, vsock) = (hidden.clone(), vsock.to_owned());
             gate.spawn(async move {
                 while !watches(&epoll, &QUEUES) {
                     sleep(READY_PAUSE).await;
                 }
-                // A queue is put into the set just before it is ready.
-                sleep(READY_PAUSE).await;
-                // Fails only if the directory is gone, and the VM with it.
-                let _ = fs::rename(hidden, vsock);
+                sleep(SETTLED).await;
+                if let Err(error) = fs::rename(&from, &vsock) {
+                    eprintln!("[weir] nobody can reach {}: {error}", vsock.display());
+                }
             });
         } else {
-            eprintln!("[weir] unknown kind of vsock daemon: {}, tested with 0.3", program.display());
+            eprintln!(
+                "[weir] {} is not the vsock daemon known here (0.3): connecting while a VM boots may end it unnoticed",
+                program.display()
+            );
         }
-        Ok(Self { child, event_loop, _gate: gate })
+        Ok(Self { child, event_loop, _gate: gate, hidden })
     }
 
     /// Waits until it has ended or no longer works, and says how.
@@ -109,6 +117,13 @@ impl Daemon {
     }
 }
 
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // There only if the VM never set its device up.
+        let _ = fs::remove_file(&self.hidden);
+    }
+}
+
 /// The socket's name until it may be connected to.
 fn hidden(vsock: &Path) -> PathBuf {
     let mut name = OsString::from(vsock);
@@ -130,11 +145,21 @@ async fn wait_for_socket(path: &Path, daemon: &mut Child, serial: &Serial) -> Re
     Ok(())
 }
 
-/// Where the thread of the event loop is in `/proc`.
-fn event_loop(process: &Path) -> Option<PathBuf> {
-    let threads = fs::read_dir(process.join("task")).ok()?;
-    let mut threads = threads.filter_map(|thread| Some(thread.ok()?.path()));
-    threads.find(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == EVENT_LOOP))
+/// Where the thread of the event loop is in `/proc`, once it has its name.
+async fn event_loop(process: &Path) -> Option<PathBuf> {
+    let limit = Instant::now() + NAME_LIMIT;
+    while Instant::now() < limit {
+        let threads = fs::read_dir(process.join("task")).ok()?;
+        let mut threads = threads.filter_map(|thread| Some(thread.ok()?.path()));
+        let is = |thread: &PathBuf| {
+            fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == EVENT_LOOP)
+        };
+        if let Some(thread) = threads.find(is) {
+            return Some(thread);
+        }
+        sleep(READY_PAUSE).await;
+    }
+    None
 }
 
 /// Where the event loop's epoll set is in `/proc`.
