@@ -58,7 +58,7 @@ fn ten_thousand_idle_connections_take_at_most_120_mb() {
     assert!(bytes >= 10_000 * 4096, "{bytes} bytes: were they counted?");
 }
 
-/// Prints the figures for the README; run with `--ignored --nocapture` in a release build.
+/// Prints the figures for tests/BENCHMARKS.md; run with `--ignored --nocapture` in a release build.
 #[test]
 #[ignore = "a benchmark"]
 fn cost_by_number_of_connections() {
