@@ -39,11 +39,12 @@ fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
 impl Log {
     /// Writes the access log's line for a request.
     pub fn access(&mut self, record: &Record, ends: &Ends, outcome: &Outcome, moment: Moment) {
-        let mut line = core::mem::take(&mut self.line);
-        line.clear();
         let Some(settings) = self.settings.as_ref().filter(|settings| !settings.fields.is_empty()) else {
             return;
         };
+        // Nothing returns between here and where the buffer is put back, or the next line would allocate another.
+        let mut line = core::mem::take(&mut self.line);
+        line.clear();
         let entry = Entry { log: self, record, ends, outcome, moment, civil: Civil::from_unix(moment.unix) };
         match settings.format {
             LogFormat::W3c => entry.w3c(&settings.fields, &mut line),
