@@ -132,13 +132,7 @@ fn a_line_in_each_log() {
         (LogFormat::W3c, &[][..], true),
         (LogFormat::W3c, Field::ALL, false),
     ] {
-        let log = settings::Log {
-            port: 1,
-            format,
-            fields: fields.to_vec(),
-            errors,
-            computer: "edge".into(),
-        };
+        let log = settings::Log { port: 1, format, fields: fields.to_vec(), errors, computer: "edge".into() };
         let mut log = Log::new(&Settings { log: Some(log), ..Settings::default() }, 64 << 10);
         let mut request = |unix| {
             let mut record = log.record();

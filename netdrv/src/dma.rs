@@ -1,76 +1,225 @@
-//! Buffers that a device reads or writes, owned by exactly one place at a time.
+//! Buffers shared with a device, owned by exactly one place at a time.
 //!
-//! A [`DmaBuffer`] is moved into a [`crate::queue::SplitQueue`] and comes back when the device has used it, so the
-//! program cannot touch a buffer that is the device's. A device that breaks the protocol may still write into a
-//! buffer it has given back: its content is then garbage, as it would be had the device sent garbage, and every
-//! header is copied out once before it is checked.
+//! A buffer is moved into a [`crate::queue::SplitQueue`] and comes back when the device has used it. **The rule**: a
+//! device may go on writing to memory that it was once given to write, also after it has said that it is done. So there
+//! is never a reference to such memory ([`InBuffer`]): bytes can only be copied out of it into private memory, and whoever
+//! checks a byte uses the copy that was checked. A driver reads every byte of a packet once, the header before the payload.
+//!
+//! Memory that a device only reads ([`OutBuffer`]) is written in place. A device that writes there breaks more than a
+//! protocol: it could as well write anywhere else in memory. Nothing is decided by what is read back from it.
 
 use crate::platform::DmaRegion;
 use core::ptr::NonNull;
 
+/// What a queue holds: an [`InBuffer`] or an [`OutBuffer`].
+pub trait DmaBuffer: From<Memory> {
+    /// The device writes it.
+    const DEVICE_WRITES: bool;
+
+    /// Where the device sees the buffer.
+    fn device_address(&self) -> u64;
+
+    /// Its size in bytes.
+    fn capacity(&self) -> u32;
+}
+
 /// A piece of device-shared memory, owned like a `Box<[u8]>` but never freed.
 #[derive(Debug)]
-pub struct DmaBuffer {
+pub struct Memory {
     address: NonNull<u8>,
     device_address: u64,
     capacity: u32,
 }
 
 // SAFETY: the buffer is plain memory owned by this value alone; nothing in it is tied to a thread.
-unsafe impl Send for DmaBuffer {}
-// SAFETY: a shared reference only gives read access to the memory.
-unsafe impl Sync for DmaBuffer {}
+unsafe impl Send for Memory {}
+// SAFETY: a shared reference only allows reading from the memory, by volatile accesses.
+unsafe impl Sync for Memory {}
 
-impl DmaBuffer {
-    /// Where the device sees the buffer.
-    #[must_use]
-    pub fn device_address(&self) -> u64 {
-        self.device_address
+/// A buffer that a device writes. Its bytes are the device's to change at any time.
+#[derive(Debug)]
+pub struct InBuffer(Memory);
+
+/// A buffer that a device only reads.
+#[derive(Debug)]
+pub struct OutBuffer(Memory);
+
+impl From<Memory> for InBuffer {
+    fn from(memory: Memory) -> Self {
+        Self(memory)
+    }
+}
+
+impl From<Memory> for OutBuffer {
+    fn from(memory: Memory) -> Self {
+        Self(memory)
+    }
+}
+
+impl DmaBuffer for InBuffer {
+    const DEVICE_WRITES: bool = true;
+
+    fn device_address(&self) -> u64 {
+        self.0.device_address
     }
 
-    /// Its size in bytes.
-    #[must_use]
-    pub fn capacity(&self) -> u32 {
-        self.capacity
+    fn capacity(&self) -> u32 {
+        self.0.capacity
+    }
+}
+
+impl DmaBuffer for OutBuffer {
+    const DEVICE_WRITES: bool = false;
+
+    fn device_address(&self) -> u64 {
+        self.0.device_address
     }
 
-    /// Its bytes.
-    #[must_use]
-    pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: address and capacity describe initialised memory that this value owns (see `split`).
-        unsafe { core::slice::from_raw_parts(self.address.as_ptr(), self.capacity as usize) }
+    fn capacity(&self) -> u32 {
+        self.0.capacity
     }
+}
 
-    /// Its first four bytes as they are now, for waiting until the device changes them.
+/// A word at any address.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Word(u64);
+
+const WORD: usize = size_of::<Word>();
+/// Words copied a turn: as many as `hermit::copy` found to be best.
+const TURN: usize = 8;
+
+impl InBuffer {
+    /// Copies what stands at `at` into `to`, each byte read once. False, and nothing copied, if the buffer ends before that.
+    #[inline]
     #[must_use]
-    pub fn load_u32(&self) -> u32 {
-        if self.capacity < 4 {
-            return 0;
+    pub fn copy_out(&self, at: usize, to: &mut [u8]) -> bool {
+        if self.place(at, to.len()).is_none() {
+            return false;
         }
-        // SAFETY: as in `as_slice`, and there are four bytes; volatile, because the device writes them.
-        u32::from_ne_bytes(unsafe { self.address.cast::<[u8; 4]>().as_ptr().read_volatile() })
+        let mut offset = at;
+        let mut turns = to.chunks_exact_mut(TURN * WORD);
+        for turn in &mut turns {
+            let words: [u64; TURN] = core::array::from_fn(|i| self.word(offset + i * WORD));
+            for (piece, word) in turn.chunks_exact_mut(WORD).zip(words) {
+                piece.copy_from_slice(&word.to_ne_bytes());
+            }
+            offset += TURN * WORD;
+        }
+        let mut words = turns.into_remainder().chunks_exact_mut(WORD);
+        for piece in &mut words {
+            piece.copy_from_slice(&self.word(offset).to_ne_bytes());
+            offset += WORD;
+        }
+        for byte in words.into_remainder() {
+            // SAFETY: the offset is inside the buffer, as `place` has shown for all of `to`.
+            *byte = unsafe { self.0.address.add(offset).read_volatile() };
+            offset += 1;
+        }
+        #[cfg(test)]
+        hook::after_read(self, at, to.len());
+        true
     }
 
+    /// The `N` bytes at `at` as they are now; `None` if the buffer ends before that.
+    #[inline]
+    #[must_use]
+    pub fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.copy_out(at, &mut bytes).then_some(bytes)
+    }
+
+    /// Writes bytes at `at`, for what the device is to find there. False, and nothing written, if the buffer ends before that.
+    #[must_use]
+    pub fn write(&mut self, at: usize, bytes: &[u8]) -> bool {
+        let Some(place) = self.place(at, bytes.len()) else { return false };
+        for (i, byte) in bytes.iter().enumerate() {
+            // SAFETY: as many bytes are inside the buffer behind `place`.
+            unsafe { place.add(i).write_volatile(*byte) };
+        }
+        true
+    }
+
+    /// Clears the first `len` bytes, or all if there are fewer.
+    #[inline]
+    pub fn clear(&mut self, len: usize) {
+        for at in 0..len.min(self.0.capacity as usize) {
+            // SAFETY: `at` is less than the capacity.
+            unsafe { self.0.address.add(at).write_volatile(0) };
+        }
+    }
+
+    /// The eight bytes at `offset`, which are inside the buffer: callers have asked `place`.
+    #[inline]
+    fn word(&self, offset: usize) -> u64 {
+        debug_assert!(self.place(offset, WORD).is_some());
+        // SAFETY: inside the buffer, says the caller; `Word` has no alignment; volatile, because the device may write meanwhile.
+        let Word(word) = unsafe { self.0.address.add(offset).cast::<Word>().read_volatile() };
+        word
+    }
+
+    /// Where `len` bytes from `at` on are, if they are inside.
+    #[inline]
+    fn place(&self, at: usize, len: usize) -> Option<NonNull<u8>> {
+        let end = at.checked_add(len)?;
+        // SAFETY: `at` is at most the capacity, so that the pointer stays inside the buffer or points at its end.
+        (end <= self.0.capacity as usize).then(|| unsafe { self.0.address.add(at) })
+    }
+}
+
+impl OutBuffer {
     /// Its bytes, for writing.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as in `as_slice`, and the value is borrowed mutably.
-        unsafe { core::slice::from_raw_parts_mut(self.address.as_ptr(), self.capacity as usize) }
+        // SAFETY: address and capacity describe initialised memory that this value owns (see `split`), which is borrowed
+        // mutably; a device does not write to it (see the top).
+        unsafe { core::slice::from_raw_parts_mut(self.0.address.as_ptr(), self.0.capacity as usize) }
     }
 }
 
 impl DmaRegion {
     /// Cuts the region into as many buffers of `size` bytes as fit; what is left over is lost.
-    pub fn split(self, size: u32) -> impl Iterator<Item = DmaBuffer> {
+    pub fn split<B: DmaBuffer>(self, size: u32) -> impl Iterator<Item = B> {
         let count = if size == 0 { 0 } else { self.len() / size as usize };
         (0..count).map(move |index| {
             let offset = index * size as usize;
-            DmaBuffer {
+            B::from(Memory {
                 // SAFETY: offset + size is at most the region's length, so the pointer stays inside it.
                 address: unsafe { self.as_ptr().add(offset) },
                 device_address: self.device_address() + offset as u64,
                 capacity: size,
-            }
+            })
         })
     }
 }
+
+/// Lets tests play a device that writes as soon as something was read.
+#[cfg(test)]
+pub(crate) mod hook {
+    use super::{DmaBuffer as _, InBuffer};
+    use std::cell::RefCell;
+
+    /// The device's address of what was read, and its length.
+    type Hook = Box<dyn FnMut(u64, usize)>;
+
+    thread_local! {
+        static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    }
+
+    /// Calls `hook` after every read from memory that a device writes, on this thread.
+    pub(crate) fn set(hook: impl FnMut(u64, usize) + 'static) {
+        HOOK.set(Some(Box::new(hook)));
+    }
+
+    pub(super) fn after_read(buffer: &InBuffer, at: usize, len: usize) {
+        HOOK.with_borrow_mut(|hook| {
+            if let Some(hook) = hook {
+                hook(buffer.device_address() + at as u64, len);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "dma_tests.rs"]
+mod tests;

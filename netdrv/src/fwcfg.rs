@@ -4,7 +4,10 @@
 //! Contents come through the device's DMA interface where it has one, 64 KiB at a time: read byte by byte through
 //! the port, a megabyte would be a million exits. A device without DMA is read that way all the same.
 
-use crate::{dma::DmaBuffer, platform::Platform};
+use crate::{
+    dma::{DmaBuffer as _, InBuffer},
+    platform::Platform,
+};
 use alloc::vec::Vec;
 use core::{fmt, sync::atomic::Ordering, sync::atomic::fence};
 
@@ -70,7 +73,7 @@ impl core::error::Error for FwCfgError {}
 pub struct FwCfg<P> {
     ports: P,
     /// Access structure and data; `None` where the device has no DMA.
-    buffer: Option<DmaBuffer>,
+    buffer: Option<InBuffer>,
     /// To be selected by the next access.
     selected: Option<u16>,
 }
@@ -148,24 +151,29 @@ impl<P: FwCfgPorts> FwCfg<P> {
                 None => DMA_READ,
             };
             let address = buffer.device_address();
-            let access = &mut buffer.as_mut_slice()[..DMA_ACCESS_LEN];
+            let mut access = [0; DMA_ACCESS_LEN];
             access[..4].copy_from_slice(&control.to_be_bytes());
             // A piece is at most CHUNK bytes long.
             access[4..8].copy_from_slice(&(piece.len() as u32).to_be_bytes());
             access[8..].copy_from_slice(&(address + DMA_ACCESS_LEN as u64).to_be_bytes());
+            if !buffer.write(0, &access) {
+                return Err(FwCfgError::Failed);
+            }
             fence(Ordering::SeqCst);
             self.ports.start_dma(address);
             wait(buffer)?;
-            piece.copy_from_slice(&buffer.as_slice()[DMA_ACCESS_LEN..][..piece.len()]);
+            if !buffer.copy_out(DMA_ACCESS_LEN, piece) {
+                return Err(FwCfgError::Failed);
+            }
         }
         Ok(())
     }
 }
 
 /// Waits until the device has cleared the control word.
-fn wait(buffer: &DmaBuffer) -> Result<(), FwCfgError> {
+fn wait(buffer: &InBuffer) -> Result<(), FwCfgError> {
     for _ in 0..PATIENCE {
-        let control = u32::from_be(buffer.load_u32());
+        let control = buffer.read(0).map_or(DMA_ERROR, u32::from_be_bytes);
         fence(Ordering::SeqCst);
         match control {
             0 => return Ok(()),

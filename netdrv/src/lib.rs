@@ -3,6 +3,9 @@
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
+/// For `tests/support`, which unit tests share.
+#[cfg(test)]
+extern crate self as netdrv;
 
 pub mod dma;
 pub mod entropy;
@@ -19,3 +22,7 @@ pub mod vsock;
 
 #[cfg(target_os = "hermit")]
 pub mod hermit;
+
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;

@@ -19,7 +19,8 @@ pub struct NicInfo {
     pub tso4_max: Option<u32>,
 }
 
-/// A received frame whose buffer the caller owns until it gives it back with [`Nic::recycle`].
+/// A received frame whose buffer the caller owns until it gives it back with [`Nic::recycle`]. How many can be held at a
+/// time is the card's affair, at least one.
 #[derive(Debug)]
 pub struct RxFrame<B> {
     /// The Ethernet frame, without any device header.
@@ -52,7 +53,7 @@ pub struct TxFull;
 
 /// An Ethernet device with preallocated buffers. No call allocates, blocks or waits for the device.
 pub trait Nic {
-    /// A received frame's buffer.
+    /// A received frame's buffer: memory that the card cannot change any more, so that what was checked stays as it is.
     type RxBuffer: AsRef<[u8]> + AsMut<[u8]>;
 
     /// The card's properties.
@@ -66,10 +67,10 @@ pub trait Nic {
         Faults::default()
     }
 
-    /// Takes the next received frame, if there is one.
+    /// Takes the next received frame, if there is one and not too many are held.
     fn receive(&mut self) -> Option<RxFrame<Self::RxBuffer>>;
 
-    /// Gives a received frame's buffer back to the card.
+    /// Gives a received frame's buffer back.
     fn recycle(&mut self, buffer: Self::RxBuffer);
 
     /// How many frames [`Nic::transmit`] accepts now without [`TxFull`].

@@ -42,15 +42,6 @@ impl QueueError {
     }
 }
 
-/// Who writes the buffers of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// The driver writes, the device reads.
-    ToDevice,
-    /// The device writes, the driver reads.
-    FromDevice,
-}
-
 /// Where a queue's three parts lie for the device (§2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueAddresses {
@@ -62,15 +53,14 @@ pub struct QueueAddresses {
     pub device: u64,
 }
 
-/// A split virtqueue.
+/// A split virtqueue of buffers that the device writes ([`crate::dma::InBuffer`]) or reads ([`crate::dma::OutBuffer`]).
 #[derive(Debug)]
-pub struct SplitQueue {
+pub struct SplitQueue<B> {
     region: DmaRegion,
     descriptors: NonNull<Desc>,
     avail: NonNull<u16>,
     used: NonNull<u16>,
     size: u16,
-    direction: Direction,
     event_idx: bool,
     interrupts_on: bool,
     /// Next available index to fill; what is published; what was published at the last notification.
@@ -81,18 +71,18 @@ pub struct SplitQueue {
     used_next: u16,
     used_seen: u16,
     /// By descriptor: the buffer the device has, and how many of its bytes it may touch.
-    in_flight: Box<[Option<InFlight>]>,
+    in_flight: Box<[Option<InFlight<B>>]>,
     free: Vec<u16>,
 }
 
 #[derive(Debug)]
-struct InFlight {
-    buffer: DmaBuffer,
+struct InFlight<B> {
+    buffer: B,
     len: u32,
 }
 
 // SAFETY: the pointers lead into the region, which the queue owns and which is plain memory.
-unsafe impl Send for SplitQueue {}
+unsafe impl<B: Send> Send for SplitQueue<B> {}
 
 const DESCRIPTOR_BYTES: usize = size_of::<Desc>();
 const USED_BYTES: usize = size_of::<UsedElem>();
@@ -111,11 +101,11 @@ fn used_offset(size: u16) -> usize {
     (avail_offset(size) + 4 + 2 * usize::from(size) + 2).next_multiple_of(4)
 }
 
-impl SplitQueue {
+impl<B: DmaBuffer> SplitQueue<B> {
     /// Lays out a queue of `size` entries (a power of two up to [`MAX_QUEUE_SIZE`]) in `region`, which must hold
     /// [`memory_for`] that size. `None` if either is not so.
     #[must_use]
-    pub fn new(region: DmaRegion, size: u16, direction: Direction) -> Option<Self> {
+    pub fn new(region: DmaRegion, size: u16) -> Option<Self> {
         if !size.is_power_of_two() || size > MAX_QUEUE_SIZE || region.len() < memory_for(size) {
             return None;
         }
@@ -135,7 +125,6 @@ impl SplitQueue {
             avail,
             used,
             size,
-            direction,
             event_idx: false,
             interrupts_on: true,
             avail_next: 0,
@@ -152,7 +141,7 @@ impl SplitQueue {
 
     /// Puts the queue into its initial state after the device was reset, giving every buffer the device had to
     /// `reclaim`. Must only be called while the device is in reset.
-    pub fn restart(&mut self, event_idx: bool, mut reclaim: impl FnMut(DmaBuffer)) {
+    pub fn restart(&mut self, event_idx: bool, mut reclaim: impl FnMut(B)) {
         for slot in &mut self.in_flight {
             if let Some(InFlight { buffer, .. }) = slot.take() {
                 reclaim(buffer);
@@ -201,15 +190,12 @@ impl SplitQueue {
     /// Gives the first `len` bytes of a buffer to the device, which learns of it at [`SplitQueue::publish`].
     /// A full queue gives the buffer back, and so does a `len` beyond the buffer's capacity.
     #[inline]
-    pub fn push(&mut self, buffer: DmaBuffer, len: u32) -> Result<(), DmaBuffer> {
+    pub fn push(&mut self, buffer: B, len: u32) -> Result<(), B> {
         if len > buffer.capacity() {
             return Err(buffer);
         }
         let Some(id) = self.free.pop() else { return Err(buffer) };
-        let flags = match self.direction {
-            Direction::ToDevice => DescF::empty(),
-            Direction::FromDevice => DescF::WRITE,
-        };
+        let flags = if B::DEVICE_WRITES { DescF::WRITE } else { DescF::empty() };
         let descriptor =
             Desc { addr: buffer.device_address().into(), len: len.into(), flags, next: 0.into() };
         // SAFETY: ids in `free` are below `size`, and the table has `size` entries.
@@ -246,10 +232,10 @@ impl SplitQueue {
         notify
     }
 
-    /// Takes the next buffer the device has used, with the number of bytes written into it (0 for
-    /// [`Direction::ToDevice`], whatever the device says: §2.7.8.2 leaves it open).
+    /// Takes the next buffer the device has used, with the number of bytes written into it (0 where
+    /// it only reads, whatever it says: §2.7.8.2 leaves it open).
     #[inline]
-    pub fn pop(&mut self) -> Result<Option<(DmaBuffer, u32)>, QueueError> {
+    pub fn pop(&mut self) -> Result<Option<(B, u32)>, QueueError> {
         if self.used_next == self.used_seen && !self.look()? {
             return Ok(None);
         }
@@ -259,10 +245,10 @@ impl SplitQueue {
         let (id, written) = (element.id.to_ne(), element.len.to_ne());
         let slot = self.in_flight.get_mut(id as usize).ok_or(QueueError::BadId)?;
         let posted = slot.as_ref().ok_or(QueueError::NotInFlight)?.len;
-        let written = match self.direction {
-            Direction::ToDevice => 0,
-            Direction::FromDevice if written > posted => return Err(QueueError::BadLength),
-            Direction::FromDevice => written,
+        let written = match written {
+            _ if !B::DEVICE_WRITES => 0,
+            written if written > posted => return Err(QueueError::BadLength),
+            written => written,
         };
         let Some(InFlight { buffer, .. }) = slot.take() else { return Err(QueueError::NotInFlight) };
         self.used_next = self.used_next.wrapping_add(1);

@@ -1,9 +1,9 @@
 //! virtio-rng, the entropy device (virtio 1.2 §5.4): one queue, one buffer.
 
 use crate::{
-    dma::DmaBuffer,
+    dma::InBuffer,
     platform::{PciAddress, Platform},
-    queue::{Direction, QueueError, SplitQueue},
+    queue::{QueueError, SplitQueue},
     transport::{DeviceError, Doorbell, Transport},
 };
 
@@ -19,10 +19,10 @@ const QUEUE_SIZE: u16 = 4;
 #[derive(Debug)]
 pub struct VirtioRng<P: Platform> {
     transport: Transport<P>,
-    queue: SplitQueue,
+    queue: SplitQueue<InBuffer>,
     doorbell: Doorbell,
     /// `None` while the device has it.
-    buffer: Option<DmaBuffer>,
+    buffer: Option<InBuffer>,
     failed: bool,
 }
 
@@ -31,7 +31,7 @@ impl<P: Platform> VirtioRng<P> {
     pub fn new(platform: P, function: PciAddress) -> Result<Self, DeviceError> {
         let mut transport = Transport::open(platform, function)?;
         transport.negotiate(0)?;
-        let queue = transport.create_queue(REQUEST_QUEUE, QUEUE_SIZE, Direction::FromDevice)?;
+        let queue = transport.create_queue(REQUEST_QUEUE, QUEUE_SIZE)?;
         let region = transport.platform().dma_alloc(MAX_REQUEST).ok_or(DeviceError::NoMemory)?;
         let buffer = region.split(MAX_REQUEST as u32).next();
         let doorbell = transport.enable_queue(REQUEST_QUEUE, &queue)?;
@@ -70,12 +70,12 @@ impl<P: Platform> VirtioRng<P> {
         match self.queue.pop() {
             Ok(None) => Ok(None),
             Ok(Some((mut buffer, written))) => {
-                let bytes = &mut buffer.as_mut_slice()[..written as usize];
-                let taken = bytes.len().min(into.len());
-                into[..taken].copy_from_slice(&bytes[..taken]);
-                bytes.fill(0);
+                // The queue vouches for `written` being at most the buffer's capacity.
+                let taken = (written as usize).min(into.len());
+                let copied = buffer.copy_out(0, &mut into[..taken]);
+                buffer.clear(written as usize);
                 self.buffer = Some(buffer);
-                Ok((taken > 0).then_some(taken))
+                Ok((copied && taken > 0).then_some(taken))
             }
             Err(error) => {
                 self.failed = true;

@@ -2,9 +2,10 @@
 //! notifications and device configuration.
 
 use crate::{
+    dma::DmaBuffer,
     pci,
     platform::{InterruptKind, MmioAddress, PciAddress, Platform},
-    queue::{self, Direction, QueueError, SplitQueue},
+    queue::{self, QueueError, SplitQueue},
 };
 use virtio_spec::{DeviceStatus, pci::CapCfgType};
 
@@ -197,12 +198,7 @@ impl<P: Platform> Transport<P> {
     }
 
     /// Builds queue `index` with at most `wanted` entries (a power of two), in newly allocated memory.
-    pub fn create_queue(
-        &self,
-        index: u16,
-        wanted: u16,
-        direction: Direction,
-    ) -> Result<SplitQueue, DeviceError> {
+    pub fn create_queue<B: DmaBuffer>(&self, index: u16, wanted: u16) -> Result<SplitQueue<B>, DeviceError> {
         self.write16(common::QUEUE_SELECT, index);
         let offered = self.read16(common::QUEUE_SIZE);
         if !offered.is_power_of_two() {
@@ -210,11 +206,15 @@ impl<P: Platform> Transport<P> {
         }
         let size = offered.min(wanted).min(queue::MAX_QUEUE_SIZE);
         let region = self.platform.dma_alloc(queue::memory_for(size)).ok_or(DeviceError::NoMemory)?;
-        SplitQueue::new(region, size, direction).ok_or(DeviceError::NoQueue(index))
+        SplitQueue::new(region, size).ok_or(DeviceError::NoQueue(index))
     }
 
     /// Tells the device where queue `index` is and enables it (§4.1.5.1.3). The queue must be in its initial state.
-    pub fn enable_queue(&mut self, index: u16, queue: &SplitQueue) -> Result<Doorbell, DeviceError> {
+    pub fn enable_queue<B: DmaBuffer>(
+        &mut self,
+        index: u16,
+        queue: &SplitQueue<B>,
+    ) -> Result<Doorbell, DeviceError> {
         self.write16(common::QUEUE_SELECT, index);
         if self.read16(common::QUEUE_SIZE) < queue.size() {
             return Err(DeviceError::NoQueue(index));

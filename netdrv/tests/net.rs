@@ -105,6 +105,39 @@ fn uses_at_most_two_mebibytes_and_rings() {
 }
 
 #[test]
+fn a_frame_stays_as_it_was_received() {
+    let (machine, mut card) = card(ALL);
+    let chain = machine.queue(RX).take().expect("a buffer");
+    chain.write(&frame(100, 1));
+    machine.queue(RX).complete(chain.id, 112);
+    let received = card.receive().expect("a frame");
+    // A device that goes on writing into a buffer that it has given back.
+    chain.write(&[0xff; 112]);
+    assert_eq!(received.buffer.as_ref(), &frame(100, 1)[HEADER..]);
+    card.recycle(received.buffer);
+}
+
+#[test]
+fn frames_that_cannot_be_held_wait_with_the_card() {
+    let (machine, mut card) = card(ALL);
+    for tag in 0..20 {
+        assert!(machine.queue(RX).deliver(&frame(60, tag)));
+    }
+    let mut tags = 0..20;
+    while !tags.is_empty() {
+        let held: Vec<_> = std::iter::from_fn(|| card.receive()).collect();
+        assert!((1..20).contains(&held.len()), "{} frames held", held.len());
+        for received in held {
+            assert_eq!(received.buffer.as_ref(), &frame(60, tags.next().expect("another"))[HEADER..]);
+            card.recycle(received.buffer);
+        }
+    }
+    assert!(card.receive().is_none());
+    card.flush();
+    assert_eq!(machine.queue(RX).available(), 256, "all buffers are with the card again");
+}
+
+#[test]
 fn small_device_queues_get_fewer_buffers() {
     let machine = FakeMachine::new(vec![FakeDevice::new(1, ALL, &device(0).config, &[16, 8])]);
     let mut card = VirtioNet::new(machine.clone(), FakeMachine::address(0)).expect("a card");

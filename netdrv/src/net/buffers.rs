@@ -2,11 +2,11 @@
 
 use super::header::HEADER_LEN;
 use crate::{
-    dma::DmaBuffer,
+    dma::{DmaBuffer as _, InBuffer, OutBuffer},
     platform::{DmaRegion, Platform},
     transport::DeviceError,
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec, vec::Vec};
 
 /// Receive buffers, and the size of each: header, an Ethernet frame of up to 2036 bytes.
 pub(super) const RX_BUFFERS: usize = 256;
@@ -25,44 +25,66 @@ pub(super) fn rx_region<P: Platform>(platform: &P) -> Result<DmaRegion, DeviceEr
     platform.dma_alloc(RX_BUFFERS * RX_CAPACITY as usize).ok_or(DeviceError::NoMemory)
 }
 
-/// A received frame in the buffer the card wrote. Dropping it instead of giving it back with
-/// [`crate::nic::Nic::recycle`] leaves the card one receive buffer poorer for good.
+/// Received frames that can be held at a time. The data plane holds one.
+pub(super) const HELD_FRAMES: usize = 8;
+
+/// A received frame, copied out of the buffer that the card wrote into memory that only this program knows.
+/// The card's buffer comes with it and goes back with [`crate::nic::Nic::recycle`]: until then a card that says again that
+/// it has used it is found out. Dropping it instead leaves the card one receive buffer poorer for good.
 #[derive(Debug)]
 pub struct RxBuffer {
-    buffer: DmaBuffer,
-    len: u32,
+    bytes: Box<[u8]>,
+    len: usize,
+    from: Option<InBuffer>,
 }
 
 impl RxBuffer {
-    /// `len` is at most the buffer's capacity minus the header: the queue has checked it.
-    pub(super) fn new(buffer: DmaBuffer, len: usize) -> Self {
-        Self { buffer, len: len as u32 }
+    /// As many as can be held.
+    pub(super) fn pool() -> Vec<Self> {
+        let buffer = || Self {
+            bytes: vec![0; RX_CAPACITY as usize - HEADER_LEN].into_boxed_slice(),
+            len: 0,
+            from: None,
+        };
+        (0..HELD_FRAMES).map(|_| buffer()).collect()
     }
 
-    pub(super) fn into_inner(self) -> DmaBuffer {
-        self.buffer
+    /// Fills it with the frame of `len` bytes in a card's buffer, which is given back if it does not hold so many.
+    #[inline]
+    pub(super) fn fill(&mut self, from: InBuffer, len: usize) -> Result<(), InBuffer> {
+        if !self.bytes.get_mut(..len).is_some_and(|bytes| from.copy_out(HEADER_LEN, bytes)) {
+            return Err(from);
+        }
+        (self.len, self.from) = (len, Some(from));
+        Ok(())
+    }
+
+    /// Takes the card's buffer out.
+    pub(super) fn take(&mut self) -> Option<InBuffer> {
+        self.len = 0;
+        self.from.take()
     }
 }
 
 impl AsRef<[u8]> for RxBuffer {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        &self.buffer.as_slice()[HEADER_LEN..][..self.len as usize]
+        &self.bytes[..self.len]
     }
 }
 
 impl AsMut<[u8]> for RxBuffer {
     #[inline]
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer.as_mut_slice()[HEADER_LEN..][..self.len as usize]
+        &mut self.bytes[..self.len]
     }
 }
 
 /// Transmit buffers that are not with the card.
 #[derive(Debug)]
 pub(super) struct TxPool {
-    small: Vec<DmaBuffer>,
-    large: Vec<DmaBuffer>,
+    small: Vec<OutBuffer>,
+    large: Vec<OutBuffer>,
 }
 
 impl TxPool {
@@ -90,12 +112,12 @@ impl TxPool {
         if whole <= SMALL_CAPACITY as usize { self.small.is_empty() } else { self.large.is_empty() }
     }
 
-    pub(super) fn take(&mut self, whole: usize) -> Option<DmaBuffer> {
+    pub(super) fn take(&mut self, whole: usize) -> Option<OutBuffer> {
         if whole <= SMALL_CAPACITY as usize { self.small.pop() } else { self.large.pop() }
     }
 
     /// Never grows a list: every buffer came from it.
-    pub(super) fn put(&mut self, buffer: DmaBuffer) {
+    pub(super) fn put(&mut self, buffer: OutBuffer) {
         if buffer.capacity() <= SMALL_CAPACITY { self.small.push(buffer) } else { self.large.push(buffer) }
     }
 }

@@ -19,8 +19,7 @@ pub(super) struct RxHeader {
 
 /// Reads a received header; `None` for a frame in a form that was never negotiated.
 #[inline]
-pub(super) fn read_rx(buffer: &[u8]) -> Option<RxHeader> {
-    let header = buffer.get(..HEADER_LEN)?;
+pub(super) fn read_rx(header: &[u8; HEADER_LEN]) -> Option<RxHeader> {
     let (flags, gso) = (header[FLAGS], header[GSO_TYPE]);
     if gso != u8::from(HdrGso::None) {
         return None;
@@ -83,7 +82,7 @@ mod tests {
 
     #[test]
     fn segmented_frames_are_refused_on_receive() {
-        let mut buffer = [0u8; 64];
+        let mut buffer = [0; HEADER_LEN];
         assert!(read_rx(&buffer).is_some_and(|header| !header.checksum_verified));
         buffer[0] = 2;
         assert!(read_rx(&buffer).is_some_and(|header| header.checksum_verified));

@@ -1,8 +1,9 @@
 //! virtio-net (virtio 1.2 §5.1) as a [`Nic`].
 //!
-//! Every buffer is one descriptor: the 12-byte device header, then the frame. Received frames are handed out in
-//! the buffer the device wrote; sent frames are written where the device reads them. 256 receive and 256 transmit
-//! buffers of 2 KiB, and 16 of 64 KiB where the card cuts large TCP frames itself: at most 2 MiB.
+//! Every buffer is one descriptor: the 12-byte device header, then the frame. Received frames are copied out of the
+//! buffer the device wrote before anybody looks at them, each byte read once ([`crate::dma`] says why); sent frames are
+//! written where the device reads them. 256 receive and 256 transmit buffers of 2 KiB, and 16 of 64 KiB where the card
+//! cuts large TCP frames itself: at most 2 MiB.
 
 mod buffers;
 mod features;
@@ -12,12 +13,16 @@ pub use buffers::RxBuffer;
 pub use features::DEVICE_TYPE;
 
 use crate::{
+    dma::{DmaBuffer, InBuffer, OutBuffer},
     nic::{Nic, NicInfo, RxFrame, TxFull, TxOffload},
     platform::{PciAddress, Platform},
-    queue::{Direction, QueueError, SplitQueue},
+    queue::{QueueError, SplitQueue},
     transport::{DeviceError, Doorbell, EVENT_IDX, Faults, Transport},
 };
-use buffers::{ETHERNET_HEADER, LARGE_CAPACITY, RX_BUFFERS, RX_CAPACITY, SMALL_CAPACITY, TxPool};
+use alloc::vec::Vec;
+use buffers::{
+    ETHERNET_HEADER, HELD_FRAMES, LARGE_CAPACITY, RX_BUFFERS, RX_CAPACITY, SMALL_CAPACITY, TxPool,
+};
 use features::Features;
 use header::HEADER_LEN;
 
@@ -46,8 +51,10 @@ pub struct VirtioNet<P: Platform> {
     transport: Transport<P>,
     features: Features,
     info: NicInfo,
-    rx: Side,
-    tx: Side,
+    rx: Side<InBuffer>,
+    tx: Side<OutBuffer>,
+    /// For received frames: those that nobody holds.
+    rx_free: Vec<RxBuffer>,
     tx_pool: TxPool,
     /// Length of a frame that was refused for lack of room, 0 if none was: freed buffers are waited for.
     tx_starved: usize,
@@ -58,8 +65,8 @@ pub struct VirtioNet<P: Platform> {
 }
 
 #[derive(Debug)]
-struct Side {
-    queue: SplitQueue,
+struct Side<B> {
+    queue: SplitQueue<B>,
     doorbell: Doorbell,
 }
 
@@ -72,7 +79,7 @@ enum State {
     Dead,
 }
 
-impl Side {
+impl<B: DmaBuffer> Side<B> {
     fn publish<P: Platform>(&mut self, platform: &P) {
         if self.queue.publish() {
             self.doorbell.ring(platform);
@@ -92,8 +99,8 @@ impl<P: Platform> VirtioNet<P> {
         let mut transport = Transport::open(platform, function)?;
         let features = Features::negotiate(&mut transport, allowed)?;
         let info = features.read_info(&transport)?;
-        let rx_queue = transport.create_queue(RX_QUEUE, QUEUE_SIZE, Direction::FromDevice)?;
-        let tx_queue = transport.create_queue(TX_QUEUE, QUEUE_SIZE, Direction::ToDevice)?;
+        let rx_queue = transport.create_queue(RX_QUEUE, QUEUE_SIZE)?;
+        let tx_queue = transport.create_queue(TX_QUEUE, QUEUE_SIZE)?;
         let tx_pool = TxPool::new(transport.platform(), features.has(features::HOST_TSO4))?;
         let rx_buffers = buffers::rx_region(transport.platform())?;
         let rx_doorbell = transport.enable_queue(RX_QUEUE, &rx_queue)?;
@@ -106,6 +113,7 @@ impl<P: Platform> VirtioNet<P> {
             info,
             rx: Side { queue: rx_queue, doorbell: rx_doorbell },
             tx: Side { queue: tx_queue, doorbell: tx_doorbell },
+            rx_free: RxBuffer::pool(),
             tx_pool,
             tx_starved: 0,
             state: State::Running,
@@ -184,7 +192,7 @@ impl<P: Platform> VirtioNet<P> {
         }
         let event_idx = features.has(EVENT_IDX);
         let Self { rx, tx, tx_pool, transport, .. } = self;
-        let mut rx_buffers = alloc::vec::Vec::with_capacity(RX_BUFFERS);
+        let mut rx_buffers = Vec::with_capacity(RX_BUFFERS);
         rx.queue.restart(event_idx, |buffer| rx_buffers.push(buffer));
         tx.queue.restart(event_idx, |buffer| tx_pool.put(buffer));
         rx.doorbell = transport.enable_queue(RX_QUEUE, &rx.queue)?;
@@ -246,26 +254,35 @@ impl<P: Platform> Nic for VirtioNet<P> {
             return None;
         }
         self.rx.queue.disarm();
+        let mut frame = self.rx_free.pop()?;
         loop {
             match self.rx.queue.pop() {
                 Ok(Some((buffer, written))) => {
-                    let frame_len =
+                    let header = buffer.read(0).and_then(|bytes| header::read_rx(&bytes));
+                    let len =
                         (written as usize).checked_sub(HEADER_LEN).filter(|&len| len >= ETHERNET_HEADER);
-                    let header = header::read_rx(buffer.as_slice());
-                    if let (Some(len), Some(header)) = (frame_len, header) {
-                        let checksum_verified =
-                            self.features.has(features::GUEST_CSUM) && header.checksum_verified;
-                        return Some(RxFrame { buffer: RxBuffer::new(buffer, len), checksum_verified });
-                    }
+                    let rest = match (header, len) {
+                        (Some(header), Some(len)) => match frame.fill(buffer, len) {
+                            Ok(()) => {
+                                let trusted = self.features.has(features::GUEST_CSUM);
+                                let checksum_verified = trusted && header.checksum_verified;
+                                return Some(RxFrame { buffer: frame, checksum_verified });
+                            }
+                            Err(buffer) => buffer,
+                        },
+                        _ => buffer,
+                    };
                     self.errors.rx_malformed += 1;
-                    let _ = self.rx.queue.push(buffer, RX_CAPACITY);
+                    let _ = self.rx.queue.push(rest, RX_CAPACITY);
                 }
                 Ok(None) => {
+                    self.rx_free.push(frame);
                     // Once a round: the data plane ends every round of receiving here.
                     self.reclaim();
                     return None;
                 }
                 Err(error) => {
+                    self.rx_free.push(frame);
                     self.broken(error);
                     return None;
                 }
@@ -273,11 +290,16 @@ impl<P: Platform> Nic for VirtioNet<P> {
         }
     }
 
-    fn recycle(&mut self, buffer: RxBuffer) {
-        let buffer = buffer.into_inner();
-        let len = buffer.capacity().min(RX_CAPACITY);
-        // There is room for every buffer this card handed out; one of another card may find none and is dropped.
-        let _ = self.rx.queue.push(buffer, len);
+    fn recycle(&mut self, mut buffer: RxBuffer) {
+        if let Some(buffer) = buffer.take() {
+            let len = buffer.capacity().min(RX_CAPACITY);
+            // There is room for every buffer this card handed out; one of another card may find none and is dropped.
+            let _ = self.rx.queue.push(buffer, len);
+        }
+        // Never grows the list.
+        if self.rx_free.len() < HELD_FRAMES {
+            self.rx_free.push(buffer);
+        }
     }
 
     fn tx_room(&self) -> usize {

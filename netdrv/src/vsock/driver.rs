@@ -1,14 +1,14 @@
 //! The device under the streams: its queues and buffers, resets, and the event queue.
 
-use super::packet::blank;
+use super::packet::HEADER_LEN;
 use super::{
     FIRST_EPHEMERAL_PORT, MAX_LISTENERS, MAX_RESETS, State, VirtioVsock, VsockErrors, table::Table,
     transmit::Sender,
 };
 use crate::{
-    dma::DmaBuffer,
+    dma::{DmaBuffer, InBuffer, OutBuffer},
     platform::{PciAddress, Platform},
-    queue::{Direction, QueueError, SplitQueue},
+    queue::{QueueError, SplitQueue},
     transport::{DeviceError, Doorbell, EVENT_IDX, Transport},
 };
 use alloc::vec::Vec;
@@ -32,12 +32,12 @@ const STREAM: u64 = F::STREAM.bits().to_ne() as u64;
 
 /// A queue and where it is notified.
 #[derive(Debug)]
-pub(super) struct Side {
-    pub(super) queue: SplitQueue,
+pub(super) struct Side<B> {
+    pub(super) queue: SplitQueue<B>,
     doorbell: Doorbell,
 }
 
-impl Side {
+impl<B: DmaBuffer> Side<B> {
     fn publish<P: Platform>(&mut self, platform: &P) {
         if self.queue.publish() {
             self.doorbell.ring(platform);
@@ -48,9 +48,9 @@ impl Side {
 /// The three queues of §5.10.2.
 #[derive(Debug)]
 pub(super) struct Queues {
-    pub(super) rx: Side,
-    pub(super) tx: Side,
-    pub(super) events: Side,
+    pub(super) rx: Side<InBuffer>,
+    pub(super) tx: Side<OutBuffer>,
+    pub(super) events: Side<InBuffer>,
 }
 
 impl Queues {
@@ -61,9 +61,22 @@ impl Queues {
     }
 }
 
-fn buffers<P: Platform>(platform: &P, count: usize, size: u32) -> Result<Vec<DmaBuffer>, DeviceError> {
+fn buffers<P: Platform>(platform: &P, count: usize, size: u32) -> Result<Vec<InBuffer>, DeviceError> {
     let region = platform.dma_alloc(count * size as usize).ok_or(DeviceError::NoMemory)?;
     Ok(region.split(size).take(count).collect())
+}
+
+/// Makes a queue; the device only looks at it once it is started.
+fn side<P: Platform, B: DmaBuffer>(
+    index: u16,
+    size: u16,
+    event_idx: bool,
+    transport: &mut Transport<P>,
+) -> Result<Side<B>, DeviceError> {
+    let mut queue = transport.create_queue(index, size)?;
+    let doorbell = transport.enable_queue(index, &queue)?;
+    queue.restart(event_idx, |_| ());
+    Ok(Side { queue, doorbell })
 }
 
 impl<P: Platform> VirtioVsock<P> {
@@ -77,17 +90,11 @@ impl<P: Platform> VirtioVsock<P> {
         let mut transport = Transport::open(platform, function)?;
         let features = transport.negotiate((EVENT_IDX | STREAM) & allowed)?;
         let cid = read_cid(&transport)?;
-        let side = |index, size, direction, transport: &mut Transport<P>| {
-            let mut queue = transport.create_queue(index, size, direction)?;
-            let doorbell = transport.enable_queue(index, &queue)?;
-            // The device only looks at it once it is started, below.
-            queue.restart(features & EVENT_IDX != 0, |_| ());
-            Ok::<Side, DeviceError>(Side { queue, doorbell })
-        };
+        let event_idx = features & EVENT_IDX != 0;
         let mut queues = Queues {
-            rx: side(RX_QUEUE, QUEUE_SIZE, Direction::FromDevice, &mut transport)?,
-            tx: side(TX_QUEUE, QUEUE_SIZE, Direction::ToDevice, &mut transport)?,
-            events: side(EVENT_QUEUE, EVENT_QUEUE_SIZE, Direction::FromDevice, &mut transport)?,
+            rx: side(RX_QUEUE, QUEUE_SIZE, event_idx, &mut transport)?,
+            tx: side(TX_QUEUE, QUEUE_SIZE, event_idx, &mut transport)?,
+            events: side(EVENT_QUEUE, EVENT_QUEUE_SIZE, event_idx, &mut transport)?,
         };
         for buffer in buffers(transport.platform(), RX_BUFFERS, RX_CAPACITY)? {
             let _ = queues.rx.queue.push(buffer, RX_CAPACITY);
@@ -143,21 +150,15 @@ impl<P: Platform> VirtioVsock<P> {
         }
         self.cid = read_cid(&self.transport)?;
         let event_idx = features & EVENT_IDX != 0;
+        let Self { queues, sender, transport, .. } = self;
+        queues.tx.queue.restart(event_idx, |buffer| sender.put(buffer));
+        queues.tx.doorbell = transport.enable_queue(TX_QUEUE, &queues.tx.queue)?;
         let mut kept = Vec::with_capacity(RX_BUFFERS);
-        for (index, side) in [
-            (RX_QUEUE, &mut self.queues.rx),
-            (TX_QUEUE, &mut self.queues.tx),
-            (EVENT_QUEUE, &mut self.queues.events),
-        ] {
-            kept.clear();
-            let sender = &mut self.sender;
-            side.queue.restart(event_idx, |buffer| match index {
-                TX_QUEUE => sender.put(buffer),
-                _ => kept.push(buffer),
-            });
-            side.doorbell = self.transport.enable_queue(index, &side.queue)?;
+        for (index, side) in [(RX_QUEUE, &mut queues.rx), (EVENT_QUEUE, &mut queues.events)] {
+            side.queue.restart(event_idx, |buffer| kept.push(buffer));
+            side.doorbell = transport.enable_queue(index, &side.queue)?;
             for mut buffer in kept.drain(..) {
-                blank(&mut buffer);
+                buffer.clear(HEADER_LEN);
                 let len = buffer.capacity();
                 let _ = side.queue.push(buffer, len);
             }
@@ -173,7 +174,7 @@ impl<P: Platform> VirtioVsock<P> {
         loop {
             match self.queues.events.queue.pop() {
                 Ok(Some((buffer, written))) => {
-                    let id = buffer.as_slice().first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes));
+                    let id = buffer.read(0).map(u32::from_le_bytes);
                     let len = buffer.capacity();
                     let _ = self.queues.events.queue.push(buffer, len);
                     if written >= EVENT_LEN && id == Some(EventId::TransportReset as u32) {

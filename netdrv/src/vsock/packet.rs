@@ -1,6 +1,5 @@
 //! The packet header (virtio 1.2 §5.10.6, `virtio_vsock_hdr`).
 
-use crate::dma::DmaBuffer;
 use crate::stream::VsockAddr;
 use virtio_spec::vsock::{Hdr, Op, Type};
 
@@ -41,10 +40,8 @@ impl Header {
         }
     }
 
-    /// Reads a header. `None` if there are too few bytes, or a context identifier that cannot be one (§5.10.4: the
-    /// upper 32 bits are reserved and zero).
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; HEADER_LEN] = bytes.get(..HEADER_LEN)?.try_into().ok()?;
+    /// Reads a header. `None` if a context identifier cannot be one (§5.10.4: the upper 32 bits are reserved and zero).
+    pub(super) fn read(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         if word(4) != 0 || word(12) != 0 {
@@ -80,11 +77,6 @@ impl Header {
     }
 }
 
-/// Clears a buffer's header before the device gets it, so that what it gives back unwritten does not say its last packet again.
-pub(super) fn blank(buffer: &mut DmaBuffer) {
-    buffer.as_mut_slice().iter_mut().take(HEADER_LEN).for_each(|byte| *byte = 0);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +101,7 @@ mod tests {
         }
 
         #[test]
-        fn never_panics(bytes: Vec<u8>) {
+        fn never_panics(bytes: [u8; HEADER_LEN]) {
             let _ = Header::read(&bytes);
         }
     }

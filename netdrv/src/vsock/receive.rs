@@ -2,10 +2,14 @@
 
 use super::{
     State, VirtioVsock,
-    packet::{HEADER_LEN, Header, SHUTDOWN_BOTH, blank},
+    packet::{HEADER_LEN, Header, SHUTDOWN_BOTH},
     table::{Phase, event, pending},
 };
-use crate::{dma::DmaBuffer, platform::Platform, stream::CloseReason};
+use crate::{
+    dma::{DmaBuffer as _, InBuffer},
+    platform::Platform,
+    stream::CloseReason,
+};
 use virtio_spec::vsock::Op;
 
 impl<P: Platform> VirtioVsock<P> {
@@ -16,7 +20,8 @@ impl<P: Platform> VirtioVsock<P> {
             match self.queues.rx.queue.pop() {
                 Ok(Some((mut buffer, written))) => {
                     self.packet(&buffer, written as usize);
-                    blank(&mut buffer);
+                    // What the device gives back unwritten must not say its last packet again.
+                    buffer.clear(HEADER_LEN);
                     let len = buffer.capacity();
                     let _ = self.queues.rx.queue.push(buffer, len);
                 }
@@ -26,15 +31,20 @@ impl<P: Platform> VirtioVsock<P> {
         }
     }
 
-    fn packet(&mut self, buffer: &DmaBuffer, written: usize) {
+    fn packet(&mut self, buffer: &InBuffer, written: usize) {
+        if written == 0 {
+            return;
+        }
+        // The only time that the header is read; the payload is read when it is copied into its stream's ring.
+        let bytes = if written < HEADER_LEN { None } else { buffer.read::<HEADER_LEN>(0) };
         // vhost-device-vsock gives a buffer back unwritten when the connection that it had something for is gone meanwhile,
         // and 0.3 says that a header was written.
-        let unwritten = written == HEADER_LEN && buffer.as_slice()[..HEADER_LEN] == [0; HEADER_LEN];
-        if written == 0 || unwritten {
+        if written == HEADER_LEN && bytes == Some([0; HEADER_LEN]) {
             return;
         }
         // The queue vouches for `written` being at most the buffer's capacity.
-        let Some((header, payload)) = buffer.as_slice().get(..written).and_then(split) else {
+        let Some(header) = bytes.as_ref().and_then(Header::read).filter(|header| fits(header, written))
+        else {
             self.errors.malformed += 1;
             return;
         };
@@ -46,7 +56,7 @@ impl<P: Platform> VirtioVsock<P> {
             return self.unknown(&header);
         }
         match self.table.find(header.destination.port, header.source) {
-            Some(index) => self.stream_packet(index, &header, payload),
+            Some(index) => self.stream_packet(index, &header, buffer),
             None if header.op == Some(Op::Request) => self.request(&header),
             None => self.unknown(&header),
         }
@@ -82,7 +92,7 @@ impl<P: Platform> VirtioVsock<P> {
         self.table.add_event(index, event::ACCEPTED);
     }
 
-    fn stream_packet(&mut self, index: u16, header: &Header, payload: &[u8]) {
+    fn stream_packet(&mut self, index: u16, header: &Header, buffer: &InBuffer) {
         let phase = self.table.slot(index).phase;
         if header.op == Some(Op::Rst) {
             return match phase {
@@ -100,10 +110,11 @@ impl<P: Platform> VirtioVsock<P> {
             }
             (Some(Op::Rw), Phase::Open) => {
                 let slot = self.table.slot_mut(index);
-                if !slot.credit.received(header.len) || !slot.received.append(payload) {
+                let copy = |at: usize, piece: &mut [u8]| buffer.copy_out(HEADER_LEN + at, piece);
+                if !slot.credit.received(header.len) || !slot.received.append(header.len as usize, copy) {
                     return self.violated(index);
                 }
-                if !payload.is_empty() {
+                if header.len > 0 {
                     self.table.add_event(index, event::READABLE);
                 }
             }
@@ -140,9 +151,8 @@ impl<P: Platform> VirtioVsock<P> {
     }
 }
 
-/// Header and payload, if the packet is as long as it says and only a data packet has a payload.
-fn split(packet: &[u8]) -> Option<(Header, &[u8])> {
-    let header = Header::read(packet)?;
-    let payload = packet[HEADER_LEN..].get(..header.len as usize)?;
-    (payload.is_empty() || header.op == Some(Op::Rw)).then_some((header, payload))
+/// The packet is as long as its header says, and only a data packet has a payload.
+fn fits(header: &Header, written: usize) -> bool {
+    let whole = HEADER_LEN.checked_add(header.len as usize);
+    whole.is_some_and(|whole| whole <= written) && (header.len == 0 || header.op == Some(Op::Rw))
 }

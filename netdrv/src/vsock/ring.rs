@@ -43,22 +43,25 @@ impl ReceiveRing {
         }
     }
 
-    /// Appends; false, and nothing appended, if there is too little room.
+    /// Appends `len` bytes, which `copy` writes piece by piece, told where in the data each begins. False, and nothing
+    /// appended, if there is too little room or `copy` says so.
     #[inline]
-    pub(super) fn append(&mut self, data: &[u8]) -> bool {
-        let Some(buffer) = &mut self.buffer else { return data.is_empty() };
+    pub(super) fn append(&mut self, len: usize, mut copy: impl FnMut(usize, &mut [u8]) -> bool) -> bool {
+        let Some(buffer) = &mut self.buffer else { return len == 0 };
         let size = buffer.len();
-        if data.len() > size - self.len {
+        if len > size - self.len {
             return false;
         }
         let at = match self.start + self.len {
             at if at >= size => at - size,
             at => at,
         };
-        let first = data.len().min(size - at);
-        buffer[at..at + first].copy_from_slice(&data[..first]);
-        buffer[..data.len() - first].copy_from_slice(&data[first..]);
-        self.len += data.len();
+        let first = len.min(size - at);
+        if !copy(0, &mut buffer[at..at + first]) || !(first == len || copy(first, &mut buffer[..len - first]))
+        {
+            return false;
+        }
+        self.len += len;
         true
     }
 
@@ -110,7 +113,11 @@ mod tests {
                 if append {
                     let data: Vec<u8> = (0..n).map(|_| { next = next.wrapping_add(1); next }).collect();
                     let fits = model.len() + n <= 64;
-                    prop_assert_eq!(ring.append(&data), fits);
+                    let copy = |at: usize, piece: &mut [u8]| {
+                        piece.copy_from_slice(&data[at..at + piece.len()]);
+                        true
+                    };
+                    prop_assert_eq!(ring.append(data.len(), copy), fits);
                     if fits { model.extend(data); }
                 } else {
                     let n = n.min(ring.front().len());

@@ -6,7 +6,11 @@ use super::{
     packet::{HEADER_LEN, Header},
     table::{Phase, event, pending},
 };
-use crate::{dma::DmaBuffer, platform::Platform, transport::DeviceError};
+use crate::{
+    dma::{DmaBuffer as _, OutBuffer},
+    platform::Platform,
+    transport::DeviceError,
+};
 use alloc::{collections::VecDeque, vec::Vec};
 use virtio_spec::vsock::Op;
 
@@ -27,8 +31,8 @@ const MAX_ANSWERS: usize = 320;
 /// Transmit buffers, and answers that wait for one.
 #[derive(Debug)]
 pub(super) struct Sender {
-    small: Vec<DmaBuffer>,
-    large: Vec<DmaBuffer>,
+    small: Vec<OutBuffer>,
+    large: Vec<OutBuffer>,
     answers: VecDeque<Header>,
     /// Some stream was refused room since the last time buffers came back.
     starved: bool,
@@ -49,12 +53,12 @@ impl Sender {
     }
 
     /// Takes a buffer back. Never grows a list: every buffer came from it.
-    pub(super) fn put(&mut self, buffer: DmaBuffer) {
+    pub(super) fn put(&mut self, buffer: OutBuffer) {
         if buffer.capacity() <= SMALL_CAPACITY { self.small.push(buffer) } else { self.large.push(buffer) }
     }
 
     /// A buffer for up to `remaining` bytes of data, and how many of them fit.
-    fn take_for_data(&mut self, remaining: usize) -> Option<(DmaBuffer, usize)> {
+    fn take_for_data(&mut self, remaining: usize) -> Option<(OutBuffer, usize)> {
         let small_left = self.small.len() > CONTROL_RESERVE;
         if remaining <= SMALL_PAYLOAD && small_left {
             return self.small.pop().map(|buffer| (buffer, remaining));
@@ -66,7 +70,7 @@ impl Sender {
     }
 
     /// How much data fits into the buffers and the queue now.
-    pub(super) fn room(&self, tx: &Side) -> usize {
+    pub(super) fn room(&self, tx: &Side<OutBuffer>) -> usize {
         let places = tx.queue.room();
         let large = self.large.len().min(places);
         let small = self.small.len().saturating_sub(CONTROL_RESERVE).min(places - large);
@@ -95,7 +99,7 @@ impl Sender {
     }
 
     /// Sends a packet without payload; false if there is no buffer or no place for it.
-    fn control(&mut self, tx: &mut Side, header: &Header) -> bool {
+    fn control(&mut self, tx: &mut Side<OutBuffer>, header: &Header) -> bool {
         if tx.queue.room() == 0 {
             return false;
         }

@@ -1,9 +1,9 @@
 //! A fake machine: a PCI bus with virtio devices whose device side the test plays, well or badly.
-#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test program uses a part")]
 
 mod queue;
 
-pub use queue::DeviceQueue;
+pub use queue::{Chain, DeviceQueue};
 
 use netdrv::platform::{DmaRegion, InterruptKind, MmioAddress, MsiMessage, PciAddress, Platform};
 use std::{
