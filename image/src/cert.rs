@@ -4,20 +4,21 @@
 //! whoever trusts the authority once can go on doing so.
 
 use crate::artifact::hex_sha256;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use crate::pem::{self, PemError};
+use anyhow::{Context, anyhow, ensure};
 use appliance::bundle;
 use appliance::settings::{Certificate, Key, Secret};
 use appliance::tls::{self, TlsError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rcgen::{KeyUsagePurpose, SanType};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use zeroize::Zeroize as _;
+
+type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
 
 /// What browsers accept of a server's certificate, in days, is 398.
 const CERTIFICATE_DAYS: i64 = 397;
@@ -76,17 +77,9 @@ pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
 /// A certificate with its chain and its key out of files in PEM, and an OCSP response in DER, if they belong together and the
 /// certificate is in force. No error says anything of what is in the key's file.
 pub fn load(chain: &Path, key: &Path, ocsp: Option<&Path>) -> Result<Certificate> {
-    let ders = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let ders = ders.map_err(|error| anyhow!("{}: {error}, expected certificates in PEM", chain.display()))?;
-    let pem = std::fs::read(key).map(Secret::new).with_context(|| key.display().to_string())?;
-    let Ok(mut der) = PrivateKeyDer::from_pem_slice(pem.expose()) else {
-        bail!("{}: expected a private key in PEM", key.display());
-    };
-    let secret = Secret::new(der.secret_der().to_vec());
-    der.zeroize();
     let certificate = Certificate {
-        chain: ders.iter().map(|der| der.to_vec()).collect(),
-        key: Key::Der(secret),
+        chain: read(chain, pem::certificates)?,
+        key: Key::Der(read(key, pem::key)?),
         ocsp: ocsp.map(read_ocsp).transpose()?,
     };
     let (begins, ends) = tls::check(&certificate).map_err(|error| match error {
@@ -107,6 +100,11 @@ pub fn load(chain: &Path, key: &Path, ocsp: Option<&Path>) -> Result<Certificate
         date(begins)
     );
     Ok(certificate)
+}
+
+fn read<T>(file: &Path, read: fn(&[u8]) -> Result<T, PemError>) -> Result<T> {
+    let bytes = std::fs::read(file).map(Secret::new).with_context(|| file.display().to_string())?;
+    read(bytes.expose()).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// An OCSP response in DER (RFC 6960 §4.2.1), as far as its outermost shape goes.
@@ -130,8 +128,7 @@ pub fn write_keys(keys: &[String], out: &Path) -> Result<String> {
     let mut sources = Vec::new();
     for key in keys {
         let (name, file) = key.split_once('=').with_context(|| format!("{key:?}, expected NAME=FILE"))?;
-        let der =
-            PrivateKeyDer::from_pem_file(file).with_context(|| format!("{file}, expected a key in PEM"))?;
+        let der = read(Path::new(file), pem::key)?;
         let file = bundle::File {
             tree: 0,
             path: name.to_owned(),
@@ -141,7 +138,7 @@ pub fn write_keys(keys: &[String], out: &Path) -> Result<String> {
             offset: 0,
             len: 0,
         };
-        sources.push(bundle::Source { file, content: der.secret_der().to_vec() });
+        sources.push(bundle::Source { file, content: der.expose().to_vec() });
     }
     let bytes = bundle::encode(&appliance::settings::Settings::default(), sources);
     write(out, &bytes, 0o600)?;

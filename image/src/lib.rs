@@ -20,6 +20,7 @@ pub mod kernel;
 mod linkmap;
 mod patched;
 pub mod payload;
+mod pem;
 mod program;
 mod rules;
 pub mod step;
@@ -29,7 +30,7 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 pub use artifact::Artifact;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ConfigErrors};
 
 /// What shapes a build besides the configuration.
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ impl Image {
 pub type Progress<'a> = &'a dyn Fn(&str);
 
 /// Reads and checks a configuration and the existence of everything it names on the host.
-pub fn check(path: &Path) -> Result<Config, ConfigError> {
+pub fn check(path: &Path) -> Result<Config, ConfigErrors> {
     config::check(path)
 }
 

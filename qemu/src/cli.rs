@@ -1,7 +1,7 @@
 //! The command line. Every failure is one line on standard error and an exit status of 1.
 
 use crate::ctl;
-use crate::host::child;
+use crate::host::child::{self, Surroundings};
 use crate::images::{self, ImageCommand};
 use crate::supervise;
 use crate::up;
@@ -46,6 +46,10 @@ enum Command {
     Tethered {
         #[arg(long)]
         parent: i32,
+        #[arg(long)]
+        directory: Option<PathBuf>,
+        #[arg(long)]
+        user: Option<String>,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
@@ -69,7 +73,9 @@ pub fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weir: {}", one_line(&error));
+            for line in lines(&error) {
+                eprintln!("weir: {line}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -83,7 +89,10 @@ fn run(cli: Cli) -> Result<()> {
         Command::Ctl(args) => ctl::run(&args),
         Command::Cert(CertCommand::Dev { names, dir }) => cert_dev(&names, dir),
         Command::Image(command) => images::run(command),
-        Command::Tethered { parent, command } => child::become_tethered(parent, &command),
+        Command::Tethered { parent, directory, user, command } => {
+            let surroundings = Surroundings { directory: directory.as_deref(), user: user.as_deref() };
+            child::become_tethered(parent, surroundings, &command)
+        }
     }
 }
 
@@ -118,8 +127,13 @@ fn cert_dev(names: &[String], dir: Option<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// An error and its causes on one line, whatever a tool's message inside it looks like.
-fn one_line(error: &anyhow::Error) -> String {
-    let lines = format!("{error:#}");
-    lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
+/// An error and its causes on one line, whatever a tool's message inside it looks like; of a configuration, a line each.
+fn lines(error: &anyhow::Error) -> Vec<String> {
+    let one_line = |text: &str| {
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
+    };
+    match error.downcast_ref::<image::ConfigErrors>() {
+        Some(errors) => errors.0.iter().map(|error| one_line(&error.to_string())).collect(),
+        None => vec![one_line(&format!("{error:#}"))],
+    }
 }

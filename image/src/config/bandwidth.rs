@@ -1,57 +1,98 @@
 //! `[server.bandwidth]`, `[site.bandwidth]` and both `limits`: from what is written to settings, and where in the file a
 //! setting stands that `appliance::flow` refuses.
 
+use super::error::{Faults, Wrong};
 use super::{raw, units};
 use appliance::flow::{Field, FlowError, FlowErrorKind, WEIGHT_MAX};
-use appliance::settings::{Limits, RequestRate, ServerBandwidth, SiteBandwidth};
+use appliance::settings::{Limits, RequestRate, ServerBandwidth, Settings, SiteBandwidth};
 use toml::Spanned;
 
-/// What is wrong, and at which byte of the file.
-type Wrong = (usize, String);
 type Result<T> = std::result::Result<T, Wrong>;
 
 type Text = Option<Spanned<String>>;
 
-pub(super) fn server(written: Option<&raw::ServerBandwidth>) -> Result<ServerBandwidth> {
+pub(super) fn server(written: Option<&raw::ServerBandwidth>, faults: &Faults) -> ServerBandwidth {
     let Some(raw::ServerBandwidth { ceil, upload_ceil }) = written else {
-        return Ok(ServerBandwidth::default());
+        return ServerBandwidth::default();
     };
-    Ok(ServerBandwidth { ceil: rate("ceil", ceil)?, upload_ceil: rate("upload_ceil", upload_ceil)? })
+    ServerBandwidth {
+        ceil: faults.value(rate("ceil", ceil)),
+        upload_ceil: faults.value(rate("upload_ceil", upload_ceil)),
+    }
 }
 
-pub(super) fn site(written: Option<&raw::SiteBandwidth>) -> Result<SiteBandwidth> {
-    let Some(written) = written else { return Ok(SiteBandwidth::default()) };
-    let burst = with(&written.burst, |text| units::size("burst", text))?;
-    let weight = match &written.weight {
-        Some(weight) => u32::try_from(*weight.get_ref()).map_err(|_| {
-            (weight.span().start, format!("weight {}, expected 1 to {WEIGHT_MAX}", weight.get_ref()))
-        })?,
-        None => SiteBandwidth::default().weight,
-    };
-    Ok(SiteBandwidth {
-        rate: rate("rate", &written.rate)?,
-        ceil: rate("ceil", &written.ceil)?,
-        burst,
-        weight,
-        client_ceil: rate("client_ceil", &written.client_ceil)?,
-        upload_ceil: rate("upload_ceil", &written.upload_ceil)?,
-        client_upload_ceil: rate("client_upload_ceil", &written.client_upload_ceil)?,
-    })
+pub(super) fn site(written: Option<&raw::SiteBandwidth>, faults: &Faults) -> SiteBandwidth {
+    let Some(written) = written else { return SiteBandwidth::default() };
+    let rate = |key, value| faults.value(rate(key, value));
+    let weight = written.weight.as_ref().and_then(|weight| {
+        let wrong =
+            |_| (weight.span().start, format!("weight {}, expected 1 to {WEIGHT_MAX}", weight.get_ref()));
+        faults.ok(u32::try_from(*weight.get_ref()).map_err(wrong))
+    });
+    SiteBandwidth {
+        rate: rate("rate", &written.rate),
+        ceil: rate("ceil", &written.ceil),
+        burst: faults.value(with(&written.burst, |text| units::size("burst", text))),
+        weight: weight.unwrap_or(SiteBandwidth::default().weight),
+        client_ceil: rate("client_ceil", &written.client_ceil),
+        upload_ceil: rate("upload_ceil", &written.upload_ceil),
+        client_upload_ceil: rate("client_upload_ceil", &written.client_upload_ceil),
+    }
 }
 
-pub(super) fn limits(written: Option<&raw::Limits>) -> Result<Limits> {
-    let Some(written) = written else { return Ok(Limits::default()) };
-    Ok(Limits {
-        connections: count("connections", &written.connections)?,
-        client_connections: count("client_connections", &written.client_connections)?,
-        requests: requests("requests", &written.requests, &written.requests_burst)?,
+pub(super) fn limits(written: Option<&raw::Limits>, faults: &Faults) -> Limits {
+    let Some(written) = written else { return Limits::default() };
+    let count = |key, value| faults.value(count(key, value));
+    let requests = |key, value, burst| faults.value(requests(key, value, burst));
+    Limits {
+        connections: count("connections", &written.connections),
+        client_connections: count("client_connections", &written.client_connections),
+        requests: requests("requests", &written.requests, &written.requests_burst),
         client_requests: requests(
             "client_requests",
             &written.client_requests,
             &written.client_requests_burst,
-        )?,
-        min_send_rate: rate("min_send_rate", &written.min_send_rate)?,
-    })
+        ),
+        min_send_rate: faults.value(rate("min_send_rate", &written.min_send_rate)),
+    }
+}
+
+/// Takes a refused setting out of settings, so that the next one is found. False if it cannot be taken out.
+pub(super) fn leave_out(settings: &mut Settings, error: &FlowError) -> bool {
+    let Some(index) = error.site else {
+        let server = &mut settings.server;
+        match error.field {
+            Field::Ceil => server.bandwidth.ceil = None,
+            Field::UploadCeil => server.bandwidth.upload_ceil = None,
+            field => return no_limit(&mut server.limits, field),
+        }
+        return true;
+    };
+    let Some(site) = settings.sites.get_mut(index) else { return false };
+    let bandwidth = &mut site.bandwidth;
+    match error.field {
+        Field::Rate => bandwidth.rate = None,
+        Field::Ceil => bandwidth.ceil = None,
+        Field::Burst => bandwidth.burst = None,
+        Field::Weight => bandwidth.weight = SiteBandwidth::default().weight,
+        Field::ClientCeil => bandwidth.client_ceil = None,
+        Field::UploadCeil => bandwidth.upload_ceil = None,
+        Field::ClientUploadCeil => bandwidth.client_upload_ceil = None,
+        field => return no_limit(&mut site.limits, field),
+    }
+    true
+}
+
+fn no_limit(limits: &mut Limits, field: Field) -> bool {
+    match field {
+        Field::Connections => limits.connections = None,
+        Field::ClientConnections => limits.client_connections = None,
+        Field::Requests => limits.requests = None,
+        Field::ClientRequests => limits.client_requests = None,
+        Field::MinSendRate => limits.min_send_rate = None,
+        _ => return false,
+    }
+    true
 }
 
 /// Where a refused setting stands, and what to say about it.

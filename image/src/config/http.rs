@@ -1,12 +1,11 @@
 //! `[server.http]` and `[site.http]`: limits and timers by HTTP.sys's names and ranges.
 
+use super::error::{Faults, Wrong};
 use super::{raw, units};
 use appliance::settings::{Http, Nobody, Profile};
 use std::time::Duration;
 use toml::Spanned;
 
-/// What is wrong, and at which byte of the file.
-type Wrong = (usize, String);
 type Result<T> = std::result::Result<T, Wrong>;
 
 /// Reads a value of this key.
@@ -15,50 +14,52 @@ type Parse = fn(&str, &str) -> std::result::Result<u64, String>;
 /// Longest timer, in seconds: HTTP.sys's is a 16-bit number.
 const MAX_SECONDS: i64 = 65_535;
 
-pub(super) fn http(written: Option<&raw::Http>) -> Result<Http> {
-    let Some(written) = written else { return Ok(Http::default()) };
-    let seconds = |key, value: &Option<Spanned<i64>>| number(key, value, 1, MAX_SECONDS, "seconds");
+pub(super) fn http(written: Option<&raw::Http>, faults: &Faults) -> Http {
+    let Some(written) = written else { return Http::default() };
+    let count = |key, value: &Option<_>, min, max, unit| faults.value(number(key, value, min, max, unit));
+    let seconds = |key, value: &Option<_>| count(key, value, 1, MAX_SECONDS, "seconds");
     let with = |key: &str, value: &Option<Spanned<String>>, parse: Parse| {
-        value.as_ref().map(|v| parse(key, v.get_ref()).map_err(|what| (v.span().start, what))).transpose()
+        let read = |v: &Spanned<String>| parse(key, v.get_ref()).map_err(|what| (v.span().start, what));
+        faults.value(value.as_ref().map(read).transpose())
     };
-    Ok(Http {
-        profile: profile(&written.compat)?,
-        max_request_bytes: number("max_request_bytes", &written.max_request_bytes, 256, 16_777_216, "bytes")?,
-        max_field_length: number("max_field_length", &written.max_field_length, 64, 65_534, "bytes")?,
-        url_segment_max_length: number(
+    Http {
+        profile: faults.value(profile(&written.compat)),
+        max_request_bytes: count("max_request_bytes", &written.max_request_bytes, 256, 16_777_216, "bytes"),
+        max_field_length: count("max_field_length", &written.max_field_length, 64, 65_534, "bytes"),
+        url_segment_max_length: count(
             "url_segment_max_length",
             &written.url_segment_max_length,
             1,
             32_766,
             "bytes",
-        )?,
-        url_segment_max_count: number(
+        ),
+        url_segment_max_count: count(
             "url_segment_max_count",
             &written.url_segment_max_count,
             1,
             16_383,
             "segments",
-        )?,
-        max_content: with("max_content", &written.max_content, units::size)?,
-        header_wait_s: seconds("header_wait", &written.header_wait)?,
-        idle_connection_s: seconds("idle_connection", &written.idle_connection)?,
-        entity_body_s: seconds("entity_body", &written.entity_body)?,
-        drain_entity_body_s: seconds("drain_entity_body", &written.drain_entity_body)?,
-        entity_body_rate: with("entity_body_rate", &written.entity_body_rate, units::rate)?,
+        ),
+        max_content: with("max_content", &written.max_content, units::size),
+        header_wait_s: seconds("header_wait", &written.header_wait),
+        idle_connection_s: seconds("idle_connection", &written.idle_connection),
+        entity_body_s: seconds("entity_body", &written.entity_body),
+        drain_entity_body_s: seconds("drain_entity_body", &written.drain_entity_body),
+        entity_body_rate: with("entity_body_rate", &written.entity_body_rate, units::rate),
         trace: written.trace,
-    })
+    }
 }
 
 /// How long requests under way may take when everything is to end. IIS gives 90 s (`shutdownTimeLimit`), which is what its
 /// profile has; we give what orchestrators wait before they kill.
-pub(super) fn shutdown_limit(server: Option<&raw::Server>) -> Result<Duration> {
+pub(super) fn shutdown_limit(server: Option<&raw::Server>, faults: &Faults) -> Duration {
     const STRICT: u32 = 30;
     const HTTP_SYS: u32 = 90;
-    let Some(server) = server else { return Ok(Duration::from_secs(STRICT.into())) };
-    let profile = server.http.as_ref().map(|http| profile(&http.compat)).transpose()?.flatten();
+    let Some(server) = server else { return Duration::from_secs(STRICT.into()) };
+    let profile = server.http.as_ref().and_then(|http| profile(&http.compat).ok()).flatten();
     let usual = if profile == Some(Profile::HttpSys) { HTTP_SYS } else { STRICT };
-    let seconds = number("shutdown_limit", &server.shutdown_limit, 0, MAX_SECONDS, "seconds")?;
-    Ok(Duration::from_secs(seconds.unwrap_or(usual).into()))
+    let seconds = number("shutdown_limit", &server.shutdown_limit, 0, MAX_SECONDS, "seconds");
+    Duration::from_secs(faults.value(seconds).unwrap_or(usual).into())
 }
 
 fn number(key: &str, written: &Option<Spanned<i64>>, min: i64, max: i64, unit: &str) -> Result<Option<u32>> {

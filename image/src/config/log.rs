@@ -1,13 +1,12 @@
 //! `[log]`: what the appliance tells, and what the collector does with it.
 
+use super::error::{Faults, Wrong};
 use super::{raw, units};
 use appliance::log::Field;
 use appliance::settings::{self, LogFormat};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// What is wrong, and at which byte of the file.
-type Wrong = (usize, String);
 type Result<T> = std::result::Result<T, Wrong>;
 
 /// The host vsock port of the log collector.
@@ -48,33 +47,31 @@ pub enum Rotate {
     Size,
 }
 
-pub(super) fn log(written: Option<&raw::Log>, dir: &Path) -> Result<Option<Log>> {
-    let Some(written) = written else { return Ok(None) };
-    let format = choose("format", &written.format, &[("w3c", LogFormat::W3c), ("json", LogFormat::Json)])?;
+pub(super) fn log(written: Option<&raw::Log>, dir: &Path, faults: &Faults) -> Option<Log> {
+    let written = written?;
+    let format = choose("format", &written.format, &[("w3c", LogFormat::W3c), ("json", LogFormat::Json)]);
     let rotations =
         [("hour", Rotate::Hour), ("day", Rotate::Day), ("month", Rotate::Month), ("size", Rotate::Size)];
-    let fields = match &written.fields {
-        None => Field::DEFAULT.to_vec(),
-        Some(names) => fields(names)?,
-    };
-    let errors = written.errors.unwrap_or(true);
     if written.directory.get_ref().is_empty() {
-        return Err((written.directory.span().start, "directory \"\", expected a path".into()));
+        faults.error(written.directory.span().start, "directory \"\", expected a path");
     }
     let settings = settings::Log {
         port: LOG_PORT,
-        format: format.unwrap_or_default(),
-        fields,
-        errors,
-        computer: computer(&written.computer)?,
+        format: faults.value(format).unwrap_or_default(),
+        fields: written
+            .fields
+            .as_ref()
+            .map_or_else(|| Field::DEFAULT.to_vec(), |names| fields(names, faults)),
+        errors: written.errors.unwrap_or(true),
+        computer: faults.value(computer(&written.computer)),
     };
-    Ok(Some(Log {
+    Some(Log {
         settings,
         directory: dir.join(written.directory.get_ref()),
-        rotate: choose("rotate", &written.rotate, &rotations)?.unwrap_or_default(),
-        max_size: max_size(&written.max_size)?,
-        keep: keep(&written.keep)?,
-    }))
+        rotate: faults.value(choose("rotate", &written.rotate, &rotations)).unwrap_or_default(),
+        max_size: faults.value(max_size(&written.max_size)),
+        keep: faults.value(keep(&written.keep)),
+    })
 }
 
 fn choose<T: Copy>(key: &str, written: &Option<Spanned<String>>, all: &[(&str, T)]) -> Result<Option<T>> {
@@ -86,20 +83,21 @@ fn choose<T: Copy>(key: &str, written: &Option<Spanned<String>>, all: &[(&str, T
     found.map(|(_, value)| Some(*value)).ok_or_else(wrong)
 }
 
-fn fields(names: &[Spanned<String>]) -> Result<Vec<Field>> {
+fn fields(names: &[Spanned<String>], faults: &Faults) -> Vec<Field> {
     let mut fields = Vec::new();
     for name in names {
-        let wrong = |what: &str| (name.span().start, format!("field {:?} {what}", name.get_ref()));
-        let field = Field::from_name(name.get_ref()).ok_or_else(|| {
-            let known = Field::ALL.iter().map(|field| field.name()).collect::<Vec<_>>().join(" ");
-            wrong(&format!("is unknown, expected one of {known}"))
-        })?;
-        if fields.contains(&field) {
-            return Err(wrong("for the second time, expected it once"));
+        let wrong =
+            |what: &str| faults.error(name.span().start, format!("field {:?} {what}", name.get_ref()));
+        match Field::from_name(name.get_ref()) {
+            None => {
+                let known = Field::ALL.iter().map(|field| field.name()).collect::<Vec<_>>().join(" ");
+                wrong(&format!("is unknown, expected one of {known}"));
+            }
+            Some(field) if fields.contains(&field) => wrong("for the second time, expected it once"),
+            Some(field) => fields.push(field),
         }
-        fields.push(field);
     }
-    Ok(fields)
+    fields
 }
 
 fn computer(written: &Option<Spanned<String>>) -> Result<String> {

@@ -1,6 +1,6 @@
 //! `weir.toml`: read, checked, and turned into a [`Config`] that the image builder and the supervisor share.
 //!
-//! Every error is one line, `FILE:LINE:COLUMN: what, expected what`.
+//! Every error is one line, `FILE:LINE:COLUMN: what, expected what`, and all of them are told at once, in the file's order.
 
 mod bandwidth;
 mod check;
@@ -8,6 +8,9 @@ mod error;
 mod host;
 mod http;
 mod log;
+mod odd;
+mod parse;
+mod process;
 mod queue;
 mod raw;
 mod supervision;
@@ -17,8 +20,9 @@ mod value;
 mod worker;
 
 pub use check::{check, check_text};
-pub use error::ConfigError;
+pub use error::{ConfigError, ConfigErrors};
 pub use log::{LOG_PORT, Log, Rotate};
+pub use process::{Environment, ListensOn, Process};
 pub use queue::Queue;
 pub use supervision::{Recycle, Supervision};
 pub use units::rate as parse_rate;
@@ -124,23 +128,9 @@ pub enum WorkerKind {
         memory_mib: u32,
     },
     /// A command that the supervisor runs and relays to.
-    Process {
-        /// The program and its arguments, with `{socket}` or `{port}` where it is told to listen.
-        command: Vec<String>,
-        /// Which of the two it is.
-        listens_on: ListensOn,
-    },
+    Process(Process),
     /// A server that is already there.
     Address(Address),
-}
-
-/// What a process is told to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListensOn {
-    /// A Unix socket: `{socket}` in its arguments, `WEIR_SOCKET` in its environment.
-    Socket,
-    /// A TCP port of 127.0.0.1: `{port}` in its arguments, `PORT` in its environment.
-    Port,
 }
 
 /// What a worker VM boots.

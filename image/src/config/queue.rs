@@ -1,12 +1,11 @@
 //! The request queue's settings in `[[pool]]`.
 
+use super::error::{Faults, Wrong};
 use super::raw;
 use appliance::settings::Verbosity;
 use std::ops::RangeInclusive;
 use toml::Spanned;
 
-/// What is wrong, and at which byte of the file.
-type Wrong = (usize, String);
 type Result<T> = std::result::Result<T, Wrong>;
 
 /// Longest queue, in requests: each holds its head in memory.
@@ -31,24 +30,16 @@ pub struct Queue {
     pub verbosity: Verbosity,
 }
 
-pub(super) fn queue(pool: &raw::Pool) -> Result<Queue> {
-    Ok(Queue {
-        length: number("queue_length", pool.queue_length.as_ref(), 1..=MAX_LENGTH, "requests")?,
-        timeout_s: number("queue_timeout", pool.queue_timeout.as_ref(), 1..=MAX_SECONDS, "seconds")?,
-        response_timeout_s: number(
-            "response_timeout",
-            pool.response_timeout.as_ref(),
-            1..=MAX_SECONDS,
-            "seconds",
-        )?,
-        per_worker: number(
-            "requests_per_worker",
-            pool.requests_per_worker.as_ref(),
-            1..=MAX_PER_WORKER,
-            "requests",
-        )?,
-        verbosity: verbosity(&pool.verbosity)?,
-    })
+pub(super) fn queue(pool: &raw::Pool, faults: &Faults) -> Queue {
+    let count =
+        |key, written: &Option<_>, max, unit| faults.value(number(key, written.as_ref(), 1..=max, unit));
+    Queue {
+        length: count("queue_length", &pool.queue_length, MAX_LENGTH, "requests"),
+        timeout_s: count("queue_timeout", &pool.queue_timeout, MAX_SECONDS, "seconds"),
+        response_timeout_s: count("response_timeout", &pool.response_timeout, MAX_SECONDS, "seconds"),
+        per_worker: count("requests_per_worker", &pool.requests_per_worker, MAX_PER_WORKER, "requests"),
+        verbosity: faults.value(verbosity(&pool.verbosity)),
+    }
 }
 
 /// A whole number of something within bounds.

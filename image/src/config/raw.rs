@@ -1,6 +1,7 @@
 //! `weir.toml` as it is written, before anything is checked.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use toml::Spanned;
 
 #[derive(Deserialize)]
@@ -199,5 +200,8 @@ pub(super) struct Worker {
     pub(super) memory: Option<Spanned<String>>,
     pub(super) at: Option<Spanned<String>>,
     pub(super) command: Option<Spanned<Vec<String>>>,
+    pub(super) directory: Option<Spanned<String>>,
+    pub(super) environment: Option<Spanned<BTreeMap<Spanned<String>, Spanned<String>>>>,
+    pub(super) user: Option<Spanned<String>>,
     pub(super) instances: Option<Spanned<i64>>,
 }

@@ -1,10 +1,9 @@
 //! How the supervisor looks after a pool's workers: `[[pool]]` and its sub-tables.
 
+use super::error::Faults;
 use super::queue::number;
 use super::{raw, units};
 use std::time::Duration;
-
-type Result<T> = std::result::Result<T, (usize, String)>;
 
 /// Longest time, in seconds: 30 days.
 const MAX_SECONDS: u32 = 30 * 86_400;
@@ -72,48 +71,49 @@ impl Default for Recycle {
 }
 
 /// Of a pool with `places` for workers that the supervisor starts.
-pub(super) fn supervision(pool: &raw::Pool, places: u32) -> Result<Supervision> {
+pub(super) fn supervision(pool: &raw::Pool, places: u32, faults: &Faults) -> Supervision {
     let default = Supervision::default();
+    let number = |key, written, bounds, unit| faults.value(number(key, written, bounds, unit));
     let count = |key, written| number(key, written, 0..=places, "workers, as many as the pool has");
     let seconds = |key, written, default: Duration| {
-        let found = number(key, written, 1..=MAX_SECONDS, "seconds")?;
-        Ok(found.map_or(default, |s| Duration::from_secs(s.into())))
+        let found = number(key, written, 1..=MAX_SECONDS, "seconds");
+        found.map_or(default, |s| Duration::from_secs(s.into()))
     };
     // Zero switches off what need not be.
     let switchable = |key, written, default: Option<Duration>| {
-        let found = number(key, written, 0..=MAX_SECONDS, "seconds")?;
-        Ok(found.map_or(default, |s| (s > 0).then(|| Duration::from_secs(s.into()))))
+        let found = number(key, written, 0..=MAX_SECONDS, "seconds");
+        found.map_or(default, |s| (s > 0).then(|| Duration::from_secs(s.into())))
     };
-    let min_workers = count("min_workers", pool.min_workers.as_ref())?.unwrap_or(default.min_workers);
-    let max_workers = count("max_workers", pool.max_workers.as_ref())?.unwrap_or(places);
+    let min_workers = count("min_workers", pool.min_workers.as_ref()).unwrap_or(default.min_workers);
+    let max_workers = count("max_workers", pool.max_workers.as_ref()).unwrap_or(places);
     if let Some(max) = pool.max_workers.as_ref().filter(|_| max_workers < min_workers.max(1) && places > 0) {
         let least = min_workers.max(1);
-        return Err((max.span().start, format!("max_workers {max_workers}, expected at least {least}")));
+        faults.error(max.span().start, format!("max_workers {max_workers}, expected at least {least}"));
     }
     let (rapid, recycle, ping) = (pool.rapid_fail.as_ref(), pool.recycle.as_ref(), pool.ping.as_ref());
-    let ping_interval = seconds("interval", ping.and_then(|p| p.interval.as_ref()), default.ping_interval)?;
-    let ping_limit = seconds("limit", ping.and_then(|p| p.limit.as_ref()), default.ping_limit)?;
-    let failures = number("failures", rapid.and_then(|r| r.failures.as_ref()), 0..=10_000, "failures")?;
-    let within = seconds("interval", rapid.and_then(|r| r.interval.as_ref()), Duration::from_secs(300))?;
+    let ping_interval = seconds("interval", ping.and_then(|p| p.interval.as_ref()), default.ping_interval);
+    let ping_limit = seconds("limit", ping.and_then(|p| p.limit.as_ref()), default.ping_limit);
+    let failures = number("failures", rapid.and_then(|r| r.failures.as_ref()), 0..=10_000, "failures");
+    let within = seconds("interval", rapid.and_then(|r| r.interval.as_ref()), Duration::from_secs(300));
     let memory = recycle
         .and_then(|r| r.memory.as_ref())
         .map(|written| units::size("memory", written.get_ref()).map_err(|what| (written.span().start, what)));
-    let requests = number("requests", recycle.and_then(|r| r.requests.as_ref()), 1..=u32::MAX, "requests")?;
+    let requests = number("requests", recycle.and_then(|r| r.requests.as_ref()), 1..=u32::MAX, "requests");
     let orphan = pool.orphan.as_ref().map(|written| written.get_ref().clone());
-    Ok(Supervision {
+    Supervision {
         min_workers,
         max_workers,
-        start_limit: seconds("start_limit", pool.start_limit.as_ref(), default.start_limit)?,
-        stop_limit: seconds("stop_limit", pool.stop_limit.as_ref(), default.stop_limit)?,
+        start_limit: seconds("start_limit", pool.start_limit.as_ref(), default.start_limit),
+        stop_limit: seconds("stop_limit", pool.stop_limit.as_ref(), default.stop_limit),
         ping_interval,
         ping_limit,
-        idle_stop: switchable("idle_stop", pool.idle_stop.as_ref(), default.idle_stop)?,
+        idle_stop: switchable("idle_stop", pool.idle_stop.as_ref(), default.idle_stop),
         rapid_fail: Some((failures.unwrap_or(5), within)).filter(|(failures, _)| *failures > 0),
         recycle: Recycle {
-            age: switchable("age", recycle.and_then(|r| r.age.as_ref()), default.recycle.age)?,
+            age: switchable("age", recycle.and_then(|r| r.age.as_ref()), default.recycle.age),
             requests: requests.map(Into::into),
-            memory: memory.transpose()?,
+            memory: faults.value(memory.transpose()),
         },
         orphan,
-    })
+    }
 }

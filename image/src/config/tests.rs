@@ -16,7 +16,12 @@ fn check_text(text: &str) -> Result<Config, ConfigError> {
     check_in(&directory(), text)
 }
 
+/// The configuration, or the first error.
 fn check_in(dir: &tempfile::TempDir, text: &str) -> Result<Config, ConfigError> {
+    check_all(dir, text).map_err(|errors| errors.0.into_iter().next().expect("an error"))
+}
+
+fn check_all(dir: &tempfile::TempDir, text: &str) -> Result<Config, ConfigErrors> {
     let path = dir.path().join("weir.toml");
     std::fs::write(&path, text).expect("file");
     check(&path)
@@ -30,11 +35,12 @@ type Case<'a> = (&'a str, (usize, usize), &'a str);
 
 fn refuse(prefix: &str, cases: &[Case]) {
     for (text, at, what) in cases {
-        let error = check_text(&format!("{prefix}{text}")).expect_err(text);
-        assert_eq!(error.at, Some(*at), "{text}: {error}");
-        assert!(error.what.starts_with(what), "{text}: {error}");
-        assert!(!error.to_string().contains('\n'), "{error}");
-        assert!(error.what.contains("expected") || error.what.contains("missing field"), "{error}");
+        let errors = check_all(&directory(), &format!("{prefix}{text}")).expect_err(text);
+        let is = |e: &ConfigError| e.at == Some(*at) && e.what.starts_with(what);
+        assert!(errors.0.iter().any(is), "{text}: {errors}");
+        for error in &errors.0 {
+            assert!(!error.to_string().contains('\n') && error.what.contains("expected"), "{error}");
+        }
     }
 }
 
@@ -129,7 +135,8 @@ fn a_whole_configuration() {
 
 #[test]
 fn a_file_that_is_not_there() {
-    let error = check(Path::new("/nonexistent/weir.toml")).expect_err("missing");
+    let errors = check(Path::new("/nonexistent/weir.toml")).expect_err("missing");
+    let [error] = &errors.0[..] else { panic!("{errors}") };
     assert_eq!(error.at, None);
     assert!(error.to_string().starts_with("/nonexistent/weir.toml: "), "{error}");
 }
@@ -288,6 +295,24 @@ fn pools_and_workers() {
             ("kind = \"process\"\ncommand = []\n", (10, 11), "empty command"),
             ("kind = \"process\"\ncommand = [\"no-such-program\"]\n", (10, 11), "no-such-program: not found"),
             ("kind = \"process\"\ncommand = [\"./none\"]\n", (10, 11), "./none: not found"),
+            ("kind = \"process\"\ncommand = [\"./app.elf\"]\n", (10, 11), "/"),
+            ("kind = \"process\"\ncommand = [\"sh\"]\ndirectory = \"none\"\n", (11, 13), "/"),
+            (
+                "kind = \"process\"\ncommand = [\"sh\"]\nuser = \"no such\"\n",
+                (11, 8),
+                "user \"no such\", expected",
+            ),
+            (
+                "kind = \"process\"\ncommand = [\"sh\"]\nenvironment = { PORT = \"1\" }\n",
+                (11, 17),
+                "variable \"PORT\" is set by weir",
+            ),
+            (
+                "kind = \"process\"\ncommand = [\"sh\"]\nenvironment = \"A=b\"\n",
+                (11, 15),
+                "invalid type: string, expected",
+            ),
+            ("kind = \"vm\"\nuser = \"root\"\n", (10, 8), "user with kind \"vm\""),
             ("kind = \"process\"\ncommand = [\"sh\", \"{socket}{port}\"]\n", (10, 11), "both {socket} and"),
             ("kind = \"process\"\ncommand = [\"sh\"]\ninstances = 0\n", (11, 13), "instances 0, expected"),
             ("kind = \"process\"\ncommand = [\"sh\"]\ninstances = 65\n", (11, 13), "instances 65, expected"),
@@ -405,7 +430,8 @@ fn supervision() {
     let plain = pool("");
     assert_eq!(plain.supervision, Supervision { max_workers: 3, ..Supervision::default() });
     assert_eq!(plain.workers[0].instances, 3);
-    let WorkerKind::Process { command, listens_on: ListensOn::Port } = &plain.workers[0].kind else {
+    let WorkerKind::Process(Process { command, listens_on: ListensOn::Port, .. }) = &plain.workers[0].kind
+    else {
         panic!("{:?}", plain.workers[0].kind)
     };
     assert!(command[0].starts_with('/') && command[1] == "{port}");
@@ -574,4 +600,54 @@ fn prefixes_that_nobody_serves() {
     let nobody = Handler::Nobody;
     use settings::Nobody::{Disabled, Reserved, Unbound};
     assert_eq!(handlers, [nobody(Reserved), nobody(Unbound), nobody(Disabled)]);
+}
+
+#[test]
+fn all_errors_at_once_in_the_files_order() {
+    let text = "[server]\nadress = \"x\"\naddress = 5\nshutdown_limit = -1\n[server.bandwidth]\nceil = \"1 B/s\"\n\
+                [[site]]\nname = \"a b\"\n[[site.prefix]]\nurl = 7\nfiles = \"none\"\n[[site.prefix]]\n\
+                url = \"http://*:80/a\"\npool = \"q\"\n[site.limits]\nconnections = 0\nrequests = \"5\"\n\
+                [[site]]\n[[site.prefix]]\nurl = \"http://b:80/\"\npool = \"p\"\n[[site.prefix]]\n\
+                url = \"http://b:80/\"\nfiles = \"www\"\n[[pool]]\nname = \"p\"\nqueue_length = 0\nmin_workers = true\n\
+                [[pool.worker]]\nkind = \"fork\"\n[[pool.worker]]\nkind = \"process\"\ncommand = \"run me\"\n\
+                directory = \"none\"\n[[pool.worker]]\nkind = \"vm\"\nat = \"x\"\n[log]\nfields = [\"x\", \"y\"]\n";
+    let errors = check_all(&directory(), text).expect_err("wrong");
+    let found: Vec<_> = errors.0.iter().map(|e| (e.at.expect("a place"), e.what.as_str())).collect();
+    let expected = [
+        ((2, 1), "unknown field `adress`, expected"),
+        ((3, 11), "invalid type: integer `5`, expected a string"),
+        ((4, 18), "shutdown_limit -1, expected"),
+        ((6, 8), "ceil \"1 B/s\", expected 1024 B/s"),
+        ((8, 8), "name \"a b\", expected"),
+        ((10, 7), "invalid type: integer `7`, expected a string"),
+        ((11, 9), "/"),
+        ((13, 21), "path, expected `/` at its end"),
+        ((14, 8), "no pool \"q\", expected"),
+        ((16, 15), "connections 0, expected"),
+        ((17, 12), "requests \"5\", expected"),
+        ((18, 1), "missing field `name`, expected it"),
+        ((23, 7), "URL prefix for the second time, expected"),
+        ((27, 16), "queue_length 0, expected"),
+        ((28, 15), "invalid type: boolean `true`, expected"),
+        ((30, 8), "kind \"fork\", expected"),
+        ((33, 11), "invalid type: string, expected"),
+        ((34, 13), "/"),
+        ((35, 1), "vm worker without memory, expected it"),
+        ((35, 1), "vm worker without image, expected it"),
+        ((37, 6), "at with kind \"vm\", expected none"),
+        ((38, 1), "missing field `directory`, expected it"),
+        ((39, 11), "field \"x\" is unknown, expected"),
+        ((39, 16), "field \"y\" is unknown, expected"),
+    ];
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            found.0 == expected.0 && found.1.starts_with(expected.1),
+            "{found:?}\n{expected:?}\n{errors}"
+        );
+    }
+    assert_eq!(found.len(), expected.len(), "{errors}");
+    assert_eq!(errors.to_string().lines().count(), found.len());
+    // However many there are, what is told of them is bounded.
+    let many = check_all(&directory(), &"[[site]]\n".repeat(300)).expect_err("wrong");
+    assert!(many.0.len() == 100 && many.0[99].what.ends_with("is not told"), "{many}");
 }

@@ -1,88 +1,76 @@
 //! `[[site.certificate]]`, `[site.tls]` and `[pool.tls]`: files read, checked and turned into settings.
 
+use super::error::{Faults, Wrong};
 use super::raw;
 use crate::cert::{self, DevCertificate};
+use crate::pem::{self, PemError};
 use appliance::settings::{Certificate, ClientCertificates, Key, LinkTls, Secret, Tls};
 use appliance::tls::{self, Keys, TlsError, link};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use toml::Spanned;
 
-/// What is wrong, and at which byte of the file.
-type Wrong = (usize, String);
 type Result<T> = std::result::Result<T, Wrong>;
 
 /// What stands before the name of a key that is handed over at boot.
 const HANDED: &str = "fw_cfg:";
+/// A certificate that ends within so many seconds is told of: 30 days.
+const ENDS_SOON_S: u64 = 30 * 86_400;
 
-/// TLS of a site and what is odd about it; `None` without certificates.
+/// TLS of a site; `None` without certificates.
 pub(super) fn tls(
     certificates: &[Spanned<raw::Certificate>],
     written: Option<&Spanned<raw::Tls>>,
     dir: &Path,
-) -> Result<Option<(Tls, Vec<Wrong>)>> {
+    faults: &Faults,
+) -> Option<Tls> {
     if certificates.is_empty() {
-        return match written {
-            Some(tls) => Err((tls.span().start, "tls without a [[site.certificate]], expected one".into())),
-            None => Ok(None),
-        };
+        if let Some(tls) = written {
+            faults.error(tls.span().start, "tls without a [[site.certificate]], expected one");
+        }
+        return None;
     }
-    let mut warnings = Vec::new();
-    let certificates =
-        certificates.iter().map(|c| certificate(c, dir, &mut warnings)).collect::<Result<_>>()?;
+    let certificates = certificates.iter().filter_map(|c| certificate(c, dir, faults)).collect();
     let default = raw::Tls::default();
     let written = written.map_or(&default, Spanned::get_ref);
-    let read =
-        |files: &[Spanned<String>]| files.iter().map(|file| load(file, dir)).collect::<Result<Vec<_>>>();
-    let mut client_anchors = Vec::new();
-    for (file, bytes) in written.client_ca.iter().zip(read(&written.client_ca)?) {
-        client_anchors.extend(chain(file, &bytes)?);
-    }
-    let mut client_crls = Vec::new();
-    for (file, bytes) in written.client_crl.iter().zip(read(&written.client_crl)?) {
-        client_crls.extend(crls(file, &bytes)?);
-    }
-    let client_certificates = match &written.client_certificates {
-        Some(text) => parse_rule(text, !client_anchors.is_empty())?,
-        None => ClientCertificates::default(),
+    let all = |files: &[Spanned<String>], read: Read| -> Vec<Vec<u8>> {
+        files.iter().filter_map(|file| faults.ok(load(file, dir, read))).flatten().collect()
     };
-    let tls = Tls {
+    let rule = written.client_certificates.as_ref();
+    Some(Tls {
         certificates,
         tls12: written.tls12.unwrap_or(true),
         resumption: written.resumption.unwrap_or(true),
-        client_certificates,
-        client_anchors,
-        client_crls,
-        hsts: written.hsts.as_ref().map(hsts).transpose()?,
-    };
-    Ok(Some((tls, warnings)))
+        client_certificates: faults
+            .value(rule.map(|text| parse_rule(text, !written.client_ca.is_empty())).transpose())
+            .unwrap_or_default(),
+        client_anchors: all(&written.client_ca, pem::certificates),
+        client_crls: all(&written.client_crl, pem::crls),
+        hsts: faults.value(written.hsts.as_ref().map(hsts).transpose()),
+    })
 }
 
-/// TLS on a pool's links, and what is odd about it.
-pub(super) fn links(written: &raw::PoolTls, dir: &Path) -> Result<(LinkTls, Vec<Wrong>)> {
-    let mut warnings = Vec::new();
+/// TLS on a pool's links.
+pub(super) fn links(written: &raw::PoolTls, dir: &Path, faults: &Faults) -> Option<LinkTls> {
     let shown = written.certificate.get_ref();
     if let Some(ocsp) = &shown.ocsp {
-        return Err((ocsp.span().start, "ocsp for links to workers, expected none".into()));
+        faults.error(ocsp.span().start, "ocsp for links to workers, expected none");
     }
-    let certificate = certificate(&written.certificate, dir, &mut warnings)?;
-    if certificate.chain.len() > 1 {
+    let certificate = certificate(&written.certificate, dir, faults);
+    if certificate.as_ref().is_some_and(|certificate| certificate.chain.len() > 1) {
         let what = "warning: only the first certificate of the chain is shown to workers, expected one by their authority";
-        warnings.push((written.certificate.span().start, what.into()));
+        faults.warn(written.certificate.span().start, what);
     }
-    let mut anchors = Vec::new();
-    for file in &written.ca {
-        anchors.extend(chain(file, &load(file, dir)?)?);
-    }
+    let all: Vec<_> = written.ca.iter().map(|file| faults.ok(load(file, dir, pem::certificates))).collect();
+    let mut anchors = all.into_iter().collect::<Option<Vec<_>>>()?.concat();
     if let (true, Some(name)) = (written.ca.is_empty(), shown.dev.first()) {
         // The authority of all development certificates.
-        let file = Spanned::new(name.span(), dev_files(&shown.dev)?.ca.display().to_string());
-        anchors = chain(&file, &load(&file, dir)?)?;
+        let made = faults.ok(dev_files(&shown.dev))?;
+        let file = Spanned::new(name.span(), made.ca.display().to_string());
+        anchors = faults.ok(load(&file, dir, pem::certificates))?;
     }
-    let links = LinkTls { name: written.name.get_ref().clone(), anchors, certificate };
+    let links = LinkTls { name: written.name.get_ref().clone(), anchors, certificate: certificate? };
     let at = |error| match error {
         TlsError::LinkName => (written.name.span().start, format!("{:?}: {error}", written.name.get_ref())),
         TlsError::LinkAnchors => match written.ca.first() {
@@ -93,17 +81,17 @@ pub(super) fn links(written: &raw::PoolTls, dir: &Path) -> Result<(LinkTls, Vec<
     };
     match link::LinkTls::new(&links, Keys::NONE, Arc::default()) {
         // One that is handed over cannot be looked at.
-        Ok(_) | Err(TlsError::KeyMissing) => Ok((links, warnings)),
-        Err(error) => Err(at(error)),
+        Ok(_) | Err(TlsError::KeyMissing) => Some(links),
+        Err(error) => faults.ok(Err(at(error))),
     }
 }
 
 /// What a URL prefix asks of clients.
 pub(super) fn rule(
     written: Option<&Spanned<String>>,
-    site: Option<&Tls>,
+    has_anchors: bool,
 ) -> Result<Option<ClientCertificates>> {
-    written.map(|text| parse_rule(text, site.is_some_and(|tls| !tls.client_anchors.is_empty()))).transpose()
+    written.map(|text| parse_rule(text, has_anchors)).transpose()
 }
 
 /// A port to redirect to.
@@ -161,20 +149,20 @@ fn dev_files(names: &[Spanned<String>]) -> Result<DevCertificate> {
     dir.and_then(|dir| cert::dev(&dir, &names)).map_err(|error| (at, format!("{error:#}")))
 }
 
-fn certificate(
-    written: &Spanned<raw::Certificate>,
-    dir: &Path,
-    warnings: &mut Vec<Wrong>,
-) -> Result<Certificate> {
-    let (chain_file, key_file) = files(written)?;
-    let chain = chain(&chain_file, &load(&chain_file, dir)?)?;
+fn certificate(written: &Spanned<raw::Certificate>, dir: &Path, faults: &Faults) -> Option<Certificate> {
+    let (chain_file, key_file) = faults.ok(files(written))?;
+    let chain = faults.ok(load(&chain_file, dir, pem::certificates));
     let key = match key_file.get_ref().strip_prefix(HANDED) {
-        Some(name) => Key::Handed(name.to_owned()),
-        None => Key::Der(key(&key_file, Secret::new(load(&key_file, dir)?).expose())?),
+        Some(name) => Some(Key::Handed(name.to_owned())),
+        None => faults.ok(load(&key_file, dir, pem::key)).map(Key::Der),
     };
-    let ocsp = written.get_ref().ocsp.as_ref().map(|file| load(file, dir)).transpose()?;
-    let certificate = Certificate { chain, key, ocsp };
-    let (begins, ends) = tls::check(&certificate).map_err(|error| match error {
+    let read = |file: &Spanned<String>| {
+        let path = dir.join(file.get_ref());
+        cert::read_ocsp(&path).map_err(|error| (file.span().start, format!("{error:#}")))
+    };
+    let ocsp = faults.value(written.get_ref().ocsp.as_ref().map(read).transpose());
+    let certificate = Certificate { chain: chain?, key: key?, ocsp };
+    let (begins, ends) = faults.ok(tls::check(&certificate).map_err(|error| match error {
         TlsError::KeyMismatch => {
             let what = format!(
                 "{:?} is not the key of {:?}, expected files that belong together",
@@ -187,55 +175,31 @@ fn certificate(
             (chain_file.span().start, format!("{:?}, expected an X.509 certificate", chain_file.get_ref()))
         }
         error => (key_file.span().start, format!("{:?}: {error}", key_file.get_ref())),
-    })?;
+    }))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut warn = |what: &str| {
-        warnings.push((chain_file.span().start, format!("warning: {:?} {what}", chain_file.get_ref())));
+    let date = |unix| String::from_utf8_lossy(&appliance::date::format(unix)).into_owned();
+    let warn = |what: String| {
+        faults.warn(chain_file.span().start, format!("warning: {:?} {what}", chain_file.get_ref()));
     };
     if ends < now {
-        warn("has expired, expected a certificate in force");
+        warn("has expired, expected a certificate in force".into());
     } else if begins > now {
-        warn("is not valid yet, expected a certificate in force");
+        warn(format!("is not valid yet but from {}, expected a certificate in force", date(begins)));
+    } else if ends < now + ENDS_SOON_S {
+        warn(format!("ends {}, expected a certificate that lasts 30 days at least", date(ends)));
     }
-    Ok(certificate)
+    Some(certificate)
 }
 
-fn load(file: &Spanned<String>, dir: &Path) -> Result<Vec<u8>> {
+/// Takes what is wanted out of a file.
+type Read<T = Vec<Vec<u8>>> = fn(&[u8]) -> std::result::Result<T, PemError>;
+
+fn load<T>(file: &Spanned<String>, dir: &Path, read: Read<T>) -> Result<T> {
     let path = dir.join(file.get_ref());
-    std::fs::read(&path).map_err(|e| (file.span().start, format!("{}: {e}, expected a file", path.display())))
-}
-
-fn unreadable(file: &Spanned<String>, error: &pem::Error, expected: &str) -> Wrong {
-    let what = match error {
-        pem::Error::NoItemsFound => "nothing of that kind in it".to_owned(),
-        error => error.to_string(),
-    };
-    (file.span().start, format!("{:?}: {what}, expected {expected} in PEM", file.get_ref()))
-}
-
-fn chain(file: &Spanned<String>, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let wrong = |error: pem::Error| unreadable(file, &error, "certificates");
-    let all =
-        CertificateDer::pem_slice_iter(bytes).collect::<std::result::Result<Vec<_>, _>>().map_err(wrong)?;
-    match all.is_empty() {
-        true => Err(wrong(pem::Error::NoItemsFound)),
-        false => Ok(all.iter().map(|der| der.to_vec()).collect()),
-    }
-}
-
-fn crls(file: &Spanned<String>, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let wrong = |error: pem::Error| unreadable(file, &error, "revocation lists");
-    let all = CertificateRevocationListDer::pem_slice_iter(bytes);
-    let all = all.collect::<std::result::Result<Vec<_>, _>>().map_err(wrong)?;
-    match all.is_empty() {
-        true => Err(wrong(pem::Error::NoItemsFound)),
-        false => Ok(all.iter().map(|der| der.to_vec()).collect()),
-    }
-}
-
-fn key(file: &Spanned<String>, bytes: &[u8]) -> Result<Secret> {
-    let key = PrivateKeyDer::from_pem_slice(bytes).map_err(|e| unreadable(file, &e, "a private key"))?;
-    Ok(Secret::new(key.secret_der().to_vec()))
+    let bytes = std::fs::read(&path).map(Secret::new);
+    let bytes =
+        bytes.map_err(|e| (file.span().start, format!("{}: {e}, expected a file", path.display())))?;
+    read(bytes.expose()).map_err(|e| (file.span().start, format!("{:?}: {e}", file.get_ref())))
 }
 
 /// A value of `Strict-Transport-Security` (RFC 6797 §6.1).

@@ -1,91 +1,111 @@
 //! `[[pool.worker]]`.
 
+use super::error::{Faults, Wrong};
+use super::process::process;
 use super::queue::number;
 use super::supervision::MAX_WORKERS;
 use super::value::{kernel_words, memory, worker_address};
-use super::{ListensOn, VmImage, Worker, WorkerKind, raw};
-use crate::toolchain::in_path;
+use super::{VmImage, Worker, WorkerKind, raw};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-type Result<T> = std::result::Result<T, (usize, String)>;
+type Result<T> = std::result::Result<T, Wrong>;
 
 fn wrong<T>(at: &Spanned<T>, what: impl Into<String>) -> (usize, String) {
     (at.span().start, what.into())
 }
 
-/// A worker; paths are relative to `dir`.
-pub(super) fn worker(worker: &Spanned<raw::Worker>, dir: &Path) -> Result<Worker> {
-    let raw::Worker { kind, image, kernel, initrd, append, memory: size, at, command, instances } =
-        worker.get_ref();
+/// A worker; paths are relative to `dir`. `None` if it is none.
+pub(super) fn worker(worker: &Spanned<raw::Worker>, dir: &Path, faults: &Faults) -> Option<Worker> {
+    let raw::Worker { kind, image, kernel, initrd, append, memory: size, at, command, .. } = worker.get_ref();
+    let raw::Worker { directory, environment, user, instances, .. } = worker.get_ref();
     // Each kind has its own keys, and none of the others'.
-    let needs = |key: &str| wrong(worker, format!("{} worker without {key}, expected it", kind.get_ref()));
-    let foreign = |start: Option<usize>, key: &str| match start {
-        Some(at) => Err((at, format!("{key} with kind {:?}, expected none", kind.get_ref()))),
-        None => Ok(()),
-    };
     let start = |key: &Option<Spanned<String>>| key.as_ref().map(|k| k.span().start);
-    let of_vm =
-        [(image, "image"), (kernel, "kernel"), (initrd, "initrd"), (append, "append"), (size, "memory")];
-    let no_vm = || of_vm.into_iter().try_for_each(|(key, name)| foreign(start(key), name));
-    let command_at = command.as_ref().map(|c| c.span().start);
-    let kind = match kind.get_ref().as_str() {
+    let keys = [
+        ("image", start(image), "vm"),
+        ("kernel", start(kernel), "vm"),
+        ("initrd", start(initrd), "vm"),
+        ("append", start(append), "vm"),
+        ("memory", start(size), "vm"),
+        ("command", command.as_ref().map(|c| c.span().start), "process"),
+        ("directory", start(directory), "process"),
+        ("environment", environment.as_ref().map(|e| e.span().start), "process"),
+        ("user", start(user), "process"),
+        ("at", start(at), "address"),
+    ];
+    let is_known = keys.iter().any(|(_, _, whose)| whose == kind.get_ref());
+    for (name, written, whose) in keys {
+        if let Some(at) = written.filter(|_| is_known && whose != kind.get_ref()) {
+            faults.error(at, format!("{name} with kind {:?}, expected none", kind.get_ref()));
+        }
+    }
+    let needs = |key: &str, is_there: bool| {
+        if !is_there {
+            let what = format!("{} worker without {key}, expected it", kind.get_ref());
+            faults.missing(worker.span().start, &[key], what);
+        }
+    };
+    let found = match kind.get_ref().as_str() {
         "vm" => {
-            foreign(start(at), "at")?;
-            foreign(command_at, "command")?;
-            let image = vm_image(worker, dir)?;
-            let size = size.as_ref().ok_or_else(|| needs("memory"))?;
-            let memory_mib = memory(size.get_ref()).map_err(|what| wrong(size, what))?;
-            WorkerKind::Vm { image, memory_mib }
+            needs("memory", size.is_some());
+            let mib = |size: &Spanned<String>| memory(size.get_ref()).map_err(|what| wrong(size, what));
+            let memory_mib = size.as_ref().and_then(|size| faults.ok(mib(size)));
+            let image = vm_image(worker, dir, faults);
+            image.zip(memory_mib).map(|(image, memory_mib)| WorkerKind::Vm { image, memory_mib })
         }
         "process" => {
-            foreign(start(at), "at")?;
-            no_vm()?;
-            process(command.as_ref().ok_or_else(|| needs("command"))?, dir)?
+            needs("command", command.is_some());
+            process(worker.get_ref(), dir, faults).map(WorkerKind::Process)
         }
         "address" => {
-            no_vm()?;
-            foreign(command_at, "command")?;
-            foreign(instances.as_ref().map(|i| i.span().start), "instances")?;
-            let at = at.as_ref().ok_or_else(|| needs("at"))?;
-            WorkerKind::Address(worker_address(at.get_ref(), dir).map_err(|what| wrong(at, what))?)
+            if let Some(instances) = instances {
+                faults.error(instances.span().start, "instances with kind \"address\", expected none");
+            }
+            needs("at", at.is_some());
+            let address =
+                |at: &Spanned<String>| worker_address(at.get_ref(), dir).map_err(|what| wrong(at, what));
+            at.as_ref().and_then(|at| faults.ok(address(at))).map(WorkerKind::Address)
         }
         other => {
             let what = format!("kind {other:?}, expected \"vm\", \"process\" or \"address\"");
-            return Err(wrong(kind, what));
+            faults.error(kind.span().start, what);
+            None
         }
     };
-    let instances = number("instances", instances.as_ref(), 1..=MAX_WORKERS, "workers")?.unwrap_or(1);
-    Ok(Worker { kind, instances })
+    let instances = faults.value(number("instances", instances.as_ref(), 1..=MAX_WORKERS, "workers"));
+    Some(Worker { kind: found?, instances: instances.unwrap_or(1) })
 }
 
-fn vm_image(worker: &Spanned<raw::Worker>, dir: &Path) -> Result<VmImage> {
+fn vm_image(worker: &Spanned<raw::Worker>, dir: &Path, faults: &Faults) -> Option<VmImage> {
     let raw::Worker { image, kernel, initrd, append, .. } = worker.get_ref();
     if let (Some(append), None) = (append, kernel) {
-        return Err(wrong(append, "append without kernel, expected none"));
+        faults.error(append.span().start, "append without kernel, expected none");
     }
     match (image, kernel, initrd) {
-        (Some(image), None, None) if image.get_ref() == "worker" => Ok(VmImage::Worker),
-        (Some(image), None, None) => Ok(VmImage::Elf(file(image, dir, "\"worker\" or an ELF")?)),
-        (None, Some(kernel), Some(initrd)) => Ok(VmImage::Linux {
-            kernel: file(kernel, dir, "a Linux kernel")?,
-            initrd: file(initrd, dir, "an initial RAM file system")?,
-            append: match append {
-                Some(append) => {
-                    kernel_words(append.get_ref()).map_err(|what| wrong(append, what))?;
-                    append.get_ref().clone()
-                }
-                None => String::new(),
-            },
-        }),
+        (Some(image), None, None) if image.get_ref() == "worker" => Some(VmImage::Worker),
+        (Some(image), None, None) => faults.ok(file(image, dir, "\"worker\" or an ELF")).map(VmImage::Elf),
+        (None, Some(kernel), Some(initrd)) => {
+            if let Some(append) = append {
+                faults.value(kernel_words(append.get_ref()).map_err(|what| wrong(append, what)));
+            }
+            let kernel = faults.ok(file(kernel, dir, "a Linux kernel"));
+            let initrd = faults.ok(file(initrd, dir, "an initial RAM file system"));
+            Some(VmImage::Linux {
+                kernel: kernel?,
+                initrd: initrd?,
+                append: append.as_ref().map(|append| append.get_ref().clone()).unwrap_or_default(),
+            })
+        }
         (Some(_), Some(other), _) | (Some(_), None, Some(other)) => {
-            Err(wrong(other, "image and kernel or initrd, expected either"))
+            faults.ok(Err(wrong(other, "image and kernel or initrd, expected either")))
         }
         (None, Some(alone), None) | (None, None, Some(alone)) => {
-            Err(wrong(alone, "kernel or initrd alone, expected both"))
+            faults.ok(Err(wrong(alone, "kernel or initrd alone, expected both")))
         }
         (None, None, None) => {
-            Err(wrong(worker, "vm worker without image, expected it, or kernel and initrd"))
+            let what = "vm worker without image, expected it, or kernel and initrd";
+            faults.missing(worker.span().start, &["image", "kernel", "initrd"], what);
+            None
         }
     }
 }
@@ -97,32 +117,4 @@ fn file(name: &Spanned<String>, dir: &Path, expected: &str) -> Result<PathBuf> {
         true => Ok(path),
         false => Err(wrong(name, format!("{}: not found, expected {expected}", path.display()))),
     }
-}
-
-fn process(command: &Spanned<Vec<String>>, dir: &Path) -> Result<WorkerKind> {
-    let words = command.get_ref();
-    let Some(program) = words.first().filter(|program| !program.is_empty()) else {
-        return Err(wrong(command, "empty command, expected a program and its arguments"));
-    };
-    let program = find(program, dir).ok_or_else(|| {
-        wrong(command, format!("{program}: not found, expected a program, its path or one of PATH"))
-    })?;
-    let says = |place: &str| words.iter().any(|word| word.contains(place));
-    let listens_on = match (says("{socket}"), says("{port}")) {
-        (true, true) => return Err(wrong(command, "both {socket} and {port}, expected one of them")),
-        (false, true) => ListensOn::Port,
-        // Also where neither is said: the environment tells it.
-        _ => ListensOn::Socket,
-    };
-    let command = std::iter::once(program).chain(words.iter().skip(1).cloned()).collect();
-    Ok(WorkerKind::Process { command, listens_on })
-}
-
-/// The path of a program: as written if it has a `/`, else the first of `PATH`.
-fn find(program: &str, dir: &Path) -> Option<String> {
-    let found = match program.contains('/') {
-        true => Some(dir.join(program)).filter(|path| path.is_file()),
-        false => in_path(program),
-    };
-    found?.to_str().map(str::to_owned)
 }

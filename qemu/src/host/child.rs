@@ -6,10 +6,11 @@
 //! leaves, whoever takes over finds by a mark in their environment ([`Launcher::marking`], [`end_marked`]).
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
 use rustix::process::{
     Pid, Signal, getppid, kill_process, set_child_subreaper, set_parent_process_death_signal,
 };
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -52,19 +53,27 @@ impl Launcher {
     /// Starts a program with its outputs piped to us. Must be called on the thread that lives as long as the
     /// process: the kernel means the parent *thread* when it speaks of a parent's death.
     pub fn spawn(&self, program: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Child> {
-        self.spawn_with(program, args, [])
+        self.spawn_in(program, args, [], Surroundings::default())
     }
 
-    /// As [`Launcher::spawn`], with these variables in the child's environment.
-    pub fn spawn_with<const N: usize>(
+    /// As [`Launcher::spawn`], with these variables in the child's environment besides our own, and in other surroundings.
+    pub fn spawn_in(
         &self,
         program: &Path,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
-        variables: [(&str, &str); N],
+        variables: impl IntoIterator<Item = (String, String)>,
+        surroundings: Surroundings<'_>,
     ) -> Result<Child> {
-        Command::new(&self.weir)
-            .arg(SUBCOMMAND)
-            .args(["--parent", &std::process::id().to_string(), "--"])
+        let mut command = Command::new(&self.weir);
+        command.arg(SUBCOMMAND).args(["--parent", &std::process::id().to_string()]);
+        if let Some(directory) = surroundings.directory {
+            command.arg("--directory").arg(directory);
+        }
+        if let Some(user) = surroundings.user {
+            command.args(["--user", user]);
+        }
+        command
+            .arg("--")
             .arg(program)
             .args(args)
             .envs(variables)
@@ -78,16 +87,46 @@ impl Launcher {
     }
 }
 
+/// Where and as whom a child runs, if not as we do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// Its directory.
+    pub directory: Option<&'a Path>,
+    /// The user whose user, group and supplementary groups it has. Takes root.
+    pub user: Option<&'a str>,
+}
+
 /// The child's side: returns only if something is wrong.
-pub fn become_tethered(parent: i32, command: &[OsString]) -> Result<()> {
+pub fn become_tethered(parent: i32, surroundings: Surroundings<'_>, command: &[OsString]) -> Result<()> {
+    let [program, args @ ..] = command else { bail!("no command") };
+    let mut command = std::process::Command::new(program);
+    if let Some(user) = surroundings.user {
+        become_user(user, &mut command).with_context(|| format!("becoming user {user:?}"))?;
+    }
+    if let Some(directory) = surroundings.directory {
+        std::env::set_current_dir(directory).with_context(|| format!("{}", directory.display()))?;
+    }
+    // Not before: the kernel forgets it when a process becomes another user's.
     set_parent_process_death_signal(Some(Signal::KILL)).context("tying a process to its parent")?;
     // The parent may have died before the line above.
     if getppid().map(Pid::as_raw_nonzero).is_none_or(|pid| pid.get() != parent) {
         bail!("the supervisor is gone");
     }
-    let [program, args @ ..] = command else { bail!("no command") };
-    let error = std::process::Command::new(program).args(args).exec();
+    let error = command.args(args).exec();
     Err(error).with_context(|| format!("starting {}", program.display()))
+}
+
+/// Has this process run as another user from now on, with that user's groups alone, and `command` find its home.
+fn become_user(name: &str, command: &mut std::process::Command) -> Result<()> {
+    let user = User::from_name(name)?.context("no such user on this machine")?;
+    command.env("HOME", &user.dir).env("USER", name).env("LOGNAME", name);
+    if user.uid == geteuid() {
+        return Ok(());
+    }
+    initgroups(&CString::new(name)?, user.gid).context("its groups")?;
+    setgid(user.gid).context("its group")?;
+    setuid(user.uid)?;
+    Ok(())
 }
 
 /// Runs a future on one thread, and takes down whatever is left of what it has started.

@@ -8,6 +8,7 @@ use crate::vm::Spec;
 use anyhow::{Context, Result, bail};
 use image::Image;
 use image::config::{Address, Config, Pool, VmImage, Worker, WorkerKind};
+use nix::unistd::{User, geteuid};
 use std::path::Path;
 
 /// Every worker VM's vsock context identifier: only its own daemon sees it.
@@ -34,7 +35,10 @@ pub(crate) fn pools(
                 let spec = worker_vm(name.clone(), image, *memory_mib, loader, demo, accel)?;
                 Kind::Vm(spec, weir_worker::PORT)
             }
-            WorkerKind::Process { command, listens_on } => Kind::Process(command.clone(), *listens_on),
+            WorkerKind::Process(process) => {
+                may_change_user(process.user.as_deref()).with_context(|| format!("pool {}", pool.name))?;
+                Kind::Process(process.clone())
+            }
             WorkerKind::Address(_) => return Ok(None),
         };
         Ok(Some(Place { name, kind, instances: worker.instances }))
@@ -50,6 +54,16 @@ pub(crate) fn pools(
         Ok(PoolPlan { name: pool.name.clone(), policy: pool.supervision.clone(), places, addresses })
     };
     config.pools.iter().map(plan).collect()
+}
+
+/// Only root may run something as another user.
+fn may_change_user(user: Option<&str>) -> Result<()> {
+    let Some(name) = user else { return Ok(()) };
+    let found = User::from_name(name)?.with_context(|| format!("no user {name:?} on this machine"))?;
+    if !geteuid().is_root() && found.uid != geteuid() {
+        bail!("a worker with user {name:?}, expected weir to run as root, or as that user");
+    }
+    Ok(())
 }
 
 fn worker_vm(

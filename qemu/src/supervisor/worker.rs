@@ -1,15 +1,18 @@
 //! One worker from its start to its end: a VM or a process, the relay that leads to it, and what it is told.
 
 use super::pool::{Event, WorkerId};
-use crate::host::child::Launcher;
+use crate::host::child::{Launcher, Surroundings};
 use crate::relay::target::{Running, Target, Until, connect_vsock};
 use crate::relay::{Limits, Relay};
 use crate::vm::serial::Serial;
 use crate::vm::{Host, Spec, Vm};
 use anyhow::{Context, Result, bail};
-use image::config::ListensOn;
+use image::config::{ListensOn, Process};
+use nix::unistd::{User, geteuid};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -39,7 +42,7 @@ pub enum Kind {
     /// A VM and the vsock port it listens on.
     Vm(Spec, u32),
     /// A command.
-    Process(Vec<String>, ListensOn),
+    Process(Process),
 }
 
 /// A place in a pool's list of workers.
@@ -177,25 +180,46 @@ impl Birth {
                 let agent = spec.append.is_some();
                 Ok((Body::Vm(Box::new(vm)), At::Vsock { path: vsock, port: *port, agent }))
             }
-            Kind::Process(command, listens_on) => {
-                let (at, told) = match listens_on {
+            Kind::Process(process) => {
+                let (at, value) = match process.listens_on {
                     ListensOn::Socket => {
                         let path = self.directory.join("socket");
                         let value = path.to_string_lossy().into_owned();
-                        (At::Unix(path), Told { word: "{socket}", variable: "WEIR_SOCKET", value })
+                        (At::Unix(path), value)
                     }
                     ListensOn::Port => {
                         let port = free_port()?;
-                        (At::Tcp(port), Told { word: "{port}", variable: "PORT", value: port.to_string() })
+                        (At::Tcp(port), port.to_string())
                     }
                 };
-                let mut child = told.spawn(&self.host.launcher, command)?;
+                if let Some(user) = &process.user {
+                    self.open_to(user)?;
+                }
+                let mut child = spawn(process, &value, &self.host.launcher)?;
                 let serial = Serial::new(&self.name());
                 serial.follow(child.stdout.take(), "")?;
                 serial.follow(child.stderr.take(), "")?;
                 Ok((Body::Process(child, serial), at))
             }
         }
+    }
+
+    /// Gives a worker that runs as another user its directory. What is above it, this user may pass through and not look
+    /// into.
+    fn open_to(&self, user: &str) -> Result<()> {
+        let named = || format!("giving {} to {user}", self.directory.display());
+        let user = User::from_name(user)?.with_context(named)?;
+        if user.uid == geteuid() {
+            return Ok(());
+        }
+        std::os::unix::fs::chown(&self.directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+            .with_context(named)?;
+        // The supervisor's directory, and the runtime directory that it is in.
+        for above in self.directory.ancestors().skip(1).take(2) {
+            let mode = std::fs::metadata(above).with_context(named)?.permissions().mode();
+            std::fs::set_permissions(above, Permissions::from_mode(mode | 0o011)).with_context(named)?;
+        }
+        Ok(())
     }
 
     fn name(&self) -> String {
@@ -356,21 +380,19 @@ impl At {
     }
 }
 
-/// How a command is told where to listen.
-struct Told {
-    /// Replaced by the value wherever it stands in the command line.
-    word: &'static str,
-    /// The environment variable that has the value as well.
-    variable: &'static str,
-    value: String,
-}
-
-impl Told {
-    fn spawn(&self, launcher: &Launcher, command: &[String]) -> Result<Child> {
-        let (program, args) = command.split_first().context("an empty command")?;
-        let args = args.iter().map(|arg| arg.replace(self.word, &self.value));
-        launcher.spawn_with(Path::new(program), args, [(self.variable, self.value.as_str())])
-    }
+/// Starts a command that is told to listen at `place`: wherever its placeholder stands in its arguments and environment, and
+/// in a variable of its own.
+fn spawn(process: &Process, place: &str, launcher: &Launcher) -> Result<Child> {
+    let (program, args) = process.command.split_first().context("an empty command")?;
+    let placeholder = match process.listens_on {
+        ListensOn::Socket => "{socket}",
+        ListensOn::Port => "{port}",
+    };
+    let told = |text: &String| text.replace(placeholder, place);
+    let variables = process.environment.0.iter().map(|(name, value)| (name.clone(), told(value)));
+    let own = (process.listens_on.variable().to_owned(), place.to_owned());
+    let surroundings = Surroundings { directory: Some(&process.directory), user: process.user.as_deref() };
+    launcher.spawn_in(Path::new(program), args.iter().map(told), variables.chain([own]), surroundings)
 }
 
 /// A port that was free just now. Not one of those that connections get by themselves: until the worker listens, an attempt to

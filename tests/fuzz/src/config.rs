@@ -32,11 +32,14 @@ pub fn config(data: &[u8]) {
     }
     let path: &Path = &DIRECTORY.path().join("weir.toml");
     match image::config::check_text(path, text) {
-        Err(error) => {
-            let line = error.to_string();
-            assert!(!line.contains('\n'), "{line:?}");
-            let (lines, (row, column)) = (text.split('\n').count(), error.at.expect("it was read"));
-            assert!((1..=lines).contains(&row) && column >= 1, "{line}");
+        Err(errors) => {
+            assert!(!errors.0.is_empty() && errors.0.is_sorted_by_key(|error| error.at), "{errors}");
+            for error in &errors.0 {
+                let line = error.to_string();
+                assert!(!line.contains('\n'), "{line:?}");
+                let (lines, (row, column)) = (text.split('\n').count(), error.at.expect("it was read"));
+                assert!((1..=lines).contains(&row) && column >= 1, "{line}");
+            }
         }
         Ok(config) => {
             let settings = config.settings();

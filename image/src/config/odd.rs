@@ -1,0 +1,149 @@
+//! What is allowed and probably not meant, where only the whole configuration shows it.
+
+use super::error::Faults;
+use super::{Config, Site, raw};
+use appliance::settings::Handler;
+use appliance::site::{PrefixHost, Scheme, UrlPrefix};
+use nix::unistd::{AccessFlags, access};
+use rustls::client::verify_server_name;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ParsedCertificate;
+use std::net::IpAddr;
+use std::path::Path;
+use toml::Spanned;
+
+/// Notes a warning for each of it.
+pub(super) fn look(config: &Config, file: &raw::File, faults: &Faults) {
+    for (site, written) in config.sites.iter().zip(&file.site) {
+        redirect(config, written.get_ref(), faults);
+        names(site, written.get_ref(), faults);
+    }
+    for (index, pool) in file.pool.iter().enumerate() {
+        let serves = |handler| matches!(handler, Handler::Pool(number) if usize::from(number) == index);
+        let mut prefixes = config.sites.iter().flat_map(|site| &site.prefixes);
+        if !prefixes.any(|prefix| serves(prefix.handler)) {
+            let name = &pool.get_ref().name;
+            let what = format!("warning: pool {:?}, which no prefix names, expected one", name.get_ref());
+            faults.warn(name.span().start, what);
+        }
+    }
+    shadows(config, file, faults);
+    if let (Some(log), Some(written)) = (&config.log, &file.log) {
+        directory(&log.directory, written.directory.span().start, faults);
+    }
+}
+
+/// A site that sends clients to a port where nobody speaks TLS.
+fn redirect(config: &Config, site: &raw::Site, faults: &Faults) {
+    let Some(written) = &site.redirect_https else { return };
+    let prefixes = config.sites.iter().flat_map(|site| &site.prefixes);
+    let mut ports: Vec<_> =
+        prefixes.filter(|prefix| prefix.url.starts_with("https:")).map(|prefix| prefix.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    if ports.iter().any(|port| i64::from(*port) == *written.get_ref()) {
+        return;
+    }
+    let listeners = match &ports[..] {
+        [] => "expected a prefix with https".to_owned(),
+        ports => {
+            let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+            format!("expected {}, unless this port of the host leads there", ports.join(" or "))
+        }
+    };
+    let what = format!(
+        "warning: redirect_https {}, where no prefix listens for https, {listeners}",
+        written.get_ref()
+    );
+    faults.warn(written.span().start, what);
+}
+
+/// Hosts for which a site has no certificate.
+fn names(site: &Site, written: &raw::Site, faults: &Faults) {
+    let Some(tls) = &site.tls else { return };
+    let ders: Vec<_> = tls
+        .certificates
+        .iter()
+        .filter_map(|certificate| Some(CertificateDer::from_slice(certificate.chain.first()?)))
+        .collect();
+    let parsed: Vec<_> = ders.iter().filter_map(|der| ParsedCertificate::try_from(der).ok()).collect();
+    if parsed.is_empty() {
+        return;
+    }
+    for (prefix, raw) in site.prefixes.iter().zip(&written.prefix) {
+        let Ok(UrlPrefix { scheme: Scheme::Https, host, .. }) = UrlPrefix::parse(&prefix.url) else {
+            continue;
+        };
+        let asked = match host {
+            PrefixHost::Explicit(name) => name.to_owned(),
+            // Any name below it.
+            PrefixHost::Subdomains(domain) => format!("any.{domain}"),
+            PrefixHost::Ipv4(address) => IpAddr::from(address).to_string(),
+            PrefixHost::Ipv6(address) => IpAddr::from(address).to_string(),
+            PrefixHost::StrongWildcard | PrefixHost::WeakWildcard => continue,
+        };
+        let Ok(name) = ServerName::try_from(asked) else { continue };
+        if !parsed.iter().any(|certificate| verify_server_name(certificate, &name).is_ok()) {
+            let url = &raw.get_ref().url;
+            let what = format!(
+                "warning: no certificate of the site is for the host of {:?}, expected one with its name",
+                prefix.url
+            );
+            faults.warn(url.span().start, what);
+        }
+    }
+}
+
+/// Prefixes whose requests all go to another one (HTTP.sys: categories are looked at before paths).
+fn shadows(config: &Config, file: &raw::File, faults: &Faults) {
+    let spans = |site: &Spanned<raw::Site>| -> Vec<usize> {
+        site.get_ref().prefix.iter().map(|prefix| prefix.get_ref().url.span().start).collect()
+    };
+    let all: Vec<_> = config
+        .sites
+        .iter()
+        .zip(&file.site)
+        .flat_map(|(site, written)| site.prefixes.iter().zip(spans(written)))
+        .filter_map(|(prefix, start)| Some((UrlPrefix::parse(&prefix.url).ok()?, &prefix.url, start)))
+        .collect();
+    let takes_all = |host: &PrefixHost<'_>| match host {
+        PrefixHost::StrongWildcard => true,
+        PrefixHost::Ipv4(address) => config.address.is_some_and(|ours| ours.address == address.octets()),
+        _ => false,
+    };
+    for (prefix, _, start) in &all {
+        let shadow = all.iter().find(|(other, _, _)| {
+            (other.scheme, other.port) == (prefix.scheme, prefix.port)
+                && takes_all(&other.host)
+                && comes_before(&other.host, &prefix.host)
+                && prefix.path.starts_with(other.path)
+        });
+        if let Some((_, url, _)) = shadow {
+            faults.warn(
+                *start,
+                format!("warning: a prefix that no request reaches, expected none below {url:?}"),
+            );
+        }
+    }
+}
+
+/// Whether one host's category is looked at before the other's.
+fn comes_before(one: &PrefixHost<'_>, other: &PrefixHost<'_>) -> bool {
+    let category = |host: &PrefixHost<'_>| match host {
+        PrefixHost::StrongWildcard => 0,
+        PrefixHost::Explicit(_) | PrefixHost::Subdomains(_) => 1,
+        PrefixHost::Ipv4(_) | PrefixHost::Ipv6(_) => 2,
+        PrefixHost::WeakWildcard => 3,
+    };
+    category(one) < category(other)
+}
+
+/// A directory for logs that cannot be made or written to.
+fn directory(path: &Path, at: usize, faults: &Faults) {
+    let Some(there) = path.ancestors().find(|path| path.symlink_metadata().is_ok()) else { return };
+    if !there.is_dir() {
+        faults.error(at, format!("{}: not a directory, expected one for logs", there.display()));
+    } else if access(there, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+        faults.warn(at, format!("warning: {}: not writable, expected a directory for logs", there.display()));
+    }
+}
