@@ -59,6 +59,8 @@ fn ask(at: SocketAddr, row: &Row) -> Result<()> {
         response = connection.reply(to_head)?.context("no response after 100")?;
     }
     ensure!(row.status == 0 || response.status == row.status, "{}, expected {}", response.status, row.status);
+    let dates = response.head.lines().filter(|line| line.to_ascii_lowercase().starts_with("date:")).count();
+    ensure!(dates == 1, "{dates} Date fields, expected one: {}", response.head);
     if row.closes {
         ensure!(connection.is_over()?, "the connection stays open");
         return Ok(());

@@ -368,6 +368,10 @@ fn answer(bytes: &[u8], expected: &Expected) -> Result<Option<usize>, Wrong> {
     if status != expected.status {
         return Err(Wrong::Status(status));
     }
+    let dates = head.headers.iter().filter(|h| h.name.eq_ignore_ascii_case("date")).count();
+    if status >= 200 && dates != 1 {
+        return Err(Wrong::Other(format!("{dates} Date fields in {status}, expected one")));
+    }
     let field = |name: &str| {
         let found = head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name));
         found.map(|h| String::from_utf8_lossy(h.value).into_owned())

@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program has no users")]
 
+mod answers;
 mod attacks;
 mod bandwidth;
 mod chaos;

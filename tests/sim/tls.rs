@@ -23,14 +23,14 @@ const TURNS: usize = 8;
 /// Kept alive, in bytes: what an idle connection over TLS may take, the TCP socket with its buffers included.
 const MAX_IDLE: usize = 24 << 10;
 
-static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+pub static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| AUTHORITY.secure(&settings(&["*"])));
 
 fn world() -> World {
     World::with(&SETTINGS)
 }
 
-fn clients() -> Arc<ClientConfig> {
+pub fn clients() -> Arc<ClientConfig> {
     AUTHORITY.clients(&[&TLS13, &TLS12])
 }
 

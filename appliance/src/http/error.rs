@@ -1,27 +1,13 @@
-//! Responses of our own: complete bytes, ready to send.
+//! Answers of our own, and what all heads end with.
 
-use super::{Overflow, Refusal, Sink};
+use super::{Overflow, Sink, Version};
+use crate::date::DateCache;
 
 /// `100 Continue`, the interim response to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-macro_rules! responses {
-    ($($status:literal $phrase:literal $len:literal;)*) => {
-        /// The complete bytes of an error response: status line, fields, `Connection: close` and a small text as
-        /// content. Statuses that are not of our making are answered as 500. Without `Date`, which RFC 9110 §6.6.1
-        /// leaves out of 5xx responses and of those sent without a clock: the bytes are constant.
-        pub fn response(status: u16) -> &'static [u8] {
-            match status {
-                $($status => concat!(
-                    "HTTP/1.1 ", $status, " ", $phrase,
-                    "\r\nContent-Type: text/plain\r\nContent-Length: ", $len,
-                    "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
-                    $status, " ", $phrase, "\n"
-                ).as_bytes(),)*
-                _ => response(500),
-            }
-        }
-
+macro_rules! phrases {
+    ($($status:literal $phrase:literal;)*) => {
         /// The reason phrase of a status code (RFC 9110 §15), `Unknown` for those that are not of our making.
         pub fn phrase(status: u16) -> &'static str {
             match status {
@@ -30,6 +16,7 @@ macro_rules! responses {
                 206 => "Partial Content",
                 301 => "Moved Permanently",
                 304 => "Not Modified",
+                308 => "Permanent Redirect",
                 $($status => $phrase,)*
                 _ => "Unknown",
             }
@@ -40,60 +27,103 @@ macro_rules! responses {
     };
 }
 
-// Length: three digits, a blank, the phrase and a line end.
-responses! {
-    400 "Bad Request" 16;
-    403 "Forbidden" 14;
-    404 "Not Found" 14;
-    405 "Method Not Allowed" 23;
-    408 "Request Timeout" 20;
-    411 "Length Required" 20;
-    412 "Precondition Failed" 24;
-    413 "Content Too Large" 22;
-    414 "URI Too Long" 17;
-    416 "Range Not Satisfiable" 26;
-    417 "Expectation Failed" 23;
-    421 "Misdirected Request" 24;
-    429 "Too Many Requests" 22;
-    431 "Request Header Fields Too Large" 36;
-    500 "Internal Server Error" 26;
-    501 "Not Implemented" 20;
-    502 "Bad Gateway" 16;
-    503 "Service Unavailable" 24;
-    504 "Gateway Timeout" 20;
-    505 "HTTP Version Not Supported" 31;
+phrases! {
+    400 "Bad Request";
+    403 "Forbidden";
+    404 "Not Found";
+    405 "Method Not Allowed";
+    408 "Request Timeout";
+    411 "Length Required";
+    412 "Precondition Failed";
+    413 "Content Too Large";
+    414 "URI Too Long";
+    416 "Range Not Satisfiable";
+    417 "Expectation Failed";
+    421 "Misdirected Request";
+    429 "Too Many Requests";
+    431 "Request Header Fields Too Large";
+    500 "Internal Server Error";
+    501 "Not Implemented";
+    502 "Bad Gateway";
+    503 "Service Unavailable";
+    504 "Gateway Timeout";
+    505 "HTTP Version Not Supported";
 }
 
-/// `429 Too Many Requests` with `Retry-After` (RFC 6585 §4); to HEAD, without content.
-pub fn too_many_requests(retry_after_secs: u64, to_head: bool, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    let whole = response(429);
-    let head = response_to_head(429);
-    out.put(head.strip_suffix(b"\r\n").unwrap_or(head))?;
-    out.put(b"Retry-After: ")?;
-    out.put_decimal(retry_after_secs)?;
-    out.put(b"\r\n\r\n")?;
-    if to_head { Ok(()) } else { out.put(whole.get(head.len()..).unwrap_or_default()) }
+/// What the content of an HTTP request to a port for HTTPS is told.
+pub const PLAIN_HTTP: &str = "plain HTTP was sent to an HTTPS port, expected https";
+
+/// An answer of our own whose content is its status in words.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Status code.
+    pub status: u16,
+    /// Field lines beside those that every answer has, each with its CRLF.
+    pub fields: &'a [u8],
+    /// What the content says beside the status, if anything.
+    pub detail: &'a str,
+    /// The request was HEAD: no content.
+    pub to_head: bool,
+    /// The client's version.
+    pub version: Version,
+    /// The connection may live on.
+    pub keep_alive: bool,
 }
 
-/// Writes an error response that names the reason in its content (503 verbosity `full`).
-pub fn write_detailed(refusal: Refusal, to_head: bool, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    let (phrase, reason) = (phrase(refusal.status), refusal.reason.as_str());
-    out.put(b"HTTP/1.1 ")?;
-    out.put_decimal(u64::from(refusal.status))?;
-    out.put(b" ")?;
-    out.put(phrase.as_bytes())?;
-    out.put(b"\r\nContent-Type: text/plain\r\nContent-Length: ")?;
-    // Three digits, a blank, the phrase, colon and blank, the reason and a line end.
-    out.put_decimal((4 + phrase.len() + 2 + reason.len() + 1) as u64)?;
-    out.put(b"\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n")?;
-    if to_head {
-        return Ok(());
+impl<'a> Answer<'a> {
+    /// An error response, after which the connection is closed.
+    pub const fn refusal(status: u16, to_head: bool) -> Self {
+        let (fields, version) = (b"Cache-Control: no-store\r\n", Version::Http11);
+        Self { status, fields, detail: "", to_head, version, keep_alive: false }
     }
-    out.put_decimal(u64::from(refusal.status))?;
-    for part in [b" ", phrase.as_bytes(), b": ", reason.as_bytes(), b"\n"] {
-        out.put(part)?;
+
+    /// The same with this in its content.
+    pub const fn with_detail(self, detail: &'a str) -> Self {
+        Self { detail, ..self }
     }
-    Ok(())
+
+    /// Writes head and content.
+    pub fn write(&self, date: &DateCache, out: &mut Sink<'_>) -> Result<(), Overflow> {
+        let phrase = phrase(self.status);
+        let detail = if self.detail.is_empty() { 0 } else { 2 + self.detail.len() };
+        out.put(b"HTTP/1.1 ")?;
+        out.put_decimal(u64::from(self.status))?;
+        out.put(b" ")?;
+        out.put(phrase.as_bytes())?;
+        out.put(b"\r\nContent-Type: text/plain\r\nContent-Length: ")?;
+        // Three digits, a blank, the phrase, colon and blank before what else is said, and a line end.
+        out.put_decimal((4 + phrase.len() + detail + 1) as u64)?;
+        out.put(b"\r\n")?;
+        out.put(self.fields)?;
+        end_head(Some(date), self.version, self.keep_alive, out)?;
+        if self.to_head {
+            return Ok(());
+        }
+        out.put_decimal(u64::from(self.status))?;
+        out.put(b" ")?;
+        out.put(phrase.as_bytes())?;
+        if detail > 0 {
+            out.put(b": ")?;
+            out.put(self.detail.as_bytes())?;
+        }
+        out.put(b"\n")
+    }
+}
+
+/// `429 Too Many Requests` with `Retry-After` (RFC 6585 §4).
+pub fn too_many_requests(
+    retry_after_secs: u64,
+    to_head: bool,
+    date: &DateCache,
+    out: &mut Sink<'_>,
+) -> Result<(), Overflow> {
+    let mut line = [0; 64];
+    let mut fields = Sink::new(&mut line);
+    fields.put(Answer::refusal(429, to_head).fields)?;
+    fields.put(b"Retry-After: ")?;
+    fields.put_decimal(retry_after_secs)?;
+    fields.put(b"\r\n")?;
+    Answer { fields: fields.written(), ..Answer::refusal(429, to_head) }.write(date, out)
 }
 
 /// The status of a response head that we wrote, 0 if it is none.
@@ -102,11 +132,23 @@ pub fn status_of(head: &[u8]) -> u16 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// As [`response`], without the content: the answer to HEAD.
-pub fn response_to_head(status: u16) -> &'static [u8] {
-    let whole = response(status);
-    let end = whole.windows(4).position(|w| w == b"\r\n\r\n").map_or(whole.len(), |at| at + 4);
-    whole.get(..end).unwrap_or(whole)
+/// The end of every head but interim ones: Date (RFC 9110 §6.6.1) unless the head has one, what becomes of the connection
+/// (RFC 9112 §9.3), and the empty line.
+#[inline]
+pub(super) fn end_head(
+    date: Option<&DateCache>,
+    version: Version,
+    keep_alive: bool,
+    out: &mut Sink<'_>,
+) -> Result<(), Overflow> {
+    if let Some(date) = date {
+        out.put(date.line())?;
+    }
+    out.put(match (version, keep_alive) {
+        (Version::Http11, true) => b"\r\n",
+        (Version::Http10, true) => b"Connection: keep-alive\r\n\r\n",
+        (_, false) => b"Connection: close\r\n\r\n",
+    })
 }
 
 #[cfg(test)]
@@ -114,46 +156,54 @@ mod tests {
     use super::*;
     use crate::http::response::{self, Framing, Parsed};
 
+    fn written(write: impl FnOnce(&DateCache, &mut Sink<'_>) -> Result<(), Overflow>) -> Vec<u8> {
+        let mut buffer = [0; 512];
+        let mut out = Sink::new(&mut buffer);
+        write(&DateCache::new(1_795_219_200), &mut out).unwrap();
+        out.written().to_vec()
+    }
+
     #[test]
-    fn all_are_well_formed() {
-        for &status in ALL {
-            let bytes = response(status);
-            let Parsed::Complete { head, len } = response::parse(bytes, false, bytes.len() + 1) else {
+    fn all_are_well_formed_and_dated() {
+        for (&status, to_head, detail) in ALL
+            .iter()
+            .flat_map(|status| [(status, false, ""), (status, false, "AppOffline"), (status, true, "")])
+        {
+            let bytes =
+                written(|date, out| Answer::refusal(status, to_head).with_detail(detail).write(date, out));
+            let Parsed::Complete { head, len } = response::parse(&bytes, to_head, bytes.len() + 1) else {
                 panic!("{status}");
             };
             assert_eq!((head.status, head.phrase, head.keep_alive), (status, phrase(status), false));
-            assert_eq!(head.framing, Framing::Length((bytes.len() - len) as u64), "{status}");
-            assert_eq!(response_to_head(status).len(), len);
+            assert_eq!(head.fields.get_only("date"), Some(&b"Sat, 21 Nov 2026 00:00:00 GMT"[..]), "{status}");
+            match to_head {
+                true => assert_eq!(bytes.len(), len, "{status}"),
+                false => assert_eq!(head.framing, Framing::Length((bytes.len() - len) as u64), "{status}"),
+            }
         }
     }
 
     #[test]
     fn too_many_requests_say_when_to_come_back() {
-        let mut buf = [0; 300];
         for to_head in [false, true] {
-            let mut out = Sink::new(&mut buf);
-            too_many_requests(17, to_head, &mut out).unwrap();
-            let text = core::str::from_utf8(out.written()).unwrap();
-            assert!(text.contains("\r\nRetry-After: 17\r\n\r\n"), "{text}");
+            let text = written(|date, out| too_many_requests(17, to_head, date, out));
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.contains("\r\nRetry-After: 17\r\nDate: Sat, "), "{text}");
+            assert!(text.contains("\r\nCache-Control: no-store\r\n"), "{text}");
             assert_eq!(text.ends_with("429 Too Many Requests\n"), !to_head, "{text}");
         }
     }
 
     #[test]
     fn a_detailed_error_names_its_reason() {
-        let mut buffer = [0; 512];
-        let mut out = Sink::new(&mut buffer);
-        write_detailed(Refusal::new(503, crate::reason::Reason::AppOffline), false, &mut out).unwrap();
-        let bytes = out.written();
-        let Parsed::Complete { head, len } = response::parse(bytes, false, bytes.len() + 1) else { panic!() };
-        assert_eq!(head.framing, Framing::Length((bytes.len() - len) as u64));
-        assert_eq!(&bytes[len..], b"503 Service Unavailable: AppOffline\n");
+        let bytes =
+            written(|date, out| Answer::refusal(503, false).with_detail("AppOffline").write(date, out));
+        assert!(bytes.ends_with(b"\r\n\r\n503 Service Unavailable: AppOffline\n"));
     }
 
     #[test]
     fn every_status_we_send_is_there() {
         let sent = [400, 403, 404, 405, 408, 411, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504, 505];
         assert!(sent.iter().all(|s| ALL.contains(s)));
-        assert_eq!(response(418), response(500));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::lines::Lines;
 use super::request::{MAX_CONNECTION_OPTIONS, content_length};
-use super::{Fields, Limits, Overflow, Sink, Version, hop, syntax};
+use super::{Fields, Limits, Overflow, Sink, Version, error, hop, syntax};
 use crate::date::DateCache;
 use core::mem::MaybeUninit;
 
@@ -301,9 +301,6 @@ pub fn write_response(
         out.put(b"\r\n\r\n")?;
         return Ok(Delivery { framing: Framing::None, keep_alive: false });
     }
-    if !head.has_date {
-        out.put(date.line())?;
-    }
     let delivery = delivery(head, client);
     match delivery.framing {
         Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n")?,
@@ -317,17 +314,9 @@ pub fn write_response(
         }
         _ => {}
     }
-    out.put(connection(client.version, delivery.keep_alive))?;
+    let date = (!head.has_date).then_some(date);
+    error::end_head(date, client.version, delivery.keep_alive, out)?;
     Ok(delivery)
-}
-
-/// The end of a head: what it says about the connection (RFC 9112 §9.3), and the empty line.
-pub(crate) fn connection(version: Version, keep_alive: bool) -> &'static [u8] {
-    match (version, keep_alive) {
-        (Version::Http11, true) => b"\r\n",
-        (Version::Http10, true) => b"Connection: keep-alive\r\n\r\n",
-        (_, false) => b"Connection: close\r\n\r\n",
-    }
 }
 
 fn delivery(head: &ResponseHead<'_>, client: Client) -> Delivery {

@@ -1,8 +1,8 @@
 //! Answers a request from a stored response: 200, 206, 304, 405, 412, 416, 301.
 
-use super::request::{Framing, Present, TargetForm};
-use super::response::connection;
-use super::{Field, Method, Overflow, RequestHead, Sink, Version, conditional, error, range};
+use super::error::{self, Answer};
+use super::request::{Framing, Present};
+use super::{Field, Method, Overflow, RequestHead, Sink, Version, conditional, range};
 use crate::cache::StoredResponse;
 use crate::date::DateCache;
 use crate::site::Scheme;
@@ -112,8 +112,7 @@ fn finish(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<(), Overflow> {
-    out.put(date.line())?;
-    out.put(connection(head.version, keep_alive))
+    error::end_head(Some(date), head.version, keep_alive, out)
 }
 
 /// Writes a 301 to the same path with a slash at its end. The whole response is in the sink.
@@ -186,20 +185,17 @@ pub fn not_found(
     message(head, 404, b"", keep_alive, date, out)
 }
 
-/// Writes the answer to `OPTIONS *` (RFC 9110 §9.3.7), or `None` if this is another request.
+/// Writes the answer to `OPTIONS *` (RFC 9110 §9.3.7).
 pub fn options_asterisk(
     head: &RequestHead<'_>,
     keep_alive: bool,
     date: &DateCache,
     out: &mut Sink<'_>,
-) -> Result<Option<Plan>, Overflow> {
-    if head.form != TargetForm::Asterisk {
-        return Ok(None);
-    }
+) -> Result<Plan, Overflow> {
     let keep_alive = keep_alive && head.keep_alive();
     out.put(b"HTTP/1.1 204 No Content\r\n")?;
     finish(head, keep_alive, date, out)?;
-    Ok(Some(Plan { status: 204, content: 0..0, keep_alive }))
+    Ok(Plan { status: 204, content: 0..0, keep_alive })
 }
 
 /// Writes the answer to an OPTIONS or TRACE that is not to go any further: what may be asked of us, or what came
@@ -247,7 +243,7 @@ fn method_not_allowed(
     message(head, 405, b"Allow: GET, HEAD\r\n", keep_alive, date, out)
 }
 
-/// A response with its reason phrase as content that, unlike [`error::response`], keeps the connection.
+/// A response with its reason phrase as content that, unlike a refusal, keeps the connection.
 fn message(
     head: &RequestHead<'_>,
     status: u16,
@@ -256,23 +252,8 @@ fn message(
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
-    let phrase = error::phrase(status).as_bytes();
-    out.put(b"HTTP/1.1 ")?;
-    out.put_decimal(u64::from(status))?;
-    out.put(b" ")?;
-    out.put(phrase)?;
-    out.put(b"\r\nContent-Type: text/plain\r\nContent-Length: ")?;
-    // Three digits, a blank, the phrase and a line end.
-    out.put_decimal(phrase.len() as u64 + 5)?;
-    out.put(b"\r\n")?;
-    out.put(fields)?;
-    finish(head, keep_alive, date, out)?;
-    if head.method != Method::Head {
-        out.put_decimal(u64::from(status))?;
-        out.put(b" ")?;
-        out.put(phrase)?;
-        out.put(b"\n")?;
-    }
+    let to_head = head.method == Method::Head;
+    Answer { status, fields, detail: "", to_head, version: head.version, keep_alive }.write(date, out)?;
     Ok(Plan { status, content: 0..0, keep_alive })
 }
 

@@ -1,7 +1,8 @@
 //! Reading a message's content from a stream of bytes, whichever way it is delimited.
 
 use crate::http::chunked::{ChunkError, Decoder};
-use crate::http::{request, response};
+use crate::http::{Refusal, request, response};
+use crate::reason::Reason;
 use core::ops::Range;
 
 /// What remains of a message's content.
@@ -9,10 +10,35 @@ use core::ops::Range;
 pub(super) enum Body {
     /// So many bytes.
     Length(u64),
-    /// Chunks.
-    Chunked(Decoder),
+    /// Chunks, and how many bytes they may hold in all.
+    Chunked { decoder: Decoder, most: u64 },
     /// Everything until the stream ends.
     UntilClose,
+}
+
+/// Why content cannot be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ContentError {
+    /// Its chunks are broken.
+    Malformed,
+    /// It is, or says that it will be, longer than allowed.
+    TooLarge,
+}
+
+impl ContentError {
+    /// What becomes of a request with such content.
+    pub(super) const fn refusal(self) -> Refusal {
+        match self {
+            Self::Malformed => Refusal::new(400, Reason::BadRequest),
+            Self::TooLarge => Refusal::new(413, Reason::EntityTooLarge),
+        }
+    }
+}
+
+impl From<ChunkError> for ContentError {
+    fn from(_: ChunkError) -> Self {
+        Self::Malformed
+    }
 }
 
 /// One step through the input.
@@ -27,6 +53,26 @@ pub(super) struct Span {
 impl Body {
     pub(super) const NONE: Self = Self::Length(0);
 
+    /// A request's content. A length has been compared with `most` before; chunks say only later how long they are.
+    pub(super) fn of_request(framing: request::Framing, most: u64) -> Self {
+        match framing {
+            request::Framing::None => Self::NONE,
+            request::Framing::Length(n) => Self::Length(n),
+            request::Framing::Chunked => Self::Chunked { decoder: Decoder::new(), most },
+        }
+    }
+
+    /// Judges what has arrived of it without reading it.
+    pub(super) fn judge(&self, mut input: &[u8]) -> Result<(), ContentError> {
+        let Self::Chunked { .. } = self else { return Ok(()) };
+        let mut body = self.clone();
+        while !body.is_finished() && !input.is_empty() {
+            let consumed = body.read(input)?.consumed;
+            input = input.get(consumed..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         matches!(self, Self::Length(0))
     }
@@ -35,18 +81,21 @@ impl Body {
     pub(super) fn wanted(&self, available: usize) -> usize {
         match self {
             Self::Length(left) => usize::try_from(*left).map_or(available, |left| left.min(available)),
-            Self::Chunked(_) | Self::UntilClose => available,
+            Self::Chunked { .. } | Self::UntilClose => available,
         }
     }
 
     /// Reads on. An empty input gives an empty span.
-    pub(super) fn read(&mut self, input: &[u8]) -> Result<Span, ChunkError> {
+    pub(super) fn read(&mut self, input: &[u8]) -> Result<Span, ContentError> {
         let taken = self.wanted(input.len());
         match self {
             Self::Length(left) => *left -= taken as u64,
             Self::UntilClose => {}
-            Self::Chunked(decoder) => {
+            Self::Chunked { decoder, most } => {
                 let step = decoder.decode(input)?;
+                if decoder.total() > *most {
+                    return Err(ContentError::TooLarge);
+                }
                 if step.finished {
                     *self = Self::NONE;
                 }
@@ -57,22 +106,12 @@ impl Body {
     }
 }
 
-impl From<request::Framing> for Body {
-    fn from(framing: request::Framing) -> Self {
-        match framing {
-            request::Framing::None => Self::NONE,
-            request::Framing::Length(n) => Self::Length(n),
-            request::Framing::Chunked => Self::Chunked(Decoder::new()),
-        }
-    }
-}
-
 impl From<response::Framing> for Body {
     fn from(framing: response::Framing) -> Self {
         match framing {
             response::Framing::None => Self::NONE,
             response::Framing::Length(n) => Self::Length(n),
-            response::Framing::Chunked => Self::Chunked(Decoder::new()),
+            response::Framing::Chunked => Self::Chunked { decoder: Decoder::new(), most: u64::MAX },
             response::Framing::UntilClose => Self::UntilClose,
         }
     }
@@ -97,7 +136,7 @@ mod tests {
 
     #[test]
     fn chunks_end_with_the_last_one() {
-        let mut body = Body::Chunked(Decoder::new());
+        let mut body = Body::of_request(request::Framing::Chunked, 3);
         let (mut input, mut content) = (&b"3\r\nabc\r\n0\r\n\r\nGET / "[..], Vec::new());
         while !body.is_finished() {
             let span = body.read(input).unwrap();
@@ -105,7 +144,22 @@ mod tests {
             input = &input[span.consumed..];
         }
         assert_eq!((&content[..], input), (&b"abc"[..], &b"GET / "[..]));
-        assert!(Body::Chunked(Decoder::new()).read(b"x\r\n").is_err());
+    }
+
+    #[test]
+    fn chunks_are_judged_as_far_as_they_are_there() {
+        let body = Body::of_request(request::Framing::Chunked, 5);
+        for fine in [&b""[..], b"3\r\nab", b"3\r\nabc\r\n2", b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\nnext one"] {
+            assert_eq!(body.judge(fine), Ok(()), "{}", fine.escape_ascii());
+        }
+        for broken in [&b"x"[..], b"3\r\nabcd", b"3\r\nabc\r\n2\r\nde\r\n0\r\nx\r\n"] {
+            assert_eq!(body.judge(broken), Err(ContentError::Malformed), "{}", broken.escape_ascii());
+        }
+        // What is announced counts, and not what has come of it.
+        for long in [&b"6\r\n"[..], b"3\r\nabc\r\n3\r\n", b"ffffffffffffffff\r\n"] {
+            assert_eq!(body.judge(long), Err(ContentError::TooLarge), "{}", long.escape_ascii());
+        }
+        assert_eq!(Body::Length(9).judge(b"anything"), Ok(()));
     }
 
     #[test]

@@ -59,8 +59,6 @@ pub(super) struct Exchange {
     /// It is passed on in chunks, because its length is not known.
     content_chunked: bool,
     content_ended: bool,
-    /// Bytes of content that may still come.
-    content_room: u64,
     upload: Upload,
     /// The client asks for another protocol.
     upgrade: bool,
@@ -93,9 +91,8 @@ impl Exchange {
         secure_site: Option<usize>,
         head: &RequestHead<'_>,
         for_worker: &[u8],
-        max_content: u64,
+        content: Body,
     ) -> Self {
-        let content = Body::from(head.framing);
         Self {
             pool,
             secure_site,
@@ -104,9 +101,8 @@ impl Exchange {
             request_head: for_worker.to_vec(),
             lease: None,
             head_sent: 0,
-            content_chunked: matches!(content, Body::Chunked(_)),
+            content_chunked: matches!(content, Body::Chunked { .. }),
             content_ended: content.is_finished(),
-            content_room: max_content,
             content,
             upload: Upload::new(head.method.is_idempotent()),
             upgrade: head.upgrade().is_some(),
@@ -126,6 +122,11 @@ impl Exchange {
             status: 0,
             response_head: Vec::new(),
         }
+    }
+
+    /// What is still to be read of the request's content.
+    pub(super) const fn content(&self) -> &Body {
+        &self.content
     }
 
     /// Takes a place in the pool's queue, and memory for the head while it waits there.
@@ -186,11 +187,6 @@ impl Exchange {
     /// What it means for the client to go now.
     pub(super) fn reason_if_dropped(&self) -> Reason {
         if self.link.is_some() { Reason::ConnectionDropped } else { Reason::ClientReset }
-    }
-
-    /// The request was HEAD: its answer has no content.
-    pub(super) fn answers_head(&self) -> bool {
-        self.client.to_head
     }
 
     /// Gives up the link or the place in the queue: the client has gone, or is to be told something else.

@@ -7,7 +7,7 @@ use super::journal::Journal;
 use crate::cache::Lookup;
 use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, max_forwards, write_request};
-use crate::http::request::{Framing, RequestHead};
+use crate::http::request::{Framing, RequestHead, TargetForm};
 use crate::http::{Method, Refusal, Sink, error, serve};
 use crate::reason::Reason;
 use crate::settings::{ClientCertificates, Handler, Nobody};
@@ -34,6 +34,21 @@ pub(super) enum Decision<'b> {
     Refuse(Refusal),
     /// Answer 429 and close: this much of the render buffer.
     TooMany { head_len: usize },
+}
+
+impl Decision<'_> {
+    /// The same unless something is wrong with what has arrived of the request's content, whoever is to answer.
+    pub(super) fn judged(self, arrived: &[u8]) -> Self {
+        let content = match &self {
+            Self::Respond { drain, .. } => drain,
+            Self::Forward(exchange) => exchange.content(),
+            Self::Refuse(_) | Self::TooMany { .. } => return self,
+        };
+        match content.judge(arrived) {
+            Ok(()) => self,
+            Err(error) => Self::Refuse(error.refusal()),
+        }
+    }
 }
 
 /// What a decision takes besides the request.
@@ -95,8 +110,8 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     if let Err(refusal) = head.check_scheme(scheme) {
         return Decision::Refuse(refusal);
     }
-    if let Some(answer) = answer_asterisk(head, desk.serving, desk.render) {
-        return answer;
+    if head.form == TargetForm::Asterisk {
+        return answer_asterisk(head, desk).unwrap_or_else(Decision::Refuse);
     }
     let route = desk.serving.router.route(scheme, key.local_port, head.host, key.local, head.path);
     let RouteResult::Matched(matched) = route else {
@@ -117,7 +132,8 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
         Err(Refused::Connections) => return Decision::Refuse(Refusal::new(503, Reason::ConnLimit)),
         Err(Refused::Requests { retry_after_secs }) => {
             let mut out = Sink::new(desk.render);
-            return match error::too_many_requests(retry_after_secs, head.method == Method::Head, &mut out) {
+            let to_head = head.method == Method::Head;
+            return match error::too_many_requests(retry_after_secs, to_head, &desk.serving.date, &mut out) {
                 Ok(()) => Decision::TooMany { head_len: out.len() },
                 Err(_) => Decision::Refuse(Refusal::new(429, Reason::RequestRate)),
             };
@@ -128,13 +144,14 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     {
         return Decision::Refuse(refusal);
     }
+    let content = Body::of_request(head.framing, rules.max_content);
     let redirect = desk.redirects.get(matched.site).copied().flatten();
     let decision = match (redirect, matched.handler) {
         (Some(port), _) if scheme == Scheme::Http => {
-            redirect_to_https(head, port, key, desk.serving, desk.render)
+            redirect_to_https(head, port, key, content, desk.serving, desk.render)
         }
         (_, Handler::Files(tree)) => {
-            let mut decision = serve_file(head, tree, matched.rest, desk.serving, desk.render);
+            let mut decision = serve_file(head, tree, matched.rest, content, desk.serving, desk.render);
             let hsts = desk.secure.and_then(|secure| secure.store.hsts(matched.site));
             if let (Ok(Decision::Respond { head_len, .. }), Some(hsts)) = (&mut decision, hsts) {
                 *head_len = add_fields(desk.render, *head_len, hsts);
@@ -142,20 +159,14 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
             decision
         }
         (_, Handler::Pool(_)) if max_forwards(head) == Some(0) => {
-            last_recipient(head, desk.serving, desk.render)
+            last_recipient(head, content, desk.serving, desk.render)
         }
         (_, Handler::Pool(pool)) => {
             let certificate = desk.secure.map_or(&[][..], |secure| secure.fields(&matched));
             let site = desk.secure.map(|_| matched.site);
             let forwarded = Forwarded { client: key.remote, scheme, certificate, expect_answered: true };
             forward(head, &forwarded, desk.render).map(|len| {
-                Decision::Forward(Box::new(Exchange::new(
-                    pool,
-                    site,
-                    head,
-                    &desk.render[..len],
-                    rules.max_content,
-                )))
+                Decision::Forward(Box::new(Exchange::new(pool, site, head, &desk.render[..len], content)))
             })
         }
         (_, Handler::Nobody(why)) => Err(match why {
@@ -171,6 +182,7 @@ fn redirect_to_https<'b>(
     head: &RequestHead<'_>,
     port: u16,
     key: &FlowKey,
+    content: Body,
     serving: &Serving<'b>,
     render: &mut [u8],
 ) -> Result<Decision<'b>, Refusal> {
@@ -178,38 +190,38 @@ fn redirect_to_https<'b>(
     let plan = serve::redirect_to_https(head, port, key.local, &serving.date, &mut out);
     let plan = plan.map_err(|_| Refusal::new(500, Reason::Internal))?;
     let (head_len, keep_alive) = (out.len(), plan.keep_alive);
-    Ok(Decision::Respond { head_len, content: &[], keep_alive, drain: Body::NONE })
+    Ok(Decision::Respond { head_len, content: &[], keep_alive, drain: content })
 }
 
 /// Answers what is not to be forwarded any further.
 fn last_recipient<'b>(
     head: &RequestHead<'_>,
+    content: Body,
     serving: &Serving<'b>,
     render: &mut [u8],
 ) -> Result<Decision<'b>, Refusal> {
     let mut out = Sink::new(render);
     let plan = serve::last_recipient(head, &serving.date, &mut out);
     let keep_alive = plan.map_err(|_| Refusal::new(500, Reason::Internal))?.keep_alive;
-    let drain = Body::from(head.framing);
-    Ok(Decision::Respond { head_len: out.len(), content: &[], keep_alive, drain })
+    Ok(Decision::Respond { head_len: out.len(), content: &[], keep_alive, drain: content })
 }
 
-/// Answers `OPTIONS *`, which asks about the server and not about any of its URLs.
-fn answer_asterisk<'b>(
-    head: &RequestHead<'_>,
-    serving: &Serving<'b>,
-    render: &mut [u8],
-) -> Option<Decision<'b>> {
-    let mut out = Sink::new(render);
-    let plan = serve::options_asterisk(head, true, &serving.date, &mut out).ok()??;
-    let (head_len, drain) = (out.len(), Body::from(head.framing));
-    Some(Decision::Respond { head_len, content: &[], keep_alive: plan.keep_alive, drain })
+/// Answers `OPTIONS *`, which asks about the server and not about any of its URLs: by the server's rules.
+fn answer_asterisk<'b>(head: &RequestHead<'_>, desk: Desk<'_, 'b>) -> Result<Decision<'b>, Refusal> {
+    let rules = desk.serving.rules.of(None);
+    rules.check(head, desk.head_len)?;
+    let mut out = Sink::new(desk.render);
+    let plan = serve::options_asterisk(head, true, &desk.serving.date, &mut out);
+    let keep_alive = plan.map_err(|_| Refusal::new(500, Reason::Internal))?.keep_alive;
+    let content = Body::of_request(head.framing, rules.max_content);
+    Ok(Decision::Respond { head_len: out.len(), content: &[], keep_alive, drain: content })
 }
 
 fn serve_file<'b>(
     head: &RequestHead<'_>,
     tree: u16,
     rest: &str,
+    unwanted: Body,
     serving: &Serving<'b>,
     render: &mut [u8],
 ) -> Result<Decision<'b>, Refusal> {
@@ -228,7 +240,7 @@ fn serve_file<'b>(
         head_len: out.len(),
         content: content.get(plan.content).unwrap_or_default(),
         keep_alive: plan.keep_alive,
-        drain: Body::from(head.framing),
+        drain: unwanted,
     })
 }
 

@@ -5,7 +5,7 @@ mod handshake;
 mod head;
 mod timer;
 
-use super::body::Body;
+use super::body::{Body, ContentError};
 use super::env::Env;
 use super::exchange::{Exchange, Status};
 use super::gate::Gate;
@@ -38,6 +38,8 @@ pub(super) struct Session<'b> {
     journal: Journal,
     /// Index of the site that the last request was for: its rules are the connection's.
     site: Option<u16>,
+    /// The request under way is HEAD: no answer to it has content.
+    to_head: bool,
     /// Requests answered on this connection.
     served: u32,
     timer: Timer,
@@ -202,30 +204,17 @@ impl<'b> Session<'b> {
                 let (keep_alive, drain) = (*keep_alive, drain.clone());
                 self.finish_response(keep_alive, drain, socket, env)
             }
-            Phase::Drain { content, read } => {
-                let gate = &mut self.gate;
-                let step = socket.recv(|input| {
-                    let admitted = gate.admit(content.wanted(input.len()), env);
-                    match content.read(&input[..admitted]) {
-                        Ok(span) => {
-                            gate.took(span.consumed);
-                            (span.consumed, Ok(span.consumed))
-                        }
-                        Err(error) => (0, Err(error)),
+            Phase::Drain { content, read } => match skip(content, &mut self.gate, socket, env) {
+                Ok(Some(0)) if !content.is_finished() => Step::Wait,
+                Ok(Some(n)) if *read + n as u64 <= MAX_DRAIN => {
+                    *read += n as u64;
+                    if content.is_finished() {
+                        self.phase = Phase::Head;
                     }
-                });
-                match step {
-                    Ok(Ok(0)) if !content.is_finished() => Step::Wait,
-                    Ok(Ok(n)) if *read + n as u64 <= MAX_DRAIN => {
-                        *read += n as u64;
-                        if content.is_finished() {
-                            self.phase = Phase::Head;
-                        }
-                        Step::Again
-                    }
-                    _ => self.close(socket),
+                    Step::Again
                 }
-            }
+                _ => self.close(socket),
+            },
             Phase::Forward(exchange) => {
                 let (status, progress) = exchange.run(me, socket, &mut self.gate, env);
                 *moved |= progress;
@@ -280,4 +269,25 @@ impl<'b> Session<'b> {
         self.settle(status, socket, env);
         true
     }
+}
+
+/// Reads content that nobody wants, as much as lies in one piece. Returns how many bytes, `None` if the client sends nothing
+/// more.
+fn skip<S>(
+    content: &mut Body,
+    gate: &mut Gate,
+    socket: &mut Wire<'_, '_>,
+    env: &mut Env<'_, S>,
+) -> Result<Option<usize>, ContentError> {
+    let step = socket.recv(|input| {
+        let admitted = gate.admit(content.wanted(input.len()), env);
+        match content.read(&input[..admitted]) {
+            Ok(span) => {
+                gate.took(span.consumed);
+                (span.consumed, Ok(Some(span.consumed)))
+            }
+            Err(error) => (0, Err(error)),
+        }
+    });
+    step.unwrap_or(Ok(None))
 }

@@ -31,7 +31,8 @@ impl<'a, 's> Wire<'a, 's> {
 
     /// Gives back what [`Wire::join`] took.
     pub(super) fn part<S>(self, tls: &mut Option<Box<Connection>>, env: &mut Env<'_, S>) {
-        if self.tls.is_some() {
+        // TLS may have come to nothing meanwhile.
+        if !self.scratch.is_empty() {
             env.security.scratch = self.scratch;
         }
         *tls = self.tls;

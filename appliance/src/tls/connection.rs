@@ -22,7 +22,7 @@ const MAX_GATHERED: usize = MAX_HELLO + (16 << 10);
 pub enum Fault {
     /// It did not begin with TLS.
     Garbage,
-    /// It began with plain HTTP.
+    /// It began with plain HTTP, which is to be answered in the clear.
     PlainHttp,
     /// A handshake message was too long.
     Oversized,
@@ -37,11 +37,6 @@ pub enum Fault {
 /// The client will send nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended;
-
-/// The answer to an HTTP request on a TLS port.
-const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 70\r\n\
-Cache-Control: no-store\r\nConnection: close\r\n\r\n\
-400 Bad Request: plain HTTP was sent to an HTTPS port, expected https\n";
 
 /// TLS of one TCP connection, as a server.
 pub struct Connection {
@@ -284,7 +279,7 @@ impl Connection {
             Peek::NotTls => {
                 let first = self.gathered.first().or(input.first()).copied().unwrap_or_default();
                 if first.is_ascii_uppercase() {
-                    self.output = PLAIN_HTTP.to_vec();
+                    // Whoever owns the connection answers it in the clear.
                     self.fault = Some(Fault::PlainHttp);
                 } else {
                     self.fail(Fault::Garbage, Alert::UnexpectedMessage);

@@ -4,6 +4,7 @@ use super::{CHUNK_OVERHEAD, Exchange, put_chunk};
 use crate::http::{Refusal, Sink, error};
 use crate::pool::LinkId;
 use crate::reason::Reason;
+use crate::shard::body::ContentError;
 use crate::shard::env::Env;
 use crate::shard::gate::Gate;
 use crate::shard::upload;
@@ -52,8 +53,7 @@ impl Exchange {
             match passed {
                 Ok(Ok(0)) if !self.content_ended => break,
                 Ok(Ok(_)) => moved = true,
-                Ok(Err(Reason::EntityTooLarge)) => return Err(Refusal::new(413, Reason::EntityTooLarge)),
-                Ok(Err(reason)) => return Err(Refusal::new(400, reason)),
+                Ok(Err(error)) => return Err(error.refusal()),
                 // The client ended its half before its content was complete.
                 Err(_) => return Err(Refusal::new(400, Reason::ConnectionDropped)),
             }
@@ -70,7 +70,7 @@ impl Exchange {
         link: LinkId,
         input: &[u8],
         env: &mut Env<'_, S>,
-    ) -> Result<usize, Reason> {
+    ) -> Result<usize, ContentError> {
         if input.is_empty() {
             return Ok(0);
         }
@@ -78,24 +78,22 @@ impl Exchange {
             // What the link does not take stays in the receive window.
             let sent = env.pools.send(link, &input[..self.content.wanted(input.len())]);
             self.upload.let_go();
-            self.content.read(&input[..sent]).map_err(|_| Reason::BadRequest)?;
+            self.content.read(&input[..sent])?;
             self.content_ended = self.content.is_finished();
             return Ok(sent);
         }
         let input = &input[..input.len().min(upload::PIECE - CHUNK_OVERHEAD)];
-        let span = self.content.read(input).map_err(|_| Reason::BadRequest)?;
+        let span = self.content.read(input)?;
         self.content_ended = self.content.is_finished();
         let content = &input[span.content];
-        self.content_room =
-            self.content_room.checked_sub(content.len() as u64).ok_or(Reason::EntityTooLarge)?;
         if !self.content_chunked {
             self.upload.pass(content, &mut env.pools, link, &env.contents);
             return Ok(span.consumed);
         }
         // One piece of chunked content becomes one chunk, put together first so that it leaves as one packet.
         let mut out = Sink::new(&mut env.render);
-        let written = put_chunk(&mut out, content, self.content_ended).map(|()| out.len());
-        let len = written.map_err(|_| Reason::Internal)?;
+        // There is room: a piece with what goes around it is shorter than the buffer.
+        let len = put_chunk(&mut out, content, self.content_ended).map_or(0, |()| out.len());
         self.upload.pass(&env.render[..len], &mut env.pools, link, &env.contents);
         Ok(span.consumed)
     }

@@ -1,7 +1,8 @@
 //! How a response, and how a connection ends: orderly, with an error, or at once.
 
 use super::{Phase, Session, Step};
-use crate::http::{Refusal, Sink, error};
+use crate::http::error::Answer;
+use crate::http::{Refusal, Sink};
 use crate::pool::Requester;
 use crate::reason::Reason;
 use crate::settings::Verbosity;
@@ -102,32 +103,34 @@ impl<'b> Session<'b> {
     ) -> Step {
         env.counters.count(refusal.reason);
         self.journal.refused(Some(refusal.status), refusal.reason, env);
-        let (to_head, verbosity) = match &self.phase {
-            Phase::Forward(exchange) if refusal.status == 503 => {
-                (exchange.answers_head(), env.pools.verbosity(exchange.pool()))
-            }
-            Phase::Forward(exchange) => (exchange.answers_head(), Verbosity::Limited),
+        let verbosity = match &self.phase {
+            Phase::Forward(exchange) if refusal.status == 503 => env.pools.verbosity(exchange.pool()),
+            Phase::Forward(_) => Verbosity::Limited,
             // Who is refused for a certificate or a name is told which.
-            _ if matches!(refusal.status, 403 | 421) => (false, Verbosity::Full),
-            _ => (false, Verbosity::Limited),
+            _ if matches!(refusal.status, 403 | 421) => Verbosity::Full,
+            _ => Verbosity::Limited,
         };
-        match verbosity {
-            Verbosity::Basic => {
-                self.close_journal(false, env);
-                self.phase = Phase::Linger;
-                socket.abort();
-                return Step::Wait;
-            }
-            Verbosity::Full => {
-                let mut out = Sink::new(&mut env.render);
-                let written = error::write_detailed(refusal, to_head, &mut out).map_or(0, |()| out.len());
-                self.gate.send_rendered(socket, written, 0, env);
-            }
-            Verbosity::Limited if to_head => {
-                self.gate.send(socket, error::response_to_head(refusal.status), 0, env);
-            }
-            Verbosity::Limited => self.gate.send(socket, error::response(refusal.status), 0, env),
+        if verbosity == Verbosity::Basic {
+            self.close_journal(false, env);
+            self.phase = Phase::Linger;
+            socket.abort();
+            return Step::Wait;
         }
+        let detail = if verbosity == Verbosity::Full { refusal.reason.as_str() } else { "" };
+        self.answer(Answer::refusal(refusal.status, self.to_head).with_detail(detail), socket, env)
+    }
+
+    /// Sends an answer that ends the connection.
+    pub(super) fn answer<S: StreamTransport>(
+        &mut self,
+        answer: Answer<'_>,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) -> Step {
+        let mut out = Sink::new(&mut env.render);
+        // There is room: the buffer holds the longest head there is.
+        let len = answer.write(&env.serving.date, &mut out).map_or(0, |()| out.len());
+        self.gate.send_rendered(socket, len, 0, env);
         self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
         Step::Again
     }

@@ -1,14 +1,16 @@
 //! The TLS of a client connection, from its first byte to the end of its handshake.
 
 use super::{Phase, Session};
+use crate::http::error::{Answer, PLAIN_HTTP};
 use crate::pool::Requester;
 use crate::reason::Reason;
 use crate::shard::budget::Lease;
 use crate::shard::env::Env;
 use crate::shard::wire::{self, Wire};
-use crate::tls::{ClientCertificate, Connection};
+use crate::tls::{ClientCertificate, Connection, Fault};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use netdrv::stream::StreamTransport;
 
 /// What a session keeps of its TLS.
 pub(super) struct Secured {
@@ -47,7 +49,7 @@ impl<'b> Session<'b> {
     }
 
     /// Takes the TLS handshake as far as it goes. True if the session may go on: without TLS, or when the handshake is over.
-    pub(super) fn advance_tls<S>(
+    pub(super) fn advance_tls<S: StreamTransport>(
         &mut self,
         me: Requester,
         socket: &mut Wire<'_, '_>,
@@ -76,7 +78,13 @@ impl<'b> Session<'b> {
         } else if let Some(fault) = tls.fault() {
             security.counted = true;
             env.security.count(fault);
-            self.close(socket);
+            if fault == Fault::PlainHttp {
+                socket.tls = None;
+                let to_head = socket.recv(|input| (0, input.starts_with(b"HEAD "))).unwrap_or(false);
+                self.answer(Answer::refusal(400, to_head).with_detail(PLAIN_HTTP), socket, env);
+            } else {
+                self.close(socket);
+            }
         } else if ended {
             self.close(socket);
         } else {

@@ -1,6 +1,6 @@
 //! From the bytes of a request head to what is done with the request.
 
-use super::{Phase, Session, Step};
+use super::{Phase, Session, Step, skip};
 use crate::http::request::{Parsed, Progress, parse};
 use crate::http::{Refusal, error};
 use crate::pool::Requester;
@@ -67,6 +67,7 @@ impl<'b> Session<'b> {
                     &gathered.bytes[..]
                 }
             };
+            self.to_head = bytes.starts_with(b"HEAD ");
             match parse(bytes, limits, &mut env.path, &mut self.progress) {
                 Parsed::Complete { mut head, len } => {
                     if env.drain.has_begun() {
@@ -89,7 +90,8 @@ impl<'b> Session<'b> {
                         redirects: &env.security.redirects,
                         secure,
                     };
-                    (len - before, Head::Decided(decide(&head, key, desk)))
+                    let decision = decide(&head, key, desk).judged(&input[len - before..]);
+                    (len - before, Head::Decided(decision))
                 }
                 Parsed::Refused(refusal) => {
                     self.journal.open_refused(bytes, &mut env.log, &env.records);
@@ -127,6 +129,25 @@ impl<'b> Session<'b> {
         self.carry_out(decision, me, socket, env)
     }
 
+    /// Reads what has arrived of content that nobody wants, before the answer: what is wrong with it decides on the answer,
+    /// as it does where a worker gets the content. The receive buffer bounds it.
+    fn read_unwanted<S>(
+        &mut self,
+        content: &mut Body,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) -> Result<(), Refusal> {
+        while !content.is_finished() {
+            match skip(content, &mut self.gate, socket, env) {
+                Ok(Some(0)) => break,
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(Refusal::new(400, Reason::ConnectionDropped)),
+                Err(error) => return Err(error.refusal()),
+            }
+        }
+        Ok(())
+    }
+
     /// Begins what was decided about a request.
     fn carry_out<S: StreamTransport>(
         &mut self,
@@ -147,7 +168,10 @@ impl<'b> Session<'b> {
                 self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
                 return Step::Again;
             }
-            Decision::Respond { head_len, content, keep_alive, drain } => {
+            Decision::Respond { head_len, content, keep_alive, mut drain } => {
+                if let Err(refusal) = self.read_unwanted(&mut drain, socket, env) {
+                    return self.refuse(refusal, socket, env);
+                }
                 env.counters.served_from_memory += 1;
                 self.journal.answered(error::status_of(&env.render));
                 let joined = env.render.get_mut(head_len..head_len + content.len());
