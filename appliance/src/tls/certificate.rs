@@ -1,6 +1,7 @@
 //! A site's certificates and which one a client gets.
 
-use super::store::{Keys, TlsError};
+use super::error::TlsError;
+use super::keys::Keys;
 use crate::settings::{Certificate, Key};
 use alloc::sync::Arc;
 use alloc::vec::Vec;

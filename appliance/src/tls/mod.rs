@@ -22,7 +22,9 @@ mod certificate;
 mod client;
 mod clock;
 mod connection;
+mod error;
 mod hello;
+mod keys;
 pub mod link;
 mod processor;
 mod store;
@@ -32,8 +34,10 @@ pub use certificate::{check, validity};
 pub use client::{ClientCertificate, ClientStatus, NO_CERTIFICATE};
 pub use clock::WallClock;
 pub use connection::{Connection, Ended, Fault, MAX_RECORD_OVERHEAD};
+pub use error::TlsError;
+pub use keys::Keys;
 pub use processor::missing_features;
-pub use store::{Keys, Store, TlsError};
+pub use store::Store;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,10 @@
 //! The local APIC: its timer, and what devices need for MSI (Intel SDM 3A §11).
 
 use super::{
-    clock::Pit,
     cpu,
     interrupts::{self, CONFIG_VECTOR, QUEUE_VECTOR, TIMER_VECTOR},
     paging::Paging,
+    pit::Pit,
 };
 use crate::platform::{InterruptKind, MsiMessage};
 use core::sync::atomic::Ordering;

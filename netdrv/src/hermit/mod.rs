@@ -41,6 +41,7 @@ mod interrupts;
 mod machine;
 mod paging;
 pub mod payload;
+mod pit;
 mod random;
 mod ring0;
 mod serial;

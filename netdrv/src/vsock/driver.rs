@@ -2,14 +2,16 @@
 
 use super::packet::HEADER_LEN;
 use super::{
-    FIRST_EPHEMERAL_PORT, MAX_LISTENERS, MAX_RESETS, State, VirtioVsock, VsockErrors, table::Table,
+    FIRST_EPHEMERAL_PORT, MAX_LISTENERS, MAX_RESETS, State, VirtioVsock, VsockErrors,
+    queues::{Queues, Side},
+    table::Table,
     transmit::Sender,
 };
 use crate::{
-    dma::{DmaBuffer, InBuffer, OutBuffer},
+    dma::{DmaBuffer, InBuffer},
     platform::{PciAddress, Platform},
-    queue::{QueueError, SplitQueue},
-    transport::{DeviceError, Doorbell, EVENT_IDX, Transport},
+    queue::QueueError,
+    transport::{DeviceError, EVENT_IDX, Transport},
 };
 use alloc::vec::Vec;
 use virtio_spec::vsock::{EventId, F};
@@ -29,37 +31,6 @@ const EVENT_CAPACITY: u32 = 64;
 const EVENT_LEN: u32 = 4;
 
 const STREAM: u64 = F::STREAM.bits().to_ne() as u64;
-
-/// A queue and where it is notified.
-#[derive(Debug)]
-pub(super) struct Side<B> {
-    pub(super) queue: SplitQueue<B>,
-    doorbell: Doorbell,
-}
-
-impl<B: DmaBuffer> Side<B> {
-    fn publish<P: Platform>(&mut self, platform: &P) {
-        if self.queue.publish() {
-            self.doorbell.ring(platform);
-        }
-    }
-}
-
-/// The three queues of §5.10.2.
-#[derive(Debug)]
-pub(super) struct Queues {
-    pub(super) rx: Side<InBuffer>,
-    pub(super) tx: Side<OutBuffer>,
-    pub(super) events: Side<InBuffer>,
-}
-
-impl Queues {
-    pub(super) fn publish<P: Platform>(&mut self, platform: &P) {
-        self.rx.publish(platform);
-        self.tx.publish(platform);
-        self.events.publish(platform);
-    }
-}
 
 fn buffers<P: Platform>(platform: &P, count: usize, size: u32) -> Result<Vec<InBuffer>, DeviceError> {
     let region = platform.dma_alloc(count * size as usize).ok_or(DeviceError::NoMemory)?;

@@ -11,6 +11,7 @@
 mod credit;
 mod driver;
 mod packet;
+mod queues;
 mod receive;
 mod ring;
 mod table;
@@ -23,8 +24,8 @@ use crate::{
     transport::{Faults, Transport},
 };
 use alloc::vec::Vec;
-use driver::Queues;
 use packet::{Header, SHUTDOWN_BOTH};
+use queues::Queues;
 use table::{Phase, Table, pending};
 use transmit::Sender;
 use virtio_spec::vsock::Op;

@@ -2,8 +2,8 @@
 
 use super::{
     RECEIVE_BUFFER, SHUTDOWN_BOTH, VirtioVsock,
-    driver::Side,
     packet::{HEADER_LEN, Header},
+    queues::Side,
     table::{Phase, event, pending},
 };
 use crate::{

@@ -19,7 +19,7 @@ mod verifier;
 
 use super::certificate::load;
 use super::clock::WallClock;
-use super::store::{Keys, TlsError};
+use super::{Keys, TlsError};
 use crate::settings;
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -1,0 +1,23 @@
+//! Private keys that are not in the image.
+
+use crate::bundle::Bundle;
+
+/// Private keys that the host handed over beside the configuration: a bundle whose files are keys in DER.
+#[derive(Clone, Copy, Default)]
+pub struct Keys<'a>(Option<&'a Bundle<'a>>);
+
+impl<'a> Keys<'a> {
+    /// No keys but those in the settings.
+    pub const NONE: Self = Self(None);
+
+    /// The keys in a bundle.
+    pub fn new(bundle: &'a Bundle<'a>) -> Self {
+        Self(Some(bundle))
+    }
+
+    pub(super) fn find(self, name: &str) -> Option<&'a [u8]> {
+        let bundle = self.0?;
+        let file = bundle.manifest.files.iter().find(|file| file.path == name)?;
+        bundle.content(file)
+    }
+}
