@@ -6,7 +6,7 @@
 mod show;
 
 use crate::supervisor::client::Client;
-use crate::supervisor::{Handle, PoolOrder};
+use crate::supervisor::{Handle, Outcome, PoolOrder};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use appliance::control::message::{Answer, FRAME_MAX, PoolInfo, Request, SiteInfo, Status};
 use appliance::settings::Certificate;
@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -40,8 +40,17 @@ pub enum Question {
     Drain,
 }
 
-/// What it is told: an answer, or in one line why not.
-pub type Reply = Result<Answer, String>;
+/// What it is told, or in one line why not.
+pub type Reply = Result<Response, String>;
+
+/// What a question or order led to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    /// The appliance's own answer. To an order: it is in force.
+    Answer(Answer),
+    /// The order holds, but is not in force yet: why, in words.
+    NotYet(String),
+}
 
 /// What `weir ctl` is told on its command line.
 #[derive(Args, Clone, Debug)]
@@ -128,7 +137,7 @@ pub fn run(args: &CtlArgs) -> Result<()> {
                 Order::Stop => PoolOrder::Stop,
                 Order::Start => PoolOrder::Start,
             };
-            asker.ask(&Question::Pool(name.clone(), order))?;
+            asker.order(&Question::Pool(name.clone(), order))?;
         }
         CtlCommand::Certificate(files) => replace(files, &mut asker)?,
         CtlCommand::Site { name, rate, ceil, client_ceil, upload_ceil, weight } => {
@@ -201,7 +210,22 @@ impl Asker {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
+    /// Gives an order, and prints what is still missing where it is not in force yet.
+    fn order(&mut self, question: &Question) -> Result<()> {
+        if let Response::NotYet(why) = self.respond(question)? {
+            println!("not yet in force: {why}");
+        }
+        Ok(())
+    }
+
     fn ask(&mut self, question: &Question) -> Result<Answer> {
+        match self.respond(question)? {
+            Response::Answer(answer) => Ok(answer),
+            Response::NotYet(why) => bail!("{why}"),
+        }
+    }
+
+    fn respond(&mut self, question: &Question) -> Result<Response> {
         // As large as it may become: what is left behind by growing, nobody overwrites.
         let mut line = Zeroizing::new(Vec::with_capacity(LINE_MAX as usize));
         serde_json::to_writer(&mut *line, question)?;
@@ -240,6 +264,9 @@ impl Asker {
     }
 }
 
+/// Is told when the appliance has begun to drain.
+pub(crate) type Begun = oneshot::Sender<()>;
+
 /// Who answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Desk {
@@ -248,7 +275,7 @@ pub(crate) struct Desk {
     /// Gives orders to pools, where workers are looked after by this process.
     pub(crate) pools: Option<Handle>,
     /// Is told when all is to end, where that begins with this process.
-    pub(crate) drain: Option<mpsc::UnboundedSender<()>>,
+    pub(crate) drain: Option<mpsc::UnboundedSender<Begun>>,
 }
 
 /// Answers questions at `path` for as long as the future given back runs.
@@ -319,22 +346,34 @@ impl Desk {
                 | Request::SetCertificates { .. }
                 | Request::SetStaple { .. }),
             ) => match self.client.ask(request).await {
-                Ok(result) => result.map_err(|refusal| refusal.to_string()),
+                Ok(result) => result.map(Response::Answer).map_err(|refusal| refusal.to_string()),
                 Err(error) => Err(format!("{error:#}")),
             },
             Question::Appliance(_) => Err("a request that is the supervisor's alone".into()),
-            Question::Drain => match self.drain.as_ref().map(|drain| drain.send(())) {
-                Some(Ok(())) => Ok(Answer::Done),
-                Some(Err(_)) => Err("it is ending already".into()),
-                None => Err("this is the supervisor's socket; draining begins at that of `weir up`".into()),
-            },
+            Question::Drain => self.drain().await,
             Question::Pool(name, order) => match &self.pools {
-                Some(pools) if pools.order(&name, order).await => Ok(Answer::Done),
-                Some(_) => Err(format!("no pool {name:?}")),
+                Some(pools) => match pools.order(&name, order).await {
+                    Some(Outcome::InForce) => Ok(Response::Answer(Answer::Done)),
+                    Some(Outcome::NotYet(why)) => Ok(Response::NotYet(why)),
+                    None => Err(format!("no pool {name:?}")),
+                },
                 None => {
                     Err("workers are looked after by `weir supervise`, which has a socket of its own".into())
                 }
             },
         }
+    }
+
+    /// Answers when the appliance takes nothing new any more.
+    async fn drain(&self) -> Reply {
+        let Some(drain) = &self.drain else {
+            return Err("this is the supervisor's socket; draining begins at that of `weir up`".into());
+        };
+        let (begun, has_begun) = oneshot::channel();
+        drain.send(begun).map_err(|_| "it is ending already")?;
+        has_begun
+            .await
+            .map(|()| Response::Answer(Answer::Done))
+            .map_err(|_| "it ends without draining: the appliance could not be asked".into())
     }
 }

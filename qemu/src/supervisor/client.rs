@@ -52,9 +52,9 @@ impl Client {
     /// Sends a request without waiting for its reply, whose refusal is printed.
     pub(super) fn tell(&self, request: Request) {
         let what = format!("{request:?}");
-        let client = self.clone();
+        let replied = self.send(request);
         tokio::task::spawn_local(async move {
-            if let Ok(Err(refusal)) = client.ask(request).await {
+            if let Ok(Err(refusal)) = replied.await {
                 eprintln!("[weir] the appliance refused {what}: {refusal}");
             }
         });
@@ -62,9 +62,29 @@ impl Client {
 
     /// Sends a request and waits for its reply. Fails if there is no connection.
     pub async fn ask(&self, request: Request) -> Result<Result<Answer, Refusal>> {
+        self.send(request).await
+    }
+
+    /// Sends a request now, before whatever is sent after this call; the future waits for its reply. The appliance takes requests
+    /// in their order, so that a reply says that everything sent before has been taken as well.
+    pub(super) fn send(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Result<Answer, Refusal>>> + use<> {
         let (reply, replied) = oneshot::channel();
-        self.asks.send((request, reply)).map_err(|_| anyhow!("the supervisor is ending"))?;
-        timeout(REPLY_LIMIT, replied).await.context("no reply")?.context("not connected to the appliance")
+        let sent = self.asks.send((request, reply)).map_err(|_| anyhow!("the supervisor is ending"));
+        async move {
+            sent?;
+            timeout(REPLY_LIMIT, replied).await.context("no reply")?.context("not connected to the appliance")
+        }
+    }
+
+    /// The pool of this index.
+    pub(super) async fn pool(&self, index: u16) -> Result<PoolInfo> {
+        match self.ask(Request::Pools(index)).await?? {
+            Answer::Pools(page) => page.into_iter().next().context("no such pool"),
+            _ => bail!("an answer to another question"),
+        }
     }
 
     /// All pools with their workers.

@@ -6,6 +6,7 @@
 //! | [`pool`] | decides; a state machine without input, output or clock |
 //! | [`worker`] | one worker from start to end: VM or process, and its relay |
 //! | [`client`] | the control connection to the appliance |
+//! | `order` | orders of administrators, and when they are in force |
 //! | `plan` | from a configuration to what there is to be done |
 //!
 //! The appliance serves on when the supervisor is away, and holds the requests that wait. A supervisor that connects, for the
@@ -13,9 +14,12 @@
 //! supervisor, so that what they had is asked again at once, and announces its own.
 
 pub mod client;
+mod order;
 pub(crate) mod plan;
 pub mod pool;
 pub mod worker;
+
+pub use order::{Handle, Outcome, PoolOrder};
 
 use crate::relay::target::Target;
 use crate::relay::{Limits, Relay};
@@ -27,7 +31,6 @@ use appliance::settings::Worker;
 use client::{Client, News};
 use image::config::Supervision;
 use pool::{Action, Event, PoolState, Why, WorkerId};
-use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -60,47 +63,11 @@ pub struct PoolPlan {
     pub addresses: Vec<Target>,
 }
 
-/// An administrator's order to a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PoolOrder {
-    /// Replace its workers by new ones.
-    Recycle,
-    /// Out of service.
-    Stop,
-    /// Into service again.
-    Start,
-}
-
 /// What a supervisor is told by its own side.
 #[derive(Debug)]
 enum Told {
-    Order(usize, PoolOrder, oneshot::Sender<()>),
+    Order(usize, PoolOrder, oneshot::Sender<Outcome>),
     Leave,
-}
-
-/// Gives orders to a running supervisor.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    orders: mpsc::UnboundedSender<Told>,
-    /// Asks the appliance.
-    pub client: Client,
-    /// Names of the pools.
-    pub pools: Vec<String>,
-}
-
-impl Handle {
-    /// Gives an order to the pool of this name. False if there is none.
-    pub async fn order(&self, pool: &str, order: PoolOrder) -> bool {
-        let Some(index) = self.pools.iter().position(|name| name == pool) else { return false };
-        let (done, is_done) = oneshot::channel();
-        self.orders.send(Told::Order(index, order, done)).is_ok() && is_done.await.is_ok()
-    }
-
-    /// Ends the supervisor once its workers have finished what they have. The pools stay in service.
-    pub fn leave(&self) {
-        // Fails only when it has ended.
-        let _ = self.orders.send(Told::Leave);
-    }
 }
 
 struct Pool {
@@ -239,16 +206,7 @@ impl Supervisor {
                 Some(report) = reports.recv() => self.take(report),
                 Some(told) = orders.recv() => match told {
                     Told::Leave => self.leave().await,
-                    Told::Order(pool, order, done) => {
-                        let event = match order {
-                            PoolOrder::Recycle => Event::Recycle,
-                            PoolOrder::Stop => Event::Stop,
-                            PoolOrder::Start => Event::Start,
-                        };
-                        self.on(pool, event);
-                        self.act();
-                        let _ = done.send(());
-                    }
+                    Told::Order(pool, order, done) => self.follow(pool, order, done),
                 },
                 () = until(deadline) => {
                     let now = Instant::now();
@@ -266,6 +224,18 @@ impl Supervisor {
         if let Some(pool) = self.pools.get_mut(pool) {
             pool.state.on(event, Instant::now());
         }
+    }
+
+    /// Does what was ordered, and says so when the appliance does it.
+    fn follow(&mut self, pool: usize, order: PoolOrder, done: oneshot::Sender<Outcome>) {
+        self.on(pool, order.into());
+        self.act();
+        let running = self.pools.get(pool).map_or(0, |pool| pool.state.running());
+        let client = self.client.clone();
+        self.tasks.spawn_local(async move {
+            // Fails if whoever ordered it has gone.
+            let _ = done.send(order::confirm(&client, pool as u16, order, running).await);
+        });
     }
 
     fn demanded(&mut self, index: usize, waited: Duration) {
@@ -395,10 +365,11 @@ impl Supervisor {
                 eprintln!("[weir] pool {name}: worker {id} leaves: {why}");
                 let Some(member) = pool.members.get_mut(&id) else { return };
                 member.announced = false;
-                let (client, orders, address) = (self.client.clone(), member.orders.clone(), at(member.port));
+                let (orders, address) = (member.orders.clone(), at(member.port));
+                let told = self.client.send(Request::WorkerLeaving { pool: number, address });
                 tokio::task::spawn_local(async move {
                     // It may end only when the appliance gives it nothing more; without an answer it has to go as well.
-                    let _ = client.ask(Request::WorkerLeaving { pool: number, address }).await;
+                    let _ = told.await;
                     let _ = orders.send(Order::Retire);
                 });
             }

@@ -1,8 +1,10 @@
 //! A graceful end: the appliance finishes what it has in hand before it is switched off.
 
+use crate::ctl::Begun;
 use crate::supervisor::client::Client;
 use appliance::control::message::{Answer, Draining, Request};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 /// How often the appliance is asked how far it is.
@@ -14,13 +16,25 @@ const LOG_LIMIT: Duration = Duration::from_secs(2);
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Returns when nothing is left to do, when that has taken `limit` and a little longer, or when the appliance does not
-/// answer; says which in one line.
-pub(super) async fn drain(client: &Client, limit: Duration) -> String {
+/// answer; says which in one line. Whoever ordered it, with `order` or `more`, is told when the appliance takes nothing new any more.
+pub(super) async fn drain(
+    client: &Client,
+    limit: Duration,
+    mut order: Option<Begun>,
+    more: &mut mpsc::UnboundedReceiver<Begun>,
+) -> String {
     let started = Instant::now();
     loop {
         let left = limit.saturating_sub(started.elapsed());
         let limit_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        match client.ask(Request::Drain { limit_ms }).await {
+        let answer = client.ask(Request::Drain { limit_ms }).await;
+        if let Ok(Ok(Answer::Draining(_))) = answer {
+            for begun in order.take().into_iter().chain(std::iter::from_fn(|| more.try_recv().ok())) {
+                // Fails if whoever ordered it has gone.
+                let _ = begun.send(());
+            }
+        }
+        match answer {
             Ok(Ok(Answer::Draining(Draining { connections: 0, log_bytes: 0 }))) => {
                 return format!("drained in {:.1} s", started.elapsed().as_secs_f64());
             }

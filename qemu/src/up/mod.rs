@@ -5,7 +5,7 @@ pub(crate) mod images;
 mod plan;
 mod ready;
 
-use crate::ctl::{self, Desk};
+use crate::ctl::{self, Begun, Desk};
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
 use crate::host::programs::{Programs, check_port_free};
@@ -132,7 +132,7 @@ struct Running {
     client: Client,
     shutdown_limit: Duration,
     /// Orders of `weir ctl drain`.
-    drains: mpsc::UnboundedReceiver<()>,
+    drains: mpsc::UnboundedReceiver<Begun>,
     _tasks: JoinSet<()>,
     _directory: RuntimeDir,
 }
@@ -183,15 +183,15 @@ impl Running {
 
     /// Serves until it is told to end, and then until what is under way is done, the time for that is over, or it is told again.
     async fn run(&mut self, signals: &mut Signals) -> Result<()> {
-        let told = tokio::select! {
+        let (told, order) = tokio::select! {
             cause = watch(&mut self.appliance, self.settled.as_mut(), &self.url) => return Err(anyhow!(cause)),
-            name = signals.next() => name,
-            Some(()) = self.drains.recv() => "weir ctl drain",
+            name = signals.next() => (name, None),
+            Some(order) = self.drains.recv() => ("weir ctl drain", Some(order)),
         };
         let limit = self.shutdown_limit;
         eprintln!("[weir] {told}: draining for at most {} s; again to stop at once", limit.as_secs());
         tokio::select! {
-            how = drain::drain(&self.client, limit) => eprintln!("[weir] {how}"),
+            how = drain::drain(&self.client, limit, order, &mut self.drains) => eprintln!("[weir] {how}"),
             cause = self.appliance.ended() => return Err(anyhow!(cause)),
             name = signals.next() => eprintln!("[weir] {name}: stopping at once"),
         }

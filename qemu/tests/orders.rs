@@ -1,0 +1,179 @@
+//! Orders to pools, given to a supervisor whose appliance is this test.
+
+use appliance::control::CONTROL_PORT;
+use appliance::control::frame::{Decoder, encode};
+use appliance::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
+use appliance::pool::{PoolState, Service};
+use image::config::Supervision;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
+use tokio::time::timeout;
+use weir::host::child::Launcher;
+use weir::host::programs::Programs;
+use weir::supervisor::{Handle, Outcome, PoolOrder, PoolPlan, Supervisor};
+use weir::vm::Host;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// What only a failure waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POOL: &str = "app";
+
+/// The appliance's end of the control connection.
+struct Appliance {
+    stream: BufReader<UnixStream>,
+    decoder: Decoder,
+    /// What the pool's state is said to be.
+    state: PoolState,
+}
+
+impl Appliance {
+    /// Takes the supervisor's connection.
+    async fn accept(listener: &UnixListener) -> Result<Self> {
+        let mut stream = BufReader::new(listener.accept().await?.0);
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        assert_eq!(line, format!("CONNECT {CONTROL_PORT}\n"));
+        stream.write_all(b"OK 1\n").await?;
+        stream.write_all(&PREAMBLE).await?;
+        Ok(Self { stream, decoder: Decoder::default(), state: PoolState::Running })
+    }
+
+    /// The next request, which is not answered yet.
+    async fn next(&mut self) -> Result<Ask> {
+        let mut bytes = [0; 1024];
+        loop {
+            if let Some(ask) = self.decoder.next_message::<Ask>()? {
+                return Ok(ask.ok_or("a request that cannot be read")?);
+            }
+            let n = self.stream.read(&mut bytes).await?;
+            if n == 0 {
+                return Err("the supervisor has closed the connection".into());
+            }
+            self.decoder.push(&bytes[..n]);
+        }
+    }
+
+    async fn reply(&mut self, ask: &Ask) -> Result {
+        let result: std::result::Result<Answer, Refusal> = Ok(match ask.request {
+            Request::Pools(0) => Answer::Pools(vec![PoolInfo {
+                name: POOL.into(),
+                state: self.state as u8,
+                waiting: 0,
+                in_hand: 0,
+                workers: Vec::new(),
+            }]),
+            Request::Pools(_) => Answer::Pools(Vec::new()),
+            _ => Answer::Done,
+        });
+        let mut frame = Vec::new();
+        assert!(encode(&Message::Reply { id: ask.id, result }, &mut frame));
+        Ok(self.stream.write_all(&frame).await?)
+    }
+
+    /// Answers everything until one comes that is `wanted`, which is left without an answer.
+    async fn until(&mut self, wanted: impl Fn(&Request) -> bool) -> Result<Ask> {
+        loop {
+            let ask = self.next().await?;
+            if wanted(&ask.request) {
+                return Ok(ask);
+            }
+            self.reply(&ask).await?;
+        }
+    }
+}
+
+/// A supervisor of one pool without workers.
+struct Bench {
+    directory: TempDir,
+    listener: UnixListener,
+}
+
+impl Bench {
+    fn new() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let listener = UnixListener::bind(directory.path().join("vsock"))?;
+        Ok(Self { directory, listener })
+    }
+
+    fn start(&self) -> Result<Handle> {
+        let plan = PoolPlan {
+            name: POOL.into(),
+            policy: Supervision::default(),
+            places: Vec::new(),
+            addresses: Vec::new(),
+        };
+        let nothing = || PathBuf::from("/nonexistent");
+        let programs = Programs { qemu: nothing(), vsock_daemon: nothing() };
+        let host = Host { launcher: Launcher::through(&nothing()), programs };
+        let directory = self.directory.path();
+        let (handle, _, running) =
+            Supervisor::start(vec![plan], host, directory.to_owned(), directory.join("vsock"), false)?;
+        spawn_local(async { drop(running.await) });
+        Ok(handle)
+    }
+}
+
+fn give(handle: &Handle, order: PoolOrder) -> JoinHandle<Option<Outcome>> {
+    let handle = handle.clone();
+    spawn_local(async move { handle.order(POOL, order).await })
+}
+
+/// Whoever could go on has gone on.
+async fn all_have_had_their_turn() {
+    for _ in 0..1000 {
+        yield_now().await;
+    }
+}
+
+async fn within<T>(what: impl Future<Output = Result<T>>) -> Result<T> {
+    LocalSet::new().run_until(timeout(PATIENCE, what)).await?
+}
+
+#[tokio::test]
+async fn an_order_is_answered_when_it_is_in_force() -> Result {
+    within(async {
+        let bench = Bench::new()?;
+        let handle = bench.start()?;
+        let mut appliance = Appliance::accept(&bench.listener).await?;
+        for (order, service, state) in [
+            (PoolOrder::Stop, Service::Offline, PoolState::Disabled),
+            (PoolOrder::Start, Service::Open, PoolState::Initialized),
+        ] {
+            let ordered = give(&handle, order);
+            let told = appliance
+                .until(|request| matches!(request, Request::SetService { service: told, .. } if *told == service))
+                .await?;
+            all_have_had_their_turn().await;
+            assert!(!ordered.is_finished(), "{order:?} was answered before the appliance had taken it");
+            appliance.state = state;
+            appliance.reply(&told).await?;
+            let asked = appliance.until(|request| *request == Request::Pools(0)).await?;
+            appliance.reply(&asked).await?;
+            assert_eq!(ordered.await?, Some(Outcome::InForce), "{order:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_order_that_the_appliance_has_not_taken_is_not_said_to_be_in_force() -> Result {
+    within(async {
+        let bench = Bench::new()?;
+        let handle = bench.start()?;
+        let mut appliance = Appliance::accept(&bench.listener).await?;
+        let ordered = give(&handle, PoolOrder::Stop);
+        appliance.until(|request| matches!(request, Request::SetService { .. })).await?;
+        // It goes without an answer.
+        drop(appliance);
+        assert!(matches!(ordered.await?, Some(Outcome::NotYet(_))));
+        assert_eq!(handle.order("nobody", PoolOrder::Stop).await, None);
+        Ok(())
+    })
+    .await
+}
