@@ -351,6 +351,10 @@ pub struct Pool {
     pub response_timeout_s: Option<u32>,
     /// Requests that one worker is given at a time; by default 64.
     pub requests_per_worker: Option<u32>,
+    /// Longest head of a worker's answer, in bytes; by default 65,536.
+    pub response_head_bytes: Option<u32>,
+    /// Most fields of a worker's answer; by default 256.
+    pub response_fields: Option<u32>,
     /// How much a 503 of this pool says.
     pub verbosity: Verbosity,
     /// TLS on its links; plain HTTP if not said.

@@ -104,6 +104,15 @@ pub trait StreamTransport {
     /// Sends as much of `data` as credit and queue allow and returns how much that was.
     fn send(&mut self, stream: StreamId, data: &[u8]) -> usize;
 
+    /// A question begins with the next byte that is sent: see [`StreamTransport::spoke_early`].
+    fn ask(&mut self, _stream: StreamId) {}
+
+    /// Something has arrived since [`StreamTransport::ask`] that the peer had sent before it took in any byte of the question:
+    /// whatever it is, it is no answer. Never true of a transport that does not know what its peer has taken in.
+    fn spoke_early(&self, _stream: StreamId) -> bool {
+        false
+    }
+
     /// Ends a stream and forgets it: orderly if it is open and everything received was consumed, else by RST.
     /// Bytes accepted by `send` before are delivered first where the peer still takes them. Unknown or
     /// already released streams are ignored.
@@ -157,6 +166,14 @@ impl<T: StreamTransport> StreamTransport for Option<T> {
 
     fn send(&mut self, stream: StreamId, data: &[u8]) -> usize {
         self.as_mut().map_or(0, |transport| transport.send(stream, data))
+    }
+
+    fn ask(&mut self, stream: StreamId) {
+        self.iter_mut().for_each(|transport| transport.ask(stream));
+    }
+
+    fn spoke_early(&self, stream: StreamId) -> bool {
+        self.as_ref().is_some_and(|transport| transport.spoke_early(stream))
     }
 
     fn release(&mut self, stream: StreamId) {

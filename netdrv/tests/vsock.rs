@@ -296,6 +296,36 @@ fn returns_credit_when_half_is_consumed_or_asked() {
     assert_eq!((update.op, update.fwd_cnt), (CREDIT_UPDATE, 33_010));
 }
 
+/// A question's answer cannot have been sent before the peer took in a byte of it.
+#[test]
+fn what_was_sent_before_the_question_was_taken_in_is_told_apart() {
+    let mut pair = Pair::new();
+    let (stream, port) = pair.connected();
+    let say = |pair: &mut Pair, consumed: u32, bytes: &[u8]| {
+        let mut packet = Packet::host(RW, 9000, port).data(bytes);
+        packet.fwd_cnt = consumed;
+        pair.send(&packet);
+    };
+    say(&mut pair, 0, b"greeting");
+    assert!(!pair.vsock.spoke_early(stream), "nothing was asked");
+    pair.vsock.ask(stream);
+    say(&mut pair, 0, b"before a byte was sent");
+    assert!(pair.vsock.spoke_early(stream));
+    pair.vsock.ask(stream);
+    assert_eq!(pair.vsock.send(stream, b"question"), 8);
+    say(&mut pair, 1, b"answer");
+    say(&mut pair, 8, b"more of it");
+    assert!(!pair.vsock.spoke_early(stream));
+    pair.vsock.ask(stream);
+    assert_eq!(pair.vsock.send(stream, b"another"), 7);
+    say(&mut pair, 8, b"surplus of the first answer");
+    // Once said, it stays so, also if credit follows before anybody looks.
+    say(&mut pair, 15, b"answer");
+    assert!(pair.vsock.spoke_early(stream));
+    pair.vsock.ask(stream);
+    assert!(!pair.vsock.spoke_early(stream));
+}
+
 #[test]
 fn a_credit_overrun_ends_the_stream() {
     let mut pair = Pair::new();

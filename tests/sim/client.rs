@@ -1,6 +1,7 @@
 //! A client machine: one address, one connection at a time, a script of requests, and a check of every answer's bytes.
 
 use crate::nic::MAC;
+use crate::rough::Rough;
 use crate::secure::Secure;
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -64,6 +65,8 @@ pub struct Client {
     pub secure: Option<Box<Secure>>,
     /// Send this over and over and throw the answers away.
     pub pull: Option<Vec<u8>>,
+    /// Do this instead of a script, on one connection.
+    pub rough: Option<Rough>,
     /// Bytes received, whatever they were.
     pub got: u64,
     rng: fastrand::Rng,
@@ -118,6 +121,7 @@ impl Client {
             server_port: 80,
             secure: None,
             pull: None,
+            rough: None,
             got: 0,
             rng: fastrand::Rng::with_seed(seed),
             tally: Tally::default(),
@@ -141,7 +145,7 @@ impl Client {
     }
 
     pub fn is_done(&self) -> bool {
-        self.failure.is_some() || self.todo.is_empty()
+        self.failure.is_some() || (self.todo.is_empty() && self.rough.as_ref().is_none_or(Rough::is_done))
     }
 
     pub fn deliver(&mut self, frame: &[u8]) {
@@ -183,7 +187,7 @@ impl Client {
         while !self.wire.arriving.is_empty() {
             self.iface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);
         }
-        self.talk();
+        self.talk(now_ns);
         while self.iface.poll_egress(now, &mut self.wire, &mut self.sockets) == PollResult::SocketStateChanged
         {
         }
@@ -194,7 +198,8 @@ impl Client {
         let unsatisfied = !self.is_done() || self.pull.is_some();
         let unsent = self.secure.as_ref().is_some_and(|secure| secure.sends_in_pieces());
         let again = ((!self.started && unsatisfied) || unsent).then_some(now_ns + 1_000_000);
-        let next = [next, again].into_iter().flatten().min();
+        let due = self.rough.as_ref().and_then(Rough::wake_at).map(|at| at.max(now_ns + 1));
+        let next = [next, again, due].into_iter().flatten().min();
         let mut header = [0; 14];
         header[..6].copy_from_slice(&MAC);
         header[6..12].copy_from_slice(&[
@@ -209,7 +214,7 @@ impl Client {
         (self.wire.leaving.drain(..).map(|packet| [&header[..], &packet].concat()).collect(), next)
     }
 
-    fn talk(&mut self) {
+    fn talk(&mut self, now_ns: u64) {
         if self.is_done() && !self.stay && self.pull.is_none() {
             if !self.received.is_empty() && self.failure.is_none() && self.pipeline == 1 {
                 self.failure = Some(format!("{} bytes that nobody asked for", self.received.len()));
@@ -219,10 +224,13 @@ impl Client {
         }
         let socket = self.sockets.get_mut::<tcp::Socket>(self.handle);
         if !socket.is_open() {
-            if self.started {
+            if self.started && self.rough.is_none() {
                 return self.on_end();
             }
-            if self.todo.is_empty() && self.pull.is_none() {
+            if let Some(rough) = self.rough.as_mut().filter(|_| self.started) {
+                return rough.talk(socket, now_ns);
+            }
+            if self.todo.is_empty() && self.pull.is_none() && self.rough.is_none() {
                 return;
             }
             self.started = true;
@@ -236,6 +244,9 @@ impl Client {
             let server = (IpAddress::v4(10, 0, 0, 1), self.server_port);
             socket.connect(self.iface.context(), server, self.port).expect("a closed socket connects");
             return;
+        }
+        if let Some(rough) = &mut self.rough {
+            return rough.talk(socket, now_ns);
         }
         while socket.can_recv() && !self.deaf {
             let (received, keep, secure) = (&mut self.received, self.pull.is_none(), &mut self.secure);
@@ -277,8 +288,9 @@ impl Client {
                     self.todo.pop_front();
                     self.tally.answered += 1;
                 }
-                // The refusal of an exchange that lost its worker twice; the connection ends after it.
-                Err(Wrong::Status(502)) if exchange.may_break => break,
+                // The refusal of an exchange that lost its worker twice, or whose worker was silent; the connection ends
+                // after it.
+                Err(Wrong::Status(502 | 504)) if exchange.may_break => break,
                 Err(why) => {
                     self.failure = Some(why.to_string());
                     return;
@@ -352,7 +364,7 @@ impl std::fmt::Display for Wrong {
 
 /// The length of a complete and right answer at the front of `bytes`; `None` while it is incomplete.
 fn answer(bytes: &[u8], expected: &Expected) -> Result<Option<usize>, Wrong> {
-    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut fields = [httparse::EMPTY_HEADER; 512];
     let mut head = httparse::Response::new(&mut fields);
     let head_len = match head.parse(bytes) {
         Ok(httparse::Status::Complete(len)) => len,

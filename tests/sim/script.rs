@@ -18,8 +18,12 @@ pub enum Action {
 /// Told what has arrived and was not consumed; says how much of that it takes and what it does about it.
 pub type Reply = Box<dyn FnMut(&[u8]) -> Option<(usize, Vec<Action>)>>;
 
+/// What it says to whoever connects, before it is asked anything.
+pub type Greeting = Box<dyn FnMut() -> Vec<Action>>;
+
 pub struct Script {
     reply: Reply,
+    greeting: Greeting,
     talks: BTreeMap<StreamId, VecDeque<Action>>,
     /// When the first action of a stream goes on.
     due: BTreeMap<StreamId, u64>,
@@ -27,7 +31,11 @@ pub struct Script {
 
 impl Script {
     pub fn new(reply: Reply) -> Self {
-        Self { reply, talks: BTreeMap::new(), due: BTreeMap::new() }
+        Self { reply, greeting: Box::new(Vec::new), talks: BTreeMap::new(), due: BTreeMap::new() }
+    }
+
+    pub fn greeting(self, greeting: Greeting) -> Self {
+        Self { greeting, ..self }
     }
 
     pub fn wake_at(&self) -> Option<u64> {
@@ -38,7 +46,8 @@ impl Script {
         while let Some(event) = io.next_event() {
             match event {
                 StreamEvent::Accepted { stream, .. } => {
-                    self.talks.insert(stream, VecDeque::new());
+                    let greeting = (self.greeting)();
+                    self.talks.insert(stream, greeting.into());
                 }
                 StreamEvent::Closed(stream, _) => self.forget(stream, io),
                 _ => {}

@@ -30,6 +30,9 @@ struct End {
     sent: u64,
     peer_read: u64,
     blocked: bool,
+    /// Bytes sent when a question began of which the peer has read nothing.
+    asked: Option<u64>,
+    early: bool,
     give_up_at: Option<u64>,
 }
 
@@ -103,6 +106,8 @@ impl SimStreams {
             sent: 0,
             peer_read: 0,
             blocked: false,
+            asked: None,
+            early: false,
             give_up_at,
         };
         self.ends.insert(id, end);
@@ -152,10 +157,12 @@ impl SimStreams {
             Packet::Data(bytes) => {
                 assert!(end.received.len() + bytes.len() <= CREDIT, "credit overrun");
                 end.received.extend(bytes);
+                end.early |= end.asked.is_some();
                 self.tell(StreamEvent::Readable(id));
             }
             Packet::Credit(read) => {
                 end.peer_read = end.peer_read.max(read);
+                end.asked = end.asked.filter(|since| end.peer_read <= *since);
                 if std::mem::take(&mut end.blocked) {
                     self.tell(StreamEvent::Writable(id));
                 }
@@ -225,6 +232,16 @@ impl StreamTransport for SimStreams {
         let packets = data[..n].chunks(MAX_PAYLOAD).map(|piece| (end.stream, Packet::Data(piece.to_vec())));
         self.outgoing.extend(packets);
         n
+    }
+
+    fn ask(&mut self, stream: StreamId) {
+        if let Some(end) = self.ends.get_mut(&stream) {
+            (end.asked, end.early) = (Some(end.sent), false);
+        }
+    }
+
+    fn spoke_early(&self, stream: StreamId) -> bool {
+        self.ends.get(&stream).is_some_and(|end| end.early)
     }
 
     fn release(&mut self, stream: StreamId) {

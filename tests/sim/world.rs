@@ -4,6 +4,7 @@ use crate::client::{Client, Exchange};
 use crate::collector::{self, Collector};
 use crate::network::{Network, Quality, To};
 use crate::nic::SimNic;
+use crate::rough::Rough;
 use crate::script::Script;
 use crate::streams::{Packet, SimStreams};
 use crate::worker_streams::WorkerStreams;
@@ -269,6 +270,13 @@ impl World {
         self.clients.push(Client::new(number, script, buffer, pipeline, seed));
         self.wake_client(number);
         self.unfinished += 1;
+        number
+    }
+
+    /// A connection that does what it is told, whatever comes back.
+    pub fn add_rough(&mut self, rough: Rough) -> usize {
+        let number = self.add_client(Vec::new(), 16_384, 1);
+        self.clients[number].rough = Some(rough);
         number
     }
 

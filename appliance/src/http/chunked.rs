@@ -102,12 +102,31 @@ pub struct Decoder {
     /// What is left of this chunk.
     left: u64,
     total: u64,
+    /// Of a response, all of whose trailers are dropped.
+    response: bool,
 }
 
 impl Decoder {
     /// A decoder at the start of a message's content.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// As [`Decoder::new`], for a response: no trailer is forbidden, because none is passed on (RFC 9110 §6.5.1), and what is
+    /// wrong with the trailer section is wrong with the connection only: see [`Decoder::has_content`].
+    pub fn of_response() -> Self {
+        Self { response: true, ..Self::default() }
+    }
+
+    /// It reads a response.
+    pub fn is_response(&self) -> bool {
+        self.response
+    }
+
+    /// The last chunk has been read: the content is complete, whatever becomes of the trailer section (RFC 9112 §8).
+    pub fn has_content(&self) -> bool {
+        use State::{EndLf, Finished, TrailerLf, TrailerName, TrailerStart, TrailerValue};
+        matches!(self.state, TrailerStart | TrailerName | TrailerValue | TrailerLf | EndLf | Finished)
     }
 
     /// Reads on until there is a span of content, the input ends, or the content does. Call again with the rest of the
@@ -227,7 +246,7 @@ impl Decoder {
     fn trailer_name(&mut self, b: u8) -> Result<State, ChunkError> {
         if b == b':' {
             let name = self.name.get(..usize::from(self.name_len)).unwrap_or_default();
-            if name.is_empty() || FORBIDDEN_TRAILERS.contains(&name) {
+            if name.is_empty() || (!self.response && FORBIDDEN_TRAILERS.contains(&name)) {
                 return Err(ChunkError::Trailer);
             }
             return self.trailer(State::TrailerValue);

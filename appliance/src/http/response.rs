@@ -2,9 +2,44 @@
 
 use super::lines::Lines;
 use super::request::{MAX_CONNECTION_OPTIONS, content_length};
-use super::{Fields, Limits, Overflow, Sink, Version, error, hop, syntax};
+use super::{Fields, Overflow, Sink, Version, error, hop, syntax};
 use crate::date::DateCache;
+use crate::settings;
 use core::mem::MaybeUninit;
+
+/// Most fields of a head that may be allowed.
+pub const MAX_FIELDS: usize = 512;
+
+/// How long a head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Status line and fields, up to and with the empty line, in bytes.
+    pub bytes: usize,
+    /// Field lines, at most [`MAX_FIELDS`].
+    pub fields: usize,
+}
+
+impl Bounds {
+    /// The longest head that may be allowed, in bytes.
+    pub const MAX_BYTES: usize = 1 << 20;
+}
+
+impl Default for Bounds {
+    /// What real applications need: policies of 20 KB, 110 fields.
+    fn default() -> Self {
+        Self { bytes: 64 << 10, fields: 256 }
+    }
+}
+
+impl From<&settings::Pool> for Bounds {
+    fn from(pool: &settings::Pool) -> Self {
+        let default = Self::default();
+        Self {
+            bytes: pool.response_head_bytes.map_or(default.bytes, |n| n as usize).min(Self::MAX_BYTES),
+            fields: pool.response_fields.map_or(default.fields, |n| n as usize).min(MAX_FIELDS),
+        }
+    }
+}
 
 /// How the content of a worker's response is delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +57,7 @@ pub enum Framing {
 /// A worker's response head.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {
-    /// Status code, 100 to 599.
+    /// Status code, 100 to 999.
     pub status: u16,
     /// Reason phrase as received.
     pub phrase: &'a str,
@@ -32,10 +67,12 @@ pub struct ResponseHead<'a> {
     pub framing: Framing,
     /// The Content-Length field, which HEAD and 304 responses carry without content.
     pub content_length: Option<u64>,
-    /// The link may be used for another request after this response.
+    /// The worker keeps the link open after this response.
     pub keep_alive: bool,
     /// All field lines.
     pub fields: Fields<'a>,
+    /// Nothing lets expect more from the worker than the response.
+    ends_there: bool,
     pub(crate) has_date: bool,
     /// Connection names fields.
     pub(crate) nominates: bool,
@@ -49,6 +86,13 @@ impl ResponseHead<'_> {
         self.status < 200 && self.status != 101
     }
 
+    /// The link may be used for another request after this response: the worker keeps it open, and content that is no part
+    /// of the response (of one to HEAD, a 1xx, 204 or 304) was not announced. Of a response to HEAD that does not say
+    /// `Content-Length: 0` that is not believed: too many servers send content all the same.
+    pub fn spares_link(&self) -> bool {
+        self.keep_alive && self.ends_there
+    }
+
     /// 101 (Switching Protocols): what follows is not HTTP.
     pub fn is_upgrade(&self) -> bool {
         self.status == 101
@@ -60,7 +104,7 @@ impl ResponseHead<'_> {
 pub enum ResponseError {
     /// Not a status line.
     StatusLine,
-    /// A status code outside 100 to 599, or 101, which nobody asked for.
+    /// A status code below 100, or 101, which nobody asked for.
     Status,
     /// A malformed field, a bare CR or LF, a line folding.
     Field,
@@ -98,12 +142,13 @@ pub struct Asked {
 
 /// As [`parse_answer`], for a request that asked for no change of protocol. `to_head`: it was HEAD.
 pub fn parse(buf: &[u8], to_head: bool, max_bytes: usize) -> Parsed<'_> {
-    parse_answer(buf, Asked { head: to_head, upgrade: false }, max_bytes)
+    let bounds = Bounds { bytes: max_bytes, ..Bounds::default() };
+    parse_answer(buf, Asked { head: to_head, upgrade: false }, bounds)
 }
 
-/// Looks for a response head at the start of `buf`. Never `Partial` when `buf` holds `max_bytes` or more.
-pub fn parse_answer(buf: &[u8], asked: Asked, max_bytes: usize) -> Parsed<'_> {
-    match parse_now(buf, asked, max_bytes) {
+/// Looks for a response head at the start of `buf`. Never `Partial` when `buf` holds `bounds.bytes` or more.
+pub fn parse_answer(buf: &[u8], asked: Asked, bounds: Bounds) -> Parsed<'_> {
+    match parse_now(buf, asked, bounds) {
         Ok(Some((head, len))) => Parsed::Complete { head, len },
         Ok(None) => Parsed::Partial,
         Err(error) => Parsed::Invalid(error),
@@ -113,23 +158,23 @@ pub fn parse_answer(buf: &[u8], asked: Asked, max_bytes: usize) -> Parsed<'_> {
 fn parse_now(
     buf: &[u8],
     asked: Asked,
-    max_bytes: usize,
+    bounds: Bounds,
 ) -> Result<Option<(ResponseHead<'_>, usize)>, ResponseError> {
-    let window = buf.get(..max_bytes).unwrap_or(buf);
+    let window = buf.get(..bounds.bytes).unwrap_or(buf);
     // httparse would skip empty lines.
     if window.first().is_some_and(|&b| b != b'H') {
         return Err(ResponseError::StatusLine);
     }
-    let mut headers = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
         window,
-        &mut headers,
+        headers.get_mut(..bounds.fields).unwrap_or_default(),
     );
     let len = match parsed {
         Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) if buf.len() < max_bytes => return Ok(None),
+        Ok(httparse::Status::Partial) if buf.len() < bounds.bytes => return Ok(None),
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
             return Err(ResponseError::TooLarge);
         }
@@ -140,7 +185,7 @@ fn parse_now(
         return Err(ResponseError::StatusLine);
     };
     // 101 turns the link into something else than HTTP.
-    if !(100..=599).contains(&status) || (status == 101 && !asked.upgrade) {
+    if status < 100 || (status == 101 && !asked.upgrade) {
         return Err(ResponseError::Status);
     }
     let lines = window.get(..len).and_then(Lines::new).ok_or(ResponseError::Field)?;
@@ -162,11 +207,12 @@ fn parse_now(
         phrase: response.reason.unwrap_or_default(),
         version,
         framing,
-        content_length: summary.content_length,
+        content_length: summary.content_length.filter(|_| !summary.chunked && !summary.misframed),
         keep_alive: framing != Framing::UntilClose
             && !summary.close
             && (version == Version::Http11 || summary.keep_alive),
         fields: lines.fields(first),
+        ends_there: summary.ends_there(status, asked.head),
         has_date: summary.has_date,
         nominates: summary.nominates,
         upgrade: None,
@@ -184,6 +230,8 @@ fn parse_now(
 struct Summary {
     content_length: Option<u64>,
     chunked: bool,
+    /// Framing fields that are malformed or contradict each other.
+    misframed: bool,
     close: bool,
     keep_alive: bool,
     has_date: bool,
@@ -198,16 +246,13 @@ impl Summary {
             4 if is(b"date") => self.has_date = true,
             10 if is(b"connection") => self.connection(value)?,
             14 if is(b"content-length") => {
-                let length = content_length(value).ok_or(ResponseError::Framing)?;
-                if self.content_length.replace(length).is_some() {
-                    return Err(ResponseError::Framing);
-                }
+                let length = content_length(value);
+                self.misframed |= length.is_none() || self.content_length.is_some();
+                self.content_length = length;
             }
             17 if is(b"transfer-encoding") => {
                 // Only chunked, and only once: anything else is not ours to take apart.
-                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(ResponseError::Framing);
-                }
+                self.misframed |= self.chunked || !value.eq_ignore_ascii_case(b"chunked");
                 self.chunked = true;
             }
             _ => {}
@@ -234,13 +279,23 @@ impl Summary {
         Ok(())
     }
 
+    /// Nothing lets expect that the worker sends more than the response.
+    fn ends_there(&self, status: u16, to_head: bool) -> bool {
+        let unframed = self.content_length.is_none() && !self.chunked && !self.misframed;
+        match has_no_content(status) {
+            true => unframed,
+            false => !to_head || (self.content_length == Some(0) && !self.chunked && !self.misframed),
+        }
+    }
+
     /// RFC 9112 §6.3
     fn framing(&self, version: Version, status: u16, to_head: bool) -> Result<Framing, ResponseError> {
-        if self.chunked && (self.content_length.is_some() || version == Version::Http10) {
-            return Err(ResponseError::Framing);
-        }
-        if to_head || status < 200 || status == 204 || status == 304 {
+        if to_head || has_no_content(status) {
             return Ok(Framing::None);
+        }
+        let contradicts = self.chunked && (self.content_length.is_some() || version == Version::Http10);
+        if self.misframed || contradicts {
+            return Err(ResponseError::Framing);
         }
         Ok(match self.content_length {
             _ if self.chunked => Framing::Chunked,
@@ -249,6 +304,11 @@ impl Summary {
             None => Framing::UntilClose,
         })
     }
+}
+
+/// Whatever its framing fields say.
+fn has_no_content(status: u16) -> bool {
+    status < 200 || status == 204 || status == 304
 }
 
 /// What the client's request says about how to answer.

@@ -3,6 +3,7 @@
 use super::link::{Link, LinkId, LinkState};
 use super::worker::{Standing, Worker};
 use super::{PoolEvent, PoolState, Pools, Service};
+use crate::http::response::Bounds;
 use crate::reason::Reason;
 use crate::settings::Verbosity;
 use crate::time::Instant;
@@ -76,6 +77,11 @@ impl<S: StreamTransport> Pools<S> {
     /// How long this pool's workers may be silent with a request in hand.
     pub fn response_timeout(&self, pool: u16) -> Duration {
         self.pools.get(usize::from(pool)).map_or(self.limits.response_timeout, |pool| pool.response_timeout)
+    }
+
+    /// How long heads of answers of this pool's workers may be.
+    pub fn answer_bounds(&self, pool: u16) -> Bounds {
+        self.pools.get(usize::from(pool)).map_or(Bounds::default(), |pool| pool.answers)
     }
 
     /// Takes a pool into service or out of it. Requests that wait are told at once; those in hand are finished.
@@ -164,13 +170,13 @@ impl<S: StreamTransport> Pools<S> {
     /// The next pool that needs a worker, and for how long its oldest request has waited: nobody is fit to take it, or all
     /// have as much as they may have. Each is named once, until a worker comes or [`Pools::demand_again`].
     pub fn next_demand(&mut self, now: Instant) -> Option<(u16, Duration)> {
-        let needs = |pool: &super::Pool| {
-            let connecting: usize = pool.workers.iter().map(|w| w.connecting).sum();
+        let needs = |index: &usize| {
+            let pool = &self.pools[*index];
             !pool.demanded
-                && pool.waiting.len() > connecting
+                && pool.waiting.len() > self.under_way(*index, now)
                 && !pool.workers.iter().any(|w| w.is_fit(now) && w.links < pool.links_per_worker)
         };
-        let index = self.pools.iter().position(needs)?;
+        let index = (0..self.pools.len()).find(needs)?;
         let pool = &mut self.pools[index];
         pool.demanded = true;
         let waited = pool.waiting.front().map_or(Duration::ZERO, |waiting| now.since(waiting.since));

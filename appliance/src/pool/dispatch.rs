@@ -2,6 +2,7 @@
 
 use super::link::{Link, LinkId, LinkState};
 use super::{PoolEvent, Pools, Security, worker};
+use crate::reason::Reason;
 use crate::time::Instant;
 use core::time::Duration;
 use netdrv::stream::StreamTransport;
@@ -35,19 +36,20 @@ impl<S: StreamTransport> Pools<S> {
                 break;
             };
             link.state = LinkState::InUse(waiting.requester);
+            self.streams.ask(link.stream);
             let worker = &mut self.pools[index].workers[link.worker];
             worker.in_use += 1;
             worker.used_at = now;
             self.events.push_back(PoolEvent::Assigned(waiting.requester, id));
         }
-        while self.wanted_links(index) > 0 {
+        while self.wanted_links(index, now) > 0 {
             let limit = self.pools[index].links_per_worker;
             let workers = &self.pools[index].workers;
             // Those at the front may have to wait for somebody in particular to be avoided.
             let front = 0..self.pools[index].waiting.len().min(AVOIDING);
             let suits = |position| worker::pick(workers, limit, self.avoided(index, position, now), now);
             let Some(worker) = front.into_iter().find_map(suits) else { break };
-            if !self.make_room_for_link(index) {
+            if !self.make_room_for_link(index, now) {
                 break;
             }
             let address = self.pools[index].workers[worker].address;
@@ -62,51 +64,68 @@ impl<S: StreamTransport> Pools<S> {
             self.counters.links_opened += 1;
             self.pools[index].workers[worker].connecting();
             let state = LinkState::Connecting;
-            self.links.insert(Link { pool: index, worker, stream, state, ended: false });
+            self.links.insert(Link { pool: index, worker, stream, state, ended: false, spoiled: false });
         }
     }
 
-    /// The first request that an idle link suits, and the link. A link on which the worker has said something unasked is
-    /// closed: it would be taken for the answer.
+    /// The first request that an idle link suits, and the link, which has been shown to be clean.
     fn next_match(&mut self, index: usize, now: Instant) -> Option<(usize, LinkId)> {
-        let mut position = 0;
-        while position < self.pools[index].waiting.len() {
+        for position in 0..self.pools[index].waiting.len() {
             let avoid = self.avoided(index, position, now);
-            let Some(id) = self.links.find_idle(index, &self.pools[index].workers, avoid, now) else {
-                // Without somebody to avoid, the others find nothing either.
-                avoid?;
-                position += 1;
-                continue;
-            };
-            let stream = self.links.get(id)?.stream;
-            if self.streams.readable(stream).is_empty() {
+            if let Some(id) = self.find_clean(index, avoid, now) {
                 return Some((position, id));
             }
-            self.counters.unasked += 1;
-            self.drop_link(id);
+            // Without somebody to avoid, the others find nothing either.
+            avoid?;
         }
         None
     }
 
-    /// The worker that this request should not be given to again: for [`AVOID_FOR`] at all, then unless no other is fit.
+    /// The worker that this request should not be given to again: for [`AVOID_FOR`] at all, then unless no other is fit, or
+    /// never.
     fn avoided(&self, index: usize, position: usize, now: Instant) -> Option<usize> {
         let pool = &self.pools[index];
         let waiting = pool.waiting.get(position)?;
         let avoid = waiting.avoid?;
-        if now.since(waiting.since) < AVOID_FOR {
-            return Some(avoid);
+        let stays =
+            waiting.never || now.since(waiting.since) < AVOID_FOR || self.others_fit(index, avoid, now);
+        stays.then_some(avoid)
+    }
+
+    /// Another worker than this one could be given a request, now or when it has room.
+    fn others_fit(&self, index: usize, worker: usize, now: Instant) -> bool {
+        let others = self.pools[index].workers.iter().enumerate().filter(|(other, _)| *other != worker);
+        others.into_iter().any(|(_, w)| w.links > 0 && w.may_use_link(now) || w.is_fit(now))
+    }
+
+    /// Another worker than that of this link could be given its request.
+    pub fn has_other(&self, id: LinkId, now: Instant) -> bool {
+        self.links.get(id).is_some_and(|link| self.others_fit(link.pool, link.worker, now))
+    }
+
+    /// Ends the wait of those whose worker was silent and who find no other one.
+    pub(super) fn give_up(&mut self, index: usize, now: Instant) {
+        let mut position = 0;
+        while let Some(waiting) = self.pools[index].waiting.get(position).filter(|_| position < AVOIDING) {
+            let requester = waiting.requester;
+            let over = waiting.never && now.since(waiting.since) >= AVOID_FOR;
+            match waiting.avoid.filter(|avoid| over && !self.others_fit(index, *avoid, now)) {
+                None => position += 1,
+                Some(_) => {
+                    self.pools[index].waiting.remove(position);
+                    self.events.push_back(PoolEvent::Refused(requester, Reason::TimerResponse));
+                }
+            }
         }
-        let others = pool.workers.iter().enumerate().filter(|(other, _)| *other != avoid);
-        others.into_iter().any(|(_, w)| w.links > 0 && w.may_use_link(now) || w.is_fit(now)).then_some(avoid)
     }
 
     /// Whether another link may be opened for this pool, if need be after closing an idle one, of another pool if
     /// possible.
-    fn make_room_for_link(&mut self, index: usize) -> bool {
+    fn make_room_for_link(&mut self, index: usize, now: Instant) -> bool {
         if self.links.iter().count() < self.limits.links {
             return true;
         }
-        let idle = |link: &Link| matches!(link.state, LinkState::Idle { .. });
+        let idle = |link: &Link| matches!(link.state, LinkState::Idle { .. }) && !self.is_awaited(link, now);
         let elsewhere = self.links.find(|link| link.pool != index && idle(link));
         let Some(id) = elsewhere.or_else(|| self.links.find(idle)) else { return false };
         self.drop_link(id);
@@ -114,9 +133,8 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Requests that no link under way will serve.
-    fn wanted_links(&self, index: usize) -> usize {
+    fn wanted_links(&self, index: usize, now: Instant) -> usize {
         let pool = &self.pools[index];
-        let connecting: usize = pool.workers.iter().map(|w| w.connecting).sum();
-        pool.waiting.len().saturating_sub(connecting)
+        pool.waiting.len().saturating_sub(self.under_way(index, now))
     }
 }

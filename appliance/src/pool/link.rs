@@ -13,7 +13,11 @@ pub struct LinkId(StreamId);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkState {
     Connecting,
-    Idle { since: Instant },
+    /// Since then, and since this turn of the transport.
+    Idle {
+        since: Instant,
+        turn: u64,
+    },
     InUse(Requester),
 }
 
@@ -24,6 +28,8 @@ pub(super) struct Link {
     pub(super) state: LinkState,
     /// The stream is gone, but its user has not finished with it yet.
     pub(super) ended: bool,
+    /// What arrived over it is no answer to the request that it carries.
+    pub(super) spoiled: bool,
 }
 
 /// All links, found by their stream's slot.
@@ -66,17 +72,19 @@ impl Links {
         self.iter().find(|(_, link)| choose(link)).map(|(id, _)| id)
     }
 
-    /// An idle link of the pool, to the worker with the fewest requests in hand among those that are fit and not to be
-    /// avoided.
+    /// An idle link of the pool that was idle before this turn of the transport, to the worker with the fewest requests in
+    /// hand among those that are fit and not to be avoided.
     pub(super) fn find_idle(
         &self,
         pool: usize,
         workers: &[Worker],
         avoid: Option<usize>,
+        this_turn: u64,
         now: Instant,
     ) -> Option<LinkId> {
+        let rested = |link: &Link| matches!(link.state, LinkState::Idle { turn, .. } if turn < this_turn);
         self.iter()
-            .filter(|(_, link)| link.pool == pool && matches!(link.state, LinkState::Idle { .. }))
+            .filter(|(_, link)| link.pool == pool && rested(link))
             .filter(|(_, link)| Some(link.worker) != avoid && workers[link.worker].may_use_link(now))
             .min_by_key(|(_, link)| workers[link.worker].in_use)
             .map(|(id, _)| id)

@@ -8,10 +8,33 @@
 //!  submit ─► queue ─► link (idle, or newly connected to the worker with the fewest links in use) ─► Assigned
 //!  finish(reuse) ─► link is idle again, or closed ─► next in the queue
 //! ```
+//!
+//! # What a link carries for one request never reaches another
+//!
+//! **No requester ever reads a byte that was not sent in answer to its own request.** A worker may send anything at any
+//! time, because somebody made it: content after the answer to a HEAD request, more than Content-Length, an answer nobody
+//! asked for. HTTP/1.1 has no name for the request that an answer belongs to, so whatever lies on a link when the next
+//! request is sent would be taken for its answer. The rules, all in `pool/reuse.rs`, which every link
+//! passes on its way to a request, new ones included:
+//!
+//! 1. A link whose answer announced or may have had content that is not part of it (HEAD, 204, 304, 1xx) is not used
+//!    again: `http::response` says so, by `spares_link`. Nor is one on which anything lies beyond the end of the answer.
+//! 2. A link waits idle for a whole turn of the transport ([`Pools::poll`]) before it is given a request, and
+//!    nothing may have arrived in it. What arrives on an idle link closes it.
+//! 3. What the worker's end had sent before it took in the first byte of the request is no answer to it
+//!    ([`StreamTransport::spoke_early`]). The link ends, its bytes are never shown, and the request goes elsewhere if
+//!    it may be repeated.
+//!
+//! What is left: bytes that come so late that the worker's end of the transport has taken in the next request
+//! already. They look exactly like the answer to that. A transport that ends in the worker (a VM's vsock, in the
+//! simulator) leaves only a worker that lies about this very request. Behind a relay, its buffers are left: bytes that a
+//! worker sends, after an answer that seemed to be clean, in the moment in which the next request crosses the relay. On
+//! links with TLS rule 3 begins with the second request, since tickets may come during the first.
 
 mod admin;
 mod dispatch;
 mod link;
+mod reuse;
 mod state;
 mod streams;
 mod worker;
@@ -21,6 +44,7 @@ pub use link::LinkId;
 pub use state::{PoolState, Service};
 pub use streams::{SecureCounters, Streams};
 
+use crate::http::response::Bounds;
 use crate::reason::Reason;
 use crate::settings::{self, Verbosity};
 use crate::time::Instant;
@@ -99,7 +123,7 @@ pub struct Counters {
     pub connects_failed: u64,
     /// Links that ended while a requester used them.
     pub links_lost: u64,
-    /// Links closed because the worker spoke without being asked.
+    /// Links closed because the worker said more than it was asked for.
     pub unasked: u64,
     /// Requests refused because the pool was out of service.
     pub offline: u64,
@@ -112,8 +136,12 @@ pub enum Loss {
     Ours,
     /// The worker closed the link before it got anything.
     Closed,
+    /// What lay on the link was no answer to this request.
+    Spoiled,
     /// The worker had the request and lost it.
     Failed,
+    /// The worker was silent for too long. It is never given this request again.
+    Silent,
 }
 
 struct Waiting {
@@ -121,6 +149,8 @@ struct Waiting {
     since: Instant,
     /// The worker that has failed this request already.
     avoid: Option<usize>,
+    /// That one must not be asked again, even if there is no other.
+    never: bool,
 }
 
 /// What its links carry.
@@ -140,6 +170,7 @@ struct Pool {
     queue_length: usize,
     queue_timeout: Duration,
     response_timeout: Duration,
+    answers: Bounds,
     /// Links to one of its workers: how many requests that takes at a time.
     links_per_worker: usize,
     verbosity: Verbosity,
@@ -159,6 +190,7 @@ impl Pool {
             queue_length: settings.queue_length.map_or(limits.queue_length, |n| n as usize),
             queue_timeout: seconds(settings.queue_timeout_s, limits.queue_timeout),
             response_timeout: seconds(settings.response_timeout_s, limits.response_timeout),
+            answers: Bounds::from(settings),
             links_per_worker: settings.requests_per_worker.map_or(limits.links_per_worker, |n| n as usize),
             verbosity: settings.verbosity,
             demanded: false,
@@ -175,6 +207,8 @@ pub struct Pools<S> {
     events: VecDeque<PoolEvent>,
     /// Events of streams that are not links.
     others: VecDeque<StreamEvent>,
+    /// Turns of the transport.
+    turn: u64,
     /// No link has been idle for too long before this.
     idle_check_at: Option<Instant>,
     counters: Counters,
@@ -192,6 +226,7 @@ impl<S: StreamTransport> Pools<S> {
             links: Links::default(),
             events: VecDeque::new(),
             others: VecDeque::new(),
+            turn: 0,
             idle_check_at: None,
             counters: Counters::default(),
         }
@@ -270,7 +305,7 @@ impl<S: StreamTransport> Pools<S> {
             return Err(Reason::QueueFull);
         }
         self.counters.submitted += 1;
-        found.waiting.push_back(Waiting { requester, since: now, avoid: None });
+        found.waiting.push_back(Waiting { requester, since: now, avoid: None, never: false });
         self.dispatch(usize::from(pool), now);
         Ok(())
     }
@@ -281,12 +316,13 @@ impl<S: StreamTransport> Pools<S> {
     pub fn resubmit(&mut self, id: LinkId, requester: Requester, loss: Loss, now: Instant) {
         let Some(link) = self.links.get(id) else { return };
         let (index, worker) = (link.pool, link.worker);
-        if loss == Loss::Failed {
+        if matches!(loss, Loss::Failed | Loss::Silent) {
             self.pools[index].workers[worker].failed(now);
         }
         self.drop_link(id);
-        let avoid = (loss != Loss::Ours).then_some(worker);
-        self.pools[index].waiting.push_front(Waiting { requester, since: now, avoid });
+        let avoid = (!matches!(loss, Loss::Ours | Loss::Spoiled)).then_some(worker);
+        let never = loss == Loss::Silent;
+        self.pools[index].waiting.push_front(Waiting { requester, since: now, avoid, never });
         self.dispatch(index, now);
     }
 
@@ -300,12 +336,14 @@ impl<S: StreamTransport> Pools<S> {
     /// Handles what the transport has for us and timers that have come.
     pub fn poll(&mut self, now: Instant) {
         self.streams.poll(now.as_nanos());
+        self.turn += 1;
         while let Some(event) = self.streams.next_event() {
             self.on_stream_event(event, now);
         }
         for index in 0..self.pools.len() {
             self.pools[index].workers.iter_mut().for_each(|worker| worker.wake(now));
             self.expire(index, now);
+            self.give_up(index, now);
             self.dispatch(index, now);
             let pool = &mut self.pools[index];
             pool.demanded &= !pool.waiting.is_empty();
@@ -318,12 +356,12 @@ impl<S: StreamTransport> Pools<S> {
     fn drop_idle_links(&mut self, now: Instant) {
         let limit = self.limits.idle_timeout;
         let too_long =
-            |link: &Link| matches!(link.state, LinkState::Idle { since } if now.since(since) >= limit);
+            |link: &Link| matches!(link.state, LinkState::Idle { since, .. } if now.since(since) >= limit);
         while let Some(id) = self.links.find(too_long) {
             self.drop_link(id);
         }
         let idle = self.links.iter().filter_map(|(_, link)| match link.state {
-            LinkState::Idle { since } => Some(since + limit),
+            LinkState::Idle { since, .. } => Some(since + limit),
             _ => None,
         });
         self.idle_check_at = idle.min();
@@ -331,7 +369,7 @@ impl<S: StreamTransport> Pools<S> {
 
     fn set_idle(&mut self, id: LinkId, now: Instant) {
         if let Some(link) = self.links.get_mut(id) {
-            link.state = LinkState::Idle { since: now };
+            link.state = LinkState::Idle { since: now, turn: self.turn };
             self.idle_check_at.get_or_insert(now + self.limits.idle_timeout);
         }
     }
@@ -365,7 +403,8 @@ impl<S: StreamTransport> Pools<S> {
 
     /// What arrived over a link and was not consumed yet: the contiguous front part.
     pub fn readable(&self, id: LinkId) -> &[u8] {
-        self.links.get(id).map_or(&[], |link| self.streams.readable(link.stream))
+        let link = self.links.get(id).filter(|link| !link.spoiled);
+        link.map_or(&[], |link| self.streams.readable(link.stream))
     }
 
     /// Marks `n` bytes of [`Pools::readable`] as read.
@@ -433,11 +472,10 @@ impl<S: StreamTransport> Pools<S> {
             StreamEvent::Readable(stream) | StreamEvent::Writable(stream) => {
                 let Some((id, link)) = self.link_of(stream) else { return self.others.push_back(event) };
                 match link.state {
+                    LinkState::InUse(_) if self.streams.spoke_early(stream) => self.spoil(id, now),
                     LinkState::InUse(requester) => self.events.push_back(PoolEvent::Ready(requester)),
-                    // A worker that speaks without being asked: nothing it says may reach a later request.
                     LinkState::Idle { .. } if matches!(event, StreamEvent::Readable(_)) => {
-                        self.counters.unasked += 1;
-                        self.drop_link(id);
+                        self.drop_unclean(id);
                     }
                     _ => {}
                 }

@@ -62,11 +62,22 @@ struct Secured {
     told: bool,
     /// Somebody waits for room.
     starved: bool,
+    /// Questions that began.
+    asked: u32,
 }
 
 impl Secured {
     fn new(stream: StreamId, config: Arc<LinkTls>) -> Self {
-        Self { stream, config, session: None, deadline: None, ended: None, told: false, starved: false }
+        Self {
+            stream,
+            config,
+            session: None,
+            deadline: None,
+            ended: None,
+            told: false,
+            starved: false,
+            asked: 0,
+        }
     }
 
     fn plaintext(&self) -> &[u8] {
@@ -297,6 +308,18 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
             self.pump(stream, true);
         }
         total
+    }
+
+    fn ask(&mut self, stream: StreamId) {
+        if let Some(secured) = self.get_mut(stream) {
+            secured.asked = secured.asked.saturating_add(1);
+        }
+        self.transport.ask(stream);
+    }
+
+    fn spoke_early(&self, stream: StreamId) -> bool {
+        // Tickets may come after the handshake, unasked, and once only.
+        self.get(stream).is_none_or(|secured| secured.asked > 1) && self.transport.spoke_early(stream)
     }
 
     fn release(&mut self, stream: StreamId) {

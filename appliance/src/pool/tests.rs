@@ -9,6 +9,8 @@ struct Script {
     open: BTreeMap<StreamId, (VsockAddr, Vec<u8>)>,
     opened: u32,
     full: bool,
+    /// What arrives was sent before the worker had read anything.
+    early: bool,
 }
 
 impl StreamTransport for Script {
@@ -53,6 +55,10 @@ impl StreamTransport for Script {
         data.len()
     }
 
+    fn spoke_early(&self, _: StreamId) -> bool {
+        self.early
+    }
+
     fn release(&mut self, stream: StreamId) {
         assert!(self.open.remove(&stream).is_some(), "released twice or never opened");
     }
@@ -91,6 +97,12 @@ impl Bench {
             .collect();
         self.pools.streams.transport.events.extend(connecting.into_iter().map(StreamEvent::Connected));
         self.pools.poll(self.now);
+        self.turn();
+    }
+
+    /// The turn of the transport in which links that are idle now show that they are clean.
+    fn turn(&mut self) {
+        self.pools.poll(self.now);
     }
 
     fn event(&mut self) -> Option<PoolEvent> {
@@ -106,6 +118,18 @@ impl Bench {
 
     fn stream(&self, link: LinkId) -> StreamId {
         self.pools.links.get(link).unwrap().stream
+    }
+
+    fn port(&self, link: LinkId) -> u32 {
+        self.pools.streams.transport.open[&self.stream(link)].0.port
+    }
+
+    /// The worker sends something.
+    fn say(&mut self, link: LinkId, bytes: &[u8]) {
+        let stream = self.stream(link);
+        let transport = &mut self.pools.streams.transport;
+        transport.open.get_mut(&stream).unwrap().1.extend(bytes);
+        transport.events.push_back(StreamEvent::Readable(stream));
     }
 
     fn close(&mut self, stream: StreamId, reason: CloseReason) {
@@ -129,7 +153,11 @@ fn a_request_waits_for_its_link_and_the_link_is_used_again() {
     assert_eq!(requester, 7);
     bench.pools.finish(link, true, bench.now);
     bench.submit(8).unwrap();
+    assert!(bench.event().is_none() && bench.pools.wants_turn(bench.now), "it has yet to be seen clean");
+    assert_eq!(bench.pools.next_demand(bench.now), None);
+    bench.turn();
     assert_eq!(bench.assigned(), (8, link));
+    assert!(!bench.pools.wants_turn(bench.now));
     assert_eq!(bench.pools.counters().links_opened, 1);
 }
 
@@ -142,6 +170,7 @@ fn first_come_first_served() {
         let (requester, link) = bench.assigned();
         assert_eq!(requester, n);
         bench.pools.finish(link, true, bench.now);
+        bench.turn();
     }
 }
 
@@ -151,8 +180,7 @@ fn the_worker_with_the_fewest_requests_gets_the_next() {
     (1..=4).for_each(|n| bench.submit(n).unwrap());
     bench.connect_all();
     let links: Vec<LinkId> = (0..4).map(|_| bench.assigned().1).collect();
-    let ports: Vec<u32> =
-        links.iter().map(|l| bench.pools.streams.transport.open[&bench.stream(*l)].0.port).collect();
+    let ports: Vec<u32> = links.iter().map(|link| bench.port(*link)).collect();
     assert_eq!(ports.iter().filter(|p| **p == 10_000).count(), 2, "{ports:?}");
 }
 
@@ -228,6 +256,78 @@ fn a_worker_that_speaks_unasked_loses_its_link() {
     bench.pools.streams.transport.open.get_mut(&stream).unwrap().1.extend(b"more than asked for");
     bench.pools.finish(link, true, bench.now);
     assert!(bench.pools.streams.transport.open.is_empty());
+}
+
+/// The rules of reuse, at every moment at which something may lie on a link.
+#[test]
+fn what_lies_on_a_link_reaches_no_requester() {
+    let one = PoolLimits { links_per_worker: 1, ..PoolLimits::default() };
+    // In the turn after the end of an answer, while the next request waits.
+    let mut bench = Bench::new(1, one);
+    (1..=2).for_each(|n| bench.submit(n).unwrap());
+    bench.connect_all();
+    let (_, first) = bench.assigned();
+    bench.pools.finish(first, true, bench.now);
+    bench.say(first, b"evil");
+    bench.turn();
+    assert_eq!((bench.pools.counters().unasked, bench.event()), (1, None));
+    bench.connect_all();
+    let (requester, second) = bench.assigned();
+    assert!(requester == 2 && second != first && bench.pools.readable(second).is_empty());
+    // Before the worker has read a byte of the request.
+    bench.pools.streams.transport.early = true;
+    bench.say(second, b"evil");
+    bench.turn();
+    assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(2, CloseReason::Protocol)));
+    assert!(bench.pools.is_spoiled(second) && bench.pools.readable(second).is_empty());
+    bench.pools.resubmit(second, 2, Loss::Spoiled, bench.now);
+    bench.pools.streams.transport.early = false;
+    bench.connect_all();
+    let (requester, third) = bench.assigned();
+    // What is an answer is one.
+    bench.say(third, b"answer");
+    bench.turn();
+    assert_eq!(
+        (requester, bench.event(), bench.pools.readable(third)),
+        (2, Some(PoolEvent::Ready(2)), &b"answer"[..])
+    );
+    bench.pools.finish(third, true, bench.now);
+    // On a new link, before anything was asked.
+    bench.submit(3).unwrap();
+    let stream = *bench.pools.streams.transport.open.keys().next().unwrap();
+    bench.pools.streams.transport.events.push_back(StreamEvent::Connected(stream));
+    bench.turn();
+    assert_eq!(bench.event(), None);
+    bench.pools.streams.transport.open.get_mut(&stream).unwrap().1.extend(b"220 hello");
+    bench.turn();
+    assert_eq!((bench.event(), bench.pools.counters().unasked), (None, 4));
+}
+
+#[test]
+fn a_request_whose_worker_was_silent_waits_for_another_one() {
+    let mut bench = Bench::new(2, PoolLimits { links_per_worker: 1, ..PoolLimits::default() });
+    (1..=2).for_each(|n| bench.submit(n).unwrap());
+    bench.connect_all();
+    let (_, first) = bench.assigned();
+    let (_, second) = bench.assigned();
+    assert!(bench.pools.has_other(first, bench.now));
+    let port = bench.port(first);
+    bench.pools.resubmit(first, 1, Loss::Silent, bench.now);
+    bench.later(Duration::from_secs(20));
+    assert_eq!(bench.event(), None, "the other one is busy");
+    bench.pools.finish(second, true, bench.now);
+    bench.turn();
+    let (requester, link) = bench.assigned();
+    assert!(requester == 1 && bench.port(link) != port);
+    // Without another one it is told.
+    let mut bench = Bench::new(1, PoolLimits::default());
+    bench.submit(1).unwrap();
+    bench.connect_all();
+    let (_, link) = bench.assigned();
+    assert!(!bench.pools.has_other(link, bench.now));
+    bench.pools.resubmit(link, 1, Loss::Silent, bench.now);
+    bench.later(AVOID_FOR);
+    assert_eq!(bench.event(), Some(PoolEvent::Refused(1, Reason::TimerResponse)));
 }
 
 #[test]

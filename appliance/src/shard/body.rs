@@ -77,6 +77,14 @@ impl Body {
         matches!(self, Self::Length(0))
     }
 
+    /// All content has been read, though the trailer section may still come.
+    pub(super) fn has_content(&self) -> bool {
+        match self {
+            Self::Chunked { decoder, .. } => decoder.has_content(),
+            Self::Length(_) | Self::UntilClose => self.is_finished(),
+        }
+    }
+
     /// How much of so many bytes of input can belong to it.
     pub(super) fn wanted(&self, available: usize) -> usize {
         match self {
@@ -85,14 +93,21 @@ impl Body {
         }
     }
 
-    /// Reads on. An empty input gives an empty span.
+    /// Reads on. An empty input gives an empty span. A response is finished where its trailer section is wrong, and that is
+    /// left unread.
     pub(super) fn read(&mut self, input: &[u8]) -> Result<Span, ContentError> {
         let taken = self.wanted(input.len());
         match self {
             Self::Length(left) => *left -= taken as u64,
             Self::UntilClose => {}
             Self::Chunked { decoder, most } => {
-                let step = decoder.decode(input)?;
+                let step = match decoder.decode(input) {
+                    Err(_) if decoder.is_response() && decoder.has_content() => {
+                        *self = Self::NONE;
+                        return Ok(Span { consumed: 0, content: 0..0 });
+                    }
+                    step => step?,
+                };
                 if decoder.total() > *most {
                     return Err(ContentError::TooLarge);
                 }
@@ -111,7 +126,7 @@ impl From<response::Framing> for Body {
         match framing {
             response::Framing::None => Self::NONE,
             response::Framing::Length(n) => Self::Length(n),
-            response::Framing::Chunked => Self::Chunked { decoder: Decoder::new(), most: u64::MAX },
+            response::Framing::Chunked => Self::Chunked { decoder: Decoder::of_response(), most: u64::MAX },
             response::Framing::UntilClose => Self::UntilClose,
         }
     }

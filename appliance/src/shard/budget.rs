@@ -37,6 +37,16 @@ pub(super) struct Lease {
     bytes: usize,
 }
 
+impl Lease {
+    /// Takes or gives back what makes it a lease of `bytes`. False, and nothing changes, if there are not so many left.
+    pub(super) fn resize(&mut self, bytes: usize) -> bool {
+        let Some(left) = (self.budget.get() + self.bytes).checked_sub(bytes) else { return false };
+        self.budget.set(left);
+        self.bytes = bytes;
+        true
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.budget.set(self.budget.get() + self.bytes);
@@ -57,5 +67,10 @@ mod tests {
         assert!(second.is_some() && budget.lease(1).is_none());
         drop(first);
         assert!(budget.lease(60).is_some());
+        let mut second = second.unwrap();
+        assert!(second.resize(100) && budget.leased() == 100 && !second.resize(101));
+        assert!(second.resize(10) && budget.leased() == 10);
+        drop(second);
+        assert_eq!(budget.leased(), 0);
     }
 }

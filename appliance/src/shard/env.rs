@@ -9,6 +9,7 @@ use crate::cache::StaticStore;
 use crate::date::DateCache;
 use crate::flow::Flow;
 use crate::http::Limits;
+use crate::http::response::Bounds;
 use crate::log::{Counters, Log, LogLink};
 use crate::pool::Pools;
 use crate::settings::Settings;
@@ -18,12 +19,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Longest response head, ours or a worker's, in bytes.
-pub(super) const MAX_RESPONSE_HEAD: usize = 16 << 10;
+/// Longest response head of our own, in bytes.
+const MAX_RESPONSE_HEAD: usize = 16 << 10;
 /// What our own fields may add to a head that is passed on.
 const HEAD_HEADROOM: usize = 1 << 10;
 /// Buffers kept for the next head that arrives in pieces.
 const SPARE_BUFFERS: usize = 32;
+/// Longer ones are not kept, in bytes.
+const SPARE_BYTES: usize = 64 << 10;
 
 /// How long a connection may stay in each state. HTTP.sys's names; stricter values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,7 @@ impl<'b, S> Env<'b, S> {
         let rules = AllRules::new(settings, config.timers);
         let limits = rules.widest();
         let unix_time = config.unix_time;
+        let longest_answer = settings.pools.iter().map(|pool| Bounds::from(pool).bytes).max().unwrap_or(0);
         Self {
             now: Instant::ZERO,
             drain: Drain::No,
@@ -118,7 +122,10 @@ impl<'b, S> Env<'b, S> {
             records: Budget::new(config.head_bytes / 4),
             // One more than the longest target: parsing looks for its end.
             path: vec![0; limits.max_url_length + 1],
-            render: vec![0; MAX_RESPONSE_HEAD.max(limits.max_request_bytes) + HEAD_HEADROOM],
+            render: vec![
+                0;
+                MAX_RESPONSE_HEAD.max(limits.max_request_bytes).max(longest_answer) + HEAD_HEADROOM
+            ],
             spare: Vec::with_capacity(SPARE_BUFFERS),
             serving: Serving { router, files, limits, rules, date: DateCache::new(unix_time) },
         }
@@ -131,7 +138,7 @@ impl<'b, S> Env<'b, S> {
 
     /// Takes a buffer back.
     pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && self.spare.len() < SPARE_BUFFERS {
+        if (1..=SPARE_BYTES).contains(&buffer.capacity()) && self.spare.len() < SPARE_BUFFERS {
             buffer.clear();
             self.spare.push(buffer);
         }

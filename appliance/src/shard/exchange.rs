@@ -1,6 +1,7 @@
 //! One request at a worker: content up, response down, both with back-pressure and neither ever held whole.
 
 mod down;
+mod head;
 mod up;
 
 use super::body::Body;
@@ -20,7 +21,8 @@ use crate::reason::Reason;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
-use down::{Malformed, Progress};
+use down::{Progress, Unfit};
+use head::Gathered;
 use netdrv::stream::{CloseReason, StreamTransport};
 
 /// Most that a chunk's size line, the line end after its data, and the last chunk take.
@@ -75,8 +77,11 @@ pub(super) struct Exchange {
     response: Response,
     /// Status of the response; 0 while there is none.
     status: u16,
-    /// Response head bytes while it is incomplete.
-    response_head: Vec<u8>,
+    gathered: Gathered,
+    /// An interim response was such that the link is not used again.
+    used_up: bool,
+    /// The content is complete, and the worker does not come to the end of the trailer section.
+    trailers_late: bool,
 }
 
 enum Response {
@@ -120,7 +125,9 @@ impl Exchange {
             first: None,
             response: Response::Head,
             status: 0,
-            response_head: Vec::new(),
+            gathered: Gathered::default(),
+            used_up: false,
+            trailers_late: false,
         }
     }
 
@@ -252,15 +259,7 @@ impl Exchange {
                 }
                 Ok(Progress::Stuck) if !sent => return (Status::Waiting, moved),
                 Ok(Progress::Stuck) => moved = true,
-                Err(Malformed) => {
-                    // Not replayed: another worker would be asked to say the same.
-                    env.counters.malformed += 1;
-                    env.pools.fail(link, env.now);
-                    self.link = None;
-                    let status = self.fail(Refusal::new(502, Reason::ConnectionAbandonedByAppPool));
-                    self.drop_first(env);
-                    return (status, true);
-                }
+                Err(why) => return (self.unfit(link, why, env), true),
             }
         }
     }
@@ -282,6 +281,25 @@ impl Exchange {
         (Status::Done { keep_alive: false, drain: Body::NONE }, true)
     }
 
+    /// Not replayed: another worker would be asked to say the same.
+    fn unfit<S: StreamTransport>(&mut self, link: LinkId, why: Unfit, env: &mut Env<'_, S>) -> Status {
+        self.link = None;
+        self.gathered.clear();
+        let status = match why {
+            Unfit::Malformed => {
+                env.counters.malformed += 1;
+                env.pools.fail(link, env.now);
+                self.fail(Refusal::new(502, Reason::ConnectionAbandonedByAppPool))
+            }
+            Unfit::NoMemory => {
+                env.pools.abandon(link, env.now);
+                self.fail(Refusal::new(503, Reason::NotAvailable))
+            }
+        };
+        self.drop_first(env);
+        status
+    }
+
     /// The error to show for a failed exchange: a response if the client got nothing, a cut connection otherwise.
     fn fail(&self, refusal: Refusal) -> Status {
         if self.has_begun() { Status::Broken(refusal.reason) } else { Status::Failed(refusal) }
@@ -300,8 +318,12 @@ impl Exchange {
     ) -> Option<Status> {
         // Something came in at the last moment.
         self.link.filter(|link| env.pools.readable(*link).is_empty())?;
+        if matches!(&self.response, Response::Content { from, .. } if from.has_content()) {
+            self.trailers_late = true;
+            return None;
+        }
         env.counters.silent += 1;
-        Some(self.worker_lost(me, Refusal::new(502, Reason::TimerResponse), env))
+        Some(self.worker_lost(me, Refusal::new(504, Reason::TimerResponse), env))
     }
 
     /// The worker will not answer: another one gets the request if that can do no harm, else the client is told.
@@ -317,9 +339,16 @@ impl Exchange {
         let Some(link) = self.link.take() else { return Status::Waiting };
         // When our own device was reset, the worker is not to blame.
         let blame = self.link_ended != Some(CloseReason::TransportReset);
-        let untouched = self.head_sent == 0 && self.resubmits < RESUBMITS;
+        let silent = refusal.reason == Reason::TimerResponse;
+        let spoiled = env.pools.is_spoiled(link);
+        // Somebody else's surplus says nothing about this request; it costs no replay.
+        let untouched = (self.head_sent == 0 || (spoiled && self.idempotent && self.upload.rewind()))
+            && self.resubmits < RESUBMITS
+            && !silent;
         let repeatable = self.idempotent && !self.has_begun() && self.replays < REPLAYS;
-        let can_repeat = untouched || (repeatable && self.upload.rewind());
+        // Whoever was silent is not asked the same again.
+        let elsewhere = !silent || env.pools.has_other(link, env.now);
+        let can_repeat = untouched || (repeatable && elsewhere && self.upload.rewind());
         if !can_repeat {
             let status = self.fail(refusal);
             self.drop_first(env);
@@ -338,12 +367,15 @@ impl Exchange {
         }
         self.drop_first(env);
         self.response = Response::Head;
-        self.response_head.clear();
+        self.gathered.clear();
+        self.used_up = false;
         self.head_sent = 0;
         self.interim = 0;
         let loss = match (blame, untouched) {
+            _ if spoiled => Loss::Spoiled,
             (false, _) => Loss::Ours,
             (true, true) => Loss::Closed,
+            (true, false) if silent => Loss::Silent,
             (true, false) => Loss::Failed,
         };
         env.pools.resubmit(link, me, loss, env.now);

@@ -349,7 +349,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         self.env.pools.streams().flush();
         // What is still dirty waits for room in the card's queue, unless it became so just now.
         let fresh = self.dirty.len() > self.blocked;
-        if fresh || (more && self.blocked == 0) {
+        if fresh || (more && self.blocked == 0) || self.env.pools.wants_turn(now) {
             return Wake::Now;
         }
         let pools = self.env.pools.next_deadline(now);

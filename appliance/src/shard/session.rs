@@ -125,7 +125,9 @@ impl<'b> Session<'b> {
     ) {
         if matches!(self.phase, Phase::Forward(_)) {
             let mut wire = Wire::join(socket, &mut self.tls, env);
-            self.refuse(Refusal::new(503, reason), &mut wire, env);
+            // Its worker was silent, and there is no other one.
+            let status = if reason == Reason::TimerResponse { 504 } else { 503 };
+            self.refuse(Refusal::new(status, reason), &mut wire, env);
             wire.part(&mut self.tls, env);
         }
     }

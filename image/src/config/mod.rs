@@ -211,6 +211,8 @@ impl Config {
             queue_timeout_s: p.queue.timeout_s,
             response_timeout_s: p.queue.response_timeout_s,
             requests_per_worker: p.queue.per_worker,
+            response_head_bytes: p.queue.response_head_bytes,
+            response_fields: p.queue.response_fields,
             verbosity: p.queue.verbosity,
             tls: p.tls.clone(),
         };

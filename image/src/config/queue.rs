@@ -2,6 +2,7 @@
 
 use super::error::{Faults, Wrong};
 use super::raw;
+use appliance::http::response::{Bounds, MAX_FIELDS};
 use appliance::settings::Verbosity;
 use std::ops::RangeInclusive;
 use toml::Spanned;
@@ -15,7 +16,12 @@ const MAX_SECONDS: u32 = 86_400;
 /// Most requests at a time for one worker: each takes a link with its receive buffer.
 const MAX_PER_WORKER: u32 = 256;
 
-/// How a pool's requests wait. `None`: as by default.
+/// Longest head of an answer that may be allowed, in bytes, and the shortest.
+const RESPONSE_HEAD_BYTES: RangeInclusive<u32> = 1024..=Bounds::MAX_BYTES as u32;
+/// Most fields of an answer that may be allowed, and fewest.
+const RESPONSE_FIELDS: RangeInclusive<u32> = 16..=MAX_FIELDS as u32;
+
+/// How a pool's requests wait, and what may answer them. `None`: as by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
     /// Requests that may wait.
@@ -26,18 +32,30 @@ pub struct Queue {
     pub response_timeout_s: Option<u32>,
     /// Requests that one worker is given at a time.
     pub per_worker: Option<u32>,
+    /// Longest head of an answer, in bytes.
+    pub response_head_bytes: Option<u32>,
+    /// Most fields of an answer.
+    pub response_fields: Option<u32>,
     /// How much a 503 says.
     pub verbosity: Verbosity,
 }
 
 pub(super) fn queue(pool: &raw::Pool, faults: &Faults) -> Queue {
-    let count =
-        |key, written: &Option<_>, max, unit| faults.value(number(key, written.as_ref(), 1..=max, unit));
+    let within =
+        |key, written: &Option<_>, bounds, unit| faults.value(number(key, written.as_ref(), bounds, unit));
+    let count = |key, written: &Option<_>, max, unit| within(key, written, 1..=max, unit);
     Queue {
         length: count("queue_length", &pool.queue_length, MAX_LENGTH, "requests"),
         timeout_s: count("queue_timeout", &pool.queue_timeout, MAX_SECONDS, "seconds"),
         response_timeout_s: count("response_timeout", &pool.response_timeout, MAX_SECONDS, "seconds"),
         per_worker: count("requests_per_worker", &pool.requests_per_worker, MAX_PER_WORKER, "requests"),
+        response_head_bytes: within(
+            "response_head_bytes",
+            &pool.response_head_bytes,
+            RESPONSE_HEAD_BYTES,
+            "bytes",
+        ),
+        response_fields: within("response_fields", &pool.response_fields, RESPONSE_FIELDS, "fields"),
         verbosity: faults.value(verbosity(&pool.verbosity)),
     }
 }

@@ -144,6 +144,8 @@ pub(super) struct Pool {
     pub(super) response_timeout: Option<Spanned<i64>>,
     pub(super) verbosity: Option<Spanned<String>>,
     pub(super) requests_per_worker: Option<Spanned<i64>>,
+    pub(super) response_head_bytes: Option<Spanned<i64>>,
+    pub(super) response_fields: Option<Spanned<i64>>,
     pub(super) min_workers: Option<Spanned<i64>>,
     pub(super) max_workers: Option<Spanned<i64>>,
     pub(super) start_limit: Option<Spanned<i64>>,

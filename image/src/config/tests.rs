@@ -402,7 +402,8 @@ fn queue_settings() {
             "{SITE}[[pool]]\nname = \"p\"\n{keys}[[pool.worker]]\nkind = \"address\"\nat = \"vsock:3:8080\"\n"
         )
     };
-    let keys = "queue_length = 5\nqueue_timeout = 7\nresponse_timeout = 9\nverbosity = \"full\"\n";
+    let keys = "queue_length = 5\nqueue_timeout = 7\nresponse_timeout = 9\nverbosity = \"full\"\n\
+                response_head_bytes = 100000\nresponse_fields = 300\n";
     let settings = check_text(&pool(keys)).expect("valid").settings();
     let read = &settings.pools[0];
     assert_eq!(
@@ -410,6 +411,7 @@ fn queue_settings() {
         (Some(5), Some(7), Some(9))
     );
     assert_eq!(read.verbosity, settings::Verbosity::Full);
+    assert_eq!((read.response_head_bytes, read.response_fields), (Some(100_000), Some(300)));
     let start = format!("{SITE}[[pool]]\nname = \"p\"\n");
     refuse(
         &start,
@@ -418,6 +420,12 @@ fn queue_settings() {
             ("queue_timeout = -1", (8, 17), "queue_timeout -1"),
             ("response_timeout = 90000", (8, 20), "response_timeout 90000"),
             ("verbosity = \"chatty\"", (8, 13), "verbosity \"chatty\""),
+            (
+                "response_head_bytes = 1000",
+                (8, 23),
+                "response_head_bytes 1000, expected 1024 to 1048576 bytes",
+            ),
+            ("response_fields = 513", (8, 19), "response_fields 513, expected 16 to 512 fields"),
         ],
     );
 }

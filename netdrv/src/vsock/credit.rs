@@ -31,6 +31,18 @@ impl Credit {
         self.sent = self.sent.wrapping_add(n);
     }
 
+    /// Count of the bytes sent; it wraps.
+    #[inline]
+    pub(super) fn sent_count(&self) -> u32 {
+        self.sent
+    }
+
+    /// The peer has consumed something that was sent after [`Credit::sent_count`] was `since`. Only good for less than 4 GiB.
+    #[inline]
+    pub(super) fn has_consumed_since(&self, since: u32) -> bool {
+        self.sent.wrapping_sub(self.peer_consumed) < self.sent.wrapping_sub(since)
+    }
+
     /// The peer's view from a packet's header. False if it claims to have consumed what was not sent, or takes back
     /// what it had consumed.
     #[inline]
@@ -107,6 +119,22 @@ mod tests {
             prop_assert!(a.update(RECEIVE_BUFFER, b.consumed_count()));
             prop_assert_eq!(a.sendable(), RECEIVE_BUFFER);
         }
+    }
+
+    #[test]
+    fn knows_what_the_peer_has_consumed_of_a_question() {
+        let start = u32::MAX - 5;
+        let mut credit =
+            Credit { sent: start, peer_consumed: start - 10, peer_buffer: 100, ..Credit::default() };
+        let since = credit.sent_count();
+        assert!(!credit.has_consumed_since(since), "nothing was sent");
+        credit.sent(20);
+        assert!(!credit.has_consumed_since(since));
+        assert!(
+            credit.update(100, start) && !credit.has_consumed_since(since),
+            "what came before the question"
+        );
+        assert!(credit.update(100, start.wrapping_add(1)) && credit.has_consumed_since(since));
     }
 
     #[test]

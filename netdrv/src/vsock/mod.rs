@@ -276,6 +276,17 @@ impl<P: Platform> StreamTransport for VirtioVsock<P> {
         self.send_data(index, data)
     }
 
+    fn ask(&mut self, stream: StreamId) {
+        if let Some(index) = self.table.index(stream) {
+            let slot = self.table.slot_mut(index);
+            (slot.asked, slot.early) = (Some(slot.credit.sent_count()), false);
+        }
+    }
+
+    fn spoke_early(&self, stream: StreamId) -> bool {
+        self.table.index(stream).is_some_and(|index| self.table.slot(index).early)
+    }
+
     fn release(&mut self, stream: StreamId) {
         let Some(index) = self.table.index(stream) else { return };
         let slot = self.table.slot(index);

@@ -100,9 +100,12 @@ impl<P: Platform> VirtioVsock<P> {
                 _ => self.table.end(index, CloseReason::Reset),
             };
         }
-        if !self.table.slot_mut(index).credit.update(header.buf_alloc, header.fwd_cnt) {
+        let slot = self.table.slot_mut(index);
+        if !slot.credit.update(header.buf_alloc, header.fwd_cnt) {
             return self.violated(index);
         }
+        // With every packet: the counts wrap.
+        slot.asked = slot.asked.filter(|since| !slot.credit.has_consumed_since(*since));
         match (header.op, phase) {
             (Some(Op::Response), Phase::Connecting) => {
                 self.table.slot_mut(index).phase = Phase::Open;
@@ -115,6 +118,7 @@ impl<P: Platform> VirtioVsock<P> {
                     return self.violated(index);
                 }
                 if header.len > 0 {
+                    slot.early |= slot.asked.is_some();
                     self.table.add_event(index, event::READABLE);
                 }
             }

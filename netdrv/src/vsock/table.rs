@@ -81,6 +81,10 @@ pub(super) struct Slot {
     pub(super) peer_shutdown: u32,
     /// `send` accepted less than it was given.
     pub(super) wants_room: bool,
+    /// Count of sent bytes at which a question began of which the peer has not consumed anything.
+    pub(super) asked: Option<u32>,
+    /// Something arrived meanwhile.
+    pub(super) early: bool,
     pub(super) pending: Flags,
     pending_queued: bool,
     events: Flags,
@@ -117,6 +121,8 @@ impl Table {
             reason: CloseReason::Reset,
             peer_shutdown: 0,
             wants_room: false,
+            asked: None,
+            early: false,
             pending: Flags::default(),
             pending_queued: false,
             events: Flags::default(),
@@ -185,6 +191,7 @@ impl Table {
         slot.credit = Credit::default();
         slot.received = ReceiveRing::with_buffer(buffer);
         (slot.peer_shutdown, slot.wants_room) = (0, false);
+        (slot.asked, slot.early) = (None, false);
         Some(index)
     }
 
