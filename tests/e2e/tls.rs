@@ -1,5 +1,7 @@
 //! TLS with clients that are not ours: curl and OpenSSL.
 
+mod alerts;
+
 use crate::lab::{Lab, output, text};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -203,6 +205,7 @@ fn real_clients() -> Result<()> {
         .and_then(|()| client_certificates(&client))
         .and_then(|()| redirect_and_hsts(&client))
         .and_then(|()| bad_input(&client))
+        .and_then(|()| alerts::say_why(&client))
         .and_then(|()| replacement(&client));
     weir.signal(Signal::TERM)?;
     outcome.with_context(|| weir.log())

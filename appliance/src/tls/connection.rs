@@ -1,5 +1,6 @@
 //! One TLS connection: ciphertext in, plaintext out, and the other way round. Knows no socket.
 
+use super::alert::Alert;
 use super::client::ClientCertificate;
 use super::hello::{MAX_HELLO, Peek, RECORD_HEADER, peek};
 use super::store::Store;
@@ -16,6 +17,10 @@ pub const MAX_RECORD_OVERHEAD: usize = RECORD_HEADER + 8 + 16;
 const MAX_CONTENT: usize = 16 << 10;
 /// Ciphertext that is held at most: a record, or the handshake messages of a client that shows a certificate chain.
 const MAX_GATHERED: usize = MAX_HELLO + (16 << 10);
+
+/// Kinds of records.
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const APPLICATION_DATA: u8 = 23;
 
 /// Why a connection is over before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub struct Connection {
     output: Vec<u8>,
     sent: usize,
     established: bool,
+    /// What we send is encrypted.
+    encrypts: bool,
     /// The client has said that it will send nothing more.
     peer_closed: bool,
     closing: bool,
@@ -84,6 +91,7 @@ impl Connection {
             output: Vec::new(),
             sent: 0,
             established: false,
+            encrypts: false,
             peer_closed: false,
             closing: false,
             fault: None,
@@ -286,12 +294,11 @@ impl Connection {
                 }
                 return false;
             }
-            Peek::Oversized => {
-                self.fail(Fault::Oversized, Alert::DecodeError);
+            Peek::Refused(fault, alert) => {
+                self.fail(fault, alert);
                 return false;
             }
-            Peek::Unnamed => None,
-            Peek::Named(name) => Some(name),
+            Peek::Hello(name) => name,
         };
         let config = store.and_then(|store| {
             self.site = store.select(self.port, name.as_deref())?;
@@ -312,11 +319,13 @@ impl Connection {
     /// plaintext. Returns how many bytes are done with.
     fn advance(&mut self, input: &mut [u8], mut work: Option<Work<'_>>) -> (usize, Stop) {
         let Some(inner) = &mut self.inner else { return (0, Stop::Input) };
-        let (mut done, mut failed) = (0, false);
-        while !failed || inner.wants_write() {
+        // An error, and how much output there was before it.
+        let (mut done, mut failed) = (0, None);
+        while failed.is_none() || inner.wants_write() {
             // After an error what it is about must not be shown again; only the alert for it is still to come out.
-            let rest = if failed { &mut [][..] } else { input.get_mut(done..).unwrap_or_default() };
+            let rest = if failed.is_some() { &mut [][..] } else { input.get_mut(done..).unwrap_or_default() };
             let UnbufferedStatus { discard, state } = inner.process_tls_records(rest);
+            let before = self.output.len();
             let stop = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     // Without early data there is none before the handshake is complete.
@@ -355,15 +364,23 @@ impl Connection {
                 }
                 // Early data is never offered, so the last arm is only ever BlockedHandshake.
                 Ok(_) => Some(Stop::Input),
-                Err(_) => {
-                    failed = true;
+                Err(error) => {
+                    failed = Some((error, before));
                     None
                 }
             };
             done += discard;
-            if let Some(stop) = stop.filter(|_| !failed) {
+            self.encrypts |= match self.output.get(before) {
+                Some(&APPLICATION_DATA) => true,
+                Some(&CHANGE_CIPHER_SPEC) => inner.protocol_version() == Some(ProtocolVersion::TLSv1_2),
+                _ => false,
+            };
+            if let Some(stop) = stop.filter(|_| failed.is_none()) {
                 return (done.min(input.len()), stop);
             }
+        }
+        if let Some((error, start)) = failed.filter(|_| !self.encrypts) {
+            Alert::correct(&error, &mut self.output, start);
         }
         self.fault = Some(if self.established { Fault::Broken } else { Fault::Handshake });
         (input.len(), Stop::Failed)
@@ -425,6 +442,16 @@ impl Connection {
         self.output.extend_from_slice(&alert);
     }
 
+    /// Gives up the handshake although nothing is wrong with it, and says so. False if it cannot be said any more: nothing but
+    /// close_notify is ours to encrypt, and only after the handshake.
+    pub fn cancel(&mut self) -> bool {
+        let can = !self.established && !self.encrypts && self.fault.is_none();
+        if can {
+            self.output.extend_from_slice(&Alert::cancel());
+        }
+        can
+    }
+
     /// Does `work` with a connection that can send. What is held here is shown to rustls again, as it has seen it before.
     fn with_traffic(&mut self, work: Work<'_>) {
         let mut gathered = core::mem::take(&mut self.gathered);
@@ -436,19 +463,9 @@ impl Connection {
     }
 
     fn fail(&mut self, fault: Fault, alert: Alert) {
-        // A fatal alert in the clear (RFC 8446 §6), since there are no keys yet.
-        self.output.extend_from_slice(&[21, 3, 3, 0, 2, 2, alert as u8]);
+        self.output.extend_from_slice(&alert.fatal());
         self.fault = Some(fault);
     }
-}
-
-/// Alerts that are sent without rustls (RFC 8446 §6).
-#[derive(Clone, Copy)]
-enum Alert {
-    UnexpectedMessage = 10,
-    DecodeError = 50,
-    InternalError = 80,
-    UnrecognizedName = 112,
 }
 
 /// Appends what `write` writes, giving it as much room as it asks for.

@@ -1,8 +1,11 @@
-//! The server name in a ClientHello, before there is a TLS connection (RFC 8446 §4.1.2, RFC 6066 §3).
+//! A ClientHello before there is a TLS connection (RFC 8446 §4.1.2): for whom it is, and what refuses it at once.
 //!
-//! It only decides which configuration rustls is started with; rustls reads the same bytes again and judges them. So whatever
-//! is odd here is [`Peek::Unnamed`], and the alert for it is rustls's.
+//! The name decides which configuration rustls is started with, so the message has to be taken apart before; rustls reads the
+//! same bytes again. What is broken here has its alert here, whatever rustls or the choice of a site would have made of it, and
+//! so has what rustls does not look at: versions before signatures, TLS_FALLBACK_SCSV, renegotiation_info.
 
+use super::alert::Alert;
+use super::connection::Fault;
 use alloc::vec::Vec;
 
 /// Bytes of a record's header.
@@ -10,11 +13,30 @@ pub(super) const RECORD_HEADER: usize = 5;
 /// Most bytes of a ClientHello with its records' headers. Post-quantum key shares take about 1.3 KiB, tickets with client
 /// certificates a few KiB.
 pub(super) const MAX_HELLO: usize = 16 << 10;
+/// Most bytes in a record that is not encrypted (RFC 8446 §5.1).
+const MAX_PLAIN: usize = 1 << 14;
+/// Most bytes of a session's id.
+const MAX_SESSION_ID: usize = 32;
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
-const SERVER_NAME: u16 = 0;
 const HOST_NAME: u8 = 0;
+const NO_COMPRESSION: u8 = 0;
+
+const SSL3: u16 = 0x0300;
+const TLS12: u16 = 0x0303;
+const TLS13: u16 = 0x0304;
+/// RFC 7507
+const FALLBACK_SCSV: u16 = 0x5600;
+
+const SERVER_NAME: u16 = 0;
+const SUPPORTED_GROUPS: u16 = 10;
+const SIGNATURE_ALGORITHMS: u16 = 13;
+const PRE_SHARED_KEY: u16 = 41;
+const SUPPORTED_VERSIONS: u16 = 43;
+const KEY_SHARE: u16 = 51;
+/// RFC 5746
+const RENEGOTIATION_INFO: u16 = 0xff01;
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,82 +45,160 @@ pub(super) enum Peek {
     Partial,
     /// No TLS handshake record.
     NotTls,
-    /// A handshake message longer than [`MAX_HELLO`].
-    Oversized,
-    /// A whole message, without a name that could be read.
-    Unnamed,
-    /// A whole ClientHello for this name, in lower case.
-    Named(Vec<u8>),
+    /// To be refused with this alert.
+    Refused(Fault, Alert),
+    /// A whole ClientHello, for this name in lower case.
+    Hello(Option<Vec<u8>>),
 }
 
 /// Looks at the bytes received so far.
 pub(super) fn peek(bytes: &[u8]) -> Peek {
+    const OVERSIZED: Peek = Peek::Refused(Fault::Oversized, Alert::DecodeError);
     let mut message = Vec::new();
     let mut rest = bytes;
     loop {
         match *rest {
-            [] if bytes.len() > MAX_HELLO => return Peek::Oversized,
+            [] if bytes.len() > MAX_HELLO => return OVERSIZED,
             [] | [HANDSHAKE] => return Peek::Partial,
             [HANDSHAKE, 3, ..] => {}
+            // SSL 2's record with the highest bit set, whose first message is a CLIENT-HELLO as well (RFC 5246 E.2).
+            [0x80..=0xff, _, CLIENT_HELLO, 0 | 2 | 3, ..] if message.is_empty() => {
+                return Peek::Refused(Fault::Handshake, Alert::ProtocolVersion);
+            }
+            [0x80..=0xff, _, CLIENT_HELLO] | [0x80..=0xff, _] | [0x80..=0xff] if message.is_empty() => {
+                return Peek::Partial;
+            }
             _ if message.is_empty() => return Peek::NotTls,
-            // A record of another kind amid the message.
-            _ => return Peek::Unnamed,
+            // A record of another kind amid the message (RFC 8446 §5.1).
+            _ => return Peek::Refused(Fault::Handshake, Alert::UnexpectedMessage),
         }
         let [_, _, _, high, low, after @ ..] = rest else { return Peek::Partial };
         let len = usize::from(*high) << 8 | usize::from(*low);
-        if len == 0 {
-            return Peek::Unnamed;
+        match len {
+            0 => return Peek::Refused(Fault::Handshake, Alert::DecodeError),
+            _ if len > MAX_PLAIN => return Peek::Refused(Fault::Oversized, Alert::RecordOverflow),
+            _ => {}
         }
         let fragment = after.get(..len);
         message.extend_from_slice(fragment.unwrap_or(after));
-        if let [kind, a, b, c, ..] = message[..] {
-            let total = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
-            if kind != CLIENT_HELLO {
-                return Peek::Unnamed;
+        match message[..] {
+            [kind, ..] if kind != CLIENT_HELLO => {
+                return Peek::Refused(Fault::Handshake, Alert::UnexpectedMessage);
             }
-            if total > MAX_HELLO {
-                return Peek::Oversized;
+            [_, a, b, c, ..] => {
+                let total = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
+                if total > MAX_HELLO {
+                    return OVERSIZED;
+                }
+                if let Some(hello) = message.get(4..total) {
+                    return judge(hello)
+                        .map_or_else(|alert| Peek::Refused(Fault::Handshake, alert), Peek::Hello);
+                }
             }
-            if let Some(hello) = message.get(4..total) {
-                return server_name(hello).map_or(Peek::Unnamed, Peek::Named);
-            }
+            _ => {}
         }
         if fragment.is_none() {
-            return if bytes.len() > MAX_HELLO + RECORD_HEADER { Peek::Oversized } else { Peek::Partial };
+            return if bytes.len() > MAX_HELLO + RECORD_HEADER { OVERSIZED } else { Peek::Partial };
         }
         rest = after.get(len..).unwrap_or_default();
     }
 }
 
-fn server_name(hello: &[u8]) -> Option<Vec<u8>> {
+/// What there is to know of the extensions.
+#[derive(Default)]
+struct Seen {
+    name: Option<Vec<u8>>,
+    /// The highest version of those we know that supported_versions names, 0 for none of them; `None` without the extension.
+    version: Option<u16>,
+    groups: bool,
+    signatures: bool,
+    shares: bool,
+    session: bool,
+}
+
+/// The name in a ClientHello, if it has a usable one, or the alert that refuses it.
+fn judge(hello: &[u8]) -> Result<Option<Vec<u8>>, Alert> {
+    const BROKEN: Alert = Alert::DecodeError;
     let mut hello = Reader(hello);
-    // legacy_version and random.
-    hello.take(2 + 32)?;
-    let session_id = hello.byte()?;
-    hello.take(usize::from(session_id))?;
-    let suites = hello.short()?;
-    hello.take(usize::from(suites))?;
-    let compressions = hello.byte()?;
-    hello.take(usize::from(compressions))?;
-    let len = hello.short()?;
-    let mut extensions = Reader(hello.take(usize::from(len))?);
-    loop {
-        let (kind, len) = (extensions.short()?, extensions.short()?);
-        let mut content = Reader(extensions.take(usize::from(len))?);
-        if kind != SERVER_NAME {
-            continue;
-        }
-        let len = content.short()?;
-        let mut names = Reader(content.take(usize::from(len))?);
-        if names.byte()? != HOST_NAME {
-            return None;
-        }
-        let len = names.short()?;
-        let name = names.take(usize::from(len))?;
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
-        return (!name.is_empty() && name.len() <= 253 && name.iter().all(plain))
-            .then(|| name.to_ascii_lowercase());
+    let legacy_version = hello.short().ok_or(BROKEN)?;
+    let _random = hello.take(32).ok_or(BROKEN)?;
+    let session_id = hello.byte_vector().ok_or(BROKEN)?;
+    let suites = hello.short_vector().ok_or(BROKEN)?;
+    let compressions = hello.byte_vector().ok_or(BROKEN)?;
+    if session_id.len() > MAX_SESSION_ID || !is_list(suites) || compressions.is_empty() {
+        return Err(BROKEN);
     }
+    let mut seen = Seen::default();
+    // TLS 1.2 and older may come without any.
+    if !hello.0.is_empty() {
+        let mut extensions = Reader(hello.short_vector().filter(|_| hello.0.is_empty()).ok_or(BROKEN)?);
+        while !extensions.0.is_empty() {
+            let (kind, content) = extensions.short().zip(extensions.short_vector()).ok_or(BROKEN)?;
+            seen.extension(kind, content)?;
+        }
+    }
+    // SSL 3 must not be spoken, whatever else is named (RFC 8446 D.5).
+    let version = match (legacy_version, seen.version) {
+        (..=SSL3, _) | (_, Some(0)) | (..TLS12, None) => return Err(Alert::ProtocolVersion),
+        (_, Some(version)) => version,
+        (_, None) => TLS12,
+    };
+    // Every site speaks TLS 1.3: who has fallen back to an older version did not meet us before (RFC 7507 §3).
+    if version < TLS13 && suites.chunks_exact(2).any(|suite| *suite == FALLBACK_SCSV.to_be_bytes()) {
+        return Err(Alert::InappropriateFallback);
+    }
+    if !compressions.contains(&NO_COMPRESSION) {
+        return Err(Alert::IllegalParameter);
+    }
+    // RFC 8446 §9.2
+    let named = seen.session || (seen.signatures && seen.groups);
+    if version == TLS13 && (!named || seen.groups != seen.shares) {
+        Err(Alert::MissingExtension)
+    } else {
+        Ok(seen.name)
+    }
+}
+
+impl Seen {
+    fn extension(&mut self, kind: u16, content: &[u8]) -> Result<(), Alert> {
+        let mut content = Reader(content);
+        match kind {
+            SERVER_NAME => {
+                // One name in practice; what else there may be is rustls's to judge.
+                let mut names = Reader(content.short_vector().ok_or(Alert::DecodeError)?);
+                let (kind, name) = names.byte().zip(names.short_vector()).ok_or(Alert::DecodeError)?;
+                let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
+                let usable = kind == HOST_NAME && (1..=253).contains(&name.len()) && name.iter().all(plain);
+                self.name = usable.then(|| name.to_ascii_lowercase());
+            }
+            SUPPORTED_VERSIONS => {
+                let list = content.byte_vector().filter(|list| content.0.is_empty() && is_list(list));
+                let versions = list.ok_or(Alert::DecodeError)?.chunks_exact(2);
+                let known = [TLS12, TLS13].map(u16::to_be_bytes);
+                let highest =
+                    versions.filter(|version| known.iter().any(|known| known[..] == **version)).max();
+                self.version = Some(highest.map_or(0, |v| u16::from_be_bytes([v[0], v[1]])));
+            }
+            RENEGOTIATION_INFO => {
+                let verify = content.byte_vector().filter(|_| content.0.is_empty());
+                // There was no handshake that it could go on from (RFC 5746 §3.6).
+                if !verify.ok_or(Alert::DecodeError)?.is_empty() {
+                    return Err(Alert::HandshakeFailure);
+                }
+            }
+            SUPPORTED_GROUPS => self.groups = true,
+            SIGNATURE_ALGORITHMS => self.signatures = true,
+            KEY_SHARE => self.shares = true,
+            PRE_SHARED_KEY => self.session = true,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// At least one value of two bytes, and nothing else.
+fn is_list(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.len().is_multiple_of(2)
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -116,5 +216,17 @@ impl<'a> Reader<'a> {
 
     fn short(&mut self) -> Option<u16> {
         self.take(2)?.try_into().ok().map(u16::from_be_bytes)
+    }
+
+    /// Bytes after their number in a byte.
+    fn byte_vector(&mut self) -> Option<&'a [u8]> {
+        let len = self.byte()?;
+        self.take(len.into())
+    }
+
+    /// Bytes after their number in two bytes.
+    fn short_vector(&mut self) -> Option<&'a [u8]> {
+        let len = self.short()?;
+        self.take(len.into())
     }
 }

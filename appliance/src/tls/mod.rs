@@ -18,6 +18,7 @@
 //! *ring* does the cryptography. It draws its random bytes from the platform (`sys_read_entropy` in the image), and without
 //! a source there is no store: see [`TlsError::Entropy`].
 
+mod alert;
 mod certificate;
 mod client;
 mod clock;
@@ -74,5 +75,7 @@ pub struct Counters {
     pub client_certificates_refused: u64,
 }
 
+#[cfg(test)]
+mod alert_tests;
 #[cfg(test)]
 mod tests;

@@ -129,6 +129,11 @@ impl<'b> Session<'b> {
         socket: &mut Socket<'_>,
         env: &mut Env<'b, S>,
     ) {
+        if self.timer.kind == TimerKind::TlsHandshake {
+            // There is to be room at once, and not when the client has read why.
+            env.security.counters.timed_out += 1;
+            return self.abort(me, socket, env);
+        }
         let mut wire = Wire::join(socket, &mut self.tls, env);
         self.on_timer(me, &mut wire, env);
         wire.part(&mut self.tls, env);
@@ -159,7 +164,12 @@ impl<'b> Session<'b> {
             TimerKind::Linger => return self.abort(me, socket.socket, env),
             TimerKind::TlsHandshake => {
                 env.security.counters.timed_out += 1;
-                return self.abort(me, socket.socket, env);
+                if !socket.tls.as_mut().is_some_and(|tls| tls.cancel()) {
+                    return self.abort(me, socket.socket, env);
+                }
+                self.end_handshake(me, env);
+                self.close(socket);
+                return self.set_timer(socket, env, true);
             }
         };
         self.cut_off(reason, me, socket.socket, env);
