@@ -1,8 +1,8 @@
 //! Files that a build hands out: written whole or not at all, with their length and SHA-256.
 
-use anyhow::{Context, Result};
+use crate::private;
+use anyhow::Result;
 use sha2::{Digest, Sha256};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A finished file of a build.
@@ -17,12 +17,12 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// Writes `content` under `path`: first under a temporary name beside it, then renamed, so that an interrupted
-    /// build leaves nothing half-written. A file that already has this content is left alone.
+    /// Writes `content` under `path` for its owner alone: whole or not at all, so that an interrupted build leaves nothing
+    /// half-written. A file that already has this content, and is nobody else's to read, is left alone.
     pub fn write(path: &Path, content: &[u8]) -> Result<Self> {
-        let same = std::fs::read(path).is_ok_and(|old| old == content);
+        let same = private::is(path) && std::fs::read(path).is_ok_and(|old| old == content);
         if !same {
-            write_whole(path, content).with_context(|| format!("writing {}", path.display()))?;
+            private::write(path, content)?;
         }
         Ok(Self { path: path.to_owned(), len: content.len() as u64, sha256: hex_sha256(content) })
     }
@@ -37,19 +37,4 @@ impl std::fmt::Display for Artifact {
 /// SHA-256 in lower-case hexadecimal.
 pub fn hex_sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let dir = path.parent().context("no parent directory")?;
-    std::fs::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new().prefix(".weir-").tempfile_in(dir)?;
-    file.write_all(content)?;
-    // Temporary files are private to the user; what a build hands out is as readable as any build output.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path)?;
-    Ok(())
 }

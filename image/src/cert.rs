@@ -4,7 +4,9 @@
 //! whoever trusts the authority once can go on doing so.
 
 use crate::artifact::hex_sha256;
+use crate::deploy::refuse_unless_bundle;
 use crate::pem::{self, PemError};
+use crate::private;
 use anyhow::{Context, anyhow, ensure};
 use appliance::bundle;
 use appliance::settings::{Certificate, Key, Secret};
@@ -12,11 +14,11 @@ use appliance::tls::{self, TlsError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rcgen::{KeyUsagePurpose, SanType};
 use rustls::pki_types::pem::PemObject as _;
-use std::io::Write as _;
+use rustls::pki_types::CertificateDer;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+use x509_cert::der::Decode as _;
 
 type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
 
@@ -26,6 +28,8 @@ const CA_DAYS: i64 = 3650;
 /// A certificate with fewer days left is made anew.
 const RENEW_DAYS: u64 = 30;
 const DAY_S: u64 = 86_400;
+/// Common name of the authority.
+const AUTHORITY: &str = "Weir development CA";
 
 /// Files in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +49,13 @@ pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
     let stem = format!("{first}-{}", &hex_sha256(names.join(" ").as_bytes())[..8]);
     let at = |suffix: &str| dir.join(format!("{stem}.{suffix}"));
     let files = DevCertificate { ca: dir.join("ca.pem"), chain: at("pem"), key: at("key") };
-    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    private::create_dir_all(dir)?;
+    let authority_key = dir.join("ca.key");
+    refuse_foreign(&files.ca, &authority_key, |certificate| &certificate.tbs_certificate.subject)?;
+    refuse_foreign(&files.chain, &files.key, |certificate| &certificate.tbs_certificate.issuer)?;
     let params = ca_params()?;
-    let (key, fresh) = authority(&files.ca, &dir.join("ca.key"), &params)?;
-    if !fresh && files.key.exists() && lasts(&files.chain) {
+    let (key, fresh) = authority(&files.ca, &authority_key, &params)?;
+    if !fresh && private::is(&files.key) && lasts(&files.chain) {
         return Ok(files);
     }
     let issuer = Issuer::from_params(&params, &key);
@@ -69,8 +76,9 @@ pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
     params.use_authority_key_identifier_extension = true;
     let own = KeyPair::generate()?;
     let certificate = params.signed_by(&own, &issuer).context("signing")?;
-    write(&files.key, own.serialize_pem(), 0o600)?;
-    write(&files.chain, certificate.pem(), 0o644)?;
+    // The certificate says whose the files are, so it comes first.
+    private::write(&files.chain, certificate.pem().as_bytes())?;
+    private::write(&files.key, own.serialize_pem().as_bytes())?;
     Ok(files)
 }
 
@@ -125,6 +133,7 @@ pub fn read_ocsp(file: &Path) -> Result<Vec<u8>> {
 
 /// Writes a bundle of private keys, `NAME=FILE` each, that only its owner can read.
 pub fn write_keys(keys: &[String], out: &Path) -> Result<String> {
+    refuse_unless_bundle(out)?;
     let mut sources = Vec::new();
     for key in keys {
         let (name, file) = key.split_once('=').with_context(|| format!("{key:?}, expected NAME=FILE"))?;
@@ -141,13 +150,13 @@ pub fn write_keys(keys: &[String], out: &Path) -> Result<String> {
         sources.push(bundle::Source { file, content: der.expose().to_vec() });
     }
     let bytes = bundle::encode(&appliance::settings::Settings::default(), sources);
-    write(out, &bytes, 0o600)?;
+    private::write(out, &bytes)?;
     Ok(format!("{} {} keys, {} bytes", out.display(), keys.len(), bytes.len()))
 }
 
 fn ca_params() -> Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name.push(DnType::CommonName, "Weir development CA");
+    params.distinguished_name.push(DnType::CommonName, AUTHORITY);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     validity(&mut params, CA_DAYS)?;
@@ -163,8 +172,8 @@ fn authority(certificate: &Path, key: &Path, params: &CertificateParams) -> Resu
         return Ok((pair, false));
     }
     let pair = KeyPair::generate()?;
-    write(key, pair.serialize_pem(), 0o600)?;
-    write(certificate, params.self_signed(&pair).context("signing")?.pem(), 0o644)?;
+    private::write(certificate, params.self_signed(&pair).context("signing")?.pem().as_bytes())?;
+    private::write(key, pair.serialize_pem().as_bytes())?;
     Ok((pair, true))
 }
 
@@ -187,17 +196,49 @@ fn lasts(path: &Path) -> bool {
     ends > now_s() + RENEW_DAYS * DAY_S
 }
 
-fn write(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
-    let _ = std::fs::remove_file(path);
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    file.and_then(|mut file| file.write_all(content.as_ref()))
-        .with_context(|| format!("writing {}", path.display()))
+/// Fails where one of a pair of files is there, but the certificate is not one in which `name` is our authority's.
+fn refuse_foreign(
+    certificate: &Path,
+    key: &Path,
+    name: impl Fn(&x509_cert::Certificate) -> &x509_cert::name::Name,
+) -> Result<()> {
+    let there = |path: &&Path| std::fs::symlink_metadata(path).is_ok();
+    let Some(found) = [certificate, key].into_iter().find(there) else { return Ok(()) };
+    let der = CertificateDer::from_pem_file(certificate).ok();
+    let parsed = der.and_then(|der| x509_cert::Certificate::from_der(&der).ok());
+    ensure!(
+        parsed.is_some_and(|parsed| name(&parsed).to_string() == format!("CN={AUTHORITY}")),
+        "{}: is there, and not of the {AUTHORITY}; expected a directory of its own",
+        found.display()
+    );
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn nobody_elses_authority_or_key_is_overwritten() {
+        for name in ["ca.key", "ca.pem"] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let mine = dir.path().join(name);
+            std::fs::write(&mine, "mine").expect("written");
+            let refused = dev(dir.path(), &["localhost".to_owned()]).expect_err("not ours");
+            assert!(refused.to_string().contains(name), "{refused}");
+            assert_eq!(std::fs::read(&mine).expect("a file"), b"mine");
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let made = dev(dir.path(), &["localhost".to_owned()]).expect("made");
+        std::fs::write(&made.chain, "mine").expect("written");
+        assert!(dev(dir.path(), &["localhost".to_owned()]).is_err());
+        let keys = [format!("a={}", made.key.display())];
+        assert!(write_keys(&keys, &made.key).is_err());
+        write_keys(&keys, &dir.path().join("keys")).expect("written");
+        write_keys(&keys, &dir.path().join("keys")).expect("written again");
+        assert!(private::is(&dir.path().join("keys")));
+    }
 
     #[test]
     fn made_once_and_for_its_names() {

@@ -2,6 +2,7 @@
 //! built in the target directory, and reduced to the symbols that a program may call.
 
 use crate::artifact::{Artifact, hex_sha256};
+use crate::private::{self, Scratch};
 use crate::toolchain::{Llvm, Toolchain};
 use crate::{Options, Progress, rules, step};
 use anyhow::{Context, Result, bail, ensure};
@@ -128,7 +129,7 @@ fn fetch(dir: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     let mut cargo = toolchain.cargo();
     cargo.current_dir(dir).args(["vendor", "--locked", "--versioned-dirs", "vendor"]);
     step::run(&mut cargo, "fetching the Hermit kernel", &dir.join("fetch.log"))?;
-    std::fs::create_dir_all(&source).with_context(|| format!("creating {}", source.display()))?;
+    private::create_dir_all(&source)?;
     for (name, version, checksum) in PACKAGES {
         let (from, to) = (vendor.join(format!("{name}-{version}")), source.join(name));
         verify(&from, checksum)?;
@@ -180,8 +181,8 @@ fn reduce(raw: &Path, symbols: &[String], dir: &Path, llvm: &Llvm) -> Result<Pat
     if archive.exists() {
         return Ok(archive);
     }
-    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-    let work = tempfile::Builder::new().prefix(".weir-").tempdir_in(dir).context("temporary directory")?;
+    private::create_dir_all(dir)?;
+    let work = Scratch::new(dir, ".weir-")?;
     let at = |name: &str| work.path().join(name);
     let keep: String = std::iter::once("_start")
         .chain(symbols.iter().map(String::as_str))

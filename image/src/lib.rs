@@ -21,6 +21,7 @@ mod linkmap;
 mod patched;
 pub mod payload;
 mod pem;
+pub mod private;
 mod program;
 mod rules;
 pub mod step;
@@ -169,8 +170,7 @@ fn write(
 
 /// Keeps a second build out of the same directory until the first has ended.
 fn lock(options: &Options, progress: Progress) -> Result<std::fs::File> {
-    std::fs::create_dir_all(&options.target_dir)
-        .with_context(|| format!("creating {}", options.target_dir.display()))?;
+    private::create_dir_all(&options.target_dir)?;
     let path = options.target_dir.join("lock");
     let file = std::fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
     if file.try_lock().is_err() {

@@ -4,7 +4,7 @@
 use crate::artifact::{Artifact, hex_sha256};
 use crate::rules::{self, Rule};
 use crate::toolchain::Toolchain;
-use crate::{Options, step};
+use crate::{Options, private, step};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ const PATCHES: [(&str, &[Rule]); 1] = [(
 /// The directories of the edited packages.
 pub(crate) fn provide(options: &Options, toolchain: &Toolchain) -> Result<Vec<PathBuf>> {
     let dir = options.target_dir.join("patched");
-    std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    private::create_dir_all(&dir)?;
     let mut cargo = toolchain.cargo();
     cargo.current_dir(&options.workspace).args(["metadata", "--locked", "--format-version", "1"]);
     let log = dir.join("metadata.json");
@@ -52,7 +52,7 @@ fn patch(dir: &Path, metadata: &serde_json::Value, name: &str, rules: &[Rule]) -
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
+    private::create_dir_all(to)?;
     for entry in std::fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));

@@ -1,5 +1,6 @@
 //! One external command of a build: its output goes to a log, its failure becomes one line.
 
+use crate::private;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +30,7 @@ pub(crate) fn run(command: &mut Command, what: &str, log: &Path) -> Result<()> {
     let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stdout));
     if let Some(dir) = log.parent() {
-        std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        private::create_dir_all(dir)?;
     }
     std::fs::write(log, &text).with_context(|| format!("writing {}", log.display()))?;
     if output.status.success() {

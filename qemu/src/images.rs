@@ -90,7 +90,7 @@ fn build_direct(args: &BuildArgs) -> Result<()> {
 fn build(config: &Path, format: Format, out: &Path, kernel: Option<PathBuf>) -> Result<()> {
     let config = image::check(config)?;
     let options = image::Options { kernel, ..image::Options::new()? };
-    let work = deploy::work_dir(out)?;
+    let work = deploy::work_dir(format, out)?;
     child::adopt_orphans()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;

@@ -3,6 +3,7 @@
 use super::{Format, Info, gcp, qemu_img, seal};
 use crate::artifact::hex_sha256;
 use crate::payload;
+use crate::private::Scratch;
 use anyhow::{Context, Result, bail, ensure};
 use appliance::bundle::{Bundle, MAGIC};
 use appliance::settings::{Handler, Settings};
@@ -40,7 +41,7 @@ pub fn inspect(path: &Path) -> Result<Contents> {
 fn examine(path: &Path) -> Result<Contents> {
     let mut file = std::fs::read(path).context("reading it")?;
     let (len, sha256) = (file.len() as u64, hex_sha256(&file));
-    let work = || tempfile::tempdir().context("making a temporary directory");
+    let work = || Scratch::new(&std::env::temp_dir(), "weir-");
     let from_disk = |disk: &mut [u8], at| {
         let (loader, elf) = seal::open_disk(disk, at)?;
         open_elf(elf, Some(loader))

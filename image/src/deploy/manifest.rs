@@ -1,9 +1,9 @@
 //! The list of what a build wrote: `FILE.json`.
 
-use super::Info;
-use crate::artifact::{Artifact, hex_sha256};
+use super::{Format, Info};
+use crate::artifact::hex_sha256;
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Everything a build wrote.
@@ -35,15 +35,33 @@ impl File {
     /// The file that lies at `at` now and will be called `name`.
     pub(super) fn of(name: &Path, at: &Path) -> Result<Self> {
         let content = std::fs::read(at).with_context(|| format!("reading {}", at.display()))?;
-        Ok(Self { name: file_name(name), bytes: content.len() as u64, sha256: hex_sha256(&content) })
+        Ok(Self::with(name, &content))
     }
 
-    pub(super) fn from_artifact(artifact: &Artifact) -> Self {
-        Self { name: file_name(&artifact.path), bytes: artifact.len, sha256: artifact.sha256.clone() }
+    /// A file of this content.
+    pub(super) fn with(name: &Path, content: &[u8]) -> Self {
+        Self { name: file_name(name), bytes: content.len() as u64, sha256: hex_sha256(content) }
     }
 }
 
 impl Manifest {
+    /// The names of the files that the manifest at `path` lists; `None` if there is no manifest of ours.
+    pub(super) fn listed(path: &Path) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Listed {
+            format: String,
+            weir: String,
+            files: Vec<Name>,
+        }
+        #[derive(Deserialize)]
+        struct Name {
+            name: String,
+        }
+        let listed: Listed = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let ours = listed.format.parse::<Format>().is_ok() && !listed.weir.is_empty();
+        ours.then(|| listed.files.into_iter().map(|file| file.name).collect())
+    }
+
     /// As it is written.
     pub(super) fn to_json(&self) -> String {
         // Plain structures: nothing in them can fail to be JSON.

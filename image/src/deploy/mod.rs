@@ -18,17 +18,22 @@ mod info;
 pub mod inspect;
 mod iso;
 mod manifest;
+mod outputs;
 mod qemu_img;
 mod sbom;
 mod seal;
 
 pub use info::Info;
 pub use manifest::Manifest;
+pub(crate) use outputs::refuse_unless_bundle;
 pub(crate) use seal::seal_elf;
 
+use crate::private::{self, Scratch};
 use crate::{Artifact, Config, Options, Progress, step};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsString;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -95,14 +100,11 @@ pub(crate) struct Parts {
     pub(crate) info: Info,
 }
 
-/// A directory beside `out` for everything unfinished; it is gone when dropped.
-pub fn work_dir(out: &Path) -> Result<tempfile::TempDir> {
-    ensure!(!out.is_dir(), "{}: is a directory, expected a file name", out.display());
-    let dir = parent(out);
-    tempfile::Builder::new()
-        .prefix(".weir-")
-        .tempdir_in(&dir)
-        .with_context(|| format!("making a directory in {}", dir.display()))
+/// A directory beside `out` for everything unfinished; it is gone when dropped. Fails where something has the name of an
+/// output that no build has put there.
+pub fn work_dir(format: Format, out: &Path) -> Result<Scratch> {
+    outputs::refuse_foreign(format, out)?;
+    Scratch::new(&parent(out), ".weir-")
 }
 
 /// Builds the image of `config` in `format` under the name `out`, with everything unfinished in `work` (see
@@ -119,7 +121,7 @@ pub fn build(
     progress(&format!("writing the {format} image"));
     // Under its final name already: a VMDK carries it.
     let finished = work.join("finished");
-    std::fs::create_dir(&finished).with_context(|| format!("creating {}", finished.display()))?;
+    private::create_dir_all(&finished)?;
     let image = finished.join(out.file_name().context("no file name")?);
     let mut extra: Vec<(&str, Vec<u8>)> = Vec::new();
     let mut boot_len = 0;
@@ -155,7 +157,8 @@ pub fn build(
     finish(format, out, &image, extra, parts.info, boot_len)
 }
 
-/// Gives everything its final name: what goes with the image first, the image last.
+/// Gives everything its final name: the manifest first, so that whatever a killed build leaves is known as ours, and the image
+/// last.
 fn finish(
     format: Format,
     out: &Path,
@@ -165,19 +168,23 @@ fn finish(
     boot_bytes: u64,
 ) -> Result<Manifest> {
     let mut files = vec![manifest::File::of(out, image)?];
-    for (suffix, content) in extra {
-        let artifact = Artifact::write(&beside(out, suffix), &content)?;
-        files.push(manifest::File::from_artifact(&artifact));
-    }
+    let extra: Vec<_> = extra.into_iter().map(|(suffix, content)| (beside(out, suffix), content)).collect();
+    files.extend(extra.iter().map(|(path, content)| manifest::File::with(path, content)));
     let manifest = Manifest { format: format.name().into(), boot_bytes, info, files };
     Artifact::write(&beside(out, "json"), manifest.to_json().as_bytes())?;
+    for (path, content) in &extra {
+        Artifact::write(path, content)?;
+    }
+    // Tools of the host write with the umask's mode; nobody else reaches the directory in which they do.
+    std::fs::set_permissions(image, Permissions::from_mode(0o600))
+        .with_context(|| format!("writing {}", image.display()))?;
     std::fs::rename(image, out).with_context(|| format!("writing {}", out.display()))?;
     Ok(manifest)
 }
 
 /// Writes a bundle for QEMU's `fw_cfg`.
 pub fn write_bundle(config: &Config, out: &Path) -> Result<Artifact> {
-    ensure!(!out.is_dir(), "{}: is a directory, expected a file name", out.display());
+    outputs::refuse_unless_bundle(out)?;
     Artifact::write(&parent(out).join(out.file_name().context("no file name")?), &crate::bundle(config)?)
 }
 
@@ -205,7 +212,7 @@ fn tool(command: &mut Command, what: &str, packages: &str, work: &Path) -> Resul
     })
 }
 
-/// Writes a file in the work directory, readable like any build output.
+/// Writes a file in the work directory, which nobody else can reach.
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     std::fs::write(path, content).with_context(|| format!("writing {}", path.display()))
 }
