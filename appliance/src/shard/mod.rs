@@ -72,6 +72,9 @@ const EVICTION_SCAN: usize = 64;
 /// What a client may keep us waiting for when memory is short.
 const EVICTION_PATIENCE: Duration = Duration::from_secs(2);
 
+/// So many bytes for TCP allow one half-open connection more.
+const HALF_OPEN_BYTES: usize = 12 << 10;
+
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
@@ -105,12 +108,14 @@ impl ShardConfig {
         let link_bytes = LINK_BYTES + if settings.secures_links() { 2 * SESSION_BYTES } else { 0 };
         let links = (free / 8 / link_bytes).clamp(1, 256);
         let tls_bytes = if tls { free / 8 * 2 } else { 0 };
+        let buffer_bytes = free / 8 * 5 - tls_bytes;
         Self {
-            buffer_bytes: free / 8 * 5 - tls_bytes,
+            buffer_bytes,
             tls_bytes,
             head_bytes: free / 8,
             max_connections: 65_536,
-            max_half_open: 256,
+            // A host's network may hand over in one moment all who came: none of them has finished its handshake by then.
+            max_half_open: (buffer_bytes / HALF_OPEN_BYTES).clamp(256, 1024),
             pools: PoolLimits { links, ..PoolLimits::default() },
             timers: Timers::default(),
             seed,

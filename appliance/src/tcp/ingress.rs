@@ -1,5 +1,6 @@
 //! What becomes of a received frame.
 
+use super::buffers::Socket;
 use super::port::{ETHERNET_LEN, Port};
 use super::{ConnId, Connection, FlowKey, Stack, arp, configure, interface};
 use crate::time::Instant;
@@ -204,20 +205,33 @@ impl<T: Default> Stack<T> {
         Some(id)
     }
 
-    /// Makes a connection that waits for this SYN, or refuses silently (the client will try again).
-    fn open(&mut self, key: FlowKey, now: Instant, peer: EthernetAddress) -> Option<u32> {
-        while self.half_open_count >= self.config.max_half_open {
-            let Some(oldest) = self.half_open.pop_front() else { break };
+    fn acquire(&mut self) -> Option<Socket> {
+        (self.flows.len() < self.config.max_connections).then(|| self.buffers.acquire()).flatten()
+    }
+
+    /// Removes the oldest half-open connection. False if there is none.
+    fn evict_half_open(&mut self) -> bool {
+        while let Some(oldest) = self.half_open.pop_front() {
             if self.is_half_open(oldest) {
                 self.counters.half_open_evicted += 1;
                 if let Some(key) = self.key(oldest) {
                     self.turn_away(key);
                 }
                 self.remove(oldest);
+                return true;
             }
         }
-        let socket =
-            (self.flows.len() < self.config.max_connections).then(|| self.buffers.acquire()).flatten();
+        false
+    }
+
+    /// Makes a connection that waits for this SYN, or refuses silently (the client will try again).
+    fn open(&mut self, key: FlowKey, now: Instant, peer: EthernetAddress) -> Option<u32> {
+        while self.half_open_count >= self.config.max_half_open && self.evict_half_open() {}
+        let mut socket = self.acquire();
+        // Whoever has not finished a handshake holds no memory that another could begin one with.
+        while socket.is_none() && self.evict_half_open() {
+            socket = self.acquire();
+        }
         let Some(mut socket) = socket else {
             self.counters.connections_refused += 1;
             self.turn_away(key);
