@@ -66,6 +66,8 @@ install_basics() {
     have_llvm llvm-objcopy || missing="$missing llvm"
     have_llvm llvm-ar || missing="$missing llvm"
     ensure qemu-system-x86_64 qemu-system-x86 seabios
+    # The appliance's network: QEMU's own loses clients where many come at once.
+    ensure passt passt
     ensure cc gcc libc6-dev
     install_missing
     # A fresh rustup may not be in PATH yet; Debian's cargo builds the host programs as well.

@@ -110,7 +110,7 @@ fn sweep(parent: &Path, prefix: &str) {
 
 fn remove_dead(directory: &Path) -> std::io::Result<()> {
     let found = std::fs::symlink_metadata(directory)?;
-    if !found.is_dir() || found.mode() & 0o077 != 0 || found.uid() != rustix::process::geteuid().as_raw() {
+    if !found.is_dir() || found.mode() & 0o022 != 0 || found.uid() != rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     let mark = directory.join(MARK);

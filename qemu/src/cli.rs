@@ -1,13 +1,13 @@
 //! The command line. Every failure is one line on standard error and an exit status of 1.
 
 use crate::ctl;
-use crate::host::child::{self, Surroundings};
+use crate::host::child;
+use crate::host::tether::{self, Tether};
 use crate::images::{self, ImageCommand};
 use crate::supervise;
 use crate::up;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -42,17 +42,8 @@ enum Command {
     #[command(subcommand)]
     Image(ImageCommand),
     /// Run a program that dies with this one (for the supervisor itself).
-    #[command(name = child::SUBCOMMAND, hide = true)]
-    Tethered {
-        #[arg(long)]
-        parent: i32,
-        #[arg(long)]
-        directory: Option<PathBuf>,
-        #[arg(long)]
-        user: Option<String>,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-        command: Vec<OsString>,
-    },
+    #[command(name = tether::SUBCOMMAND, hide = true)]
+    Tethered(Tether),
 }
 
 #[derive(Subcommand)]
@@ -70,7 +61,12 @@ enum CertCommand {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    // A worker's launcher keeps what it was given.
+    if !matches!(cli.command, Command::Tethered(_)) {
+        child::restrict_umask();
+    }
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             for line in lines(&error) {
@@ -89,10 +85,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Ctl(args) => ctl::run(&args),
         Command::Cert(CertCommand::Dev { names, dir }) => cert_dev(&names, dir),
         Command::Image(command) => images::run(command),
-        Command::Tethered { parent, directory, user, command } => {
-            let surroundings = Surroundings { directory: directory.as_deref(), user: user.as_deref() };
-            child::become_tethered(parent, surroundings, &command)
-        }
+        Command::Tethered(tether) => tether.become_it(),
     }
 }
 

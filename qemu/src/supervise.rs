@@ -3,7 +3,7 @@
 //! If it dies, the appliance serves on and holds what waits for workers. Its workers end with it: their streams ran through
 //! its relays. The next one finds what it has left behind, and the appliance.
 
-use crate::ctl::{self, Desk};
+use crate::ctl::{self, ControlArgs, Desk};
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
 use crate::host::programs::Programs;
@@ -32,9 +32,9 @@ pub struct SuperviseArgs {
     /// A directory with another libhermit.a and loader.
     #[arg(long, value_name = "DIR")]
     pub kernel: Option<PathBuf>,
-    /// A Unix socket to be made for `weir ctl`.
-    #[arg(long, value_name = "PATH")]
-    pub control: Option<PathBuf>,
+    /// The socket for `weir ctl`.
+    #[command(flatten)]
+    pub control: ControlArgs,
 }
 
 /// Runs until a signal comes and the workers have finished what they have (Ok), or until it turns out that the appliance has
@@ -50,6 +50,7 @@ async fn supervise(args: &SuperviseArgs) -> Result<()> {
     let config = image::check(&path)?;
     plan::refuse_vsock(&config)?;
     let runtime = RuntimeDir::shared(&args.runtime_dir, &[Role::Supervisor])?;
+    let control = args.control.bind()?;
     match child::end_marked(runtime.path()) {
         0 => {}
         ended => eprintln!("[weir] ended {ended} processes of an earlier supervisor"),
@@ -74,9 +75,9 @@ async fn supervise(args: &SuperviseArgs) -> Result<()> {
         Supervisor::start(pools, host, directory, runtime.vsock(), true)?;
     let mut supervising = std::pin::pin!(supervising);
     let mut tasks = JoinSet::new();
-    if let Some(path) = &args.control {
+    if let Some(socket) = control {
         let desk = Desk { client: handle.client.clone(), pools: Some(handle.clone()), drain: None };
-        tasks.spawn_local(ctl::serve(path, desk)?);
+        tasks.spawn_local(ctl::serve(socket, desk)?);
     }
     tasks.spawn_local(async move {
         if settled.wait_for(|settled| *settled).await.is_ok() {

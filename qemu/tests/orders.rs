@@ -108,7 +108,7 @@ impl Bench {
             addresses: Vec::new(),
         };
         let nothing = || PathBuf::from("/nonexistent");
-        let programs = Programs { qemu: nothing(), vsock_daemon: nothing() };
+        let programs = Programs { qemu: nothing(), vsock_daemon: nothing(), passt: None };
         let host = Host { launcher: Launcher::through(&nothing()), programs };
         let directory = self.directory.path();
         let (handle, _, running) =

@@ -13,7 +13,7 @@ use tokio::process::Child;
 use weir::host::accel::Accel;
 use weir::host::child::Launcher;
 use weir::host::programs::Programs;
-use weir::vm::net::{Net, NetKind, parse_address};
+use weir::vm::net::{Net, parse_address};
 use weir::vm::serial::Serial;
 use weir::vm::{Host, Spec, Vm};
 use weir_tests::net::{GUEST, TAP};
@@ -93,7 +93,7 @@ impl Lab {
 
     /// Boots Weir with this much memory.
     pub(crate) async fn boot_weir(&self, memory_mib: u32) -> Result<Machine> {
-        let net = Net { kind: NetKind::Tap(TAP.into()), address: None, forwards: Vec::new() };
+        let net = Net::tap(TAP);
         let spec = self.spec("appliance", &self.appliance, memory_mib, Some(net));
         let vsock = self.vsock();
         let began = Instant::now();
@@ -123,7 +123,7 @@ impl Lab {
 
     fn boot_nginx(&self) -> Result<Machine> {
         let (kernel, initrd) = (self.nginx.join("vmlinuz"), &self.nginx_initrd);
-        let netdev = Net { kind: NetKind::Tap(TAP.into()), address: None, forwards: Vec::new() }.netdev();
+        let netdev = Net::tap(TAP).netdev();
         let memory = format!("{MEMORY_MIB}M");
         let append =
             "console=ttyS0 quiet panic=-1 tsc=reliable clocksource=tsc no_timer_check mitigations=off";

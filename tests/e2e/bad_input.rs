@@ -51,7 +51,7 @@ fn up(args: &[&str]) -> Result<Command> {
 }
 
 /// A directory of links to some programs, as the only PATH.
-fn path_with(names: &[&str]) -> Result<TempDir> {
+pub(crate) fn path_with(names: &[&str]) -> Result<TempDir> {
     let directory = TempDir::new()?;
     for name in names {
         let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())

@@ -9,12 +9,15 @@ mod bench;
 mod corpus;
 mod demo;
 mod drain;
+mod ends;
 mod forwarding;
 mod lab;
 mod lifecycle;
 mod links;
 mod linux_worker;
 mod logs;
+mod network;
+mod privacy;
 mod robustness;
 mod slow_clients;
 mod slow_site;
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
     let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
+    let own = own.chain(ends::TESTS).chain(network::TESTS).chain(privacy::TESTS);
     let own = own.chain(bad_workers::TESTS).chain(drain::TESTS).chain(supervisor::TESTS).chain(vsock::TESTS);
     for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS).chain(links::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)));

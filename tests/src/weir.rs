@@ -6,8 +6,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ pub struct Weir {
     log: Arc<Mutex<String>>,
     stdout: Receiver<String>,
     https: Option<SocketAddr>,
+    /// Whether what it says on standard error is still read.
+    listens: Arc<AtomicBool>,
 }
 
 /// The `weir` program: `WEIR` names it, else the checkout's script builds and runs it.
@@ -46,7 +50,9 @@ impl Weir {
 
     /// Starts a prepared `weir up` or `weir supervise`.
     pub fn start_command(command: &mut Command) -> Result<Self> {
+        // A group of its own, as a shell gives it: signals to it do not end the tests.
         let mut child = command
+            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -54,7 +60,9 @@ impl Weir {
         let log = Arc::new(Mutex::new(String::new()));
         let (sender, stdout) = channel();
         let (out, err) = (child.stdout.take().context("stdout")?, child.stderr.take().context("stderr")?);
-        each_line(out, move |line| drop(sender.send(line)));
+        each_line(out, move |line| sender.send(line).is_ok());
+        let listens = Arc::new(AtomicBool::new(true));
+        let goes_on = listens.clone();
         let lines = log.clone();
         each_line(err, move |line| {
             if std::env::var_os("WEIR_TEST_LOG").is_some() {
@@ -63,8 +71,9 @@ impl Weir {
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
             lines.push_str(&line);
             lines.push('\n');
+            goes_on.load(Ordering::Relaxed)
         });
-        Ok(Self { child, log, stdout, https: None })
+        Ok(Self { child, log, stdout, https: None, listens })
     }
 
     /// Waits for the next line on standard output.
@@ -94,6 +103,11 @@ impl Weir {
     /// Everything on standard error so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes its standard error after the next line, as a terminal does that goes.
+    pub fn stop_listening(&self) {
+        self.listens.store(false, Ordering::Relaxed);
     }
 
     /// The processes it started.
@@ -130,7 +144,8 @@ impl Weir {
         }
     }
 
-    fn pid(&self) -> i32 {
+    /// Its process number, which is that of its process group.
+    pub fn pid(&self) -> i32 {
         // setpriv becomes the program it runs.
         i32::try_from(self.child.id()).unwrap_or(0)
     }
@@ -147,6 +162,7 @@ impl Drop for Weir {
     }
 }
 
-fn each_line(output: impl Read + Send + 'static, mut take: impl FnMut(String) + Send + 'static) {
-    std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).for_each(&mut take));
+/// Takes lines until `take` says that it was the last.
+fn each_line(output: impl Read + Send + 'static, mut take: impl FnMut(String) -> bool + Send + 'static) {
+    std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).all(&mut take));
 }

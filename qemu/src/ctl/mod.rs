@@ -5,6 +5,7 @@
 
 mod show;
 
+use crate::host::own_socket::{Access, OwnSocket, parse_mode};
 use crate::supervisor::client::Client;
 use crate::supervisor::{Handle, Outcome, PoolOrder};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -17,7 +18,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -38,6 +38,28 @@ pub enum Question {
     Pool(String, PoolOrder),
     /// `weir up` is to end as by SIGTERM.
     Drain,
+}
+
+/// The socket that `weir up` and `weir supervise` make for `weir ctl`.
+#[derive(Args, Clone, Debug)]
+pub struct ControlArgs {
+    /// A Unix socket to be made for `weir ctl`. Nothing that is there is overwritten.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Who may give orders there, as permissions in octal; its owner if left out, and with --control-group that group.
+    #[arg(long, value_name = "MODE", requires = "control", value_parser = parse_mode)]
+    control_mode: Option<u32>,
+    /// The group that the socket gets.
+    #[arg(long, value_name = "NAME", requires = "control")]
+    control_group: Option<String>,
+}
+
+impl ControlArgs {
+    /// Begins to listen, if that is wanted; those who ask wait until [`serve`] runs.
+    pub(crate) fn bind(&self) -> Result<Option<OwnSocket>> {
+        let access = Access { mode: self.control_mode, group: self.control_group.clone() };
+        self.control.as_deref().map(|path| OwnSocket::bind(path, &access)).transpose()
+    }
 }
 
 /// What it is told, or in one line why not.
@@ -278,17 +300,11 @@ pub(crate) struct Desk {
     pub(crate) drain: Option<mpsc::UnboundedSender<Begun>>,
 }
 
-/// Answers questions at `path` for as long as the future given back runs.
-pub(crate) fn serve(path: &Path, desk: Desk) -> Result<impl Future<Output = ()> + use<>> {
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        bail!("{}: another supervisor listens there", path.display());
-    }
-    // Left over from one that was killed.
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).with_context(|| format!("control socket {}", path.display()))?;
-    let remove = RemoveOnDrop(path.to_owned());
+/// Answers questions at this socket for as long as the future given back runs.
+pub(crate) fn serve(socket: OwnSocket, desk: Desk) -> Result<impl Future<Output = ()> + use<>> {
+    let listener = socket.listener()?;
     Ok(async move {
-        let _remove = remove;
+        let _socket = socket;
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -301,14 +317,6 @@ pub(crate) fn serve(path: &Path, desk: Desk) -> Result<impl Future<Output = ()> 
             }
         }
     })
-}
-
-struct RemoveOnDrop(PathBuf);
-
-impl Drop for RemoveOnDrop {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 async fn converse(stream: tokio::net::UnixStream, desk: Desk) {

@@ -4,26 +4,38 @@
 //! kill it when its parent dies (`PR_SET_PDEATHSIG`) and then becomes the command: the signal survives `exec`, and no
 //! code has to run between `fork` and `exec`. So even a SIGKILL leaves no child behind. What children of children it
 //! leaves, whoever takes over finds by a mark in their environment ([`Launcher::marking`], [`end_marked`]).
+//!
+//! Signals that ask for an end are meant for `weir`, which then drains: a child that ended at the same moment would take with it
+//! what it has in hand. So children live in sessions of their own, where a terminal's signals do not arrive, and the
+//! programs of machines are started with these signals blocked, for whoever sends them to every process there is. Workers
+//! keep them: they are asked to end by SIGTERM.
 
-use anyhow::{Context, Result, bail};
-use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
-use rustix::process::{
-    Pid, Signal, getppid, kill_process, set_child_subreaper, set_parent_process_death_signal,
-};
-use std::ffi::{CString, OsStr, OsString};
+use super::tether::SUBCOMMAND;
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio::task::LocalSet;
 
-/// The hidden subcommand that [`become_tethered`] serves.
-pub const SUBCOMMAND: &str = "tethered";
-
 /// The environment variable that says whose a process is.
 const MARK: &str = "WEIR_SUPERVISOR";
+
+/// The umask that this program was started with.
+static INHERITED_UMASK: OnceLock<u32> = OnceLock::new();
+
+/// From now on everything that this program and the programs of machines make is their owner's alone. Workers get the umask that
+/// was there before.
+pub fn restrict_umask() {
+    let inherited = image::private::restrict_umask();
+    // Where this is said again, the first one counts.
+    let _ = INHERITED_UMASK.set(inherited);
+}
 
 /// Starts children.
 #[derive(Clone, Debug)]
@@ -50,13 +62,27 @@ impl Launcher {
         Self { mark: Some(directory.to_owned()), ..self }
     }
 
-    /// Starts a program with its outputs piped to us. Must be called on the thread that lives as long as the
-    /// process: the kernel means the parent *thread* when it speaks of a parent's death.
+    /// Starts a program of a machine with its outputs piped to us; it takes no notice of signals that ask for an end. Must be
+    /// called on the thread that lives as long as the process: the kernel means the parent *thread* when it speaks of a
+    /// parent's death.
     pub fn spawn(&self, program: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Child> {
-        self.spawn_in(program, args, [], Surroundings::default())
+        let mut command = self.command(&["--shielded"], program, args);
+        command.stdin(Stdio::null()).spawn().with_context(|| format!("starting {}", program.display()))
     }
 
-    /// As [`Launcher::spawn`], with these variables in the child's environment besides our own, and in other surroundings.
+    /// As [`Launcher::spawn`], with this socket as a descriptor whose number replaces [`SOCKET`](super::tether::SOCKET) in the arguments.
+    pub fn spawn_on(
+        &self,
+        program: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        socket: OwnedFd,
+    ) -> Result<Child> {
+        let mut command = self.command(&["--shielded", "--socket"], program, args);
+        command.stdin(socket).spawn().with_context(|| format!("starting {}", program.display()))
+    }
+
+    /// Starts a worker, or what else is somebody else's program, with these variables in its environment besides our own, and in
+    /// other surroundings; otherwise as [`Launcher::spawn`], but with signals and umask as this program was given them.
     pub fn spawn_in(
         &self,
         program: &Path,
@@ -64,26 +90,41 @@ impl Launcher {
         variables: impl IntoIterator<Item = (String, String)>,
         surroundings: Surroundings<'_>,
     ) -> Result<Child> {
-        let mut command = Command::new(&self.weir);
-        command.arg(SUBCOMMAND).args(["--parent", &std::process::id().to_string()]);
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(umask) = INHERITED_UMASK.get() {
+            words.extend(["--umask".into(), umask.to_string().into()]);
+        }
         if let Some(directory) = surroundings.directory {
-            command.arg("--directory").arg(directory);
+            words.extend(["--directory".into(), directory.into()]);
         }
         if let Some(user) = surroundings.user {
-            command.args(["--user", user]);
+            words.extend(["--user".into(), user.into()]);
         }
+        let mut command = self.command(&words, program, args);
+        let started = command.envs(variables).stdin(Stdio::null()).spawn();
+        started.with_context(|| format!("starting {}", program.display()))
+    }
+
+    /// A command that goes through [`Tether`](super::tether::Tether) with these words for it.
+    fn command(
+        &self,
+        words: &[impl AsRef<OsStr>],
+        program: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Command {
+        let mut command = Command::new(&self.weir);
         command
+            .arg(SUBCOMMAND)
+            .args(["--parent", &std::process::id().to_string()])
+            .args(words)
             .arg("--")
             .arg(program)
             .args(args)
-            .envs(variables)
             .envs(self.mark.as_ref().map(|mark| (MARK, mark)))
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))
+            .kill_on_drop(true);
+        command
     }
 }
 
@@ -94,39 +135,6 @@ pub struct Surroundings<'a> {
     pub directory: Option<&'a Path>,
     /// The user whose user, group and supplementary groups it has. Takes root.
     pub user: Option<&'a str>,
-}
-
-/// The child's side: returns only if something is wrong.
-pub fn become_tethered(parent: i32, surroundings: Surroundings<'_>, command: &[OsString]) -> Result<()> {
-    let [program, args @ ..] = command else { bail!("no command") };
-    let mut command = std::process::Command::new(program);
-    if let Some(user) = surroundings.user {
-        become_user(user, &mut command).with_context(|| format!("becoming user {user:?}"))?;
-    }
-    if let Some(directory) = surroundings.directory {
-        std::env::set_current_dir(directory).with_context(|| format!("{}", directory.display()))?;
-    }
-    // Not before: the kernel forgets it when a process becomes another user's.
-    set_parent_process_death_signal(Some(Signal::KILL)).context("tying a process to its parent")?;
-    // The parent may have died before the line above.
-    if getppid().map(Pid::as_raw_nonzero).is_none_or(|pid| pid.get() != parent) {
-        bail!("the supervisor is gone");
-    }
-    let error = command.args(args).exec();
-    Err(error).with_context(|| format!("starting {}", program.display()))
-}
-
-/// Has this process run as another user from now on, with that user's groups alone, and `command` find its home.
-fn become_user(name: &str, command: &mut std::process::Command) -> Result<()> {
-    let user = User::from_name(name)?.context("no such user on this machine")?;
-    command.env("HOME", &user.dir).env("USER", name).env("LOGNAME", name);
-    if user.uid == geteuid() {
-        return Ok(());
-    }
-    initgroups(&CString::new(name)?, user.gid).context("its groups")?;
-    setgid(user.gid).context("its group")?;
-    setuid(user.uid)?;
-    Ok(())
 }
 
 /// Runs a future on one thread, and takes down whatever is left of what it has started.
@@ -196,6 +204,7 @@ fn parent_of(pid: i32) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::getppid;
 
     #[test]
     fn finds_the_parent() {

@@ -2,6 +2,9 @@
 
 pub mod accel;
 pub mod child;
+pub mod own_socket;
 pub mod programs;
 pub mod runtime_dir;
 pub mod signals;
+pub mod tap;
+pub mod tether;

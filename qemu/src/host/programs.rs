@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use image::toolchain::in_path;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ pub struct Programs {
     pub qemu: PathBuf,
     /// `vhost-device-vsock`.
     pub vsock_daemon: PathBuf,
+    /// `passt`, if it is there.
+    pub passt: Option<PathBuf>,
 }
 
 impl Programs {
@@ -22,6 +25,7 @@ impl Programs {
         Ok(Self {
             qemu: in_path("qemu-system-x86_64")
                 .context("no QEMU: qemu-system-x86_64 is not in PATH; install qemu-system-x86")?,
+            passt: in_path("passt"),
             vsock_daemon: match in_path("vhost-device-vsock") {
                 Some(found) => found,
                 None if installed.is_file() => installed,
@@ -35,14 +39,17 @@ impl Programs {
     }
 }
 
-/// Fails with one clear line if a port of the loopback interface is taken; QEMU's own message names neither cause nor
-/// remedy.
-pub fn check_port_free(port: u16) -> Result<()> {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+/// Fails with one clear line if a port of this address is taken, or the address not this machine's; QEMU's own message names
+/// neither cause nor remedy.
+pub fn check_port_free(address: Ipv4Addr, port: u16) -> Result<()> {
+    match TcpListener::bind((address, port)) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("port 127.0.0.1:{port} is in use; choose another with --http-port or --https-port")
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            bail!("port {address}:{port} is in use; choose another with --http-port or --https-port")
         }
-        Err(error) => Err(error).with_context(|| format!("port 127.0.0.1:{port}")),
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            bail!("--listen {address}: not an address of this machine; expected one, or 0.0.0.0 for all")
+        }
+        Err(error) => Err(error).with_context(|| format!("port {address}:{port}")),
     }
 }

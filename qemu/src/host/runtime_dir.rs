@@ -7,15 +7,25 @@
 //! | `appliance/` | sockets and image of the appliance |
 //! | `supervisor/` | sockets and images of the workers |
 //! | `appliance.lock`, `supervisor.lock` | held by whoever runs the one and the other |
+//! | `weir.runtime` | says that the directory is one of these, and may be cleared |
+//!
+//! Whoever reaches these sockets can speak as the appliance to its workers and the other way round, and an image has keys in it: all
+//! of it is its owner's alone.
 
 use anyhow::{Context, Result, bail, ensure};
-use std::fs::{File, TryLockError};
+use image::private::{self, Scratch};
+use std::fs::{File, Permissions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// Longest path of such a directory, in bytes: those of the Unix sockets below it must not have more than 107.
 const PATH_MAX: usize = 60;
+/// What makes a directory one of ours.
+const MARK: &str = "weir.runtime";
+/// Whoever may write to the directory, but not remove what others have in it: a place that many use.
+const STICKY: u32 = 0o1000;
 
 /// Who runs something from a [`RuntimeDir`]. One of each at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +50,14 @@ impl Role {
 pub struct RuntimeDir {
     path: PathBuf,
     _locks: Vec<File>,
-    _temporary: Option<TempDir>,
+    _temporary: Option<Scratch>,
 }
 
 impl RuntimeDir {
-    /// One of its own, removed with it.
+    /// One of its own, removed with it. Those of runs that were killed go first.
     pub fn temporary() -> Result<Self> {
-        let made =
-            tempfile::Builder::new().prefix("weir-").tempdir().context("making a runtime directory")?;
+        let made = Scratch::new(&std::env::temp_dir(), "weir-").context("a runtime directory")?;
+        check_length(made.path()).context("TMPDIR")?;
         Ok(Self { path: made.path().to_owned(), _locks: Vec::new(), _temporary: Some(made) })
     }
 
@@ -56,12 +66,12 @@ impl RuntimeDir {
     pub fn shared(path: &Path, roles: &[Role]) -> Result<Self> {
         let path = std::path::absolute(path).with_context(|| format!("{}", path.display()))?;
         let named = || format!("runtime directory {}", path.display());
-        let bytes = path.as_os_str().as_bytes().len();
-        ensure!(bytes <= PATH_MAX, "{}: a path of {bytes} bytes, expected at most {PATH_MAX}", named());
-        std::fs::create_dir_all(&path).with_context(named)?;
+        check_length(&path).with_context(named)?;
+        private::create_dir_all(&path).with_context(named)?;
+        claim(&path).with_context(named)?;
         let mut locks = Vec::new();
         for role in roles {
-            let file = File::create(path.join(format!("{}.lock", role.name()))).with_context(named)?;
+            let file = create_or_open(&path.join(format!("{}.lock", role.name()))).with_context(named)?;
             match file.try_lock() {
                 Ok(()) => locks.push(file),
                 Err(TryLockError::WouldBlock) => bail!("{}: another {} runs there", named(), role.name()),
@@ -80,7 +90,7 @@ impl RuntimeDir {
     /// What belongs to one role alone.
     pub fn of(&self, role: Role) -> Result<PathBuf> {
         let path = self.path.join(role.name());
-        std::fs::create_dir_all(&path).with_context(|| format!("{}", path.display()))?;
+        private::create_dir_all(&path)?;
         Ok(path)
     }
 
@@ -90,9 +100,82 @@ impl RuntimeDir {
     }
 }
 
+fn check_length(path: &Path) -> Result<()> {
+    let bytes = path.as_os_str().as_bytes().len();
+    ensure!(bytes <= PATH_MAX, "a path of {bytes} bytes, expected at most {PATH_MAX}");
+    Ok(())
+}
+
+/// Makes an empty directory one of ours, and its owner's alone. Fails where it is somebody's for something else: what lies in one
+/// of ours is removed by its name.
+fn claim(path: &Path) -> Result<()> {
+    let found = std::fs::metadata(path)?;
+    ensure!(
+        found.uid() == rustix::process::geteuid().as_raw() && found.mode() & STICKY == 0,
+        "it is others' as well; expected a directory of its own"
+    );
+    let mark = path.join(MARK);
+    let is_empty = std::fs::read_dir(path)?.next().is_none();
+    let is_ours = std::fs::symlink_metadata(&mark).is_ok_and(|found| found.is_file());
+    ensure!(
+        is_empty || is_ours,
+        "there are other things in it, and no {MARK}; expected an empty directory, or one that weir has made"
+    );
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    create_or_open(&mark)?;
+    Ok(())
+}
+
+fn create_or_open(path: &Path) -> Result<File> {
+    let file = match private::create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => private::open_without_links(path),
+        made => made,
+    };
+    file.with_context(|| format!("{}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tempfile::TempDir;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).expect("it is there").mode() & 0o777
+    }
+
+    #[test]
+    fn a_directory_with_other_things_in_it_is_left_alone() -> Result<()> {
+        let directory = TempDir::new()?;
+        let source = directory.path().join("appliance");
+        std::fs::create_dir(&source)?;
+        std::fs::write(source.join("lib.rs"), "mine")?;
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
+        let refused = RuntimeDir::shared(directory.path(), &[Role::Appliance]).map_err(|e| format!("{e:#}"));
+        assert!(refused.is_err_and(|error| error.contains("expected an empty directory")));
+        assert_eq!(std::fs::read_to_string(source.join("lib.rs"))?, "mine");
+        assert_eq!((mode(directory.path()), std::fs::read_dir(directory.path())?.count()), (0o755, 1));
+        // As /tmp is, even if it is empty.
+        let shared = TempDir::new()?;
+        std::fs::set_permissions(shared.path(), Permissions::from_mode(0o1777))?;
+        assert!(RuntimeDir::shared(shared.path(), &[Role::Appliance]).is_err());
+        assert_eq!(mode(shared.path()), 0o777);
+        Ok(())
+    }
+
+    #[test]
+    fn it_is_its_owners_alone() -> Result<()> {
+        let directory = TempDir::new()?;
+        let (made, given) = (directory.path().join("made"), directory.path().join("given"));
+        std::fs::create_dir(&given)?;
+        std::fs::set_permissions(&given, Permissions::from_mode(0o755))?;
+        for path in [&made, &given] {
+            let shared = RuntimeDir::shared(path, &[Role::Appliance])?;
+            assert_eq!((mode(path), mode(&shared.of(Role::Appliance)?)), (0o700, 0o700));
+            assert_eq!((mode(&path.join("appliance.lock")), mode(&path.join(MARK))), (0o600, 0o600));
+        }
+        assert_eq!(mode(RuntimeDir::temporary()?.path()), 0o700);
+        Ok(())
+    }
 
     #[test]
     fn one_process_for_each_role() -> Result<()> {
@@ -115,7 +198,7 @@ mod tests {
     #[test]
     fn paths_that_no_socket_fits_below_are_refused() {
         let long = format!("/tmp/{}", "x".repeat(80));
-        let refused = RuntimeDir::shared(Path::new(&long), &[]).map_err(|error| error.to_string());
+        let refused = RuntimeDir::shared(Path::new(&long), &[]).map_err(|error| format!("{error:#}"));
         assert!(refused.is_err_and(|error| error.contains("85 bytes, expected at most 60")));
     }
 }

@@ -2,11 +2,21 @@
 
 use anyhow::Result;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// One order may come as several signals: `timeout` sends its own to the process and to its group, a terminal that closes sends
+/// SIGHUP as the shell in it does, systemd may add SIGHUP to SIGTERM. What comes within so long of a signal is the same order.
+const ECHO: Duration = Duration::from_millis(250);
 
 /// SIGINT, SIGTERM and SIGHUP, caught from now on.
 #[derive(Debug)]
-pub struct Signals(Vec<(&'static str, Signal)>);
+pub struct Signals {
+    caught: Vec<(&'static str, Signal)>,
+    /// When the last one came that was an order of its own.
+    last: Option<Instant>,
+}
 
 impl Signals {
     /// Begins to catch them.
@@ -16,17 +26,48 @@ impl Signals {
             ("SIGTERM", SignalKind::terminate()),
             ("SIGHUP", SignalKind::hangup()),
         ];
-        Ok(Self(kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?))).collect::<Result<_>>()?))
+        let caught =
+            kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?))).collect::<Result<_>>()?;
+        Ok(Self { caught, last: None })
     }
 
-    /// The name of the next one.
+    /// The name of the next one that is an order of its own.
     pub async fn next(&mut self) -> &'static str {
+        loop {
+            let name = self.arrives().await;
+            if self.is_new(Instant::now()) {
+                return name;
+            }
+        }
+    }
+
+    fn is_new(&mut self, now: Instant) -> bool {
+        let is_new = self.last.is_none_or(|last| now > last + ECHO);
+        if is_new {
+            self.last = Some(now);
+        }
+        is_new
+    }
+
+    async fn arrives(&mut self) -> &'static str {
         std::future::poll_fn(|context| {
             let arrived = |(name, signal): &mut (&'static str, Signal)| {
                 signal.poll_recv(context).is_ready().then_some(*name)
             };
-            self.0.iter_mut().find_map(arrived).map_or(Poll::Pending, Poll::Ready)
+            self.caught.iter_mut().find_map(arrived).map_or(Poll::Pending, Poll::Ready)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_that_come_together_are_one_order() {
+        let (mut signals, start) = (Signals { caught: Vec::new(), last: None }, Instant::now());
+        let mut after = |ms| signals.is_new(start + Duration::from_millis(ms));
+        assert!(after(0) && !after(1) && !after(250) && after(400) && !after(600) && after(700));
     }
 }

@@ -118,7 +118,7 @@ impl Birth {
 
     /// Why it ended; `None` if that has been reported.
     async fn lead(&self, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<Option<String>> {
-        std::fs::create_dir_all(&self.directory).with_context(|| format!("{}", self.directory.display()))?;
+        image::private::create_dir_all(&self.directory)?;
         let (mut body, at) = self.start().await?;
         let until = Until::new();
         // Nothing passes after this guard is gone, however we leave.
@@ -258,8 +258,9 @@ impl Birth {
         let words: Vec<_> = command.iter().map(|word| word.replace("{pid}", &pid)).collect();
         let name = self.name();
         eprintln!("[{name}] left alone as process {pid} for {}", words.join(" "));
-        let debugger =
-            words.split_first().map(|(program, args)| self.host.launcher.spawn(Path::new(program), args));
+        let debugger = words.split_first().map(|(program, args)| {
+            self.host.launcher.spawn_in(Path::new(program), args, [], Surroundings::default())
+        });
         if let Some(Err(error)) = &debugger {
             eprintln!("[{name}] {error:#}");
         }

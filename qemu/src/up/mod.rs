@@ -5,9 +5,10 @@ pub(crate) mod images;
 mod plan;
 mod ready;
 
-use crate::ctl::{self, Begun, Desk};
+use crate::ctl::{self, Begun, ControlArgs, Desk};
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
+use crate::host::own_socket::OwnSocket;
 use crate::host::programs::{Programs, check_port_free};
 use crate::host::runtime_dir::{Role, RuntimeDir};
 use crate::host::signals::Signals;
@@ -21,7 +22,8 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use plan::Plan;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -33,10 +35,10 @@ pub use images::Images;
 pub struct UpArgs {
     /// The configuration; the demo's if there is none.
     pub config: Option<PathBuf>,
-    /// Port of 127.0.0.1 that leads to the appliance's first HTTP port. Its other ports keep their numbers.
+    /// Port of the host that leads to the appliance's first HTTP port. Its other ports keep their numbers.
     #[arg(long, value_name = "N", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     pub http_port: u16,
-    /// Port of 127.0.0.1 that leads to the appliance's first HTTPS port.
+    /// Port of the host that leads to the appliance's first HTTPS port.
     #[arg(long, value_name = "N", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
     pub https_port: u16,
     /// The appliance's memory.
@@ -45,18 +47,22 @@ pub struct UpArgs {
     /// Accelerator; auto takes kvm where the CPU shows vmx or svm.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
-    /// `user`, or `tap:IFNAME` for an existing tap interface.
-    #[arg(long, value_name = "NET", default_value = "user")]
-    pub net: NetKind,
+    /// `passt` (if left out, and it is installed), `user` for QEMU's user network, which loses clients where many come at once,
+    /// `tap` for an interface that is made and removed, as root, or `tap:IFNAME` for an existing one.
+    #[arg(long, value_name = "NET")]
+    pub net: Option<NetKind>,
+    /// The host's IPv4 address at which its ports lead to the appliance: 127.0.0.1 if left out; 0.0.0.0 for all.
+    #[arg(long, value_name = "ADDR", value_parser = plan::parse_listen)]
+    pub listen: Option<Ipv4Addr>,
     /// Static IPv4 address of the appliance instead of DHCP, such as 192.168.7.2/24.
     #[arg(long, value_name = "CIDR")]
     pub address: Option<String>,
     /// A directory with another libhermit.a and loader.
     #[arg(long, value_name = "DIR")]
     pub kernel: Option<PathBuf>,
-    /// A Unix socket to be made for `weir ctl`.
-    #[arg(long, value_name = "PATH")]
-    pub control: Option<PathBuf>,
+    /// The socket for `weir ctl`.
+    #[command(flatten)]
+    pub control: ControlArgs,
     /// A directory for sockets and images, kept; a temporary one if left out.
     #[arg(long, value_name = "DIR")]
     pub runtime_dir: Option<PathBuf>,
@@ -100,10 +106,10 @@ async fn start(args: &UpArgs) -> Result<Running> {
     }
     supervisor::plan::refuse_vsock(&config)?;
     let programs = Programs::find(&options.workspace)?;
+    let net = plan::network(args, &mut config, programs.passt.is_some())?;
     let host = Host { launcher: Launcher::new()?, programs };
-    let net = plan::network(args, &config)?;
     for (port, _) in &net.forwards {
-        check_port_free(*port)?;
+        check_port_free(net.listen, *port)?;
     }
 
     let roles: &[Role] =
@@ -112,6 +118,7 @@ async fn start(args: &UpArgs) -> Result<Running> {
         Some(path) => RuntimeDir::shared(path, roles)?,
         None => RuntimeDir::temporary()?,
     };
+    let control = args.control.bind()?;
     let images = {
         let (config, kernel) = (config.clone(), args.kernel.clone());
         let out = runtime_dir.of(Role::Appliance)?.join("images");
@@ -120,7 +127,7 @@ async fn start(args: &UpArgs) -> Result<Running> {
     .context("building the images")?;
 
     let plan = Plan::new(args, &config, &images, net)?;
-    Running::start(plan, &host, runtime_dir, args.control.as_deref()).await
+    Running::start(plan, &host, runtime_dir, control).await
 }
 
 /// The appliance and everything around it. Dropping it kills it.
@@ -138,7 +145,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(plan: Plan, host: &Host, runtime: RuntimeDir, control: Option<&Path>) -> Result<Self> {
+    async fn start(plan: Plan, host: &Host, runtime: RuntimeDir, control: Option<OwnSocket>) -> Result<Self> {
         let vsock = runtime.vsock();
         let mut tasks = JoinSet::new();
         // Relays first: a stream to a port where nobody listens is not refused but times out.
@@ -158,9 +165,9 @@ impl Running {
             }
         };
         let (drain, drains) = mpsc::unbounded_channel();
-        if let Some(path) = control {
+        if let Some(socket) = control {
             let desk = Desk { client: client.clone(), pools, drain: Some(drain) };
-            tasks.spawn_local(ctl::serve(path, desk)?);
+            tasks.spawn_local(ctl::serve(socket, desk)?);
         }
         if let Some(log) = &plan.log {
             let path = Relay::path_for(&vsock, log.settings.port);

@@ -2,13 +2,16 @@
 
 use super::ready::Url;
 use super::{Images, UpArgs};
+use crate::host::tap;
 use crate::supervisor::PoolPlan;
 use crate::supervisor::plan;
 use crate::vm::Spec;
-use crate::vm::net::{Net, NetKind};
+use crate::vm::net::{Net, NetKind, gateway};
 use anyhow::{Result, bail, ensure};
+use appliance::settings::StaticAddress;
 use appliance::site::Scheme;
 use image::config::{Config, Log};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// The appliance's vsock context identifier. 0 to 2 are taken by the standard.
@@ -52,9 +55,20 @@ impl Plan {
     }
 }
 
-/// The appliance's network. In user mode its lowest ports for http and https are reached at `--http-port` and
+/// The appliance's network. Where ports are forwarded, its lowest ones for http and https are reached at `--http-port` and
 /// `--https-port`, any other at its own number.
-pub(super) fn network(args: &UpArgs, config: &Config) -> Result<Net> {
+pub(super) fn network(args: &UpArgs, config: &mut Config, passt: bool) -> Result<Net> {
+    let kind = match &args.net {
+        Some(kind) => kind.clone(),
+        None if passt => NetKind::Passt,
+        None => {
+            eprintln!(
+                "[weir] no passt in PATH: QEMU's user network is used instead, which loses clients where many come at once and \
+                 hides their addresses; install passt"
+            );
+            NetKind::User
+        }
+    };
     let ports = config.ports();
     let (http, https) = (config.first_port(Scheme::Http), config.first_port(Scheme::Https));
     let host = |port: u16| match Some(port) {
@@ -62,9 +76,14 @@ pub(super) fn network(args: &UpArgs, config: &Config) -> Result<Net> {
         port if port == https => args.https_port,
         _ => port,
     };
-    let forwards: Vec<_> = match &args.net {
-        NetKind::Tap(_) => Vec::new(),
-        NetKind::User => ports.iter().map(|&port| (host(port), port)).collect(),
+    let forwards: Vec<_> = match &kind {
+        NetKind::Tap(_) => {
+            ensure!(args.listen.is_none(), "--listen: nothing is forwarded to a tap interface of yours");
+            Vec::new()
+        }
+        NetKind::Passt | NetKind::User | NetKind::OwnTap => {
+            ports.iter().map(|&port| (host(port), port)).collect()
+        }
     };
     ensure!(!ports.is_empty(), "{}: no site has a URL prefix", config.path.display());
     for (i, (host, port)) in forwards.iter().enumerate() {
@@ -75,7 +94,22 @@ pub(super) fn network(args: &UpArgs, config: &Config) -> Result<Net> {
             );
         }
     }
-    Ok(Net { kind: args.net.clone(), address: config.address, forwards })
+    let listen = args.listen.unwrap_or(Ipv4Addr::LOCALHOST);
+    if kind == NetKind::OwnTap {
+        tap::check(listen)?;
+        let address = config.address.map_or_else(tap::free_address, Ok)?;
+        config.address = Some(StaticAddress { gateway: Some(gateway(&address).octets()), ..address });
+    }
+    Ok(Net { kind, address: config.address, listen, forwards })
+}
+
+/// Reads `--listen`.
+pub(super) fn parse_listen(text: &str) -> Result<Ipv4Addr, String> {
+    match text.parse() {
+        Ok(IpAddr::V4(address)) => Ok(address),
+        Ok(IpAddr::V6(_)) => Err("IPv6 connections are not taken; expected an IPv4 address".into()),
+        Err(_) => Err("expected an IPv4 address, such as 0.0.0.0".into()),
+    }
 }
 
 /// Reads `--memory`: MiB, or with `M` or `G`.

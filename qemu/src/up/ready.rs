@@ -34,8 +34,8 @@ impl Url {
         let (http, https) = (config.first_port(Scheme::Http), config.first_port(Scheme::Https));
         ensure!(http.or(https).is_some(), "no site has a URL prefix");
         Ok(match net.kind {
-            NetKind::User => Self {
-                address: Some(Ipv4Addr::LOCALHOST),
+            NetKind::Passt | NetKind::User | NetKind::OwnTap => Self {
+                address: Some(if net.listen.is_unspecified() { Ipv4Addr::LOCALHOST } else { net.listen }),
                 http: http.map(|_| args.http_port),
                 https: https.map(|_| args.https_port),
             },

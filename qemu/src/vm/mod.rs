@@ -1,6 +1,7 @@
 //! One virtual machine: a vsock daemon of its own, QEMU, and the serial line.
 
 pub mod net;
+mod passt;
 pub mod qemu;
 pub mod serial;
 mod vsock;
@@ -8,8 +9,9 @@ mod vsock;
 use crate::host::accel::Accel;
 use crate::host::child::Launcher;
 use crate::host::programs::Programs;
-use anyhow::{Context, Result};
-use net::Net;
+use crate::host::tap::{Ports, Tap};
+use anyhow::{Context, Result, bail};
+use net::{Net, NetKind};
 use serial::Serial;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,8 +19,18 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout_at};
 use vsock::Daemon;
 
-/// How long QEMU may take to end after its daemon's event loop, which a guest ends that powers itself off.
+/// How long QEMU may take to end after its daemon's event loop, which a guest ends that powers itself off, or after its network,
+/// which ends with QEMU.
 const END_PAUSE: Duration = Duration::from_secs(2);
+
+/// Waits for the end of the program that is a VM's network; for ever, if there is none.
+async fn ended(passt: Option<&mut Child>) -> String {
+    let Some(passt) = passt else { return std::future::pending().await };
+    match passt.wait().await {
+        Ok(status) => format!("its network, passt, ended ({status}); --net user does without it"),
+        Err(error) => format!("waiting for passt: {error}"),
+    }
+}
 
 /// What a VM is.
 #[derive(Clone, Debug)]
@@ -58,8 +70,11 @@ pub struct Vm {
     name: String,
     qemu: Child,
     daemon: Daemon,
-    /// What became of the daemon, and until when QEMU may end by itself.
-    without_daemon: Option<(String, Instant)>,
+    /// The program that is its network, if there is one.
+    passt: Option<Child>,
+    _tap: Option<Tap>,
+    /// What became of a program that it needs, and until when QEMU may end by itself.
+    lost: Option<(String, Instant)>,
     serial: Serial,
     vsock: PathBuf,
 }
@@ -74,23 +89,40 @@ impl Vm {
         let daemon = Daemon::start(host, spec.cid, &control, vsock, &serial)
             .await
             .with_context(|| format!("{}: vsock daemon", spec.name))?;
-        let mut qemu = host.launcher.spawn(&host.programs.qemu, qemu::args(spec, &control))?;
+        let args = qemu::args(spec, &control);
+        let (mut qemu, passt) = match &spec.net {
+            Some(net) if net.kind == NetKind::Passt => {
+                let (passt, socket) = passt::start(host, net, &serial)?;
+                (host.launcher.spawn_on(&host.programs.qemu, args, socket)?, Some(passt))
+            }
+            _ => (host.launcher.spawn(&host.programs.qemu, args)?, None),
+        };
         serial.follow(qemu.stdout.take(), "")?;
         serial.follow(qemu.stderr.take(), "qemu")?;
+        let tap = match &spec.net {
+            Some(net) if net.kind == NetKind::OwnTap => {
+                let address = net.address.as_ref().context("a tap interface without an address")?;
+                let ports = Ports { address, listen: net.listen, forwards: &net.forwards };
+                tokio::select! {
+                    tap = Tap::bring_up(&ports) => Some(tap.context("the tap interface")?),
+                    status = qemu.wait() => bail!("{}; last lines: {}", qemu::describe_exit(status), serial.tail()),
+                }
+            }
+            _ => None,
+        };
         let (name, vsock) = (spec.name.clone(), vsock.to_owned());
-        Ok(Self { name, qemu, daemon, without_daemon: None, serial, vsock })
+        Ok(Self { name, qemu, daemon, passt, _tap: tap, lost: None, serial, vsock })
     }
 
-    /// Waits for the VM's end, which needs both QEMU and the daemon, and says why in one line. A QEMU whose daemon
-    /// is gone still runs, but its vsock is dead for good. Whoever stops waiting may wait again.
+    /// Waits for the VM's end, which needs QEMU, the daemon and its network, and says why in one line. A QEMU whose daemon
+    /// or network is gone still runs, but nobody reaches it. Whoever stops waiting may wait again.
     pub async fn ended(&mut self) -> String {
-        let (cause, until) = match self.without_daemon.clone() {
+        let (cause, until) = match self.lost.clone() {
             Some(known) => known,
             None => tokio::select! {
                 status = self.qemu.wait() => return self.last_words(qemu::describe_exit(status)).await,
-                cause = self.daemon.ended() => {
-                    self.without_daemon.insert((cause, Instant::now() + END_PAUSE)).clone()
-                }
+                cause = self.daemon.ended() => self.lost.insert((cause, Instant::now() + END_PAUSE)).clone(),
+                cause = ended(self.passt.as_mut()) => self.lost.insert((cause, Instant::now() + END_PAUSE)).clone(),
             },
         };
         let cause = timeout_at(until, self.qemu.wait()).await.map_or(cause, qemu::describe_exit);
@@ -106,11 +138,14 @@ impl Vm {
         }
     }
 
-    /// Kills QEMU and the daemon and waits for both. There is nothing in either to be saved.
+    /// Kills QEMU and what it needs and waits for all. There is nothing in either to be saved.
     pub async fn stop(mut self) {
         // Fails only if it has been waited for.
         let _ = self.qemu.kill().await;
         self.daemon.kill().await;
+        if let Some(passt) = &mut self.passt {
+            let _ = passt.kill().await;
+        }
     }
 
     /// QEMU's process number; `None` once it has ended.

@@ -1,17 +1,31 @@
 //! The appliance's network card as seen from the host.
 
+use crate::host::tap;
+use crate::host::tether::SOCKET;
 use anyhow::{Result, bail};
 use appliance::settings::StaticAddress;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+/// Where the appliance is in a network of its own that names no address.
+const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+/// The host in that network.
+const OWN_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+const OWN_PREFIX_LEN: u8 = 24;
+/// The host's Ethernet address as passt shows it: QEMU's user network has the same.
+const GATEWAY_MAC: &str = "52:55:0a:00:02:02";
+
 /// `--net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetKind {
-    /// QEMU's user-mode network; the appliance's ports are forwarded from the loopback interface.
+    /// passt, see [`super::passt`]; the appliance's ports are forwarded from the host.
+    Passt,
+    /// QEMU's user-mode network, likewise. It listens with a backlog of one, and all clients have the host's address.
     User,
     /// An existing tap interface.
     Tap(String),
+    /// A tap interface of its own, see [`tap`]; its address is static, and the host is its gateway.
+    OwnTap,
 }
 
 impl FromStr for NetKind {
@@ -19,12 +33,14 @@ impl FromStr for NetKind {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
+            None if text == "passt" => Ok(Self::Passt),
+            None if text == "tap" => Ok(Self::OwnTap),
             None if text == "user" => Ok(Self::User),
             // 15 bytes: IFNAMSIZ less its terminator. A comma would start another option.
             Some(("tap", name)) if (1..=15).contains(&name.len()) && !name.contains([',', '/']) => {
                 Ok(Self::Tap(name.to_owned()))
             }
-            _ => Err("expected `user` or `tap:IFNAME`".into()),
+            _ => Err("expected `passt`, `user`, `tap` or `tap:IFNAME`".into()),
         }
     }
 }
@@ -36,15 +52,55 @@ pub struct Net {
     pub kind: NetKind,
     /// Its static address; by DHCP otherwise.
     pub address: Option<StaticAddress>,
-    /// Ports forwarded in user mode: (on the host's loopback interface, in the appliance).
+    /// The host's address at which forwarded ports are.
+    pub listen: Ipv4Addr,
+    /// Ports that are forwarded: (on the host, in the appliance).
     pub forwards: Vec<(u16, u16)>,
 }
 
 impl Net {
+    /// An existing tap interface of this name, with an address by DHCP.
+    pub fn tap(name: &str) -> Self {
+        let (kind, listen) = (NetKind::Tap(name.to_owned()), Ipv4Addr::LOCALHOST);
+        Self { kind, address: None, listen, forwards: Vec::new() }
+    }
+
+    /// passt's arguments, with its socket at this descriptor.
+    pub fn passt_args(&self, socket: &str) -> Vec<String> {
+        let (own, prefix_len, gateway) = match &self.address {
+            Some(address) => (address.address.into(), address.prefix_len, gateway(address)),
+            None => (OWN, OWN_PREFIX_LEN, OWN_GATEWAY),
+        };
+        let words = [
+            "--foreground",
+            "--quiet",
+            "--ipv4-only",
+            "--no-udp",
+            "--no-icmp",
+            "--no-dhcp-dns",
+            "--no-dhcp-search",
+        ];
+        let mut args: Vec<String> = words.map(str::to_owned).into();
+        let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
+        add("--fd", socket.to_owned());
+        // With addresses of its own it takes nothing from an interface; it wants one all the same, and this one is always there.
+        add("--interface", "lo".into());
+        add("--mac-addr", GATEWAY_MAC.into());
+        add("--address", own.to_string());
+        add("--netmask", prefix_len.to_string());
+        add("--gateway", gateway.to_string());
+        for (host, port) in &self.forwards {
+            add("--tcp-ports", format!("{}/{host}:{port}", self.listen));
+        }
+        args
+    }
+
     /// QEMU's `-netdev`.
     pub fn netdev(&self) -> String {
         match &self.kind {
-            NetKind::Tap(name) => format!("tap,id=net0,ifname={name},script=no,downscript=no,vhost=off"),
+            NetKind::Passt => format!("stream,id=net0,addr.type=fd,addr.str={SOCKET},server=off"),
+            NetKind::Tap(name) => on_tap(name),
+            NetKind::OwnTap => on_tap(&tap::name()),
             NetKind::User => {
                 let mut netdev = String::from("user,id=net0");
                 let mut guest = String::new();
@@ -57,12 +113,16 @@ impl Net {
                     guest = own.to_string();
                 }
                 for (host, port) in &self.forwards {
-                    netdev += &format!(",hostfwd=tcp:127.0.0.1:{host}-{guest}:{port}");
+                    netdev += &format!(",hostfwd=tcp:{}:{host}-{guest}:{port}", self.listen);
                 }
                 netdev
             }
         }
     }
+}
+
+fn on_tap(name: &str) -> String {
+    format!("tap,id=net0,ifname={name},script=no,downscript=no,vhost=off")
 }
 
 /// Reads `--address A.B.C.D/LEN`. A prefix longer than 30 has no room for a neighbour.
@@ -88,6 +148,11 @@ fn network(address: &StaticAddress) -> Ipv4Addr {
     Ipv4Addr::from(u32::from_be_bytes(address.address) & mask)
 }
 
+/// The host's address in the network of an appliance with this one.
+pub fn gateway(address: &StaticAddress) -> Ipv4Addr {
+    others(address)[0]
+}
+
 /// Three addresses of the network that are not the appliance's: for QEMU's own ends.
 fn others(address: &StaticAddress) -> [Ipv4Addr; 3] {
     let base = u32::from(network(address));
@@ -106,7 +171,8 @@ mod tests {
     #[test]
     fn user_network_makes_room_for_a_static_address() {
         let address = parse_address("192.168.7.2/24").ok();
-        let net = Net { kind: NetKind::User, address, forwards: vec![(8080, 80)] };
+        let listen = Ipv4Addr::LOCALHOST;
+        let net = Net { kind: NetKind::User, address, listen, forwards: vec![(8080, 80)] };
         assert_eq!(
             net.netdev(),
             "user,id=net0,net=192.168.7.0/24,host=192.168.7.1,dns=192.168.7.3,dhcpstart=192.168.7.4,\
@@ -117,8 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn passt_is_told_everything_and_asks_the_host_for_nothing() {
+        let address = parse_address("192.168.7.2/24").ok();
+        let listen = Ipv4Addr::UNSPECIFIED;
+        let net = Net { kind: NetKind::Passt, address, listen, forwards: vec![(8080, 80), (8443, 443)] };
+        let args = net.passt_args("5").join(" ");
+        assert!(
+            args.contains("--fd 5 ")
+                && args.contains("--address 192.168.7.2 --netmask 24 --gateway 192.168.7.1 ")
+        );
+        assert!(args.ends_with("--tcp-ports 0.0.0.0/8080:80 --tcp-ports 0.0.0.0/8443:443"), "{args}");
+        let args = Net { address: None, ..net }.passt_args("5").join(" ");
+        assert!(args.contains("--address 10.0.2.15 --netmask 24 --gateway 10.0.2.2 "), "{args}");
+    }
+
+    #[test]
     fn bad_networks_are_refused() {
-        for text in ["", "tap", "tap:", "tap:a,b", "tap:sixteen-letters-", "bridge:x"] {
+        for text in ["", "tap:", "tap:a,b", "tap:sixteen-letters-", "bridge:x"] {
             assert!(text.parse::<NetKind>().is_err(), "{text}");
         }
         for text in ["10.0.0.1", "10.0.0.1/0", "10.0.0.1/33", "10.0.0/8", "224.0.0.1/8", "fe80::1/64", "x/24"]

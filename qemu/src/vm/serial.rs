@@ -72,6 +72,9 @@ impl Serial {
         let text: String = text.trim_end().chars().filter(|c| !c.is_control()).collect();
         // The loader describes its page tables at length; what it cannot do it reports as an error.
         let chatter = ["[LOADER][INFO]", "[LOADER][WARN]"].iter().any(|prefix| text.starts_with(prefix));
+        // Where there is no system log, passt says so with every line.
+        let chatter = chatter || (text.starts_with("Failed to send ") && text.ends_with(" to syslog"));
+        let chatter = chatter || text.starts_with("Don't run as root. Changing to nobody");
         if text.is_empty() || chatter {
             return;
         }

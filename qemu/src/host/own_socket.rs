@@ -1,0 +1,156 @@
+//! A Unix socket at a path that somebody chose: nothing there is removed or overwritten but what an earlier run has left.
+//!
+//! A file beside it, `PATH.lock`, says whose it is and whether that process lives: it is locked for as long as the socket is
+//! served, and both are removed at the end. A socket without it is somebody else's.
+
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::{File, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// What stands in the lock file.
+const CONTENT: &[u8] = b"Weir's: its socket beside this file is in use while the file is locked.\n";
+
+/// Who may connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Permissions, of which those to write count; 0600 if left out, with a group 0660.
+    pub mode: Option<u32>,
+    /// A group's name; that of this process if left out.
+    pub group: Option<String>,
+}
+
+/// A listening socket. Dropping it removes it, unless something else has its path by then.
+#[derive(Debug)]
+pub struct OwnSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and number of the socket's file.
+    identity: (u64, u64),
+    // Given back last.
+    _lock: Lock,
+}
+
+impl OwnSocket {
+    /// Begins to listen at `path`. Nobody but its owner can connect before `access` is in force.
+    pub fn bind(path: &Path, access: &Access) -> Result<Self> {
+        let lock = Lock::take(path)?;
+        if let Ok(found) = std::fs::symlink_metadata(path) {
+            ensure!(
+                found.file_type().is_socket() && lock.was_there,
+                "{}: is there, and not a socket that weir has left; choose another path",
+                path.display()
+            );
+            ensure!(UnixStream::connect(path).is_err(), "{}: another program listens there", path.display());
+            std::fs::remove_file(path).with_context(|| format!("control socket {}", path.display()))?;
+        }
+        // The umask is what decides who may connect at first.
+        crate::host::child::restrict_umask();
+        let listener =
+            UnixListener::bind(path).with_context(|| format!("control socket {}", path.display()))?;
+        let made = std::fs::symlink_metadata(path).with_context(|| format!("{}", path.display()))?;
+        let socket =
+            Self { listener, path: path.to_owned(), identity: (made.dev(), made.ino()), _lock: lock };
+        socket.allow(access)?;
+        Ok(socket)
+    }
+
+    /// The listener, for as long as this lives.
+    pub fn listener(&self) -> Result<tokio::net::UnixListener> {
+        let listener = self.listener.try_clone().context("the control socket")?;
+        listener.set_nonblocking(true).context("the control socket")?;
+        tokio::net::UnixListener::from_std(listener).context("the control socket")
+    }
+
+    fn allow(&self, access: &Access) -> Result<()> {
+        if let Some(name) = &access.group {
+            let group = nix::unistd::Group::from_name(name).ok().flatten();
+            let group = group.with_context(|| format!("--control-group {name}: no such group"))?;
+            chown(&self.path, None, Some(group.gid.as_raw()))
+                .with_context(|| format!("giving {} to group {name}", self.path.display()))?;
+        }
+        let mode = access.mode.unwrap_or(if access.group.is_some() { 0o660 } else { 0o600 });
+        std::fs::set_permissions(&self.path, Permissions::from_mode(mode))
+            .with_context(|| format!("{}: mode {mode:04o}", self.path.display()))
+    }
+}
+
+impl Drop for OwnSocket {
+    fn drop(&mut self) {
+        let there = std::fs::symlink_metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
+        if there == Some(self.identity) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The file beside the socket, locked.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    /// From an earlier run that did not end by itself.
+    was_there: bool,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is still locked: whoever finds it free then sees that it is gone.
+        if image::private::is_at(&self.file, &self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Lock {
+    fn take(socket: &Path) -> Result<Self> {
+        let mut name = socket.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let failed = || format!("control socket's lock {}", path.display());
+        loop {
+            let (mut file, was_there) = match image::private::create(&path) {
+                Ok(file) => (file, false),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    match image::private::open_without_links(&path) {
+                        Ok(file) => (file, true),
+                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                        Err(error) => return Err(error).with_context(failed),
+                    }
+                }
+                Err(error) => return Err(error).with_context(failed),
+            };
+            if file.try_lock().is_err() {
+                bail!("{}: another supervisor listens there", socket.display());
+            }
+            if !image::private::is_at(&file, &path) {
+                // Its owner has just removed it.
+                continue;
+            }
+            if was_there {
+                let mut content = Vec::new();
+                (&mut file).take(CONTENT.len() as u64 + 1).read_to_end(&mut content).with_context(failed)?;
+                ensure!(
+                    content == CONTENT,
+                    "{}: is there, and no lock of weir's; choose another path",
+                    path.display()
+                );
+            } else {
+                file.write_all(CONTENT).with_context(failed)?;
+            }
+            return Ok(Self { path, was_there, file });
+        }
+    }
+}
+
+/// Reads `--control-mode`: octal digits.
+pub fn parse_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600);
+    mode.ok_or_else(|| "expected permissions in octal that leave its owner 6, such as 0660".into())
+}
+
+#[cfg(test)]
+#[path = "own_socket_tests.rs"]
+mod tests;
