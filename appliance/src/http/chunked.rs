@@ -1,5 +1,6 @@
 //! The chunked transfer coding (RFC 9112 §7.1).
 
+use super::extension::Extension;
 use core::ops::Range;
 
 /// Ends a chunk's data.
@@ -69,11 +70,7 @@ enum State {
     #[default]
     SizeStart,
     Size,
-    Extension,
-    /// Inside a quoted string of an extension.
-    Quoted,
-    /// After a backslash in such a string.
-    Escaped,
+    Extension(Extension),
     /// After the CR of the size line.
     SizeLf,
     Data,
@@ -163,27 +160,13 @@ impl Decoder {
             }
             State::Size => match b {
                 b'\r' => State::SizeLf,
-                // RFC 9112 §7.1.1 allows white space before ";" in theory; nobody needs it.
-                b';' => self.extension(State::Extension)?,
+                b';' => self.extension(Extension::Start)?,
                 b'\n' => return Err(ChunkError::LineEnd),
                 _ => self.digit(b)?,
             },
-            State::Extension => match b {
-                b'\r' => State::SizeLf,
-                b'\n' => return Err(ChunkError::LineEnd),
-                b'"' => self.extension(State::Quoted)?,
-                b'\t' | b' '..=b'~' => self.extension(State::Extension)?,
-                _ => return Err(ChunkError::Extension),
-            },
-            State::Quoted => match b {
-                b'"' => self.extension(State::Extension)?,
-                b'\\' => self.extension(State::Escaped)?,
-                b'\t' | b' '..=b'~' | 0x80.. => self.extension(State::Quoted)?,
-                _ => return Err(ChunkError::Extension),
-            },
-            State::Escaped => match b {
-                b'\t' | b' '..=b'~' | 0x80.. => self.extension(State::Quoted)?,
-                _ => return Err(ChunkError::Extension),
+            State::Extension(extension) => match extension.next(b)? {
+                None => State::SizeLf,
+                Some(next) => self.extension(next)?,
             },
             State::SizeLf if b != b'\n' => return Err(ChunkError::LineEnd),
             State::SizeLf if self.left == 0 => {
@@ -229,13 +212,13 @@ impl Decoder {
         Ok(State::Size)
     }
 
-    fn extension(&mut self, next: State) -> Result<State, ChunkError> {
+    fn extension(&mut self, next: Extension) -> Result<State, ChunkError> {
         self.line += 1;
         self.extensions += 1;
         if self.line > MAX_EXTENSION || self.extensions > MAX_EXTENSIONS {
             return Err(ChunkError::Extension);
         }
-        Ok(next)
+        Ok(State::Extension(next))
     }
 
     fn trailer(&mut self, next: State) -> Result<State, ChunkError> {

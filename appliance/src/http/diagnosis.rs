@@ -62,12 +62,15 @@ fn header(window: &[u8]) -> Refusal {
     Refusal::new(400, if bare_cr == Some(true) { Reason::InvalidCrLf } else { Reason::Header })
 }
 
-/// A method we do not know by name. Methods are case-sensitive (RFC 9110 §9.1): `get` is not GET, but some server
-/// behind us may think so.
+/// A method we do not know by name: a letter, then letters, digits, hyphens, dots and underscores, as every method that anybody
+/// registered is written. RFC 9110 §9.1 allows any token, but `01234567GET` is what is left of something else. Methods are
+/// case-sensitive: `get` is not GET, but some server behind us may think so.
 #[cold]
 pub(crate) fn other_method(token: &str) -> Result<Method<'_>, Refusal> {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
-    if token.len() > MAX_METHOD || KNOWN.iter().any(|known| token.eq_ignore_ascii_case(known)) {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let is_name = token.starts_with(|c: char| c.is_ascii_alphabetic()) && token.bytes().all(is_part);
+    if !is_name || token.len() > MAX_METHOD || KNOWN.iter().any(|known| token.eq_ignore_ascii_case(known)) {
         return Err(VERB);
     }
     Ok(Method::Other(token))
@@ -88,3 +91,7 @@ pub(crate) fn transfer_encoding(value: &[u8]) -> Refusal {
     let known_only = codings.all(is_chunked);
     if known_only { header } else { Refusal::new(501, Reason::NotImplemented) }
 }
+
+#[cfg(test)]
+#[path = "diagnosis_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ pub struct Limits {
     pub max_fields: usize,
     /// Length of the request target.
     pub max_url_length: usize,
-    /// UrlSegmentMaxLength: decoded bytes of one path segment.
+    /// UrlSegmentMaxLength: characters of one path segment once it is decoded ([`characters`]).
     pub url_segment_max_length: usize,
     /// UrlSegmentMaxCount: number of path segments.
     pub url_segment_max_count: usize,
@@ -113,7 +113,7 @@ impl Limits {
     fn count_segments(&self, path: &str) -> bool {
         let mut segments = path.split('/').skip(1);
         segments.clone().count() <= self.url_segment_max_count
-            && segments.all(|segment| segment.len() <= self.url_segment_max_length)
+            && segments.all(|segment| characters(segment.as_bytes()) <= self.url_segment_max_length)
     }
 
     /// The answer to a head or field that is too long.
@@ -122,8 +122,24 @@ impl Limits {
     }
 }
 
+/// Characters of a decoded path segment as HTTP.sys counts them: units of UTF-16. An encoded slash, which is kept as `%2F`, is
+/// one.
+pub(super) fn characters(segment: &[u8]) -> usize {
+    let units = |b: u8| match b {
+        0x80..=0xbf => 0,
+        0xf0.. => 2,
+        _ => 1,
+    };
+    let slashes = segment.windows(3).filter(|window| *window == b"%2F").count();
+    segment.iter().map(|&b| units(b)).sum::<usize>() - 2 * slashes
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self::STRICT
     }
 }
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@ pub mod chunked;
 pub mod conditional;
 mod diagnosis;
 pub mod error;
+mod extension;
 pub mod fields;
 pub mod forward;
 mod hop;

@@ -8,6 +8,7 @@
 //! What is `inline(always)` here runs for every request: as calls, they would spend as much on handing structures
 //! from one to the next as on looking at the bytes.
 
+use super::limits::characters;
 use super::request::TargetForm;
 use super::syntax::{self, HostForm};
 use super::{Limits, Method, Reason, Refusal};
@@ -197,7 +198,9 @@ fn normalise<'a>(raw: &[u8], limits: &Limits, scratch: &'a mut [u8]) -> Result<(
                     return Err(FORBIDDEN);
                 }
                 segments += 1;
-                if decoded.len() > limits.url_segment_max_length || segments > limits.url_segment_max_count {
+                let is_long = decoded.len() > limits.url_segment_max_length
+                    && characters(decoded) > limits.url_segment_max_length;
+                if is_long || segments > limits.url_segment_max_count {
                     return Err(URL);
                 }
             }
@@ -266,7 +269,9 @@ fn hides_dots(segment: &[u8]) -> bool {
         let slash = rest.windows(3).position(|w| w == b"%2F");
         let part = rest.get(..slash.unwrap_or(rest.len())).unwrap_or_default();
         let name = part.split(|&b| b == b';').next().unwrap_or_default();
-        // The whole segment was looked at before: here it has a parameter or an encoded slash.
+        // Windows drops blanks at the end.
+        let name = name.trim_ascii_end();
+        // The whole segment was looked at before: here it has a parameter, a blank or an encoded slash.
         if matches!(name, b"." | b"..") {
             return true;
         }

@@ -31,7 +31,7 @@ pub(super) fn http(written: Option<&raw::Http>, faults: &Faults) -> Http {
             &written.url_segment_max_length,
             1,
             32_766,
-            "bytes",
+            "characters",
         ),
         url_segment_max_count: count(
             "url_segment_max_count",
