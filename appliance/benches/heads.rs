@@ -78,12 +78,7 @@ impl World<'_> {
         let parsed = request::parse(input, &self.limits, &mut self.scratch, &mut Progress::default());
         let Parsed::Complete { head, .. } = parsed else { return 0 };
         let mut out = Sink::new(&mut self.out);
-        let forwarded = forward::Forwarded {
-            client: LOCAL,
-            scheme: Scheme::Http,
-            certificate: &[],
-            expect_answered: false,
-        };
+        let forwarded = forward::Forwarded::new(LOCAL, (LOCAL, 80), Scheme::Http);
         forward::write_request(&head, &forwarded, &mut out).map_or(0, |()| black_box(out.len()))
     }
 
@@ -97,13 +92,18 @@ impl World<'_> {
     fn route(&mut self, _: &[u8]) -> usize {
         match self.router.route(Scheme::Http, 80, b"www.example.com", LOCAL, "/css/site.css") {
             RouteResult::Matched(found) => found.rest.len(),
-            RouteResult::NoMatch => 0,
+            RouteResult::NoMatch | RouteResult::Ambiguous => 0,
         }
     }
 }
 
 fn settings(prefixes: usize) -> Settings {
-    let prefix = |url: String, handler| Prefix { url, handler, client_certificates: None };
+    let prefix = |url: String, handler| Prefix {
+        url,
+        handler,
+        client_certificates: None,
+        passing: Default::default(),
+    };
     let mut all = vec![prefix("http://*:80/".into(), Handler::Files(0))];
     all.push(prefix("http://*:80/api/".into(), Handler::Pool(0)));
     all.extend((2..prefixes).map(|i| prefix(format!("http://h{i}.example:80/a{i}/"), Handler::Files(0))));

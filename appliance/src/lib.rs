@@ -13,6 +13,7 @@ pub mod flow;
 pub mod http;
 pub mod log;
 pub mod pool;
+pub mod proxy;
 pub mod reason;
 pub mod settings;
 pub mod shard;

@@ -64,6 +64,9 @@ pub enum Reason {
     Number,
     /// A precondition evaluated to false.
     Precondition,
+    /// A connection that has to begin with a header of the PROXY protocol did not, or came from somebody whose word is not taken.
+    /// Not one of HTTP.sys's phrases: it does not speak that protocol.
+    ProxyHeader,
     /// The request queue is full.
     QueueFull,
     /// The head is longer than allowed.
@@ -96,7 +99,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number, for metrics.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::AppOffline,
         Self::AppPoolTimer,
         Self::AppShutdown,
@@ -126,6 +129,7 @@ impl Reason {
         Self::Misdirected,
         Self::Number,
         Self::Precondition,
+        Self::ProxyHeader,
         Self::QueueFull,
         Self::RequestLength,
         Self::RequestRate,
@@ -188,6 +192,7 @@ impl Reason {
             Self::Misdirected => "Misdirected",
             Self::Number => "Number",
             Self::Precondition => "Precondition",
+            Self::ProxyHeader => "Proxy_Header",
             Self::QueueFull => "QueueFull",
             Self::RequestLength => "RequestLength",
             Self::RequestRate => "RequestRate",

@@ -3,6 +3,12 @@
 //! Everything here was validated by the host (`image::config`); the appliance checks again only what it would
 //! be unsafe to believe (indices).
 
+mod passing;
+mod trust;
+
+pub use passing::Passing;
+pub use trust::{ClientField, Network, Trust};
+
 use crate::log::Field;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -75,6 +81,8 @@ pub struct Server {
     pub limits: Limits,
     /// How requests are read, where their site does not say otherwise or is not known.
     pub http: Http,
+    /// Proxies whose word about their client is taken.
+    pub trust: Trust,
 }
 
 /// How requests are read. What is not said: a site's is the server's, the server's is the profile's.
@@ -86,7 +94,7 @@ pub struct Http {
     pub max_request_bytes: Option<u32>,
     /// MaxFieldLength: one field line, 64 to 65,534 bytes.
     pub max_field_length: Option<u32>,
-    /// UrlSegmentMaxLength: decoded bytes of a path segment, 1 to 32,766.
+    /// UrlSegmentMaxLength: characters of a decoded path segment, 1 to 32,766.
     pub url_segment_max_length: Option<u32>,
     /// UrlSegmentMaxCount: segments of a path, 1 to 16,383.
     pub url_segment_max_count: Option<u32>,
@@ -226,6 +234,8 @@ pub struct Prefix {
     pub handler: Handler,
     /// Client certificates below it; the site's rule if not said.
     pub client_certificates: Option<ClientCertificates>,
+    /// What of its requests is passed on as the client wrote it.
+    pub passing: Passing,
 }
 
 /// TLS of a site.

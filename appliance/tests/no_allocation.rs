@@ -26,6 +26,7 @@ fn bundle() -> Vec<u8> {
                 url: "http://*:80/".into(),
                 handler: Handler::Files(0),
                 client_certificates: None,
+                passing: Default::default(),
             }],
             ..Site::default()
         }],
@@ -99,12 +100,7 @@ fn a_forwarded_request_and_its_response() {
         else {
             panic!();
         };
-        let forwarded = forward::Forwarded {
-            client: LOCAL,
-            scheme: Scheme::Http,
-            certificate: &[],
-            expect_answered: false,
-        };
+        let forwarded = forward::Forwarded::new(LOCAL, (LOCAL, 80), Scheme::Http);
         forward::write_request(&head, &forwarded, &mut Sink::new(&mut buf)).unwrap();
         let step = Decoder::new().decode(chunks).unwrap();
         assert_eq!(&chunks[step.content], b"hello");

@@ -11,6 +11,7 @@ mod demo;
 mod drain;
 mod ends;
 mod forwarding;
+mod front;
 mod lab;
 mod lifecycle;
 mod links;
@@ -42,8 +43,12 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let demo = Arc::new(Demo::default());
     let mut trials = Vec::new();
-    for (name, test) in
-        static_files::TESTS.iter().chain(forwarding::TESTS).chain(robustness::TESTS).chain(slow_site::TESTS)
+    for (name, test) in static_files::TESTS
+        .iter()
+        .chain(forwarding::TESTS)
+        .chain(robustness::TESTS)
+        .chain(slow_site::TESTS)
+        .chain(front::SHARED)
     {
         let demo = demo.clone();
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
@@ -51,7 +56,9 @@ fn main() -> ExitCode {
     let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
     let own = own.chain(ends::TESTS).chain(network::TESTS).chain(privacy::TESTS);
     let own = own.chain(bad_workers::TESTS).chain(drain::TESTS).chain(supervisor::TESTS).chain(vsock::TESTS);
-    for (name, test) in own.chain(logs::TESTS).chain(corpus::TESTS).chain(tls::TESTS).chain(links::TESTS) {
+    for (name, test) in
+        own.chain(logs::TESTS).chain(corpus::TESTS).chain(front::TESTS).chain(tls::TESTS).chain(links::TESTS)
+    {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
     // Those that take long or measure: `-- --ignored FILTER` runs them.

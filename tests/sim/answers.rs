@@ -45,7 +45,12 @@ fn everything() -> Settings {
     settings.server.http = Http { trace: Some(true), max_content: Some(100), ..Http::default() };
     settings.pools[0].workers.clear();
     let mut add = |url: &str, why| {
-        let prefix = Prefix { url: url.into(), handler: Handler::Nobody(why), client_certificates: None };
+        let prefix = Prefix {
+            url: url.into(),
+            handler: Handler::Nobody(why),
+            client_certificates: None,
+            passing: Default::default(),
+        };
         settings.sites[0].prefixes.push(prefix);
     };
     add("http://sim:80/reserved/", Nobody::Reserved);

@@ -12,6 +12,7 @@ mod client;
 mod collector;
 mod control;
 mod drain;
+mod front;
 mod lies;
 mod links;
 mod logs;

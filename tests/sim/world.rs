@@ -45,7 +45,12 @@ static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| bundle(&settings(&["*"])));
 
 /// One site for each host, with files and a worker.
 pub fn settings(hosts: &[&str]) -> Settings {
-    let prefix = |url: String, handler| Prefix { url, handler, client_certificates: None };
+    let prefix = |url: String, handler| Prefix {
+        url,
+        handler,
+        client_certificates: None,
+        passing: Default::default(),
+    };
     let site = |host: &&str| Site {
         name: if *host == "*" { "sim".into() } else { (*host).into() },
         prefixes: vec![
@@ -200,8 +205,18 @@ impl World {
         worker_tls: Option<Arc<ServerConfig>>,
         script: impl Fn(usize, u32) -> Script + 'static,
     ) -> Self {
-        let workers = pool.workers.len();
-        let bundle: &'static [u8] = bundle(&Settings { pools: vec![pool], ..settings(&["*"]) }).leak();
+        Self::scripted_in(seed, &Settings { pools: vec![pool], ..settings(&["*"]) }, worker_tls, script)
+    }
+
+    /// The same, with all settings.
+    pub fn scripted_in(
+        seed: u64,
+        settings: &Settings,
+        worker_tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(usize, u32) -> Script + 'static,
+    ) -> Self {
+        let workers = settings.pools[0].workers.len();
+        let bundle: &'static [u8] = bundle(settings).leak();
         let mut world = Self::serving(bundle, seed, Quality::LAN, true, 8 << 20);
         world.worker_tls = worker_tls;
         world.script = Some(Box::new(script));

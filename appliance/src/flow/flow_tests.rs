@@ -343,6 +343,7 @@ proptest! {
         let mut flow = Flow::new(&settings, (3, 4), 0).unwrap();
         let (mut now, mut granted, mut wanted) = (SECOND, vec![0_u64; count], vec![0_u64; 12]);
         let mut home = [None; 12];
+        let mut clients = [0; 12];
         for (conn, action, size, pause) in steps {
             now += pause;
             let c = conn as usize;
@@ -353,11 +354,12 @@ proptest! {
                 }
                 1 => {
                     let site = size as usize % count;
-                    if home[c] != Some(site) {
+                    // The connection is another site's or client's from now on.
+                    if home[c] != Some(site) || clients[c] != size % 5 {
                         wanted[c] = 0;
                     }
                     flow.admit(conn, site, address(size % 5), now).unwrap();
-                    home[c] = Some(site);
+                    (home[c], clients[c]) = (Some(site), size % 5);
                 }
                 2 => {
                     flow.charge(conn, size as usize % 3000, now);

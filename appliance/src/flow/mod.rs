@@ -127,10 +127,12 @@ struct Membership {
     site: u32,
     client: u32,
     at_server: u32,
+    /// The client's.
+    address: Option<IpAddr>,
 }
 
 impl Membership {
-    const NONE: Self = Self { site: NONE, client: NONE, at_server: NONE };
+    const NONE: Self = Self { site: NONE, client: NONE, at_server: NONE, address: None };
 }
 
 /// Bandwidth and admission of one shard. Connections are named by small dense numbers, times are nanoseconds of the
@@ -208,10 +210,15 @@ impl Flow {
         Ok(())
     }
 
-    /// A request for a site begins on this connection. If it is admitted, the connection is that site's from now on.
+    /// A request for a site begins on this connection. If it is admitted, the connection is that site's from now on, and that
+    /// client's: a proxy may send requests of several on one connection.
     #[inline]
     pub fn admit(&mut self, conn: u32, site: usize, address: IpAddr, now_ns: u64) -> Result<(), Refused> {
-        let member = self.members.get(conn as usize).copied().unwrap_or(Membership::NONE);
+        let mut member = self.members.get(conn as usize).copied().unwrap_or(Membership::NONE);
+        if member.address.is_some_and(|old| old != address) {
+            self.detach(conn, now_ns);
+            member = Membership::NONE;
+        }
         if member.site != site as u32 || self.counts_requests {
             self.admit_by_limits(conn, member, site, address, now_ns)?;
         }
@@ -384,7 +391,7 @@ impl Flow {
         if self.members.len() <= conn as usize {
             self.members.resize(conn as usize + 1, Membership::NONE);
         }
-        let member = Membership { site: site as u32, client, at_server };
+        let member = Membership { site: site as u32, client, at_server, address: Some(address) };
         self.members[conn as usize] = member;
         member
     }

@@ -1,28 +1,60 @@
 //! The request head as a worker receives it (RFC 9110 §7.6).
 
 use super::request::{Framing, Present, TargetForm, content_length};
-use super::{Method, Overflow, RequestHead, Sink, Version, hop, syntax};
+use super::{Method, Overflow, RequestHead, Sink, client, hop, syntax, upgrade};
+use crate::settings::ClientField;
 use crate::site::Scheme;
-use core::fmt::Write as _;
+use alloc::string::String;
 use core::net::IpAddr;
 
-/// What the appliance knows about the client and the worker does not.
+/// What the appliance knows about the client and the worker does not, and what it lets through.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarded<'a> {
-    /// The client's address.
+    /// The address of whoever sent the request: the client's, or the last proxy's.
     pub client: IpAddr,
+    /// It is a trusted proxy, which names its client in this field.
+    pub trusted: Option<ClientField>,
+    /// Our address and port, which stand in for a host that the client did not name (HTTP/1.0).
+    pub local: (IpAddr, u16),
     /// How the client reached us.
     pub scheme: Scheme,
     /// Fields about the client's certificate, whole lines.
     pub certificate: &'a [u8],
     /// We answered `Expect: 100-continue` ourselves: the worker must not see it.
     pub expect_answered: bool,
+    /// Protocols that the client may ask to change to.
+    pub upgrade: &'a [String],
+    /// Names of [withheld](is_withheld) fields that are passed on all the same.
+    pub fields: &'a [String],
+}
+
+impl Forwarded<'_> {
+    /// A request from a client over plain HTTP or TLS, with nothing let through that needs a permission.
+    pub const fn new(client: IpAddr, local: (IpAddr, u16), scheme: Scheme) -> Self {
+        Self {
+            client,
+            trusted: None,
+            local,
+            scheme,
+            certificate: &[],
+            expect_answered: true,
+            upgrade: &[],
+            fields: &[],
+        }
+    }
+}
+
+/// A field that tells some server to take another target, host or method than the request line says: it is dropped unless a
+/// prefix wants it ([`Passing::fields`](crate::settings::Passing::fields)).
+pub fn is_withheld(name: &str) -> bool {
+    hop::fate(name.as_bytes()) == hop::Fate::Withheld
 }
 
 /// Writes the head for the worker: HTTP/1.1, original path and query (dot segments removed), Host, end-to-end fields
 /// only, `Forwarded` and `X-Forwarded-*` as we know them, and the framing restated.
 ///
-/// What is added to the received head stays below 256 bytes plus twice the length of Host and the certificate's fields.
+/// What is added to the received head stays below 320 bytes plus three times the length of Host and the certificate's fields;
+/// of a trusted proxy, each address that it names is added a second time.
 pub fn write_request(
     head: &RequestHead<'_>,
     forwarded: &Forwarded<'_>,
@@ -32,7 +64,7 @@ pub fn write_request(
     out.put(b" ")?;
     target(head, out)?;
     out.put(b" HTTP/1.1\r\nHost: ")?;
-    host(head, out)?;
+    host(head, forwarded, out)?;
     out.put(b"\r\n")?;
     let nominated = if head.present.any(Present::NOMINATED) {
         hop::Nominated::read(head.fields)
@@ -41,8 +73,13 @@ pub fn write_request(
     };
     let drop_expect = forwarded.expect_answered || !head.expects_continue();
     for field in head.fields {
-        if hop::is_hop_by_hop(field.name)
-            || hop::is_ours(field.name)
+        let is_dropped = match hop::fate(field.name) {
+            hop::Fate::Kept => false,
+            hop::Fate::Ours => true,
+            hop::Fate::Withheld => !forwarded.fields.iter().any(|wanted| field.is(wanted)),
+        };
+        if is_dropped
+            || hop::is_hop_by_hop(field.name)
             || nominated.contains(field.name)
             || (drop_expect && field.is("expect"))
         {
@@ -57,11 +94,16 @@ pub fn write_request(
             None => out.put_field(&field)?,
         }
     }
-    client(head, forwarded, out)?;
+    client::write(head, forwarded, out)?;
     out.put(forwarded.certificate)?;
-    if let Some(protocols) = head.upgrade() {
+    let mut protocols = upgrade::asked(head, forwarded.upgrade);
+    if let Some(first) = protocols.next() {
         out.put(b"Connection: Upgrade\r\nUpgrade: ")?;
-        out.put(protocols)?;
+        out.put(first)?;
+        for protocol in protocols {
+            out.put(b", ")?;
+            out.put(protocol)?;
+        }
         out.put(b"\r\n")?;
     }
     match head.framing {
@@ -115,50 +157,30 @@ fn encode(path: &str, out: &mut Sink<'_>) -> Result<(), Overflow> {
     Ok(())
 }
 
-fn host(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    out.put(head.host)?;
-    if let Some(port) = head.port {
-        out.put(b":")?;
-        out.put_decimal(u64::from(port.get()))?;
-    }
-    Ok(())
-}
-
-/// `Forwarded` (RFC 7239), its older relatives, and `Via` (RFC 9110 §7.6.3).
-fn client(head: &RequestHead<'_>, forwarded: &Forwarded<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    out.put(b"X-Forwarded-For: ")?;
-    address(forwarded.client, out)?;
-    out.put(b"\r\nX-Forwarded-Proto: ")?;
-    out.put(forwarded.scheme.as_str().as_bytes())?;
-    out.put(b"\r\nX-Forwarded-Host: ")?;
-    host(head, out)?;
-    out.put(b"\r\nForwarded: for=")?;
-    if forwarded.client.is_ipv6() {
-        out.put(b"\"[")?;
-        address(forwarded.client, out)?;
-        out.put(b"]\"")?;
+/// The host that the client named, or where it found us.
+pub(super) fn host(
+    head: &RequestHead<'_>,
+    forwarded: &Forwarded<'_>,
+    out: &mut Sink<'_>,
+) -> Result<(), Overflow> {
+    let port = if !head.host.is_empty() {
+        out.put(head.host)?;
+        head.port.map(core::num::NonZeroU16::get)
     } else {
-        address(forwarded.client, out)?;
-    }
-    out.put(b";proto=")?;
-    out.put(forwarded.scheme.as_str().as_bytes())?;
-    out.put(b";host=\"")?;
-    host(head, out)?;
-    out.put(match head.version {
-        Version::Http10 => b"\"\r\nVia: 1.0 weir\r\n",
-        Version::Http11 => b"\"\r\nVia: 1.1 weir\r\n",
-    })
-}
-
-fn address(address: IpAddr, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    let IpAddr::V4(v4) = address else {
-        return write!(out, "{address}").map_err(|_| Overflow);
-    };
-    for (i, octet) in v4.octets().into_iter().enumerate() {
-        if i != 0 {
-            out.put(b".")?;
+        let (address, port) = forwarded.local;
+        match address {
+            IpAddr::V4(_) => client::put_address(address, out)?,
+            IpAddr::V6(_) => {
+                out.put(b"[")?;
+                client::put_address(address, out)?;
+                out.put(b"]")?;
+            }
         }
-        out.put_decimal(u64::from(octet))?;
+        Some(port).filter(|&port| port != forwarded.scheme.default_port())
+    };
+    if let Some(port) = port {
+        out.put(b":")?;
+        out.put_decimal(u64::from(port))?;
     }
     Ok(())
 }

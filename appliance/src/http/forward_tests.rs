@@ -2,12 +2,9 @@ use super::super::request::{Parsed, Progress, parse};
 use super::super::{Limits, Method};
 use super::*;
 
-const CLIENT: Forwarded = Forwarded {
-    client: IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1)),
-    scheme: Scheme::Http,
-    certificate: &[],
-    expect_answered: true,
-};
+const LOCAL: (IpAddr, u16) = (IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 65)), 80);
+const CLIENT: Forwarded =
+    Forwarded::new(IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1)), LOCAL, Scheme::Http);
 
 fn forwarded_as(input: &str, client: &Forwarded) -> String {
     let mut scratch = [0; 9000];
@@ -29,7 +26,10 @@ fn forwarded_as(input: &str, client: &Forwarded) -> String {
     };
     assert_eq!(len, text.len());
     assert_eq!((second.method, second.path, second.query()), (head.method, head.path, head.query()));
-    assert_eq!((second.host, second.port, second.framing), (head.host, head.port, head.framing));
+    if !head.host.is_empty() {
+        assert_eq!((second.host, second.port), (head.host, head.port));
+    }
+    assert_eq!(second.framing, head.framing);
     assert_eq!(second.method == Method::Get, head.method == Method::Get);
     text
 }
@@ -46,7 +46,7 @@ fn a_whole_head() {
              Cookie: a\r\ncookie: b\r\nEmpty:\r\n\r\n"
         ),
         "POST /x%20y/?q=%31 HTTP/1.1\r\nHost: a:8080\r\nAccept: */*\r\nCookie: a\r\ncookie: b\r\nEmpty: \r\n\
-         X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a:8080\r\n\
+         X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a:8080\r\nX-Forwarded-Port: 8080\r\n\
          Forwarded: for=192.0.2.1;proto=http;host=\"a:8080\"\r\nVia: 1.1 weir\r\nContent-Length: 5\r\n\r\n"
     );
 }
@@ -82,6 +82,48 @@ fn clients_cannot_speak_in_our_name() {
     );
     assert!(!text.contains("evil"), "{text}");
     assert!(text.contains("X-Forward: kept\r\n"));
+}
+
+#[test]
+fn fields_that_name_another_target_are_withheld() {
+    let input = "GET / HTTP/1.1\r\nHost: a\r\nX-Original-URL: /evil\r\nX-Rewrite-URL: /evil\r\nx_rewrite_url: /evil\r\n\
+                 X-Original-Host: evil\r\nX-HTTP-Method-Override: EVIL\r\nSCRIPT_NAME: /evil\r\nX-Url-Scheme: evil\r\n\r\n";
+    let text = forwarded(input);
+    assert!(!text.to_ascii_lowercase().contains("evil"), "{text}");
+    let fields = ["x-rewrite-url".to_owned(), "x-url-scheme".to_owned()];
+    let text = forwarded_as(input, &Forwarded { fields: &fields, ..CLIENT });
+    // In its own spelling only, and never what is ours to say.
+    assert!(text.contains("\r\nX-Rewrite-URL: /evil\r\n"), "{text}");
+    assert_eq!(text.to_ascii_lowercase().matches("evil").count(), 1, "{text}");
+}
+
+#[test]
+fn a_client_without_a_host_has_found_us_somewhere() {
+    let input = "GET /a HTTP/1.0\r\n\r\n";
+    let at = |local, scheme| forwarded_as(input, &Forwarded { local, scheme, ..CLIENT });
+    let text = at(LOCAL, Scheme::Http);
+    assert!(text.starts_with("GET /a HTTP/1.1\r\nHost: 192.0.2.65\r\n"), "{text}");
+    assert!(text.contains("X-Forwarded-Host: 192.0.2.65\r\nX-Forwarded-Port: 80\r\n"), "{text}");
+    assert!(text.contains(";host=\"192.0.2.65\"\r\n"), "{text}");
+    let text = at((LOCAL.0, 8080), Scheme::Http);
+    assert!(text.contains("Host: 192.0.2.65:8080\r\n") && text.contains("-Port: 8080\r\n"), "{text}");
+    let text = at(("2001:db8::1".parse().unwrap(), 443), Scheme::Https);
+    assert!(text.contains("\r\nHost: [2001:db8::1]\r\n"), "{text}");
+}
+
+#[test]
+fn protocols_that_are_not_allowed_do_not_go_on() {
+    let input = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c, websocket\r\n\
+                 HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n";
+    let text = forwarded(input).to_ascii_lowercase();
+    assert!(!text.contains("upgrade") && !text.contains("http2"), "{text}");
+    let allowed = ["websocket".to_owned()];
+    let text = forwarded_as(input, &Forwarded { upgrade: &allowed, ..CLIENT });
+    assert!(text.contains("\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"), "{text}");
+    assert!(!text.to_ascii_lowercase().contains("http2") && !text.contains("h2c"), "{text}");
+    // Not named by Connection, it ends here all the same.
+    let text = forwarded("GET / HTTP/1.1\r\nHost: a\r\nHTTP2-Settings: AAMA\r\nHTTP2_Settings: AAMA\r\n\r\n");
+    assert!(!text.contains("AAMA"), "{text}");
 }
 
 #[test]

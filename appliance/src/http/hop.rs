@@ -42,28 +42,171 @@ pub(crate) fn is_hop_by_hop(name: &[u8]) -> bool {
     }
 }
 
-/// Request fields whose meaning we decide: a client must not be able to speak in our name, not even to a worker that
-/// takes `_` for `-`. `Proxy` would become the environment variable HTTP_PROXY in a CGI worker.
-pub(crate) fn is_ours(name: &[u8]) -> bool {
-    let is = |lower: &[u8]| same(name, lower);
-    match name.len() {
-        4 => is(b"host"),
-        5 => is(b"proxy"),
-        9 => is(b"forwarded") || is(b"x-real-ip"),
-        // RFC 9440.
-        11 => is(b"client-cert"),
-        14 => is(b"content-length"),
-        17 => is(b"transfer-encoding") || is(b"client-cert-chain") || starts(name),
-        _ => starts(name),
+/// Request fields whose meaning we decide, and everything else that some server takes for one of them: who the client is, how it
+/// reached us, which host it named, what its certificate said. `Proxy` would become the environment variable HTTP_PROXY in a
+/// CGI worker; `HTTP2-Settings` goes with a protocol that is never passed on (`super::upgrade`), whether Connection names it
+/// or not.
+const OURS: [&[u8]; 36] = [
+    b"cf-connecting-ip",
+    b"cf-connecting-ipv6",
+    // RFC 9440.
+    b"client-cert",
+    b"client-cert-chain",
+    b"client-ip",
+    b"content-length",
+    b"fastly-client-ip",
+    b"forwarded",
+    b"front-end-https",
+    b"host",
+    b"http2-settings",
+    b"proxy",
+    b"real-ip",
+    b"transfer-encoding",
+    b"true-client-ip",
+    b"x-azure-clientip",
+    b"x-client-cert",
+    b"x-client-ip",
+    b"x-client-port",
+    b"x-cluster-client-ip",
+    b"x-envoy-external-address",
+    b"x-forwarded",
+    b"x-original-for",
+    b"x-original-forwarded-for",
+    b"x-original-proto",
+    b"x-original-remote-addr",
+    b"x-originating-ip",
+    b"x-proto",
+    b"x-proxyuser-ip",
+    b"x-real-ip",
+    b"x-real-port",
+    b"x-remote-addr",
+    b"x-remote-ip",
+    b"x-scheme",
+    b"x-ssl",
+    b"x-url-scheme",
+];
+
+/// As [`OURS`], with anything behind: also those of IIS and Azure (`X-ARR-SSL`, `X-ARR-ClientCert`).
+const OUR_STARTS: [&[u8]; 5] = [b"ssl-client-", b"x-arr-", b"x-client-cert-", b"x-forwarded-", b"x-ssl-"];
+
+/// Request fields that tell some server to take another target, host or method than the request line says, which no rule of
+/// ours would have seen: dropped unless the prefix wants them. gunicorn takes SCRIPT_NAME and PATH_INFO, Rack::Sendfile the
+/// last two but one.
+const WITHHELD: [&[u8]; 26] = [
+    b"path-info",
+    b"request-uri",
+    b"script-name",
+    b"x-accel-mapping",
+    b"x-host",
+    b"x-host-override",
+    b"x-http-destinationurl",
+    b"x-http-host-override",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+    b"x-original-host",
+    b"x-original-method",
+    b"x-original-path",
+    b"x-original-uri",
+    b"x-original-url",
+    b"x-override-url",
+    b"x-proxy-url",
+    b"x-request-uri",
+    b"x-rewrite-path",
+    b"x-rewrite-uri",
+    b"x-rewrite-url",
+    b"x-rewritten-url",
+    b"x-script-name",
+    b"x-sendfile-type",
+    b"x-url",
+];
+
+/// What becomes of a field of a request, so far as its name decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes on.
+    Kept,
+    /// It ends here: nobody but us may say it.
+    Ours,
+    /// It ends here unless the prefix wants it.
+    Withheld,
+}
+
+/// The fate of a request field. A client must not be able to speak in our name, not even to a worker that makes variables of
+/// names and takes `_`, or whatever is neither letter nor digit, for `-`.
+#[inline]
+pub(crate) fn fate(name: &[u8]) -> Fate {
+    let first = usize::from(name.first().map_or(0, |&first| first & 31));
+    let has_length = LENGTHS.get(first).is_some_and(|lengths| lengths >> name.len().min(31) & 1 != 0);
+    let may_start = matches!(name, [b'x' | b'X' | b's' | b'S', ..]);
+    if has_length || may_start { look_up(name, has_length) } else { Fate::Kept }
+}
+
+#[inline(never)]
+fn look_up(name: &[u8], has_length: bool) -> Fate {
+    let is = |lower: &&[u8]| same(name, lower);
+    let begins = |start: &&[u8]| name.get(..start.len()).is_some_and(|front| same(front, start));
+    if has_length && OURS.iter().any(is) || OUR_STARTS.iter().any(begins) {
+        Fate::Ours
+    } else if has_length && WITHHELD.iter().any(is) {
+        Fate::Withheld
+    } else {
+        Fate::Kept
     }
 }
 
-fn starts(name: &[u8]) -> bool {
-    let with = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| same(start, prefix));
-    with(b"x-forwarded-") || with(b"x-client-cert-")
+/// Bit n, by the first letter: a name in [`OURS`] or [`WITHHELD`] is n bytes long.
+static LENGTHS: [u32; 32] = {
+    let mut lengths = [0; 32];
+    let mut i = 0;
+    while i < OURS.len() + WITHHELD.len() {
+        let name = if i < OURS.len() { OURS[i] } else { WITHHELD[i - OURS.len()] };
+        assert!(name.len() < 31);
+        lengths[(name[0] & 31) as usize] |= 1 << name.len();
+        i += 1;
+    }
+    lengths
+};
+
+/// Equal for a server that makes a variable of the name: whatever is neither letter nor digit is a hyphen.
+pub(super) fn same(name: &[u8], lower: &[u8]) -> bool {
+    let is = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*b == b'-' && !a.is_ascii_alphanumeric());
+    name.len() == lower.len() && name.iter().zip(lower).all(is)
 }
 
-fn same(name: &[u8], lower: &[u8]) -> bool {
-    name.len() == lower.len()
-        && name.iter().zip(lower).all(|(a, b)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-'))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_fate_in_any_spelling() {
+        let spelt = |name: &[u8], hyphen: u8| -> Vec<u8> {
+            name.iter().map(|&b| if b == b'-' { hyphen } else { b.to_ascii_uppercase() }).collect()
+        };
+        for hyphen in [b'-', b'_', b'.', b'~'] {
+            for name in OURS {
+                assert_eq!(fate(&spelt(name, hyphen)), Fate::Ours, "{}", name.escape_ascii());
+            }
+            for start in OUR_STARTS {
+                let name = [&spelt(start, hyphen)[..], b"anything-at-all-however-long-it-may-be"].concat();
+                assert_eq!(fate(&name), Fate::Ours, "{}", start.escape_ascii());
+            }
+            for name in WITHHELD {
+                assert_eq!(fate(&spelt(name, hyphen)), Fate::Withheld, "{}", name.escape_ascii());
+            }
+        }
+        for name in [
+            "",
+            "x",
+            "cookie",
+            "x-forward",
+            "x-csrf-token",
+            "xx-real-ip",
+            "x-real-ips",
+            "host-",
+            "set-cookie",
+        ] {
+            assert_eq!(fate(name.as_bytes()), Fate::Kept, "{name}");
+        }
+    }
 }

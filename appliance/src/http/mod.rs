@@ -3,6 +3,7 @@
 //! Nothing here does I/O, keeps time or allocates: functions take byte slices and write into a [`Sink`].
 
 pub mod chunked;
+pub mod client;
 pub mod conditional;
 mod diagnosis;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod serve;
 mod sink;
 mod syntax;
 mod target;
+pub mod upgrade;
 
 pub use crate::date;
 pub use crate::reason::Reason;

@@ -132,19 +132,6 @@ impl<'a> RequestHead<'a> {
         self.version == Version::Http11 && self.present.any(Present::EXPECTATION)
     }
 
-    /// The protocols the client would change to (RFC 9110 §7.8), if it asks in a way that can be passed on: a GET without
-    /// content whose Connection names Upgrade.
-    pub fn upgrade(&self) -> Option<&'a [u8]> {
-        if !self.present.any(Present::UPGRADE) || !self.present.any(Present::NOMINATED) {
-            return None;
-        }
-        let asks = self.method == Method::Get
-            && self.version == Version::Http11
-            && self.framing == Framing::None
-            && self.fields.elements("connection").any(|option| option.eq_ignore_ascii_case(b"upgrade"));
-        self.fields.get_only("upgrade").filter(|value| asks && !value.is_empty())
-    }
-
     /// Refuses a request in absolute-form that names another scheme than the connection's (RFC 9110 §7.4).
     pub fn check_scheme(&self, scheme: Scheme) -> Result<(), Refusal> {
         match self.form {

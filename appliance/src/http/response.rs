@@ -133,21 +133,21 @@ pub enum Parsed<'a> {
 
 /// What the request was, as far as it decides on what may answer it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct Asked<'a> {
     /// HEAD: no content follows.
     pub head: bool,
-    /// It asked for a change of protocol: 101 is an answer.
-    pub upgrade: bool,
+    /// The protocols it asked to change to, as the worker was told them; empty: 101 is no answer.
+    pub upgrade: &'a [u8],
 }
 
 /// As [`parse_answer`], for a request that asked for no change of protocol. `to_head`: it was HEAD.
 pub fn parse(buf: &[u8], to_head: bool, max_bytes: usize) -> Parsed<'_> {
     let bounds = Bounds { bytes: max_bytes, ..Bounds::default() };
-    parse_answer(buf, Asked { head: to_head, upgrade: false }, bounds)
+    parse_answer(buf, Asked { head: to_head, upgrade: &[] }, bounds)
 }
 
 /// Looks for a response head at the start of `buf`. Never `Partial` when `buf` holds `bounds.bytes` or more.
-pub fn parse_answer(buf: &[u8], asked: Asked, bounds: Bounds) -> Parsed<'_> {
+pub fn parse_answer<'a>(buf: &'a [u8], asked: Asked<'_>, bounds: Bounds) -> Parsed<'a> {
     match parse_now(buf, asked, bounds) {
         Ok(Some((head, len))) => Parsed::Complete { head, len },
         Ok(None) => Parsed::Partial,
@@ -155,11 +155,11 @@ pub fn parse_answer(buf: &[u8], asked: Asked, bounds: Bounds) -> Parsed<'_> {
     }
 }
 
-fn parse_now(
-    buf: &[u8],
-    asked: Asked,
+fn parse_now<'a>(
+    buf: &'a [u8],
+    asked: Asked<'_>,
     bounds: Bounds,
-) -> Result<Option<(ResponseHead<'_>, usize)>, ResponseError> {
+) -> Result<Option<(ResponseHead<'a>, usize)>, ResponseError> {
     let window = buf.get(..bounds.bytes).unwrap_or(buf);
     // httparse would skip empty lines.
     if window.first().is_some_and(|&b| b != b'H') {
@@ -185,7 +185,7 @@ fn parse_now(
         return Err(ResponseError::StatusLine);
     };
     // 101 turns the link into something else than HTTP.
-    if status < 100 || (status == 101 && !asked.upgrade) {
+    if status < 100 || (status == 101 && asked.upgrade.is_empty()) {
         return Err(ResponseError::Status);
     }
     let lines = window.get(..len).and_then(Lines::new).ok_or(ResponseError::Field)?;
@@ -220,9 +220,11 @@ fn parse_now(
     if !head.is_upgrade() {
         return Ok(Some((head, len)));
     }
-    // RFC 9110 §15.2.2: it has to say what it changed to.
-    let upgrade =
-        head.fields.get_only("upgrade").filter(|value| !value.is_empty()).ok_or(ResponseError::Field)?;
+    // RFC 9110 §15.2.2: it has to say what it changed to, which has to be something that it was asked for (§7.8).
+    let upgrade = head.fields.get_only("upgrade").ok_or(ResponseError::Field)?;
+    if !super::upgrade::is_answer(asked.upgrade, upgrade) {
+        return Err(ResponseError::Field);
+    }
     Ok(Some((ResponseHead { upgrade: Some(upgrade), keep_alive: false, ..head }, len)))
 }
 

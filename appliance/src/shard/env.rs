@@ -12,7 +12,7 @@ use crate::http::Limits;
 use crate::http::response::Bounds;
 use crate::log::{Counters, Log, LogLink};
 use crate::pool::Pools;
-use crate::settings::Settings;
+use crate::settings::{Settings, Trust};
 use crate::site::Router;
 use crate::time::Instant;
 use alloc::vec;
@@ -68,6 +68,8 @@ pub(super) struct Serving<'b> {
     /// The widest limits of any site, by which heads are parsed.
     pub(super) limits: Limits,
     pub(super) rules: AllRules,
+    /// Whose word about their clients is taken.
+    pub(super) trust: Trust,
     pub(super) date: DateCache,
 }
 
@@ -127,7 +129,14 @@ impl<'b, S> Env<'b, S> {
                 MAX_RESPONSE_HEAD.max(limits.max_request_bytes).max(longest_answer) + HEAD_HEADROOM
             ],
             spare: Vec::with_capacity(SPARE_BUFFERS),
-            serving: Serving { router, files, limits, rules, date: DateCache::new(unix_time) },
+            serving: Serving {
+                router,
+                files,
+                limits,
+                rules,
+                trust: settings.server.trust.clone(),
+                date: DateCache::new(unix_time),
+            },
         }
     }
 

@@ -19,6 +19,7 @@ use crate::http::{Overflow, Refusal, Sink};
 use crate::pool::{LinkId, Loss, Requester};
 use crate::reason::Reason;
 use crate::time::Instant;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 use down::{Progress, Unfit};
@@ -62,8 +63,8 @@ pub(super) struct Exchange {
     content_chunked: bool,
     content_ended: bool,
     upload: Upload,
-    /// The client asks for another protocol.
-    upgrade: bool,
+    /// The protocols that the worker is asked to change to; empty for none.
+    upgrade: Box<[u8]>,
     expects_continue: bool,
     idempotent: bool,
     client: Client,
@@ -96,6 +97,7 @@ impl Exchange {
         secure_site: Option<usize>,
         head: &RequestHead<'_>,
         for_worker: &[u8],
+        upgrade: Box<[u8]>,
         content: Body,
     ) -> Self {
         Self {
@@ -110,7 +112,7 @@ impl Exchange {
             content_ended: content.is_finished(),
             content,
             upload: Upload::new(head.method.is_idempotent()),
-            upgrade: head.upgrade().is_some(),
+            upgrade,
             expects_continue: head.expects_continue(),
             idempotent: head.method.is_idempotent(),
             client: Client {

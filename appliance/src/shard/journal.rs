@@ -14,6 +14,7 @@ use crate::tcp::FlowKey;
 use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus};
 use alloc::boxed::Box;
+use core::net::IpAddr;
 
 /// Of one connection. Takes no memory where nothing is logged.
 #[derive(Default)]
@@ -21,6 +22,8 @@ pub(super) struct Journal(Option<Box<Entry>>);
 
 struct Entry {
     ends: Ends,
+    /// For whom a trusted proxy sent the request under way, if it said so.
+    client: Option<IpAddr>,
     /// When the first byte of the request came.
     began: Option<Instant>,
     record: Option<Box<Record>>,
@@ -35,7 +38,22 @@ impl Journal {
         if log.is_on() && self.0.is_none() {
             let ends = Ends { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
             let outcome = Outcome::default();
-            self.0 = Some(Box::new(Entry { ends, began: None, record: None, lease: None, outcome }));
+            self.0 =
+                Some(Box::new(Entry { ends, client: None, began: None, record: None, lease: None, outcome }));
+        }
+    }
+
+    /// The connection is passed on from there, as the PROXY protocol says.
+    pub(super) fn comes_from(&mut self, client: (IpAddr, u16)) {
+        if let Some(entry) = &mut self.0 {
+            entry.ends.client = client;
+        }
+    }
+
+    /// A trusted proxy sent the request for this client. The port in the logs stays the connection's.
+    pub(super) fn is_for(&mut self, client: IpAddr) {
+        if let Some(entry) = &mut self.0 {
+            entry.client = Some(client);
         }
     }
 
@@ -114,7 +132,7 @@ impl Journal {
         if let Some(status) = status {
             entry.outcome.status = status;
         }
-        env.log.error(entry.record.as_deref(), &entry.ends, status, reason, env.serving.date.unix());
+        env.log.error(entry.record.as_deref(), &entry.ends(), status, reason, env.serving.date.unix());
     }
 
     /// The request is done with. `complete`: its response went out whole.
@@ -123,17 +141,24 @@ impl Journal {
         entry.began = None;
         entry.lease = None;
         let mut outcome = core::mem::take(&mut entry.outcome);
+        let ends = entry.ends();
+        entry.client = None;
         let Some(record) = entry.record.take() else { return };
         outcome.complete = complete;
         outcome.sent = sent;
         outcome.received += content;
         let moment = Moment { unix: env.serving.date.unix(), now: env.now };
-        env.log.access(&record, &entry.ends, &outcome, moment);
+        env.log.access(&record, &ends, &outcome, moment);
         env.log.recycle(record);
     }
 }
 
 impl Entry {
+    fn ends(&self) -> Ends {
+        let (address, port) = self.ends.client;
+        Ends { client: (self.client.unwrap_or(address), port), server: self.ends.server }
+    }
+
     fn begin(&mut self, len: usize, log: &mut Log) -> &mut Record {
         self.outcome = Outcome { received: len as u64, ..Outcome::default() };
         let mut record = log.record();

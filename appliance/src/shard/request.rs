@@ -8,7 +8,7 @@ use crate::cache::Lookup;
 use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, max_forwards, write_request};
 use crate::http::request::{Framing, RequestHead, TargetForm};
-use crate::http::{Method, Refusal, Sink, error, serve};
+use crate::http::{Method, Refusal, Sink, client, error, serve, upgrade};
 use crate::reason::Reason;
 use crate::settings::{ClientCertificates, Handler, Nobody};
 use crate::site::{Match, RouteResult, Scheme};
@@ -107,6 +107,12 @@ impl<'d> Secure<'d> {
 /// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in `render`.
 pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, 'b>) -> Decision<'b> {
     let scheme = if desk.secure.is_some() { Scheme::Https } else { Scheme::Http };
+    let trust = &desk.serving.trust;
+    let trusted = trust.covers(key.remote).then_some(trust.field);
+    let client = if trusted.is_some() { client::address(head, key.remote, trust) } else { key.remote };
+    if client != key.remote {
+        desk.journal.is_for(client);
+    }
     if let Err(refusal) = head.check_scheme(scheme) {
         return Decision::Refuse(refusal);
     }
@@ -114,8 +120,10 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
         return answer_asterisk(head, desk).unwrap_or_else(Decision::Refuse);
     }
     let route = desk.serving.router.route(scheme, key.local_port, head.host, key.local, head.path);
-    let RouteResult::Matched(matched) = route else {
-        return Decision::Refuse(Refusal::new(400, Reason::Hostname));
+    let matched = match route {
+        RouteResult::Matched(matched) => matched,
+        RouteResult::NoMatch => return Decision::Refuse(Refusal::new(400, Reason::Hostname)),
+        RouteResult::Ambiguous => return Decision::Refuse(Refusal::new(400, Reason::Url)),
     };
     let pool = match matched.handler {
         Handler::Pool(pool) => Some(pool),
@@ -127,7 +135,7 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     if let Err(refusal) = rules.check(head, desk.head_len) {
         return Decision::Refuse(refusal);
     }
-    match desk.flow.admit(desk.conn, matched.site, key.remote, desk.now.as_nanos()) {
+    match desk.flow.admit(desk.conn, matched.site, client, desk.now.as_nanos()) {
         Ok(()) => {}
         Err(Refused::Connections) => return Decision::Refuse(Refusal::new(503, Reason::ConnLimit)),
         Err(Refused::Requests { retry_after_secs }) => {
@@ -164,9 +172,18 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
         (_, Handler::Pool(pool)) => {
             let certificate = desk.secure.map_or(&[][..], |secure| secure.fields(&matched));
             let site = desk.secure.map(|_| matched.site);
-            let forwarded = Forwarded { client: key.remote, scheme, certificate, expect_answered: true };
+            let local = (key.local, key.local_port);
+            let forwarded = Forwarded {
+                certificate,
+                trusted,
+                upgrade: &matched.passing.upgrade,
+                fields: &matched.passing.fields,
+                ..Forwarded::new(key.remote, local, scheme)
+            };
+            let upgrade = upgrade::list(head, forwarded.upgrade);
             forward(head, &forwarded, desk.render).map(|len| {
-                Decision::Forward(Box::new(Exchange::new(pool, site, head, &desk.render[..len], content)))
+                let exchange = Exchange::new(pool, site, head, &desk.render[..len], upgrade, content);
+                Decision::Forward(Box::new(exchange))
             })
         }
         (_, Handler::Nobody(why)) => Err(match why {

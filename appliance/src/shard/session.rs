@@ -3,6 +3,7 @@
 mod ending;
 mod handshake;
 mod head;
+mod passed_on;
 mod timer;
 
 use super::body::{Body, ContentError};
@@ -23,6 +24,7 @@ use alloc::boxed::Box;
 use handshake::Secured;
 use head::Gathered;
 use netdrv::stream::{CloseReason, StreamTransport};
+use passed_on::PassedOn;
 use timer::{Timer, TimerKind};
 
 /// Content nobody wants is read so far to keep the connection; beyond that, closing it is cheaper.
@@ -49,6 +51,7 @@ pub(super) struct Session<'b> {
     pub(super) queued: bool,
     /// It has been looked at.
     opened: bool,
+    passed_on: PassedOn,
     /// Boxed: without TLS it is not to cost anything.
     security: Option<Box<Secured>>,
     tls: Option<Box<Connection>>,
@@ -144,6 +147,7 @@ impl<'b> Session<'b> {
         self.journal.name(key, &env.log);
         if !self.opened {
             self.opened = true;
+            self.await_proxy(key.local_port, env);
             if env.security.is_secure(key.local_port) && !self.open_tls(me, key.local_port, env) {
                 return socket.abort();
             }
@@ -165,8 +169,12 @@ impl<'b> Session<'b> {
             if matches!(socket.state(), State::Closed | State::Listen) {
                 return self.abandon(me, env);
             }
-            let ready = self.advance_tls(me, socket, env) && socket.flush() && self.gate.flush(socket, env);
-            let step = if ready { self.step(me, key, socket, env, &mut moved) } else { Step::Wait };
+            let ready = self.advance_proxy(me, key, socket, env)
+                && self.advance_tls(me, socket, env)
+                && socket.flush()
+                && self.gate.flush(socket, env);
+            let key = self.passed_on.key(key);
+            let step = if ready { self.step(me, &key, socket, env, &mut moved) } else { Step::Wait };
             match step {
                 Step::Again => moved = true,
                 Step::Wait => break,

@@ -1,10 +1,12 @@
 //! Sites: which URL prefix a request falls under, by HTTP.sys's rules.
 
 mod prefix;
+mod readings;
 mod router;
 mod table;
 
 pub use prefix::{PrefixError, PrefixErrorKind, PrefixHost, UrlPrefix};
+pub use readings::has_one_reading;
 pub use router::{Match, RouteResult, Router, RouterError};
 
 /// URI schemes.

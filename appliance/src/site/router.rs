@@ -5,10 +5,12 @@
 //! longest prefix, whatever the number of prefixes.
 
 use super::prefix::{PrefixHost, UrlPrefix};
+use super::readings::{Reading, combinations, fold, habits};
 use super::table::{Hash, Table};
 use super::{PrefixError, Scheme};
-use crate::settings::{Handler, Settings};
+use crate::settings::{ClientCertificates, Handler, Passing, Settings};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
@@ -22,6 +24,8 @@ pub struct Match<'p> {
     pub prefix: usize,
     /// What serves it.
     pub handler: Handler,
+    /// What of it is passed on as the client wrote it.
+    pub passing: &'p Passing,
     /// The path below the prefix, with its leading slash; empty when the request named the prefix without the slash at
     /// its end (`/dir` for `…/dir/`).
     pub rest: &'p str,
@@ -32,6 +36,9 @@ pub struct Match<'p> {
 pub enum RouteResult<'p> {
     /// A prefix covers it.
     Matched(Match<'p>),
+    /// A prefix covers it as we read its path, and another one, with other rules, as some server behind us may read it: 400,
+    /// reason [`Url`](crate::reason::Reason::Url).
+    Ambiguous,
     /// None does: 400 (HTTP.sys), reason [`Hostname`](crate::reason::Reason::Hostname).
     NoMatch,
 }
@@ -89,6 +96,14 @@ struct Binding {
     lengths: u64,
 }
 
+impl Binding {
+    /// There is a path of this length.
+    fn reaches(&mut self, path_len: usize) {
+        self.longest = self.longest.max(path_len);
+        self.lengths |= 1 << path_len.min(63);
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
     binding: usize,
@@ -97,6 +112,27 @@ struct Entry {
     site: usize,
     prefix: usize,
     handler: Handler,
+    client_certificates: Option<ClientCertificates>,
+    passing: Passing,
+}
+
+impl Entry {
+    /// Whoever falls under this one is treated as if it were the other.
+    fn has_rules_of(&self, other: &Self) -> bool {
+        self.site == other.site
+            && self.handler == other.handler
+            && self.client_certificates == other.client_certificates
+            && self.passing == other.passing
+    }
+}
+
+/// A request for which a prefix is looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'r> {
+    scheme: Scheme,
+    port: u16,
+    host: &'r [u8],
+    local_ip: IpAddr,
 }
 
 /// Routes requests in a time that does not depend on the number of prefixes.
@@ -106,6 +142,8 @@ pub struct Router {
     entries: Table<Entry>,
     /// Which categories have any binding.
     used: [bool; 5],
+    /// All prefixes have the same rules: it does not matter which one a path falls under.
+    uniform: bool,
     ports: Vec<(u16, Scheme)>,
 }
 
@@ -117,6 +155,7 @@ impl Router {
             bindings: Table::with_capacity(count),
             entries: Table::with_capacity(count),
             used: [false; 5],
+            uniform: true,
             ports: Vec::new(),
         };
         for (s, site) in settings.sites.iter().enumerate() {
@@ -132,12 +171,22 @@ impl Router {
                 }
                 let path = url.path.strip_suffix('/').unwrap_or(url.path).to_ascii_lowercase();
                 let binding = router.add_binding(&url, path.len());
-                let entry = Entry { binding, path: path.into(), site: s, prefix: p, handler: prefix.handler };
+                let entry = Entry {
+                    binding,
+                    path: path.into(),
+                    site: s,
+                    prefix: p,
+                    handler: prefix.handler,
+                    client_certificates: prefix.client_certificates,
+                    passing: prefix.passing.clone(),
+                };
+                router.uniform &= router.entries.get(0).is_none_or(|first| first.has_rules_of(&entry));
                 if !router.add_entry(entry) {
                     return Err(RouterError::Duplicate(s, p));
                 }
             }
         }
+        router.add_folded();
         Ok(router)
     }
 
@@ -148,6 +197,22 @@ impl Router {
             Err(at) => {
                 self.ports.insert(at, (port, scheme));
                 true
+            }
+        }
+    }
+
+    /// Adds the names that paths in other scripts have in folded form, where they are not taken.
+    fn add_folded(&mut self) {
+        let mut index = 0;
+        while let Some(entry) = self.entries.get(index) {
+            index += 1;
+            let path: String = entry.path.chars().map(fold).collect();
+            if !entry.path.is_ascii() && *entry.path != *path {
+                let entry = Entry { path: path.into(), ..entry.clone() };
+                if let Some(binding) = self.bindings.get_mut(entry.binding) {
+                    binding.reaches(entry.path.len());
+                }
+                self.add_entry(entry);
             }
         }
     }
@@ -171,8 +236,7 @@ impl Router {
             ),
         };
         if let Some(binding) = self.bindings.get_mut(index) {
-            binding.longest = binding.longest.max(path_len);
-            binding.lengths |= 1 << path_len.min(63);
+            binding.reaches(path_len);
         }
         index
     }
@@ -209,8 +273,11 @@ impl Router {
 
     /// Finds the prefix for a request. `host` without port, as received (empty for none); `path` decoded and
     /// normalised. Host and prefix path are compared without regard to case (of ASCII letters).
+    ///
+    /// A path that a server behind us may read differently has to lead to a prefix with the same rules in every such reading
+    /// (`super::readings`), unless the prefix it falls under takes paths as they are.
     pub fn route<'p>(
-        &self,
+        &'p self,
         scheme: Scheme,
         local_port: u16,
         host: &[u8],
@@ -218,31 +285,61 @@ impl Router {
         path: &'p str,
     ) -> RouteResult<'p> {
         let host = host.strip_suffix(b".").unwrap_or(host);
+        let wanted = Wanted { scheme, port: local_port, host, local_ip };
+        let Some((entry, rest)) = self.search(wanted, |binding| self.match_path(binding, path)) else {
+            return RouteResult::NoMatch;
+        };
+        if !self.uniform && !entry.passing.as_is && self.is_ambiguous(wanted, path, entry) {
+            return RouteResult::Ambiguous;
+        }
+        RouteResult::Matched(Match {
+            site: entry.site,
+            prefix: entry.prefix,
+            handler: entry.handler,
+            passing: &entry.passing,
+            rest,
+        })
+    }
+
+    /// Some reading of the path leads elsewhere than to this prefix or one with its rules.
+    #[inline]
+    fn is_ambiguous(&self, wanted: Wanted<'_>, path: &str, entry: &Entry) -> bool {
+        let habits = habits(path);
+        habits != 0 && self.reads_differently(wanted, path, habits, entry)
+    }
+
+    #[cold]
+    fn reads_differently(&self, wanted: Wanted<'_>, path: &str, habits: u8, entry: &Entry) -> bool {
+        combinations(habits).any(|some| {
+            let reading = Reading::new(path, some);
+            let found = self.search(wanted, |binding| self.match_reading(binding, &reading));
+            found.is_none_or(|found| !found.has_rules_of(entry)) || reading.has_dot_segment()
+        })
+    }
+
+    /// Asks the bindings for a host in their order, until one has something.
+    #[inline]
+    fn search<T>(&self, wanted: Wanted<'_>, look: impl Fn(usize) -> Option<T>) -> Option<T> {
+        let Wanted { scheme, port, host, local_ip } = wanted;
         let lookup = |category: Category, host: &[u8]| {
-            let hash = binding_hash(category, scheme, local_port, host);
-            let index = self.find_binding(hash, category, scheme, local_port, host)?;
-            self.match_path(index, path)
+            let hash = binding_hash(category, scheme, port, host);
+            look(self.find_binding(hash, category, scheme, port, host)?)
         };
         let category = |category: Category, host: &[u8]| {
             if self.used[category as usize] { lookup(category, host) } else { None }
         };
-        let found = category(Category::StrongWildcard, b"")
+        category(Category::StrongWildcard, b"")
             .or_else(|| category(Category::Explicit, host))
             .or_else(|| self.subdomains(host, lookup))
             .or_else(|| match local_ip {
                 IpAddr::V4(address) => category(Category::Address, &address.octets()),
                 IpAddr::V6(address) => category(Category::Address, &address.octets()),
             })
-            .or_else(|| category(Category::WeakWildcard, b""));
-        found.map_or(RouteResult::NoMatch, RouteResult::Matched)
+            .or_else(|| category(Category::WeakWildcard, b""))
     }
 
     /// `*.domain`, the longest domain first. The number of labels is bounded by the length of a host name.
-    fn subdomains<'p>(
-        &self,
-        host: &[u8],
-        lookup: impl Fn(Category, &[u8]) -> Option<Match<'p>>,
-    ) -> Option<Match<'p>> {
+    fn subdomains<T>(&self, host: &[u8], lookup: impl Fn(Category, &[u8]) -> Option<T>) -> Option<T> {
         if !self.used[Category::Subdomains as usize] {
             return None;
         }
@@ -256,12 +353,12 @@ impl Router {
         None
     }
 
-    /// The longest prefix of whole segments.
-    fn match_path<'p>(&self, binding: usize, path: &'p str) -> Option<Match<'p>> {
+    /// The longest prefix of whole segments, and what of the path is below it.
+    fn match_path<'p>(&self, binding: usize, path: &'p str) -> Option<(&Entry, &'p str)> {
         let &Binding { longest, lengths, .. } = self.bindings.get(binding)?;
         let bytes = path.as_bytes();
         let mut hash = Hash::new(binding as u64);
-        let mut best: Option<(&Entry, &'p str)> = None;
+        let mut best = None;
         for end in 0..=longest.min(bytes.len()) {
             let next = bytes.get(end).copied();
             if matches!(next, None | Some(b'/')) && lengths >> end.min(63) & 1 != 0 {
@@ -277,8 +374,30 @@ impl Router {
                 hash.lower(&[b]);
             }
         }
-        let (entry, rest) = best?;
-        Some(Match { site: entry.site, prefix: entry.prefix, handler: entry.handler, rest })
+        best
+    }
+
+    /// As [`Router::match_path`], of a reading, which is nowhere in one piece.
+    fn match_reading(&self, binding: usize, reading: &Reading<'_>) -> Option<&Entry> {
+        let &Binding { longest, lengths, .. } = self.bindings.get(binding)?;
+        let mut bytes = reading.clone();
+        let mut hash = Hash::new(binding as u64);
+        let mut best = None;
+        for end in 0..=longest {
+            let next = bytes.next();
+            if matches!(next, None | Some(b'/')) && lengths >> end.min(63) & 1 != 0 {
+                let is_it = |entry: &Entry| {
+                    entry.binding == binding
+                        && entry.path.len() == end
+                        && entry.path.bytes().zip(reading.clone()).all(|(a, b)| a.eq_ignore_ascii_case(&b))
+                };
+                let found = self.entries.find(hash.finish(), is_it);
+                best = found.and_then(|index| self.entries.get(index)).or(best);
+            }
+            let Some(b) = next else { break };
+            hash.lower(&[b]);
+        }
+        best
     }
 
     /// The ports to listen on, each once, in ascending order.

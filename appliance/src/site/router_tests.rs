@@ -1,24 +1,29 @@
 use super::*;
-use crate::settings::{Pool, Prefix, Site};
+use crate::settings::{Passing, Pool, Prefix, Site};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 65));
 
-/// One site for each prefix.
+/// One site for each prefix; how else their paths could be read is asked in `readings_tests.rs`.
 fn settings(urls: &[&str]) -> Settings {
     let site = |url: &&str| Site {
         name: (*url).into(),
-        prefixes: vec![Prefix { url: (*url).into(), handler: Handler::Files(0), client_certificates: None }],
+        prefixes: vec![Prefix {
+            url: (*url).into(),
+            handler: Handler::Files(0),
+            client_certificates: None,
+            passing: Passing { as_is: true, ..Passing::default() },
+        }],
         ..Site::default()
     };
     Settings { sites: urls.iter().map(site).collect(), ..Settings::default() }
 }
 
-fn route<'p>(router: &Router, host: &str, path: &'p str) -> Option<(usize, &'p str)> {
+fn route<'p>(router: &'p Router, host: &str, path: &'p str) -> Option<(usize, &'p str)> {
     match router.route(Scheme::Http, 80, host.as_bytes(), LOCAL, path) {
         RouteResult::Matched(found) => Some((found.site, found.rest)),
-        RouteResult::NoMatch => None,
+        RouteResult::NoMatch | RouteResult::Ambiguous => None,
     }
 }
 

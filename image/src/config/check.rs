@@ -7,9 +7,11 @@ use super::http;
 use super::log;
 use super::odd;
 use super::parse::parse;
+use super::passing;
 use super::queue;
 use super::supervision::{self, MAX_WORKERS};
 use super::tls;
+use super::trust;
 use super::value::{AddressError, name, parse_address, prefix_error};
 use super::{Config, Pool, Prefix, Site, raw, worker};
 use crate::files;
@@ -75,12 +77,15 @@ impl Checker<'_> {
             let site = self.site(site, &sites);
             sites.push(site);
         }
+        let ports: Vec<u16> =
+            sites.iter().flat_map(|site| &site.prefixes).map(|prefix| prefix.port).collect();
         let config = Config {
             path: path.to_owned(),
             address: self.address,
             bandwidth: bandwidth::server(server.and_then(|s| s.bandwidth.as_ref()), faults),
             limits: bandwidth::limits(server.and_then(|s| s.limits.as_ref()), faults),
             http: http::http(server.and_then(|s| s.http.as_ref()), faults),
+            trust: trust::trust(server, &ports, faults),
             sites,
             pools: self.pools,
             trees: self.trees,
@@ -91,6 +96,7 @@ impl Checker<'_> {
         let settings = config.settings();
         routes(&settings, file, faults);
         flows(settings, file, faults);
+        passing::readings(&config.sites, file, faults);
         odd::look(&config, file, faults);
         config
     }
@@ -134,7 +140,8 @@ impl Checker<'_> {
     }
 
     fn prefix(&mut self, prefix: &Spanned<raw::Prefix>, has_certificates: bool, has_anchors: bool) -> Prefix {
-        let raw::Prefix { url, files, pool, nobody, client_certificates } = prefix.get_ref();
+        let raw::Prefix { url, files, pool, nobody, client_certificates, .. } = prefix.get_ref();
+        let passing = passing::passing(prefix.get_ref(), self.faults);
         let client_certificates = self.faults.value(tls::rule(client_certificates.as_ref(), has_anchors));
         let (url, port) = self.url(url, has_certificates).unwrap_or_default();
         let handler = match (nobody, files, pool) {
@@ -165,7 +172,7 @@ impl Checker<'_> {
         };
         // What is wrong has been told.
         let handler = handler.unwrap_or(Handler::Nobody(Nobody::Reserved));
-        Prefix { url, port, handler, client_certificates }
+        Prefix { url, port, handler, client_certificates, passing }
     }
 
     /// A URL prefix in its canonical form and its port. `None` if it is none.

@@ -10,11 +10,13 @@ mod http;
 mod log;
 mod odd;
 mod parse;
+mod passing;
 mod process;
 mod queue;
 mod raw;
 mod supervision;
 mod tls;
+mod trust;
 mod units;
 mod value;
 mod worker;
@@ -47,6 +49,8 @@ pub struct Config {
     pub limits: settings::Limits,
     /// How requests are read.
     pub http: settings::Http,
+    /// Proxies whose word about their client is taken.
+    pub trust: settings::Trust,
     /// Sites in the file's order.
     pub sites: Vec<Site>,
     /// Pools in the file's order.
@@ -91,6 +95,8 @@ pub struct Prefix {
     pub handler: settings::Handler,
     /// What is asked of clients, if not what the site says.
     pub client_certificates: Option<settings::ClientCertificates>,
+    /// What of its requests is passed on as the client wrote it.
+    pub passing: settings::Passing,
 }
 
 /// An application pool.
@@ -194,6 +200,7 @@ impl Config {
             url: p.url.clone(),
             handler: p.handler,
             client_certificates: p.client_certificates,
+            passing: p.passing.clone(),
         };
         let site = |s: &Site| settings::Site {
             name: s.name.clone(),
@@ -222,6 +229,7 @@ impl Config {
                 bandwidth: self.bandwidth,
                 limits: self.limits,
                 http: self.http,
+                trust: self.trust.clone(),
             },
             sites: self.sites.iter().map(site).collect(),
             pools: self.pools.iter().map(pool).collect(),
@@ -243,5 +251,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod front_tests;
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,9 @@ pub(super) struct Server {
     pub(super) limits: Option<Limits>,
     pub(super) http: Option<Http>,
     pub(super) shutdown_limit: Option<Spanned<i64>>,
+    pub(super) trusted_proxies: Option<Vec<Spanned<String>>>,
+    pub(super) client_field: Option<Spanned<String>>,
+    pub(super) proxy_protocol: Option<Vec<Spanned<i64>>>,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +113,9 @@ pub(super) struct Prefix {
     pub(super) pool: Option<Spanned<String>>,
     pub(super) nobody: Option<Spanned<String>>,
     pub(super) client_certificates: Option<Spanned<String>>,
+    pub(super) upgrade: Option<Vec<Spanned<String>>>,
+    pub(super) pass_fields: Option<Vec<Spanned<String>>>,
+    pub(super) paths: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -12,7 +12,7 @@ fn directory() -> tempfile::TempDir {
     dir
 }
 
-fn check_text(text: &str) -> Result<Config, ConfigError> {
+pub(super) fn check_text(text: &str) -> Result<Config, ConfigError> {
     check_in(&directory(), text)
 }
 
@@ -31,9 +31,9 @@ const SITE: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80
 const POOL: &str = "[[pool]]\nname = \"p\"\n[[pool.worker]]\n";
 
 /// Line, column, and how the error begins.
-type Case<'a> = (&'a str, (usize, usize), &'a str);
+pub(super) type Case<'a> = (&'a str, (usize, usize), &'a str);
 
-fn refuse(prefix: &str, cases: &[Case]) {
+pub(super) fn refuse(prefix: &str, cases: &[Case]) {
     for (text, at, what) in cases {
         let errors = check_all(&directory(), &format!("{prefix}{text}")).expect_err(text);
         let is = |e: &ConfigError| e.at == Some(*at) && e.what.starts_with(what);

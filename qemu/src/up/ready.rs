@@ -20,6 +20,9 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(2);
 /// What the appliance says on its serial line when it has an address.
 const ADDRESS_LINE: &str = "address ";
 
+/// What it says when it takes connections there.
+const SERVING_LINE: &str = "serving at ";
+
 /// Where the appliance is reached from the host.
 #[derive(Clone, Debug)]
 pub(super) struct Url {
@@ -27,20 +30,24 @@ pub(super) struct Url {
     address: Option<Ipv4Addr>,
     http: Option<u16>,
     https: Option<u16>,
+    /// The appliance wants a header of the PROXY protocol before anything else there.
+    proxied: bool,
 }
 
 impl Url {
     pub(super) fn new(net: &Net, args: &UpArgs, config: &Config) -> Result<Self> {
         let (http, https) = (config.first_port(Scheme::Http), config.first_port(Scheme::Https));
         ensure!(http.or(https).is_some(), "no site has a URL prefix");
+        let proxied = http.or(https).is_some_and(|port| config.trust.proxy_protocol.contains(&port));
         Ok(match net.kind {
             NetKind::Passt | NetKind::User | NetKind::OwnTap => Self {
                 address: Some(if net.listen.is_unspecified() { Ipv4Addr::LOCALHOST } else { net.listen }),
                 http: http.map(|_| args.http_port),
                 https: https.map(|_| args.https_port),
+                proxied,
             },
             NetKind::Tap(_) => {
-                Self { address: net.address.map(|address| address.address.into()), http, https }
+                Self { address: net.address.map(|address| address.address.into()), http, https, proxied }
             }
         })
     }
@@ -54,7 +61,13 @@ impl Url {
                 self.address.or_else(|| serial.value_after(ADDRESS_LINE)?.split('/').next()?.parse().ok());
             if let (Some(address), Some(port)) = (address, self.http.or(self.https)) {
                 let at = SocketAddrV4::new(address, port);
-                if matches!(timeout(patience, is_http(at)).await, Ok(Ok(true))) {
+                let answer = timeout(patience, is_http(at, self.proxied)).await;
+                // We may be none of those who may send such a header: then the end of the connection is the answer, from an
+                // appliance that has an address.
+                let refused = self.proxied
+                    && matches!(answer, Ok(Err(_)))
+                    && serial.value_after(SERVING_LINE).is_some();
+                if refused || matches!(answer, Ok(Ok(true))) {
                     return self.words(address);
                 }
                 patience = (patience + patience / 4).min(LONGEST_PATIENCE);
@@ -70,10 +83,11 @@ impl Url {
     }
 }
 
-async fn is_http(at: SocketAddrV4) -> std::io::Result<bool> {
+async fn is_http(at: SocketAddrV4, proxied: bool) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(at).await?;
+    let header = if proxied { "PROXY UNKNOWN\r\n" } else { "" };
     stream
-        .write_all(format!("HEAD / HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes())
+        .write_all(format!("{header}HEAD / HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes())
         .await?;
     let mut start = [0; 7];
     stream.read_exact(&mut start).await?;

@@ -9,6 +9,7 @@ mod devices;
 mod heads;
 mod input;
 mod prefix;
+mod proxy;
 mod vsock;
 
 #[path = "../../../netdrv/tests/support/mod.rs"]
@@ -19,6 +20,7 @@ pub use config::config;
 pub use devices::virtio_rings;
 pub use heads::{request_head, response_head};
 pub use prefix::url_prefix;
+pub use proxy::proxy_header;
 pub use vsock::vsock_packets;
 
 /// For the macro below.
@@ -29,11 +31,12 @@ pub use libfuzzer_sys;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("request_head", request_head),
     ("chunked", chunked),
     ("response_head", response_head),
     ("url_prefix", url_prefix),
+    ("proxy_header", proxy_header),
     ("config", config),
     ("vsock_packets", vsock_packets),
     ("virtio_rings", virtio_rings),

@@ -1,6 +1,6 @@
 //! URL prefixes: what is accepted has a canonical form that means the same, and routes to itself.
 
-use appliance::settings::{Handler, Prefix, Settings, Site};
+use appliance::settings::{Handler, Passing, Prefix, Settings, Site};
 use appliance::site::{PrefixHost, RouteResult, Router, UrlPrefix};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -19,6 +19,8 @@ pub fn url_prefix(data: &[u8]) {
                     url: canonical,
                     handler: Handler::Files(0),
                     client_certificates: None,
+                    // Taken as they are, so that every path has its prefix.
+                    passing: Passing { as_is: true, ..Passing::default() },
                 });
             }
             Err(error) => {

@@ -4,7 +4,7 @@
 use super::{Framing, Present};
 use crate::http::lines::Lines;
 use crate::http::syntax::{is_name, is_tchar};
-use crate::http::{Fields, Limits, Reason, Refusal, Version, diagnosis, fields};
+use crate::http::{Fields, Limits, Reason, Refusal, Version, diagnosis, fields, hop};
 
 /// What the fields say about the request as a whole.
 #[derive(Default)]
@@ -72,9 +72,9 @@ impl Summary {
             8 if is_name(name, b"if-match") => self.note(Present::PRECONDITION),
             10 if is_name(name, b"connection") => self.connection(value),
             13 if is_name(name, b"if-none-match") => self.note(Present::PRECONDITION),
-            14 if same_but_underscore(name, b"content-length") => self.length(name, value),
+            14 if hop::same(name, b"content-length") => self.length(name, value),
             17 if is_name(name, b"if-modified-since") => self.note(Present::PRECONDITION),
-            17 if same_but_underscore(name, b"transfer-encoding") => self.transfer_encoding(name, value),
+            17 if hop::same(name, b"transfer-encoding") => self.transfer_encoding(name, value),
             19 if is_name(name, b"if-unmodified-since") => self.note(Present::PRECONDITION),
             _ => Ok(()),
         }
@@ -122,7 +122,7 @@ impl Summary {
 
     fn length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         // Content_Length means Content-Length to servers that turn names into environment variables.
-        if name.contains(&b'_') {
+        if !is_name(name, b"content-length") {
             return Err(HEADER);
         }
         let length = content_length(value).ok_or(NUMBER)?;
@@ -131,7 +131,7 @@ impl Summary {
     }
 
     fn transfer_encoding(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        if name.contains(&b'_') || self.present.any(Present::CHUNKED) {
+        if !is_name(name, b"transfer-encoding") || self.present.any(Present::CHUNKED) {
             return Err(HEADER);
         }
         if !value.eq_ignore_ascii_case(b"chunked") {
@@ -180,12 +180,6 @@ fn matters(name: &[u8]) -> bool {
     };
     name.first()
         .is_some_and(|&first| LENGTHS[usize::from(first & 31)].wrapping_shr(name.len() as u32) & 1 != 0)
-}
-
-/// Equal in any case, `_` counting as `-`.
-fn same_but_underscore(name: &[u8], lower: &[u8]) -> bool {
-    name.len() == lower.len()
-        && name.iter().zip(lower).all(|(a, b)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-'))
 }
 
 /// Fields that a Connection option must not name (RFC 9110 §7.6.1): removing them would change what the message means.

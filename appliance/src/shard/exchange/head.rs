@@ -82,7 +82,7 @@ impl Exchange {
         let bytes = if before == 0 { piece } else { &self.gathered.bytes };
         // Only a line's end can make a difference to what was incomplete before.
         let parsed = if before == 0 || before + taken >= bounds.bytes || piece.contains(&b'\n') {
-            let asked = Asked { head: self.client.to_head, upgrade: self.upgrade };
+            let asked = Asked { head: self.client.to_head, upgrade: self.awaited_upgrade() };
             response::parse_answer(bytes, asked, bounds)
         } else {
             response::Parsed::Partial
@@ -143,6 +143,13 @@ impl Exchange {
                 Ok(Progress::Moved)
             }
         }
+    }
+
+    /// The protocols that the worker may change to now: another one begins after the request, all of it (RFC 9110 §7.8).
+    fn awaited_upgrade(&self) -> &[u8] {
+        let is_sent =
+            self.head_sent == self.request_head.len() && self.content_ended && self.upload.is_sent();
+        if is_sent { &self.upgrade } else { &[] }
     }
 
     /// Sends the head that was rendered, or holds it until it is certain that the worker lives.

@@ -139,3 +139,21 @@ fn links_of_pools() {
         ],
     );
 }
+
+#[test]
+fn nothing_is_protected_where_paths_are_as_they_are() {
+    let lab = Lab::new();
+    let good =
+        "[[site.certificate]]\nchain = \"a.pem\"\nkey = \"a.key\"\n[site.tls]\nclient_ca = [\"b.pem\"]\n";
+    let below = |rule: &str| {
+        format!(
+            "paths = \"as-is\"\n[[site.prefix]]\nurl = \"https://a.test:443/Admin/\"\nfiles = \"www\"\n\
+             client_certificates = \"{rule}\"\n{good}"
+        )
+    };
+    let what = "paths \"as-is\", which lead round the client certificate that https://a.test:443/Admin/ requires, expected";
+    lab.refuse(SITE, &[(&below("require"), (6, 9), what)]);
+    lab.check(&format!("{SITE}{}", below("request"))).expect("nothing is protected");
+    lab.check(&format!("{SITE}{}", below("require").replace("as-is", "unambiguous")))
+        .expect("nothing leads round it");
+}

@@ -1,0 +1,205 @@
+//! Who a request's client is, and what a worker is told of it: `X-Forwarded-*`, `Forwarded` (RFC 7239), `Via`.
+//!
+//! All of them say the same. Whoever is not a trusted proxy is the client, and what it says about itself is dropped; a trusted
+//! proxy's list is kept and its own address put at the end.
+
+use super::fields::trim;
+use super::forward::{Forwarded, host};
+use super::request::content_length;
+use super::{Overflow, RequestHead, Sink, Version, target};
+use crate::settings::{ClientField, Trust};
+use crate::site::Scheme;
+use core::fmt::Write as _;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// The client's address for limits and logs: the last one in the list that is not a trusted proxy's, as long as there is an
+/// unbroken chain of trusted ones from `peer`, who sent the request, back to it (nginx: `real_ip_recursive on`).
+pub fn address(head: &RequestHead<'_>, peer: IpAddr, trust: &Trust) -> IpAddr {
+    if !trust.covers(peer) {
+        return peer;
+    }
+    // From the left: what would be the answer if everything after it were trusted.
+    let mut found = None;
+    for node in nodes(head, trust.field) {
+        found = match (parse_node(node), found) {
+            (Some(address), Some(_)) if !trust.covers(address) => Some(address),
+            (Some(address), None) => Some(address),
+            (Some(_), kept) => kept,
+            (None, _) => None,
+        };
+    }
+    found.unwrap_or(peer)
+}
+
+/// The elements of the field in which trusted proxies say who their client is. One with a quotation mark that is not closed is
+/// left out: what is put behind it would belong to it.
+fn received<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
+    let is_closed = |element: &&[u8]| element.iter().filter(|&&b| b == b'"').count() % 2 == 0;
+    head.fields.elements(field.name()).filter(move |element| is_closed(element) && !element.contains(&b'\\'))
+}
+
+/// The nodes that trusted proxies name, the one farthest away first.
+fn nodes<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
+    received(head, field).map(move |element| match field {
+        ClientField::XForwardedFor => element,
+        ClientField::Forwarded => parameter(element, b"for").unwrap_or_default(),
+    })
+}
+
+/// A parameter of an element of `Forwarded`, without its quotation marks (RFC 7239 §4).
+fn parameter<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = element;
+    loop {
+        let end = end_of_parameter(rest);
+        let pair = trim(rest.get(..end)?);
+        let equals = pair.iter().position(|&b| b == b'=');
+        if let Some((found, value)) = equals.and_then(|at| Some((pair.get(..at)?, pair.get(at + 1..)?)))
+            && found.eq_ignore_ascii_case(name)
+        {
+            let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+            return Some(quoted.unwrap_or(value));
+        }
+        rest = rest.get(end + 1..)?;
+    }
+}
+
+/// Where the first semicolon outside a quoted string is, or the end.
+fn end_of_parameter(element: &[u8]) -> usize {
+    let mut quoted = false;
+    for (at, &b) in element.iter().enumerate() {
+        match b {
+            b'"' => quoted = !quoted,
+            b';' if !quoted => return at,
+            _ => {}
+        }
+    }
+    element.len()
+}
+
+/// An address, perhaps with a port, an IPv6 address perhaps in brackets. IPv4 in an IPv6 form becomes IPv4.
+fn parse_node(node: &[u8]) -> Option<IpAddr> {
+    let text = core::str::from_utf8(node).ok()?;
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let address = text.parse::<IpAddr>().ok().or_else(bracketed);
+    let address = address.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    address.map(|address| address.to_canonical())
+}
+
+/// What a trusted proxy says of the request that it took, or what we saw.
+struct Seen<'a> {
+    proto: Scheme,
+    /// As the proxy wrote it; `None`: ours.
+    host: Option<&'a [u8]>,
+    port: u16,
+}
+
+impl<'a> Seen<'a> {
+    fn new(head: &RequestHead<'a>, forwarded: &Forwarded<'_>) -> Self {
+        let said = |name: &str| forwarded.trusted.and_then(|_| head.fields.get_only(name));
+        let proto = said("x-forwarded-proto").and_then(|proto| {
+            [Scheme::Http, Scheme::Https]
+                .into_iter()
+                .find(|s| proto.eq_ignore_ascii_case(s.as_str().as_bytes()))
+        });
+        let proto = proto.unwrap_or(forwarded.scheme);
+        let host =
+            said("x-forwarded-host").and_then(|host| Some((host, target::parse_authority(host).ok()?.port)));
+        let named = match host {
+            Some((_, port)) => port,
+            None if head.host.is_empty() => core::num::NonZeroU16::new(forwarded.local.1),
+            None => head.port,
+        };
+        let port = said("x-forwarded-port")
+            .and_then(content_length)
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|&port| port != 0);
+        let port = port.unwrap_or(named.map_or(proto.default_port(), |port| port.get()));
+        Self { proto, host: host.map(|(host, _)| host), port }
+    }
+}
+
+/// Writes the fields.
+pub(super) fn write(
+    head: &RequestHead<'_>,
+    forwarded: &Forwarded<'_>,
+    out: &mut Sink<'_>,
+) -> Result<(), Overflow> {
+    let seen = Seen::new(head, forwarded);
+    out.put(b"X-Forwarded-For: ")?;
+    if let Some(field) = forwarded.trusted {
+        for node in nodes(head, field) {
+            match (field, parse_node(node)) {
+                (ClientField::XForwardedFor, _) => out.put(node)?,
+                (ClientField::Forwarded, Some(address)) => put_address(address, out)?,
+                (ClientField::Forwarded, None) => out.put(b"unknown")?,
+            }
+            out.put(b", ")?;
+        }
+    }
+    put_address(forwarded.client, out)?;
+    out.put(b"\r\nX-Forwarded-Proto: ")?;
+    out.put(seen.proto.as_str().as_bytes())?;
+    out.put(b"\r\nX-Forwarded-Host: ")?;
+    match seen.host {
+        Some(said) => out.put(said)?,
+        None => host(head, forwarded, out)?,
+    }
+    out.put(b"\r\nX-Forwarded-Port: ")?;
+    out.put_decimal(u64::from(seen.port))?;
+    out.put(b"\r\nForwarded: ")?;
+    match forwarded.trusted {
+        Some(ClientField::Forwarded) => {
+            for element in received(head, ClientField::Forwarded) {
+                out.put(element)?;
+                out.put(b", ")?;
+            }
+        }
+        Some(field) => {
+            for node in nodes(head, field) {
+                put_node(parse_node(node), out)?;
+                out.put(b", ")?;
+            }
+        }
+        None => {}
+    }
+    put_node(Some(forwarded.client), out)?;
+    out.put(b";proto=")?;
+    out.put(forwarded.scheme.as_str().as_bytes())?;
+    out.put(b";host=\"")?;
+    host(head, forwarded, out)?;
+    out.put(match head.version {
+        Version::Http10 => b"\"\r\nVia: 1.0 weir\r\n",
+        Version::Http11 => b"\"\r\nVia: 1.1 weir\r\n",
+    })
+}
+
+/// `for=` and the node (RFC 7239 §6).
+fn put_node(address: Option<IpAddr>, out: &mut Sink<'_>) -> Result<(), Overflow> {
+    out.put(b"for=")?;
+    match address {
+        None => out.put(b"unknown"),
+        Some(address @ IpAddr::V4(_)) => put_address(address, out),
+        Some(address) => {
+            out.put(b"\"[")?;
+            put_address(address, out)?;
+            out.put(b"]\"")
+        }
+    }
+}
+
+pub(super) fn put_address(address: IpAddr, out: &mut Sink<'_>) -> Result<(), Overflow> {
+    let IpAddr::V4(v4) = address else {
+        return write!(out, "{address}").map_err(|_| Overflow);
+    };
+    for (i, octet) in v4.octets().into_iter().enumerate() {
+        if i != 0 {
+            out.put(b".")?;
+        }
+        out.put_decimal(u64::from(octet))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

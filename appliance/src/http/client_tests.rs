@@ -1,0 +1,131 @@
+use super::super::Limits;
+use super::super::forward::write_request;
+use super::super::request::{Parsed, Progress, parse};
+use super::*;
+use crate::settings::Network;
+use core::net::Ipv4Addr;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
+const LOCAL: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 8080);
+
+fn trust(field: ClientField) -> Trust {
+    let network = |address: &str, len| Network::new(address.parse().unwrap(), len).unwrap();
+    Trust { networks: vec![network("10.0.0.0", 8), network("fd00::", 8)], field, ..Trust::default() }
+}
+
+fn with_head<R>(fields: &str, check: impl FnOnce(&RequestHead<'_>) -> R) -> R {
+    let input = format!("GET / HTTP/1.1\r\nHost: shop.example:81\r\n{fields}\r\n");
+    let mut scratch = [0; 9000];
+    let parsed = parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default());
+    let Parsed::Complete { head, .. } = parsed else { panic!("{input:?}") };
+    check(&head)
+}
+
+#[test]
+fn the_last_address_that_is_no_trusted_proxy_is_the_client() {
+    for (list, client) in [
+        ("", "10.0.0.9"),
+        ("203.0.113.7", "203.0.113.7"),
+        ("1.1.1.1, 203.0.113.7", "203.0.113.7"),
+        ("1.1.1.1, 203.0.113.7, 10.2.2.2", "203.0.113.7"),
+        ("10.4.4.4, 10.3.3.3, 10.2.2.2", "10.4.4.4"),
+        ("203.0.113.7, evil", "10.0.0.9"),
+        ("203.0.113.7, evil, 10.2.2.2", "10.2.2.2"),
+        ("evil, 203.0.113.7, fd00::1", "203.0.113.7"),
+        ("203.0.113.7:4711, [fd00::1]:80", "203.0.113.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("[2001:db8::1]", "2001:db8::1"),
+    ] {
+        let fields = if list.is_empty() { String::new() } else { format!("X-Forwarded-For: {list}\r\n") };
+        let found = with_head(&fields, |head| address(head, PEER, &trust(ClientField::XForwardedFor)));
+        assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{list}");
+    }
+    let lines = "X-Forwarded-For: 1.1.1.1\r\nx-forwarded-for: 203.0.113.7\r\nX_Forwarded_For: 2.2.2.2\r\n";
+    let from = |peer: &str| {
+        with_head(lines, |head| address(head, peer.parse().unwrap(), &trust(ClientField::XForwardedFor)))
+    };
+    assert_eq!(from("10.0.0.9"), "203.0.113.7".parse::<IpAddr>().unwrap());
+    assert_eq!(from("192.0.2.1"), "192.0.2.1".parse::<IpAddr>().unwrap(), "nobody whom we trust");
+}
+
+#[test]
+fn the_same_in_forwarded() {
+    for (list, client) in [
+        ("for=203.0.113.7;proto=https", "203.0.113.7"),
+        ("For=\"[2001:db8::1]:47\"; by=10.0.0.1", "2001:db8::1"),
+        ("proto=http;host=\"a;for=1.1.1.1\" ;for=203.0.113.7, for=10.1.1.1", "203.0.113.7"),
+        ("for=203.0.113.7, for=unknown", "10.0.0.9"),
+        ("for=203.0.113.7, proto=http", "10.0.0.9"),
+        ("for=_hidden, for=10.1.1.1", "10.1.1.1"),
+    ] {
+        let fields = format!("Forwarded: {list}\r\nX-Forwarded-For: 9.9.9.9\r\n");
+        let found = with_head(&fields, |head| address(head, PEER, &trust(ClientField::Forwarded)));
+        assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{list}");
+    }
+}
+
+/// What the worker is told, from `X-Forwarded-For` on.
+fn told(fields: &str, trusted: Option<ClientField>) -> String {
+    with_head(fields, |head| {
+        let mut buf = [0; 2048];
+        let mut out = Sink::new(&mut buf);
+        write_request(head, &Forwarded { trusted, ..Forwarded::new(PEER, LOCAL, Scheme::Http) }, &mut out)
+            .unwrap();
+        String::from_utf8(out.written().to_vec()).unwrap()
+    })
+}
+
+#[test]
+fn one_name_for_one_thing() {
+    let forged = "X-Forwarded-For: 1.1.1.1\r\nForwarded: for=2.2.2.2\r\nX-Forwarded-Proto: https\r\n\
+                  X-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\nX-Real-IP: 3.3.3.3\r\n\
+                  X-Forwarded-Prefix: /evil\r\nTrue-Client-IP: 4.4.4.4\r\nFront-End-Https: on\r\n";
+    assert_eq!(
+        told(forged, None),
+        "GET / HTTP/1.1\r\nHost: shop.example:81\r\nX-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: http\r\n\
+         X-Forwarded-Host: shop.example:81\r\nX-Forwarded-Port: 81\r\n\
+         Forwarded: for=10.0.0.9;proto=http;host=\"shop.example:81\"\r\nVia: 1.1 weir\r\n\r\n"
+    );
+    assert_eq!(
+        told(forged, Some(ClientField::XForwardedFor)),
+        "GET / HTTP/1.1\r\nHost: shop.example:81\r\nX-Forwarded-For: 1.1.1.1, 10.0.0.9\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\n\
+         Forwarded: for=1.1.1.1, for=10.0.0.9;proto=http;host=\"shop.example:81\"\r\nVia: 1.1 weir\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_trusted_proxys_list_is_continued() {
+    let text = told(
+        "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2001:db8::2, x\r\n",
+        Some(ClientField::XForwardedFor),
+    );
+    assert!(text.contains("\r\nX-Forwarded-For: 1.1.1.1, 2001:db8::2, x, 10.0.0.9\r\n"), "{text}");
+    let chain = "Forwarded: for=1.1.1.1, for=\"[2001:db8::2]\", for=unknown, for=10.0.0.9;";
+    assert!(text.contains(chain), "{text}");
+
+    let fields = "Forwarded: for=1.1.1.1;proto=https\r\nForwarded: for=\"[fd00::1]:80\", for=_x, for=\"y\r\n\
+                  X-Forwarded-For: 9.9.9.9\r\n";
+    let text = told(fields, Some(ClientField::Forwarded));
+    assert!(text.contains("\r\nX-Forwarded-For: 1.1.1.1, fd00::1, unknown, 10.0.0.9\r\n"), "{text}");
+    // An element whose quotation mark is not closed would swallow ours.
+    let chain = "Forwarded: for=1.1.1.1;proto=https, for=\"[fd00::1]:80\", for=_x, for=10.0.0.9;proto=http";
+    assert!(text.contains(chain), "{text}");
+}
+
+#[test]
+fn what_a_trusted_proxy_says_has_to_be_what_it_claims() {
+    for wrong in [
+        "X-Forwarded-Proto: gopher\r\nX-Forwarded-Host: a b\r\nX-Forwarded-Port: 0\r\n",
+        "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: 70000\r\n",
+        "X-Forwarded-Host: a, b\r\nX-Forwarded-Port: +1\r\n",
+    ] {
+        let text = told(wrong, Some(ClientField::XForwardedFor));
+        let ours = "X-Forwarded-Proto: http\r\nX-Forwarded-Host: shop.example:81\r\nX-Forwarded-Port: 81\r\n";
+        assert!(text.contains(ours), "{text}");
+    }
+    let text = told("X-Forwarded-Proto: HTTPS\r\nX-Forwarded-Host: b\r\n", Some(ClientField::XForwardedFor));
+    let theirs = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\nX-Forwarded-Port: 443\r\n";
+    assert!(text.contains(theirs), "{text}");
+}

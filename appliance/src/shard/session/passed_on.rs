@@ -1,0 +1,85 @@
+//! Connections that a load balancer passes on: their first bytes are a header of the PROXY protocol, which says whose they are.
+
+use super::Session;
+use crate::pool::Requester;
+use crate::proxy::{self, Parsed};
+use crate::reason::Reason;
+use crate::shard::env::Env;
+use crate::shard::wire::Wire;
+use crate::tcp::FlowKey;
+use core::net::IpAddr;
+use netdrv::stream::StreamTransport;
+
+/// What is known of who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum PassedOn {
+    /// Whoever connected.
+    #[default]
+    No,
+    /// The header is still to come.
+    Awaited,
+    /// The header named somebody.
+    From(IpAddr, u16),
+}
+
+impl PassedOn {
+    /// The connection with the client that it is for.
+    pub(super) fn key(self, key: &FlowKey) -> FlowKey {
+        match self {
+            Self::From(remote, remote_port) => FlowKey { remote, remote_port, ..*key },
+            Self::No | Self::Awaited => *key,
+        }
+    }
+}
+
+impl<'b> Session<'b> {
+    /// A connection to this port was opened.
+    pub(super) fn await_proxy<S>(&mut self, port: u16, env: &Env<'b, S>) {
+        if env.serving.trust.proxy_protocol.binary_search(&port).is_ok() {
+            self.passed_on = PassedOn::Awaited;
+        }
+    }
+
+    /// Takes the header. True if the session may go on: there is none to wait for, or it was read. Whoever is not trusted, and
+    /// whatever is no header, ends the connection: what would follow is somebody's whom nobody knows.
+    pub(super) fn advance_proxy<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        key: &FlowKey,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) -> bool {
+        if !matches!(self.passed_on, PassedOn::Awaited) {
+            return true;
+        }
+        let header = if env.serving.trust.covers(key.remote) {
+            socket.socket.recv(|input| match proxy::parse(input) {
+                complete @ Parsed::Complete { len, .. } => (len, complete),
+                other => (0, other),
+            })
+        } else {
+            Ok(Parsed::Malformed)
+        };
+        match header {
+            Ok(Parsed::Partial) => false,
+            Ok(Parsed::Complete { source, .. }) => {
+                self.passed_on = PassedOn::No;
+                if let Some((address, port)) = source {
+                    self.passed_on = PassedOn::From(address, port);
+                    self.journal.comes_from((address, port));
+                }
+                true
+            }
+            Ok(Parsed::Malformed) => {
+                self.cut_off(Reason::ProxyHeader, me, socket.socket, env);
+                false
+            }
+            // The balancer asks whether somebody is there.
+            Err(_) => {
+                self.passed_on = PassedOn::No;
+                self.close(socket);
+                false
+            }
+        }
+    }
+}
