@@ -28,6 +28,9 @@
 //! terminal blocks.
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod say;
+
 pub mod cli;
 pub mod ctl;
 pub mod host;

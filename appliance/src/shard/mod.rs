@@ -553,3 +553,22 @@ fn requester(id: ConnId) -> Requester {
 fn connection(requester: Requester) -> ConnId {
     ConnId::from_bits(requester)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_of_64_mib_holds_a_thousand_unfinished_handshakes() {
+        let plain = ShardConfig::for_memory(42 << 20, &Settings::default(), [0; 4], 0);
+        assert_eq!(plain.max_half_open, 1024);
+        // They never take more than the memory for TCP has room for.
+        for free in [4 << 20, 16 << 20, 42 << 20] {
+            let config = ShardConfig::for_memory(free, &Settings::default(), [0; 4], 0);
+            assert!(
+                config.max_half_open >= 256
+                    && config.max_half_open << 13 <= config.buffer_bytes.max(256 << 13)
+            );
+        }
+    }
+}

@@ -318,6 +318,21 @@ fn half_open_connections_are_bounded_and_give_way_and_time_out() {
 }
 
 #[test]
+fn an_unfinished_handshake_gives_way_where_there_is_no_room() {
+    let mut bench = Bench::with_static_address();
+    for port in 5000..5006 {
+        bench.connect(port);
+        bench.card.sent.clear();
+        bench.card.room = 64;
+    }
+    let mut begin = |port| bench.receive(&segment(port, 80, TcpControl::Syn, TcpSeqNumber(1), None, b""));
+    assert!([6000, 6001, 6002, 6003].map(&mut begin).iter().all(Option::is_some));
+    let counters = bench.stack.counters();
+    assert_eq!((counters.half_open_evicted, counters.connections_refused), (2, 0));
+    assert_eq!((bench.stack.established(), bench.stack.half_open()), (6, 2));
+}
+
+#[test]
 fn the_connection_limit_refuses_silently_and_counts() {
     let mut bench = Bench::with_static_address();
     for port in 5000..5008 {
