@@ -164,6 +164,12 @@ impl Client {
         self.sockets.get_mut::<tcp::Socket>(self.handle).abort();
     }
 
+    /// Sends FIN after what it has sent, and reads on; it does not connect again.
+    pub fn half_close(&mut self) {
+        self.stay = false;
+        self.sockets.get_mut::<tcp::Socket>(self.handle).close();
+    }
+
     /// Sends bytes that are no request.
     pub fn say(&mut self, bytes: &[u8]) {
         self.saying.extend_from_slice(bytes);

@@ -35,6 +35,30 @@ fn a_head_that_does_not_end() {
 }
 
 #[test]
+fn a_head_that_its_client_cuts_off_is_not_waited_for() {
+    for request in [&b"G"[..], b"GET /fo", b"GET /f/128 HTTP/1.1\r\nHost: sim\r\n"] {
+        let mut world = world_with(request);
+        world.run_for(SECOND);
+        assert_eq!(world.shard.tcp().established(), 1, "it may still send the rest");
+        world.clients[0].half_close();
+        world.wake(0);
+        world.run_for(SECOND);
+        assert_eq!(world.shard.tcp().established(), 0);
+        let counters = world.shard.counters();
+        assert_eq!((counters.of(Reason::ConnectionDropped), counters.of(Reason::TimerHeaderWait)), (1, 0));
+    }
+    // What is whole is answered all the same.
+    let mut world = world_with(b"GET /f/128 HTTP/1.1\r\nHost: sim\r\n\r\n");
+    world.clients[0].deaf = true;
+    world.run_for(SECOND / 2);
+    world.clients[0].half_close();
+    world.clients[0].deaf = false;
+    world.wake(0);
+    world.run_for(SECOND);
+    assert_eq!((world.shard.tcp().established(), world.clients[0].tally.answered), (0, 1));
+}
+
+#[test]
 fn a_connection_without_a_request() {
     ends(world_with(b""), 30, Reason::TimerHeaderWait);
 }

@@ -9,7 +9,10 @@ use crate::secure::{Authority, Secure, client_hello, fragmented};
 use crate::world::{World, settings};
 use appliance::control::message::{Answer, Refusal, Request};
 use appliance::log::Field;
-use appliance::settings::{ClientCertificates, Log, LogFormat, Settings};
+use appliance::reason::Reason;
+use appliance::settings::{
+    ClientCertificates, Handler, Log, LogFormat, Nobody, Prefix, RequestRate, Settings,
+};
 use appliance::tls::TlsError;
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
@@ -179,6 +182,91 @@ fn what_is_no_handshake_has_an_alert_and_a_counter() {
             "{len} bytes"
         );
     }
+}
+
+#[test]
+fn what_its_client_cuts_off_is_not_waited_for() {
+    let hello = client_hello(&clients());
+    for len in [1, 5, 60, hello.len() - 1] {
+        let mut world = world();
+        let number = add_raw(&mut world, &hello[..len]);
+        world.run_for(SECOND);
+        assert_eq!(world.shard.tls_handshakes(), 1, "{len} bytes");
+        world.clients[number].half_close();
+        world.wake(number);
+        world.run_for(SECOND);
+        assert_eq!(
+            (world.shard.tls_handshakes(), world.shard.tls_counters().timed_out),
+            (0, 0),
+            "{len} bytes"
+        );
+        ended(&mut world).expect("nothing is left");
+    }
+    // Half a head, in whole records.
+    let mut world = world();
+    let expected = Expected { status: 0, content: None };
+    let cut = Exchange { request: b"GET /f/1".to_vec(), expected, may_break: false };
+    let number = add(&mut world, &clients(), vec![cut], 65_535);
+    world.clients[number].stay = true;
+    world.run_for(SECOND);
+    assert_eq!((world.shard.tcp().established(), world.shard.tls_counters().handshakes), (1, 1));
+    world.clients[number].half_close();
+    world.wake(number);
+    world.run_for(SECOND);
+    assert_eq!(world.shard.tcp().established(), 0);
+    assert_eq!(world.shard.counters().of(Reason::ConnectionDropped), 1);
+}
+
+#[test]
+fn refusals_over_tls_have_hsts_as_well() {
+    let mut settings = settings(&["sim", "other"]);
+    let nobody = |path: &str, why| Prefix {
+        url: format!("http://sim:80/{path}/"),
+        handler: Handler::Nobody(why),
+        client_certificates: None,
+        passing: Default::default(),
+    };
+    let more = [nobody("reserved", Nobody::Reserved), nobody("unbound", Nobody::Unbound)];
+    settings.sites[0].prefixes.extend(more);
+    settings.pools[0].workers.clear();
+    settings.pools[0].queue_length = Some(0);
+    let mut settings = AUTHORITY.secure(&settings);
+    for (site, age) in settings.sites.iter_mut().zip([1, 2]) {
+        site.tls.as_mut().expect("it has TLS").hsts = Some(format!("max-age={age}"));
+    }
+    let get = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut limited = settings.clone();
+    limited.sites[0].limits.requests = Some(RequestRate { requests: 1, per_secs: 3600, burst: 1 });
+    for (settings, request, status) in [
+        (&settings, "BAD\r\n\r\n".to_owned(), 400),
+        (&settings, get("/reserved/", "sim"), 400),
+        (&settings, get("/nothing", "sim"), 404),
+        (&settings, get("/unbound/", "sim"), 503),
+        (&settings, get("/api/x", "sim"), 503),
+        (&settings, get(&format!("/{}", "x".repeat(9000)), "sim"), 414),
+        (&settings, get("/f/128", "sim").replace("GET", "POST"), 405),
+        (&limited, get("/f/128", "sim"), 429),
+    ] {
+        let mut world = World::with(settings);
+        if status == 429 {
+            add(&mut world, &clients(), vec![requests::file(128)], 65_535);
+            world.run(SECOND).expect("the first one is served");
+        }
+        let expected = Expected { status: 0, content: None };
+        let asked = Exchange { request: request.clone().into_bytes(), expected, may_break: false };
+        let number = add_client(&mut world, asked);
+        world.run_for(SECOND);
+        let has = |text: &str| world.clients[number].has_received(text.as_bytes());
+        assert!(has(&format!("HTTP/1.1 {status} ")), "{request}: not {status}");
+        assert!(has("\r\nStrict-Transport-Security: max-age=1\r\n"), "{request}: {status} without it");
+    }
+}
+
+/// A client over TLS that shows all it gets as bytes that nobody asked for.
+fn add_client(world: &mut World, exchange: Exchange) -> usize {
+    let number = add(world, &clients(), vec![exchange], 65_535);
+    world.clients[number].stay = true;
+    number
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub struct Answer<'a> {
     pub status: u16,
     /// Field lines beside those that every answer has, each with its CRLF.
     pub fields: &'a [u8],
+    /// Those of the site, such as Strict-Transport-Security.
+    pub site_fields: &'a [u8],
     /// What the content says beside the status, if anything.
     pub detail: &'a str,
     /// The request was HEAD: no content.
@@ -74,7 +76,7 @@ impl<'a> Answer<'a> {
     /// An error response, after which the connection is closed.
     pub const fn refusal(status: u16, to_head: bool) -> Self {
         let (fields, version) = (b"Cache-Control: no-store\r\n", Version::Http11);
-        Self { status, fields, detail: "", to_head, version, keep_alive: false }
+        Self { status, fields, site_fields: b"", detail: "", to_head, version, keep_alive: false }
     }
 
     /// The same with this in its content.
@@ -95,6 +97,7 @@ impl<'a> Answer<'a> {
         out.put_decimal((4 + phrase.len() + detail + 1) as u64)?;
         out.put(b"\r\n")?;
         out.put(self.fields)?;
+        out.put(self.site_fields)?;
         end_head(Some(date), self.version, self.keep_alive, out)?;
         if self.to_head {
             return Ok(());
@@ -114,6 +117,7 @@ impl<'a> Answer<'a> {
 pub fn too_many_requests(
     retry_after_secs: u64,
     to_head: bool,
+    site_fields: &[u8],
     date: &DateCache,
     out: &mut Sink<'_>,
 ) -> Result<(), Overflow> {
@@ -123,7 +127,7 @@ pub fn too_many_requests(
     fields.put(b"Retry-After: ")?;
     fields.put_decimal(retry_after_secs)?;
     fields.put(b"\r\n")?;
-    Answer { fields: fields.written(), ..Answer::refusal(429, to_head) }.write(date, out)
+    Answer { fields: fields.written(), site_fields, ..Answer::refusal(429, to_head) }.write(date, out)
 }
 
 /// The status of a response head that we wrote, 0 if it is none.
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn too_many_requests_say_when_to_come_back() {
         for to_head in [false, true] {
-            let text = written(|date, out| too_many_requests(17, to_head, date, out));
+            let text = written(|date, out| too_many_requests(17, to_head, b"", date, out));
             let text = String::from_utf8(text).unwrap();
             assert!(text.contains("\r\nRetry-After: 17\r\nDate: Sat, "), "{text}");
             assert!(text.contains("\r\nCache-Control: no-store\r\n"), "{text}");

@@ -253,7 +253,8 @@ fn message(
     out: &mut Sink<'_>,
 ) -> Result<Plan, Overflow> {
     let to_head = head.method == Method::Head;
-    Answer { status, fields, detail: "", to_head, version: head.version, keep_alive }.write(date, out)?;
+    Answer { status, fields, site_fields: b"", detail: "", to_head, version: head.version, keep_alive }
+        .write(date, out)?;
     Ok(Plan { status, content: 0..0, keep_alive })
 }
 

@@ -135,13 +135,15 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     if let Err(refusal) = rules.check(head, desk.head_len) {
         return Decision::Refuse(refusal);
     }
+    let hsts = desk.secure.and_then(|secure| secure.store.hsts(matched.site));
     match desk.flow.admit(desk.conn, matched.site, client, desk.now.as_nanos()) {
         Ok(()) => {}
         Err(Refused::Connections) => return Decision::Refuse(Refusal::new(503, Reason::ConnLimit)),
         Err(Refused::Requests { retry_after_secs }) => {
             let mut out = Sink::new(desk.render);
             let to_head = head.method == Method::Head;
-            return match error::too_many_requests(retry_after_secs, to_head, &desk.serving.date, &mut out) {
+            let (date, hsts) = (&desk.serving.date, hsts.unwrap_or_default());
+            return match error::too_many_requests(retry_after_secs, to_head, hsts, date, &mut out) {
                 Ok(()) => Decision::TooMany { head_len: out.len() },
                 Err(_) => Decision::Refuse(Refusal::new(429, Reason::RequestRate)),
             };
@@ -154,18 +156,11 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     }
     let content = Body::of_request(head.framing, rules.max_content);
     let redirect = desk.redirects.get(matched.site).copied().flatten();
-    let decision = match (redirect, matched.handler) {
+    let mut decision = match (redirect, matched.handler) {
         (Some(port), _) if scheme == Scheme::Http => {
             redirect_to_https(head, port, key, content, desk.serving, desk.render)
         }
-        (_, Handler::Files(tree)) => {
-            let mut decision = serve_file(head, tree, matched.rest, content, desk.serving, desk.render);
-            let hsts = desk.secure.and_then(|secure| secure.store.hsts(matched.site));
-            if let (Ok(Decision::Respond { head_len, .. }), Some(hsts)) = (&mut decision, hsts) {
-                *head_len = add_fields(desk.render, *head_len, hsts);
-            }
-            decision
-        }
+        (_, Handler::Files(tree)) => serve_file(head, tree, matched.rest, content, desk.serving, desk.render),
         (_, Handler::Pool(_)) if max_forwards(head) == Some(0) => {
             last_recipient(head, content, desk.serving, desk.render)
         }
@@ -192,6 +187,9 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
             Nobody::Disabled => Refusal::new(503, Reason::Disabled),
         }),
     };
+    if let (Ok(Decision::Respond { head_len, .. }), Some(hsts)) = (&mut decision, hsts) {
+        *head_len = add_fields(desk.render, *head_len, hsts);
+    }
     decision.unwrap_or_else(Decision::Refuse)
 }
 

@@ -59,6 +59,15 @@ impl<'a, 's> Wire<'a, 's> {
         self.socket.recv_queue() == 0 && self.tls.as_ref().is_none_or(|tls| !tls.holds_input())
     }
 
+    /// The client sends nothing beyond what can be read now.
+    pub(super) fn is_all(&self) -> bool {
+        let ended = matches!(
+            self.socket.state(),
+            State::CloseWait | State::LastAck | State::Closing | State::TimeWait | State::Closed
+        );
+        ended || self.tls.as_ref().is_some_and(|tls| tls.has_ended())
+    }
+
     /// What [`Wire::recv_queue`] may grow to without anything being read.
     pub(super) fn recv_capacity(&self) -> usize {
         match &self.tls {

@@ -21,6 +21,33 @@ impl Certificates {
         if loaded.is_empty() { Err(TlsError::NoCertificate) } else { Ok(Self(loaded)) }
     }
 
+    /// These with `new` ones instead of those that have a key of the same algorithm: a site that has ECDSA and RSA keeps the
+    /// one when the other is replaced.
+    pub(super) fn merged(&self, new: Self) -> Self {
+        let (mut all, mut given) = (Vec::with_capacity(self.0.len()), new.0);
+        let mut replaced = Vec::new();
+        for old in &self.0 {
+            let algorithm = old.key.algorithm();
+            let (same, others): (Vec<_>, Vec<_>) =
+                given.into_iter().partition(|certificate| certificate.key.algorithm() == algorithm);
+            given = others;
+            if !same.is_empty() {
+                replaced.push(algorithm);
+                all.extend(same);
+            } else if !replaced.contains(&algorithm) {
+                all.push(old.clone());
+            }
+        }
+        all.extend(given);
+        Self(all)
+    }
+
+    /// When they cease to be valid, in seconds since 1970-01-01 UTC.
+    pub(super) fn ends(&self) -> Vec<u64> {
+        let first = self.0.iter().filter_map(|certificate| certificate.cert.first());
+        first.filter_map(|der| validity(der)).map(|(_, end)| end).collect()
+    }
+
     /// The same with another OCSP response for one of them; `None` if there is no such certificate.
     pub(super) fn with_staple(&self, index: usize, ocsp: Option<Vec<u8>>) -> Option<Self> {
         let mut all = self.0.clone();

@@ -1,6 +1,6 @@
 //! Everything a TLS connection can be given: a configuration for each site, and which one a name leads to.
 
-use super::certificate::{Certificates, validity};
+use super::certificate::Certificates;
 use super::client::{Asking, ClientCertificate};
 use super::clock::WallClock;
 use super::error::TlsError;
@@ -166,13 +166,13 @@ impl Store {
         &self.clock
     }
 
-    /// Gives a site other certificates, whole or, on error, not at all. Connections keep what they began with, and tickets
-    /// stay good.
+    /// Gives a site other certificates, whole or, on error, not at all. Those whose key is of another algorithm stay.
+    /// Connections keep what they began with, and tickets stay good.
     pub fn set_certificates(&mut self, site: usize, new: &[Certificate]) -> Result<(), TlsError> {
         let profile = self.profiles.get_mut(site).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
-        let certificates = Certificates::new(new, Keys::NONE)?;
+        let certificates = profile.certificates.merged(Certificates::new(new, Keys::NONE)?);
+        profile.expires = certificates.ends();
         profile.resolve(certificates);
-        profile.expires = ends(new);
         Ok(())
     }
 
@@ -225,6 +225,7 @@ fn profile(
         None => builder.with_no_client_auth(),
     };
     let certificates = Arc::new(certificates);
+    let expires = certificates.ends();
     let mut config = builder.with_cert_resolver(certificates.clone());
     config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
     // State is kept by clients, in tickets, or nowhere.
@@ -248,14 +249,8 @@ fn profile(
             .hsts
             .as_ref()
             .map(|value| [b"Strict-Transport-Security: ", value.as_bytes(), b"\r\n"].concat()),
-        expires: ends(&tls.certificates),
+        expires,
     })
-}
-
-/// When certificates cease to be valid.
-fn ends(certificates: &[Certificate]) -> Vec<u64> {
-    let first = certificates.iter().filter_map(|certificate| certificate.chain.first());
-    first.filter_map(|der| validity(der)).map(|(_, end)| end).collect()
 }
 
 impl Profile {

@@ -352,6 +352,32 @@ fn the_first_certificate_that_suits_is_used() {
     assert_eq!(client.peer_certificates().unwrap()[0].as_ref(), expected);
 }
 
+/// The certificate that a site shows to a client that takes any.
+fn shown(store: &Store, ca: &Ca) -> Vec<u8> {
+    let mut client = Client::new(ca).connect("a.test");
+    Link::new(16 << 10, usize::MAX).run(&mut client, store).unwrap();
+    client.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn a_new_certificate_replaces_those_with_its_kind_of_key_alone() {
+    let ca = Ca::new("ca");
+    let (ed, ec) = (&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256);
+    let [old_ec, old_ed, new_ec, new_ed] = [ec, ed, ec, ed].map(|kind| ca.certificate("a.test", kind));
+    let first = |c: &Certificate| c.chain[0].clone();
+    let mut store =
+        store_of(vec![site("a", &["a.test"], with(vec![old_ec.clone(), old_ed.clone()]))]).unwrap();
+    // By its place and by what is shown when the other one is away.
+    store.set_certificates(0, core::slice::from_ref(&new_ec)).unwrap();
+    assert_eq!(shown(&store, &ca), first(&new_ec));
+    assert_eq!(store.expires(0).len(), 2, "the other kind is still there");
+    store.set_certificates(0, core::slice::from_ref(&new_ed)).unwrap();
+    assert_eq!((shown(&store, &ca), store.expires(0).len()), (first(&new_ec), 2));
+    let mut store = store_of(vec![site("a", &["a.test"], with(vec![old_ed]))]).unwrap();
+    store.set_certificates(0, &[old_ec, new_ed.clone()]).unwrap();
+    assert_eq!((shown(&store, &ca), store.expires(0).len()), (first(&new_ed), 2));
+}
+
 fn webpki_ec() -> &'static dyn rustls::pki_types::SignatureVerificationAlgorithm {
     let all = rustls::crypto::ring::default_provider().signature_verification_algorithms;
     let scheme = rustls::SignatureScheme::ECDSA_NISTP256_SHA256;

@@ -8,6 +8,7 @@ use crate::reason::Reason;
 use crate::settings::Verbosity;
 use crate::shard::body::Body;
 use crate::shard::env::Env;
+use crate::shard::tls::Security;
 use crate::shard::wire::Wire;
 use crate::tcp::Socket;
 use netdrv::stream::StreamTransport;
@@ -127,12 +128,21 @@ impl<'b> Session<'b> {
         socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
     ) -> Step {
+        let answer = Answer { site_fields: self.hsts(socket, &env.security), ..answer };
         let mut out = Sink::new(&mut env.render);
         // There is room: the buffer holds the longest head there is.
         let len = answer.write(&env.serving.date, &mut out).map_or(0, |()| out.len());
         self.gate.send_rendered(socket, len, 0, env);
         self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
         Step::Again
+    }
+
+    /// Strict-Transport-Security for what we answer over TLS (RFC 6797 §7.1): of the site that the request is for, and as long
+    /// as that is not known, of the one that the client named in its handshake.
+    fn hsts<'s>(&self, socket: &Wire<'_, '_>, security: &'s Security) -> &'s [u8] {
+        let Some(secured) = self.security.as_ref().filter(|_| socket.is_secure()) else { return &[] };
+        let site = self.site.map_or(secured.site, usize::from);
+        security.store().and_then(|store| store.hsts(site)).unwrap_or_default()
     }
 
     /// Sends FIN after everything that was written. What the client still sends is read for a while, since a RST

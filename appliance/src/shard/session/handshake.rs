@@ -7,6 +7,7 @@ use crate::reason::Reason;
 use crate::shard::budget::Lease;
 use crate::shard::env::Env;
 use crate::shard::wire::{self, Wire};
+use crate::tcp::State;
 use crate::tls::{ClientCertificate, Connection, Fault};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -67,7 +68,9 @@ impl<'b> Session<'b> {
         if security.waits {
             return false;
         }
-        let ended = wire::pull(socket.socket, tls, env.security.store());
+        // What is left of a message that the client has ended in is never finished.
+        let ended = wire::pull(socket.socket, tls, env.security.store())
+            || matches!(socket.socket.state(), State::CloseWait | State::Closed);
         if tls.is_open() {
             let counters = &mut env.security.counters;
             counters.handshakes += 1;

@@ -118,10 +118,12 @@ impl<'b> Session<'b> {
             Ok(Head::Wait) if env.drain.closes_idle(self.served) && !self.head_begun(socket) => {
                 return self.close(socket);
             }
+            Ok(Head::Wait) if socket.is_all() => return self.head_is_cut_off(socket, env),
             Ok(Head::Wait) => return Step::Wait,
             Ok(Head::Gathered) => return Step::Again,
             Ok(Head::Decided(decision)) => decision,
-            // The client sends nothing more.
+            // The client sends nothing more. What it began was gathered before.
+            Err(_) if self.head.is_some() => return self.head_is_cut_off(socket, env),
             Err(_) => return self.close(socket),
         };
         self.drop_head(env);
@@ -146,6 +148,15 @@ impl<'b> Session<'b> {
             }
         }
         Ok(())
+    }
+
+    /// The client has ended its side in the middle of a head: there is nobody who could send the rest, and nothing to answer.
+    fn head_is_cut_off<S>(&mut self, socket: &mut Wire<'_, '_>, env: &mut Env<'b, S>) -> Step {
+        env.counters.count(Reason::ConnectionDropped);
+        self.journal.refused(None, Reason::ConnectionDropped, env);
+        self.close_journal(false, env);
+        self.drop_head(env);
+        self.close(socket)
     }
 
     /// Begins what was decided about a request.
