@@ -21,3 +21,5 @@ pub mod site;
 pub mod tcp;
 pub mod time;
 pub mod tls;
+
+pub use netdrv::mask;

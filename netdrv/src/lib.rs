@@ -10,6 +10,7 @@ extern crate self as netdrv;
 pub mod dma;
 pub mod entropy;
 pub mod fwcfg;
+pub mod mask;
 pub mod net;
 pub mod nic;
 pub mod pci;

@@ -2,6 +2,7 @@
 
 use crate::ctl;
 use crate::host::child;
+use crate::host::message;
 use crate::host::tether::{self, Tether};
 use crate::images::{self, ImageCommand};
 use crate::supervise;
@@ -61,7 +62,15 @@ enum CertCommand {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            eprintln!("{}", error.to_string().trim_end());
+            return ExitCode::from(2);
+        }
+        // Help, which is no error.
+        Err(help) => help.exit(),
+    };
     // A worker's launcher keeps what it was given.
     if !matches!(cli.command, Command::Tethered(_)) {
         child::restrict_umask();
@@ -69,9 +78,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            for line in lines(&error) {
-                eprintln!("weir: {line}");
-            }
+            tell(&error);
             ExitCode::FAILURE
         }
     }
@@ -90,10 +97,7 @@ fn run(cli: Cli) -> Result<()> {
 }
 
 fn check(path: &Path) -> Result<()> {
-    let config = image::check(path)?;
-    for warning in &config.warnings {
-        eprintln!("weir: {warning}");
-    }
+    let config = message::check(path)?;
     let workers: usize = config.pools.iter().map(|pool| pool.workers.len()).sum();
     println!(
         "{}: {} sites, {} pools, {workers} workers",
@@ -121,12 +125,12 @@ fn cert_dev(names: &[String], dir: Option<PathBuf>) -> Result<()> {
 }
 
 /// An error and its causes on one line, whatever a tool's message inside it looks like; of a configuration, a line each.
-fn lines(error: &anyhow::Error) -> Vec<String> {
+fn tell(error: &anyhow::Error) {
     let one_line = |text: &str| {
         text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
     };
     match error.downcast_ref::<image::ConfigErrors>() {
-        Some(errors) => errors.0.iter().map(|error| one_line(&error.to_string())).collect(),
-        None => vec![one_line(&format!("{error:#}"))],
+        Some(errors) => errors.0.iter().for_each(message::say_fault),
+        None => eprintln!("weir: {}", one_line(&format!("{error:#}"))),
     }
 }

@@ -1,6 +1,6 @@
 //! `weir image`: building images, and looking into them.
 
-use crate::host::child;
+use crate::host::{child, message};
 use crate::up;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand};
@@ -70,14 +70,14 @@ pub fn run(command: ImageCommand) -> Result<()> {
             Ok(())
         }
         ImageCommand::Bundle { config, out } => {
-            println!("{}", deploy::write_bundle(&image::check(&config)?, &out)?);
+            println!("{}", deploy::write_bundle(&message::check(&config)?, &out)?);
             Ok(())
         }
     }
 }
 
 fn build_direct(args: &BuildArgs) -> Result<()> {
-    let config = image::check(&args.config)?;
+    let config = message::check(&args.config)?;
     let images = up::Images::build(&config, args.kernel.clone(), None).context("building the images")?;
     println!("{}\n{}", images.appliance.loader, images.appliance.elf);
     if let Some(worker) = &images.worker {
@@ -88,7 +88,7 @@ fn build_direct(args: &BuildArgs) -> Result<()> {
 
 /// Builds until done or interrupted; nothing unfinished is left either way.
 fn build(config: &Path, format: Format, out: &Path, kernel: Option<PathBuf>) -> Result<()> {
-    let config = image::check(config)?;
+    let config = message::check(config)?;
     let options = image::Options { kernel, ..image::Options::new()? };
     let work = deploy::work_dir(format, out)?;
     child::adopt_orphans()?;

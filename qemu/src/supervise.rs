@@ -6,8 +6,9 @@
 use crate::ctl::{self, ControlArgs, Desk};
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
+use crate::host::message;
 use crate::host::programs::Programs;
-use crate::host::runtime_dir::{Role, RuntimeDir};
+use crate::host::runtime_dir::{self, Role, RuntimeDir};
 use crate::host::signals::Signals;
 use crate::supervisor::{Supervisor, plan};
 use crate::up::images::Images;
@@ -24,7 +25,7 @@ pub struct SuperviseArgs {
     /// The configuration that the appliance was started with; the demo's if there is none.
     pub config: Option<PathBuf>,
     /// The directory that `weir up --no-supervisor` was given.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = runtime_dir::parse)]
     pub runtime_dir: PathBuf,
     /// Accelerator of worker VMs; auto takes kvm where the CPU shows vmx or svm.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
@@ -47,7 +48,7 @@ async fn supervise(args: &SuperviseArgs) -> Result<()> {
     let mut signals = Signals::new()?;
     let options = image::Options::new()?;
     let path = args.config.clone().unwrap_or_else(|| options.workspace.join("qemu/demo/weir.toml"));
-    let config = image::check(&path)?;
+    let config = message::check(&path)?;
     plan::refuse_vsock(&config)?;
     let runtime = RuntimeDir::shared(&args.runtime_dir, &[Role::Supervisor])?;
     let control = args.control.bind()?;

@@ -1,5 +1,6 @@
 //! What cannot work is refused in one line, and nothing is left running.
 
+use crate::lab::Lab;
 use crate::lifecycle::files_only;
 use anyhow::{Context, Result, ensure};
 use std::net::{Ipv4Addr, TcpListener};
@@ -19,6 +20,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("bad_input::config_does_not_parse", config_does_not_parse),
     ("bad_input::missing_files", missing_files),
     ("bad_input::options", options),
+    ("bad_input::all_errors_at_once", all_errors_at_once),
+    ("bad_input::a_key_is_never_shown", a_key_is_never_shown),
 ];
 
 /// Runs a `weir` command that has to fail; returns its one line.
@@ -128,5 +131,104 @@ fn options() -> Result<()> {
         let message = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success() && message.contains(option), "{option} {value}: {message}");
     }
+    Ok(())
+}
+
+fn all_errors_at_once() -> Result<()> {
+    let directory = TempDir::new()?;
+    let config = directory.path().join("weir.toml");
+    std::fs::write(
+        &config,
+        "[[site]]\nname = \"a b\"\n[[site.prefix]]\nurl = 7\nfiles = \"none\"\n[[pool]]\nname = \"p\"\nqueue_length = 0\n",
+    )?;
+    let output = command(program()).arg("check").arg(&config).output()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let places: Vec<_> =
+        text.lines().filter_map(|line| line.split("weir.toml:").nth(1)?.split(' ').next()).collect();
+    ensure!(!output.status.success() && places == ["2:8:", "4:7:", "5:9:", "6:1:", "8:16:"], "{text}");
+    Ok(())
+}
+
+/// A private key in every place where one might be by mistake, in every form that it may have lost its way in.
+fn a_key_is_never_shown() -> Result<()> {
+    let lab = Lab::new()?;
+    lab.openssl("ecparam -genkey -name prime256v1 -noout -out shop.key")?;
+    lab.openssl("pkcs8 -topk8 -nocrypt -in shop.key -out canary.key")?;
+    let key = std::fs::read_to_string(lab.path("canary.key"))?;
+    let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+    lab.openssl("pkey -in canary.key -outform DER -out canary.der")?;
+    let der = std::fs::read(lab.path("canary.der"))?;
+    lab.write("flat.key", &key.replace('\n', ""))?;
+    lab.write("blanks.key", &key.replace('\n', " "))?;
+    lab.write("literal.key", &key.replace('\n', "\\n"))?;
+    lab.write("cut.key", &key[..key.len() - 40])?;
+    lab.write("bare.key", &body)?;
+    lab.openssl("pkcs8 -topk8 -in shop.key -passout pass:canary -out encrypted.key")?;
+    let files = [
+        "canary.key",
+        "canary.der",
+        "flat.key",
+        "blanks.key",
+        "literal.key",
+        "cut.key",
+        "bare.key",
+        "encrypted.key",
+    ];
+    let hex = |separator: &str| der.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(separator);
+    let decimal = |separator: &str| der.iter().map(u8::to_string).collect::<Vec<_>>().join(separator);
+    let characters = |text: &str| text.bytes().map(|b| b.to_string()).collect::<Vec<_>>().join(", ");
+    // Some of the middle: what comes first is the same in all keys.
+    let middle = |text: String| text[text.len() / 2..text.len() / 2 + 20].to_owned();
+    let traces = [
+        body[60..76].to_owned(),
+        body[100..116].to_owned(),
+        middle(hex("")),
+        middle(hex(":")),
+        middle(decimal(", ")),
+        characters(&body[60..70]),
+    ];
+    let control = lab.path("control");
+    let listener = std::os::unix::net::UnixListener::bind(&control)?;
+    let run = |arguments: &[&str]| -> Result<()> {
+        let output = command(program()).args(arguments).current_dir(lab.0.path()).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        for trace in &traces {
+            ensure!(
+                !text.to_lowercase().contains(&trace.to_lowercase()),
+                "weir {arguments:?} shows {trace}: {text}"
+            );
+        }
+        ensure!(!output.status.success() && !text.contains("panicked"), "weir {arguments:?}: {text}");
+        ensure!(text.lines().count() <= 8, "weir {arguments:?} says too much: {text}");
+        Ok(())
+    };
+    let site = |pair: &str| {
+        format!(
+            "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"https://a:443/\"\nnobody = \"unbound\"\n[[site.certificate]]\n{pair}"
+        )
+    };
+    for file in files {
+        run(&["check", file])?;
+        run(&["up", file])?;
+        run(&["image", "bundle", file, "--out", "out"])?;
+        run(&["image", "inspect", file])?;
+        run(&["ctl", "--control", "control", "certificate", "a", "--chain", file, "--key", file])?;
+        run(&["ctl", "--control", "control", "certificate", "a", "--ocsp", file])?;
+        lab.write("key.toml", &site(&format!("chain = \"ca.pem\"\nkey = {file:?}\n")))?;
+        lab.write("chain.toml", &site(&format!("chain = {file:?}\nkey = {file:?}\nocsp = {file:?}\n")))?;
+        let text = String::from_utf8_lossy(&std::fs::read(lab.path(file))?).into_owned();
+        let pasted = format!("chain = \"\"\"{0}\"\"\"\nkey = \"\"\"{0}\"\"\"\n", text.replace('\\', ""));
+        lab.write("pasted.toml", &site(&pasted))?;
+        for config in ["key.toml", "chain.toml", "pasted.toml"] {
+            run(&["check", config])?;
+        }
+        if file != "canary.key" {
+            run(&["image", "keys", &format!("a={file}"), "--out", "out"])?;
+        }
+    }
+    run(&["site", &key])?;
+    run(&["up", "--memory", &body, "--address", &key])?;
+    drop(listener);
     Ok(())
 }

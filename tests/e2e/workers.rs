@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 use weir_tests::pattern;
 use weir_tests::raw::Connection;
 
@@ -19,6 +20,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("workers::what_never_starts_takes_its_pool_out_of_service", never_starts),
     ("workers::orders", orders),
     ("workers::one_that_does_not_end_is_killed", does_not_end),
+    ("workers::processes_have_their_surroundings", surroundings),
     ("workers::chaos_of_vms", chaos_of_vms),
     ("workers::chaos_of_processes", chaos_of_processes),
 ];
@@ -248,6 +250,77 @@ fn never_starts() -> Result<()> {
     let log = bench.weir.log();
     ensure!(log.contains("pool app: out of service: too many failures in a short time"), "{log}");
     ensure!(bench.ctl(&["status"])?.contains("pool app: Disabled"));
+    Ok(())
+}
+
+/// A server that says where it is and who: at the socket in its argument, or at PORT.
+const TELLER: &str = r"
+import http.server, os, socketserver, sys
+class Teller(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def address_string(self):
+        return 'client'
+    def do_GET(self):
+        known = {name: os.environ.get(name, '-') for name in ('PORT', 'GREETING', 'HOME', 'USER')}
+        said = f'{os.getcwd()} {os.getuid()}:{os.getgid()}:{sorted(os.getgroups())} {known}'.encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+if len(sys.argv) > 1:
+    server = socketserver.UnixStreamServer(sys.argv[1], Teller)
+else:
+    server = http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), Teller)
+server.serve_forever()
+";
+
+/// Directory, environment and user of process workers; one that names no place to listen is told PORT.
+fn surroundings() -> Result<()> {
+    let directory = TempDir::new()?;
+    std::fs::create_dir(directory.path().join("www"))?;
+    let pool = |name: &str, words: &str, keys: &str| {
+        let prefix = format!("[[site.prefix]]\nurl = \"http://*:80/{name}/\"\npool = \"{name}\"\n");
+        let pool = format!(
+            "[[pool]]\nname = \"{name}\"\n[[pool.worker]]\nkind = \"process\"\n\
+             command = [\"python3\", \"-c\", {TELLER:?}{words}]\n{keys}"
+        );
+        (prefix, pool)
+    };
+    let mut pools = vec![pool("plain", "", "environment = { GREETING = \"at {port}\" }\n")];
+    let is_root = rustix::process::getuid().is_root();
+    if is_root {
+        let keys = "user = \"nobody\"\ndirectory = \"/usr\"\nenvironment = { GREETING = \"moin\" }\n";
+        pools.push(pool("other", ", \"{socket}\"", keys));
+    } else {
+        eprintln!("surroundings: another user's are skipped, which needs root");
+    }
+    let (prefixes, pools): (Vec<_>, Vec<_>) = pools.into_iter().unzip();
+    let (prefixes, pools) = (prefixes.concat(), pools.concat());
+    let at = directory.path().canonicalize()?.display().to_string();
+    let bench = Bench::boot(directory, &format!("[[site]]\nname = \"a\"\n{prefixes}{pools}"))?;
+    let said = |path: &str| -> Result<String> {
+        let (status, content) = bench.get(path)?;
+        ensure!(status == 200, "{path}: {status}: {}", bench.weir.log());
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    };
+    let plain = said("/plain/")?;
+    let port = plain.split("'PORT': '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap_or_default();
+    ensure!(plain.starts_with(&format!("{at} ")) && port.parse::<u16>().is_ok(), "{plain}");
+    ensure!(plain.contains(&format!("'GREETING': 'at {port}'")), "{plain}");
+    if is_root {
+        let id = |which: &str| -> Result<String> {
+            let output = std::process::Command::new("id").args([which, "nobody"]).output()?;
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let groups = id("-G")?.replace(' ', ", ");
+        let whose = format!("/usr {}:{}:[{groups}] ", id("-u")?, id("-g")?);
+        let other = said("/other/")?;
+        ensure!(
+            other.starts_with(&whose) && other.contains("'GREETING': 'moin'"),
+            "{other}, expected {whose}"
+        );
+        ensure!(other.contains("'USER': 'nobody'") && !other.contains("'HOME': '/root'"), "{other}");
+    }
     Ok(())
 }
 

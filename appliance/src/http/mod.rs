@@ -20,7 +20,7 @@ pub mod response;
 pub mod serve;
 mod sink;
 mod syntax;
-mod target;
+pub(crate) mod target;
 pub mod upgrade;
 
 pub use crate::date;

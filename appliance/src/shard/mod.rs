@@ -23,6 +23,7 @@ mod exchange;
 mod first_buffer;
 mod gate;
 mod journal;
+mod reach;
 mod request;
 mod rules;
 mod session;
@@ -32,6 +33,7 @@ mod upload;
 mod wire;
 
 pub use env::Timers;
+pub use reach::Reach;
 
 use crate::bundle::Bundle;
 use crate::cache::StaticStore;

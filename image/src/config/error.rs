@@ -1,11 +1,14 @@
 //! One line per refusal: `FILE:LINE:COLUMN: what, expected what`.
 
+use appliance::mask::Masked;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 /// What is wrong, and at which byte of the file.
 pub(super) type Wrong = (usize, String);
 
+/// Longest text of an error, in bytes. What is quoted in it is as long as somebody made it.
+const TEXT_MAX: usize = 1000;
 /// Errors told at most; whoever has more has not written a configuration.
 const ERRORS_MAX: usize = 100;
 
@@ -26,7 +29,8 @@ impl std::fmt::Display for ConfigError {
         if let Some((line, column)) = self.at {
             write!(f, "{line}:{column}:")?;
         }
-        write!(f, " {}", self.what)
+        // Not the path, which somebody typed, and where hashes are common.
+        write!(f, " {}", Masked(&self.what))
     }
 }
 
@@ -63,7 +67,12 @@ impl Source<'_> {
         let line_start = before.rfind('\n').map_or(0, |n| n + 1);
         let line = before.matches('\n').count() + 1;
         let column = before[line_start..].chars().count() + 1;
-        ConfigError { path: self.path.to_owned(), at: Some((line, column)), what: what.into() }
+        let mut what = what.into();
+        if what.len() > TEXT_MAX {
+            what.truncate(what.floor_char_boundary(TEXT_MAX));
+            what.push_str("...");
+        }
+        ConfigError { path: self.path.to_owned(), at: Some((line, column)), what }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::error::Faults;
 use super::{Config, Site, raw};
+use crate::files;
 use appliance::settings::Handler;
+use appliance::shard::Reach;
 use appliance::site::{PrefixHost, Scheme, UrlPrefix};
 use nix::unistd::{AccessFlags, access};
 use rustls::client::verify_server_name;
@@ -28,6 +30,7 @@ pub(super) fn look(config: &Config, file: &raw::File, faults: &Faults) {
         }
     }
     shadows(config, file, faults);
+    unreachable(config, file, faults);
     if let (Some(log), Some(written)) = (&config.log, &file.log) {
         directory(&log.directory, written.directory.span().start, faults);
     }
@@ -123,6 +126,37 @@ fn shadows(config: &Config, file: &raw::File, faults: &Faults) {
                 *start,
                 format!("warning: a prefix that no request reaches, expected none below {url:?}"),
             );
+        }
+    }
+}
+
+/// Files told of one directory at most.
+const FILES_MAX: usize = 10;
+
+/// Files that are packed and that no request can ask for: their names have what no path has, or they are too long or too deep.
+fn unreachable(config: &Config, file: &raw::File, faults: &Faults) {
+    let reach = Reach::new(&config.settings());
+    for (number, (site, written)) in config.sites.iter().zip(&file.site).enumerate() {
+        for (prefix, raw) in site.prefixes.iter().zip(&written.get_ref().prefix) {
+            let (Handler::Files(tree), Ok(url)) = (prefix.handler, UrlPrefix::parse(&prefix.url)) else {
+                continue;
+            };
+            let Some(Ok(found)) = config.trees.get(usize::from(tree)).map(|root| files::walk(root)) else {
+                continue;
+            };
+            let lost = found.keys().filter(|path| !reach.has(number, &format!("{}{path}", url.path)));
+            let at = raw.get_ref().files.as_ref().map_or(Faults::TOLD, |files| files.span().start);
+            for (count, path) in lost.enumerate() {
+                if count == FILES_MAX {
+                    faults.warn(at, "warning: more files that no request can ask for");
+                    break;
+                }
+                let what = format!(
+                    "warning: file {path:?}, which no request can ask for, expected a name that URLs can have, within the \
+                     limits of [site.http]"
+                );
+                faults.warn(at, what);
+            }
         }
     }
 }

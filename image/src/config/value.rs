@@ -98,7 +98,9 @@ pub(super) fn kernel_words(text: &str) -> Result<()> {
 
 /// `vsock:CID:PORT`, `tcp:HOST:PORT` or `unix:PATH`, a relative path from `dir`.
 pub(super) fn worker_address(text: &str, dir: &Path) -> Result<Address> {
-    let wrong = || format!("address {text:?}, expected vsock:CID:PORT, tcp:HOST:PORT or unix:PATH");
+    // Where there is an @, there may be a password before it.
+    let quoted = if text.contains('@') { "with a user".to_owned() } else { format!("{text:?}") };
+    let wrong = || format!("address {quoted}, expected vsock:CID:PORT, tcp:HOST:PORT or unix:PATH");
     let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
     match scheme {
         "unix" if !rest.is_empty() => Ok(Address::Unix(dir.join(rest))),

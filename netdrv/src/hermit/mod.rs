@@ -66,11 +66,12 @@ macro_rules! entry {
     };
 }
 
-/// Prints a line on the serial port.
+/// Prints a line on the serial port, without what could be a key ([`mask`](mod@crate::mask)).
 #[macro_export]
 macro_rules! println {
     ($($argument:tt)*) => {{
         use ::core::fmt::Write as _;
-        let _ = ::core::writeln!($crate::hermit::Serial, $($argument)*);
+        let line = $crate::mask::Line::new(::core::format_args!($($argument)*));
+        let _ = ::core::writeln!($crate::hermit::Serial, "{line}");
     }};
 }

@@ -4,7 +4,7 @@ use crate::arguments::TlsFiles;
 use crate::join::{STALL_LIMIT, Side};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
@@ -81,8 +81,9 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(format!("{}: expected certificates in PEM", file.display())),
-        Err(error) => Err(format!("{}: {error}, expected certificates in PEM", file.display())),
+        Err(pem::Error::Io(error)) => Err(format!("{}: {error}, expected a file", file.display())),
+        // Other errors quote the file, which may be a private key.
+        Ok(_) | Err(_) => Err(format!("{}: expected certificates in PEM", file.display())),
     }
 }
 

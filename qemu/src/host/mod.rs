@@ -2,6 +2,7 @@
 
 pub mod accel;
 pub mod child;
+pub mod message;
 pub mod own_socket;
 pub mod programs;
 pub mod runtime_dir;

@@ -134,6 +134,20 @@ fn create_or_open(path: &Path) -> Result<File> {
     file.with_context(|| format!("{}", path.display()))
 }
 
+/// Reads `--runtime-dir`: a path that QEMU's options and a shell in a worker's command take as it is.
+pub fn parse(text: &str) -> Result<PathBuf, String> {
+    let plain = |c: char| c.is_alphanumeric() || "-_./+@~:=".contains(c);
+    match text.chars().find(|c| !plain(*c)) {
+        None => Ok(text.into()),
+        Some(odd) => {
+            let what = if odd == ' ' { "a blank".to_owned() } else { format!("{odd:?}") };
+            Err(format!(
+                "{what} in the path, expected none: QEMU and the commands of workers are told paths below it"
+            ))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +189,19 @@ mod tests {
         }
         assert_eq!(mode(RuntimeDir::temporary()?.path()), 0o700);
         Ok(())
+    }
+
+    #[test]
+    fn paths_that_commands_would_read_differently_are_refused() {
+        assert_eq!(parse("/run/weir-1/a_b.c"), Ok("/run/weir-1/a_b.c".into()));
+        for (path, odd) in
+            [("/run/my weir", "a blank"), ("/run/a,b", "','"), ("/run/$x", "'$'"), ("/run/'", "'\\''")]
+        {
+            assert!(
+                parse(path).is_err_and(|error| error.starts_with(&format!("{odd} in the path"))),
+                "{path}"
+            );
+        }
     }
 
     #[test]

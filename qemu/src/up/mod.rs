@@ -8,9 +8,10 @@ mod ready;
 use crate::ctl::{self, Begun, ControlArgs, Desk};
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
+use crate::host::message;
 use crate::host::own_socket::OwnSocket;
 use crate::host::programs::{Programs, check_port_free};
-use crate::host::runtime_dir::{Role, RuntimeDir};
+use crate::host::runtime_dir::{self, Role, RuntimeDir};
 use crate::host::signals::Signals;
 use crate::logs::Collector;
 use crate::relay::Relay;
@@ -64,7 +65,7 @@ pub struct UpArgs {
     #[command(flatten)]
     pub control: ControlArgs,
     /// A directory for sockets and images, kept; a temporary one if left out.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = runtime_dir::parse)]
     pub runtime_dir: Option<PathBuf>,
     /// Do not look after workers: `weir supervise --runtime-dir DIR` does, as a process of its own.
     #[arg(long, requires = "runtime_dir")]
@@ -97,10 +98,7 @@ async fn until_signal(args: &UpArgs) -> Result<()> {
 async fn start(args: &UpArgs) -> Result<Running> {
     let options = image::Options::new()?;
     let path = args.config.clone().unwrap_or_else(|| options.workspace.join("qemu/demo/weir.toml"));
-    let mut config = image::check(&path)?;
-    for warning in &config.warnings {
-        eprintln!("[weir] {warning}");
-    }
+    let mut config = message::check(&path)?;
     if let Some(address) = &args.address {
         config.address = Some(parse_address(address)?);
     }
