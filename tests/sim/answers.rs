@@ -1,6 +1,7 @@
 //! Answers of our own: each has its Date, and none comes before what has arrived of the request's content was judged.
 
 use crate::client::{Client, Exchange, Expected};
+use crate::network::Quality;
 use crate::requests;
 use crate::secure::{Authority, Secure};
 use crate::tls::{AUTHORITY, clients};
@@ -236,4 +237,19 @@ fn broken_content_over_tls_is_400_too() {
             });
         }
     }
+}
+
+#[test]
+fn who_goes_on_sending_has_the_answer_at_once_and_no_reset_for_a_while() {
+    let slow = Quality { delay_ns: 50_000_000, ..Quality::LAN };
+    let mut world = World::with_quality(&everything(), 1, slow, 8 << 20);
+    let number = world.add_client(vec![], 4096, 1);
+    // Refused at its second line, and sent again and again without regard to the answer.
+    world.clients[number].pull = Some(b"GET / HTTP/1.1\r\nbroken\r\n".repeat(40));
+    world.run_for(SECOND);
+    assert!(world.clients[number].got > 100, "{} bytes of the answer", world.clients[number].got);
+    world.run_for(25 * SECOND);
+    assert_eq!(world.clients[number].tally.connections, 1, "the client sends, and is not reset");
+    world.run_for(10 * SECOND);
+    assert!(world.clients[number].tally.connections > 1, "but not for ever");
 }

@@ -41,8 +41,10 @@ pub struct Timers {
     pub drain_entity_body: Duration,
     /// Between two moments at which the client takes response bytes.
     pub send_stall: Duration,
-    /// From our FIN to the client's.
+    /// After our FIN, between two pieces of what the client still sends, and to its own.
     pub linger: Duration,
+    /// From our FIN to the client's, whatever it sends.
+    pub linger_in_all: Duration,
     /// From the TCP handshake to the end of the TLS handshake.
     pub tls_handshake: Duration,
 }
@@ -56,6 +58,7 @@ impl Default for Timers {
             drain_entity_body: Duration::from_secs(30),
             send_stall: Duration::from_secs(60),
             linger: Duration::from_secs(5),
+            linger_in_all: Duration::from_secs(30),
             tls_handshake: Duration::from_secs(10),
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct Timer {
     pub(super) deadline: Option<Instant>,
     /// When it was started.
     started: Instant,
-    /// How long this request's content was waited for before that.
+    /// How long this request's content, or what comes after our end, was waited for before that.
     waited: Duration,
 }
 
@@ -75,12 +75,15 @@ impl<'b> Session<'b> {
                 | TimerKind::IdleConnection
                 | TimerKind::Response
                 | TimerKind::TunnelIdle
+                | TimerKind::Linger
         );
         if kind == self.timer.kind && !(moved && measures_progress) {
             return;
         }
         let mut waited = self.timer.waited;
-        if self.timer.kind.waits_for_content() {
+        if kind == TimerKind::Linger && self.timer.kind != kind {
+            waited = Duration::ZERO;
+        } else if kind == TimerKind::Linger || self.timer.kind.waits_for_content() {
             waited += env.now.since(self.timer.started);
         } else if self.timer.kind == TimerKind::HeaderWait {
             waited = Duration::ZERO;
@@ -102,7 +105,7 @@ impl<'b> Session<'b> {
             }
             TimerKind::DrainEntityBody => after(timers.drain_entity_body),
             TimerKind::SendStall => after(timers.send_stall),
-            TimerKind::Linger => after(timers.linger),
+            TimerKind::Linger => after(timers.linger.min(timers.linger_in_all.saturating_sub(waited))),
             TimerKind::TlsHandshake => after(timers.tls_handshake),
         };
         self.timer = Timer { kind, deadline, started: env.now, waited };
@@ -119,7 +122,9 @@ impl<'b> Session<'b> {
                 | TimerKind::TlsHandshake
                 | TimerKind::Linger
         );
-        awaited && self.timer.started + patience <= now
+        // Who goes on sending after our end is not any the less late.
+        let before = if self.timer.kind == TimerKind::Linger { self.timer.waited } else { Duration::ZERO };
+        awaited && self.timer.started + patience <= now + before
     }
 
     /// Lets the timer that runs run out before its time.
