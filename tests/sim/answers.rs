@@ -89,7 +89,7 @@ fn every_answer_of_ours_is_dated() {
         words(head("OPTIONS * HTTP/1.1", "Content-Length: 101\r\n"), 413),
         words(get(&format!("/{long}"), ""), 414),
         words(get("/", "Expect: the unexpected\r\n"), 417),
-        words(get("https://sim/", ""), 421),
+        (get("https://sim/", ""), 421, Some("421 Misdirected Request: URL\n".into())),
         words(get("/", &format!("A: {long}\r\n")), 431),
         words(get("/", &format!("A: {}\r\n", "x".repeat(8000)).repeat(3)), 431),
         words(head("CONNECT sim:80 HTTP/1.1", ""), 501),
