@@ -12,6 +12,7 @@ type Test = fn() -> Result<()>;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("bad_workers::half_answers", half_answers),
+    ("bad_workers::surplus_answers_nobody", surplus_answers_nobody),
     ("bad_workers::one_that_stops_reading", stops_reading),
     ("bad_workers::a_stalled_vsock", stalled_vsock),
 ];
@@ -34,6 +35,33 @@ fn half_answers() -> Result<()> {
     ensure!(bench.counter("weir_truncated_total")? == 1);
     ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)), "the worker is not given up");
     ensure!(bench.counter("weir_links_in_use")? == 0 && bench.counter("weir_held_bytes")? == 0);
+    Ok(())
+}
+
+/// One link, somebody who has the worker send more than an answer, and somebody who waits behind it: the answer stands, and
+/// what is too much of it reaches neither.
+fn surplus_answers_nobody() -> Result<()> {
+    let bench = Bench::start(|dir| processes(dir, "min_workers = 1\nrequests_per_worker = 1\n", 1))?;
+    for (kind, status) in [
+        ("head", 200),
+        ("head-unframed", 200),
+        ("no-content", 204),
+        ("not-modified", 304),
+        ("empty", 200),
+        ("length", 200),
+        ("chunked", 200),
+    ] {
+        let method = if kind.starts_with("head") { "HEAD" } else { "GET" };
+        for round in 0..4 {
+            let mut evil = Connection::open(bench.at, PATIENCE)?;
+            evil.send(format!("{method} /api/evil/{kind} HTTP/1.1\r\nHost: test\r\n\r\n"))?;
+            let got = bench.get("/api/bytes/1000")?;
+            ensure!(got == (200, pattern(1000)), "{kind}, round {round}: {}, {:?}", got.0, got.1);
+            let answer = evil.reply(method == "HEAD")?.context("no answer")?;
+            ensure!(answer.status == status, "{kind}: {}", answer.status);
+        }
+    }
+    ensure!(bench.counter("weir_malformed_responses_total")? == 0);
     Ok(())
 }
 

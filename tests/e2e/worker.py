@@ -11,6 +11,8 @@ and what no worker should do:
 
 GET /api/half/N    half of N bytes, then the end of the connection
 GET /api/once/N    the same, but only the first time that somebody asks
+HEAD or GET /api/evil/KIND
+                   more than an answer, from 50 ms later on: what is too much looks like an answer to somebody else
 POST /api/deaf     the content is not read, and nothing is answered
 """
 import os
@@ -31,6 +33,19 @@ def first_time(path):
         return False
 
 
+EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+# What comes before it, and whether it comes at once.
+SURPLUS = {
+    "head": (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(EVIL), False),
+    "head-unframed": (b"HTTP/1.1 200 OK\r\n\r\n", False),
+    "no-content": (b"HTTP/1.1 204 No Content\r\nContent-Length: %d\r\n\r\n" % len(EVIL), False),
+    "not-modified": (b"HTTP/1.1 304 Not Modified\r\n\r\n", True),
+    "empty": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+    "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", True),
+    "chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", True),
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -47,10 +62,24 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(PATTERN[: length // 2])
         self.close_connection = True
 
+    def evil(self, kind):
+        answer, at_once = SURPLUS[kind]
+        time.sleep(0.05)
+        if at_once:
+            return self.wfile.write(answer + EVIL)
+        self.wfile.write(answer)
+        time.sleep(0.01)
+        self.wfile.write(EVIL)
+
+    def do_HEAD(self):
+        self.evil(self.path.rsplit("/", 1)[1])
+
     def do_GET(self):
         what, last = self.path.split("/")[2], self.path.rsplit("/", 1)[1]
         if what == "pid":
             return self.answer(str(os.getpid()).encode())
+        if what == "evil":
+            return self.evil(last)
         if what == "slow":
             time.sleep(2)
         if what == "half" or (what == "once" and first_time(self.path)):
