@@ -113,6 +113,11 @@ pub trait StreamTransport {
         false
     }
 
+    /// Something was sent that the peer is not known to have taken in. Never true of a transport that does not know.
+    fn has_unread(&self, _stream: StreamId) -> bool {
+        false
+    }
+
     /// Ends a stream and forgets it: orderly if it is open and everything received was consumed, else by RST.
     /// Bytes accepted by `send` before are delivered first where the peer still takes them. Unknown or
     /// already released streams are ignored.
@@ -174,6 +179,10 @@ impl<T: StreamTransport> StreamTransport for Option<T> {
 
     fn spoke_early(&self, stream: StreamId) -> bool {
         self.as_ref().is_some_and(|transport| transport.spoke_early(stream))
+    }
+
+    fn has_unread(&self, stream: StreamId) -> bool {
+        self.as_ref().is_some_and(|transport| transport.has_unread(stream))
     }
 
     fn release(&mut self, stream: StreamId) {

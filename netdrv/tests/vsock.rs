@@ -314,7 +314,9 @@ fn what_was_sent_before_the_question_was_taken_in_is_told_apart() {
     pair.vsock.ask(stream);
     assert_eq!(pair.vsock.send(stream, b"question"), 8);
     say(&mut pair, 1, b"answer");
+    assert!(pair.vsock.has_unread(stream));
     say(&mut pair, 8, b"more of it");
+    assert!(!pair.vsock.has_unread(stream));
     assert!(!pair.vsock.spoke_early(stream));
     pair.vsock.ask(stream);
     assert_eq!(pair.vsock.send(stream, b"another"), 7);

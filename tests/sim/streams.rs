@@ -244,6 +244,10 @@ impl StreamTransport for SimStreams {
         self.ends.get(&stream).is_some_and(|end| end.early)
     }
 
+    fn has_unread(&self, stream: StreamId) -> bool {
+        self.ends.get(&stream).is_some_and(|end| end.sent != end.peer_read)
+    }
+
     fn release(&mut self, stream: StreamId) {
         let Some(end) = self.forget(stream) else { return };
         if !end.closed {

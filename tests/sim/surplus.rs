@@ -144,6 +144,31 @@ fn surplus_never_answers_the_next_request() {
     }
 }
 
+/// A worker that answers without reading the content may take it for the beginning of the next request: it gets none.
+#[test]
+fn content_that_a_worker_leaves_unread_begins_no_request() {
+    let one_at_a_time = Pool { requests_per_worker: Some(1), ..pool(1) };
+    let mut world = World::scripted(1, one_at_a_time, |_, _| {
+        Script::new(Box::new(|input| {
+            let actions = match input.split(|b| *b == b' ').nth(1)? {
+                b"/api/slow" => [vec![Action::Wait(SECOND)], right(b"right")].concat(),
+                b"/api/evil" => vec![send(EVIL)],
+                _ => right(b"right"),
+            };
+            Some((head_end(input)?, actions))
+        }))
+    });
+    world.add_client(vec![get("/api/slow", b"right".to_vec())], 65_535, 1);
+    world.run_for(SECOND / 2);
+    let content = "GET /api/evil HTTP/1.1\r\nX: ";
+    let head = format!("POST /api/x HTTP/1.1\r\nHost: sim\r\nContent-Length: {}\r\n\r\n", content.len());
+    let smuggler = Exchange { request: (head + content).into_bytes(), ..answered("POST", 200, "right") };
+    world.add_client(vec![smuggler], 65_535, 1);
+    world.run_for(SECOND / 100);
+    world.add_client(vec![get("/api/victim", b"right".to_vec())], 65_535, 1);
+    world.run(10 * SECOND).expect("the victim's own answer");
+}
+
 /// What a worker says before it was asked anything is no answer.
 #[test]
 fn a_greeting_answers_nothing() {

@@ -173,6 +173,7 @@ impl<S: StreamTransport> Pools<S> {
         let needs = |index: &usize| {
             let pool = &self.pools[*index];
             !pool.demanded
+                && !pool.waiting.is_empty()
                 && pool.waiting.len() > self.under_way(*index, now)
                 && !pool.workers.iter().any(|w| w.is_fit(now) && w.links < pool.links_per_worker)
         };

@@ -135,6 +135,9 @@ impl<S: StreamTransport> Pools<S> {
     /// Requests that no link under way will serve.
     fn wanted_links(&self, index: usize, now: Instant) -> usize {
         let pool = &self.pools[index];
-        pool.waiting.len().saturating_sub(self.under_way(index, now))
+        match pool.waiting.len() {
+            0 => 0,
+            waiting => waiting.saturating_sub(self.under_way(index, now)),
+        }
     }
 }

@@ -18,7 +18,9 @@
 //! passes on its way to a request, new ones included:
 //!
 //! 1. A link whose answer announced or may have had content that is not part of it (HEAD, 204, 304, 1xx) is not used
-//!    again: `http::response` says so, by `spares_link`. Nor is one on which anything lies beyond the end of the answer.
+//!    again: `http::response` says so, by `spares_link`. Nor is one on which anything lies beyond the end of the answer, or
+//!    whose worker has not taken in all of the request by then ([`StreamTransport::has_unread`]): it may take the rest, which
+//!    a client wrote, for the beginning of the next request.
 //! 2. A link waits idle for a whole turn of the transport ([`Pools::poll`]) before it is given a request, and
 //!    nothing may have arrived in it. What arrives on an idle link closes it.
 //! 3. What the worker's end had sent before it took in the first byte of the request is no answer to it
@@ -425,13 +427,13 @@ impl<S: StreamTransport> Pools<S> {
         let Some(link) = self.links.get(id) else { return };
         let (pool, worker, ended) = (link.pool, link.worker, link.ended);
         let unasked = !self.streams.readable(link.stream).is_empty();
-        let worn = self.streams.is_worn(link.stream);
+        let unfit = self.streams.is_worn(link.stream) || self.streams.has_unread(link.stream);
         self.pools[pool].workers[worker].succeeded();
         self.pools[pool].workers[worker].used_at = now;
         // Of a worker that is leaving, nothing is used again.
         let stays = self.pools[pool].workers[worker].standing == Standing::Active;
         self.counters.unasked += u64::from(unasked && reuse);
-        if reuse && stays && !ended && !unasked && !worn {
+        if reuse && stays && !ended && !unasked && !unfit {
             self.set_idle(id, now);
             self.pools[pool].workers[worker].in_use -= 1;
         } else {

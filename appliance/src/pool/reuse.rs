@@ -60,6 +60,6 @@ impl<S: StreamTransport> Pools<S> {
 
     /// Requests wait for a link that only has to be seen idle for a turn: [`Pools::poll`] is to run again at once.
     pub fn wants_turn(&self, now: Instant) -> bool {
-        self.links.iter().any(|(_, link)| self.is_awaited(link, now))
+        self.waiting() > 0 && self.links.iter().any(|(_, link)| self.is_awaited(link, now))
     }
 }

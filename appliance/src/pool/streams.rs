@@ -322,6 +322,10 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
         self.get(stream).is_none_or(|secured| secured.asked > 1) && self.transport.spoke_early(stream)
     }
 
+    fn has_unread(&self, stream: StreamId) -> bool {
+        self.transport.has_unread(stream)
+    }
+
     fn release(&mut self, stream: StreamId) {
         let place = self.secured.get_mut(usize::from(stream.slot));
         if let Some(mut secured) = place.and_then(|place| place.take_if(|s| s.stream == stream)) {

@@ -37,6 +37,12 @@ impl Credit {
         self.sent
     }
 
+    /// The peer has not consumed all that was sent.
+    #[inline]
+    pub(super) fn is_unread(&self) -> bool {
+        self.sent != self.peer_consumed
+    }
+
     /// The peer has consumed something that was sent after [`Credit::sent_count`] was `since`. Only good for less than 4 GiB.
     #[inline]
     pub(super) fn has_consumed_since(&self, since: u32) -> bool {

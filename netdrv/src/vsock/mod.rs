@@ -287,6 +287,10 @@ impl<P: Platform> StreamTransport for VirtioVsock<P> {
         self.table.index(stream).is_some_and(|index| self.table.slot(index).early)
     }
 
+    fn has_unread(&self, stream: StreamId) -> bool {
+        self.table.index(stream).is_some_and(|index| self.table.slot(index).credit.is_unread())
+    }
+
     fn release(&mut self, stream: StreamId) {
         let Some(index) = self.table.index(stream) else { return };
         let slot = self.table.slot(index);
