@@ -10,11 +10,14 @@ fn tcp4(tlvs: &[u8]) -> Vec<u8> {
     v2(0x21, 0x11, &[&[203, 0, 113, 7, 10, 0, 0, 1, 0x30, 0x39, 0, 80][..], tlvs].concat())
 }
 
-fn source(address: &str, port: u16) -> Option<(IpAddr, u16)> {
+fn source(address: &str, port: u16) -> Source {
     Some((address.parse().unwrap(), port))
 }
 
-fn accepted() -> Vec<(Vec<u8>, Option<(IpAddr, u16)>)> {
+/// A client's address and port.
+type Source = Option<(IpAddr, u16)>;
+
+fn accepted() -> Vec<(Vec<u8>, Source)> {
     let v6 = [&"2001:db8::7".parse::<Ipv6Addr>().unwrap().octets()[..], &[0; 16], &[1, 2, 0, 80]].concat();
     let mapped = [&"::ffff:203.0.113.7".parse::<Ipv6Addr>().unwrap().octets()[..], &[0; 16], &[1, 2, 0, 80]];
     let longest = "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n";
