@@ -77,7 +77,8 @@ async fn supervise(args: &SuperviseArgs) -> Result<()> {
     let mut supervising = std::pin::pin!(supervising);
     let mut tasks = JoinSet::new();
     if let Some(socket) = control {
-        let desk = Desk { client: handle.client.clone(), pools: Some(handle.clone()), drain: None };
+        let desk =
+            Desk { client: handle.client.clone(), pools: Some(handle.clone()), drain: None, logs: None };
         tasks.spawn_local(ctl::serve(socket, desk)?);
     }
     tasks.spawn_local(async move {

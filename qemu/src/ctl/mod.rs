@@ -6,6 +6,7 @@
 mod show;
 
 use crate::host::own_socket::{Access, OwnSocket, parse_mode};
+use crate::logs::{self, LogState};
 use crate::supervisor::client::Client;
 use crate::supervisor::{Handle, Outcome, PoolOrder};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -38,6 +40,8 @@ pub enum Question {
     Pool(String, PoolOrder),
     /// `weir up` is to end as by SIGTERM.
     Drain,
+    /// How writing the logs goes.
+    Logs,
 }
 
 /// The socket that `weir up` and `weir supervise` make for `weir ctl`.
@@ -72,6 +76,8 @@ pub enum Response {
     Answer(Answer),
     /// The order holds, but is not in force yet: why, in words.
     NotYet(String),
+    /// To [`Question::Logs`]: `None` where another process writes the logs.
+    Logs(Option<LogState>),
 }
 
 /// What `weir ctl` is told on its command line.
@@ -219,6 +225,8 @@ struct Everything {
     status: Status,
     pools: Vec<PoolInfo>,
     sites: Vec<SiteInfo>,
+    /// `None` where another process writes the logs.
+    logs: Option<LogState>,
 }
 
 struct Asker {
@@ -244,6 +252,7 @@ impl Asker {
         match self.respond(question)? {
             Response::Answer(answer) => Ok(answer),
             Response::NotYet(why) => bail!("{why}"),
+            Response::Logs(_) => bail!("an answer to another question"),
         }
     }
 
@@ -271,7 +280,10 @@ impl Asker {
         {
             pools.extend(page);
         }
-        Ok(Everything { status, pools, sites: self.sites()? })
+        let Response::Logs(logs) = self.respond(&Question::Logs)? else {
+            bail!("an answer to another question")
+        };
+        Ok(Everything { status, pools, sites: self.sites()?, logs })
     }
 
     fn sites(&mut self) -> Result<Vec<SiteInfo>> {
@@ -298,6 +310,8 @@ pub(crate) struct Desk {
     pub(crate) pools: Option<Handle>,
     /// Is told when all is to end, where that begins with this process.
     pub(crate) drain: Option<mpsc::UnboundedSender<Begun>>,
+    /// How writing the logs goes, where this process does that.
+    pub(crate) logs: Option<Arc<logs::State>>,
 }
 
 /// Answers questions at this socket for as long as the future given back runs.
@@ -359,6 +373,7 @@ impl Desk {
             },
             Question::Appliance(_) => Err("a request that is the supervisor's alone".into()),
             Question::Drain => self.drain().await,
+            Question::Logs => Ok(Response::Logs(self.logs.as_ref().map(|logs| logs.get()))),
             Question::Pool(name, order) => match &self.pools {
                 Some(pools) => match pools.order(&name, order).await {
                     Some(Outcome::InForce) => Ok(Response::Answer(Answer::Done)),

@@ -93,6 +93,15 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
     }
     let sources: Vec<_> = status.entropy.sources.iter().map(source).collect();
     writeln!(out, "random numbers: {} ({} seeds)", sources.join(", "), status.entropy.seeds)?;
+    if let Some(logs) = &all.logs {
+        for (log, why) in &logs.failing {
+            writeln!(out, "log {log} cannot be written: {why}")?;
+        }
+        if logs.write_errors > 0 {
+            let (errors, lines) = (logs.write_errors, logs.lines_given_up);
+            writeln!(out, "logs: {errors} attempts to write failed, {lines} lines given up")?;
+        }
+    }
     for (reason, count) in &status.reasons {
         writeln!(out, "refused {reason}: {count}")?;
     }
@@ -163,8 +172,26 @@ pub(super) fn metrics(all: &Everything) -> String {
         }
     }
     bandwidth(&mut out, all);
+    logs(&mut out, all);
     tls(&mut out, all);
     out.text
+}
+
+fn logs(out: &mut Metrics, all: &Everything) {
+    let Some(logs) = &all.logs else { return };
+    for (name, kind, help, value) in [
+        ("weir_logs_failing", "gauge", "Logs that cannot be written now.", logs.failing.len() as u64),
+        ("weir_log_write_errors_total", "counter", "Attempts to write logs that failed.", logs.write_errors),
+        (
+            "weir_log_lines_given_up_total",
+            "counter",
+            "Log lines whose stream ended while they could not be written.",
+            logs.lines_given_up,
+        ),
+    ] {
+        out.family(name, kind, help);
+        out.sample(&[], value);
+    }
 }
 
 fn tls(out: &mut Metrics, all: &Everything) {
@@ -301,6 +328,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::LogState;
     use appliance::control::message::{EntropyInfo, PoolInfo, SiteInfo, Status, WorkerInfo};
     use appliance::flow::SiteMetrics;
     use appliance::settings::Worker;
@@ -353,6 +381,11 @@ mod tests {
                 metrics: SiteMetrics { down, connections: 1, refused_requests: 6, ..SiteMetrics::default() },
                 certificates_end: vec![4_000_000_000],
             }],
+            logs: Some(LogState {
+                write_errors: 3,
+                lines_given_up: 0,
+                failing: [("access".to_owned(), "/logs: No space left on device".to_owned())].into(),
+            }),
         }
     }
 
@@ -365,6 +398,8 @@ mod tests {
             "  worker 2:10000: healthy, 1 in hand, 7 served, unused for 1.5 s",
             "site demo: 1 connections; down 5 B/s now, 2 queued, -3 tokens; up 0 B/s now, 0 queued",
             "refused QueueFull: 2",
+            "log access cannot be written: /logs: No space left on device",
+            "logs: 3 attempts to write failed, 0 lines given up",
             "TLS: 9 handshakes (5 resumed), 2 in progress, 3 failed",
             "random numbers: processor, virtio-rng FAILED (4 seeds)",
         ] {
@@ -388,6 +423,8 @@ mod tests {
         }
         for line in [
             "weir_requests_total 3",
+            "weir_logs_failing 1",
+            "weir_log_write_errors_total 3",
             "weir_refused_total{reason=\"QueueFull\"} 2",
             "weir_pool_state{pool=\"app\"} 3",
             "weir_worker_served_total{pool=\"app\",worker=\"2:10000\"} 7",

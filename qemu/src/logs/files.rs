@@ -1,225 +1,121 @@
 //! Log files: `access-PERIOD-NNN.log` and `httperr-PERIOD-NNN.log`, or `.jsonl`.
-//!
-//! A new file is begun with a new period (UTC) and when one is full; the oldest are removed when there are more than are to
-//! be kept. Names sort by age.
 
-use appliance::date::Civil;
+use super::series::Series;
+use super::{Kind, State};
 use appliance::log::Field;
 use appliance::settings::LogFormat;
-use image::config::{Log, Rotate};
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Result, Write};
-use std::path::{Path, PathBuf};
+use image::config::Log;
+use std::io::Result;
+use std::sync::Arc;
 
 /// The fields of the error log, as HTTP.sys names them.
 const ERROR_FIELDS: &str = "date time c-ip c-port s-ip s-port cs-version cs-method cs-uri sc-status s-siteid s-reason \
                             s-queuename";
+/// First byte of a line that is on the disk already, while one before it is not.
+const WRITTEN: u8 = 0;
 
 /// The files of both logs.
 #[derive(Debug)]
 pub(super) struct Files {
     access: Series,
     errors: Series,
+    json: bool,
+    state: Arc<State>,
+}
+
+/// Where a line goes, and what it looks like there.
+enum Target<'l> {
+    Access(&'l [u8]),
+    Errors(&'l [u8]),
+    /// So many lines of either are missing here.
+    Dropped(u64),
+    Nowhere,
 }
 
 impl Files {
-    pub(super) fn new(log: &Log) -> Result<Self> {
+    pub(super) fn new(log: &Log, state: Arc<State>) -> Result<Self> {
         std::fs::create_dir_all(&log.directory)?;
         let names: Vec<_> = log.settings.fields.iter().map(|field| Field::name(*field)).collect();
-        let (suffix, fields) = match log.settings.format {
-            LogFormat::W3c => ("log", Some(names.join(" "))),
-            LogFormat::Json => ("jsonl", None),
-        };
+        let json = log.settings.format == LogFormat::Json;
+        let (suffix, fields) = if json { ("jsonl", None) } else { ("log", Some(names.join(" "))) };
         Ok(Self {
             access: Series::new("access", suffix, fields, log),
             errors: Series::new("httperr", "log", Some(ERROR_FIELDS.to_owned()), log),
+            json,
+            state,
         })
     }
 
-    /// A line of the access log with its end. `unix`: now, in seconds since 1970-01-01 UTC.
-    pub(super) fn access(&mut self, line: &[u8], unix: u64) {
-        self.access.put(line, unix);
-    }
-
-    /// A line of the error log.
-    pub(super) fn error(&mut self, line: &[u8], unix: u64) {
-        self.errors.put(line, unix);
-    }
-
-    /// So many lines of either are missing here.
-    pub(super) fn dropped(&mut self, count: u64, unix: u64) {
-        let line = match self.access.fields {
-            Some(_) => format!("#Remark: {count} lines dropped\n"),
-            None => format!("{{\"dropped\":{count}}}\n"),
-        };
-        self.access.put(line.as_bytes(), unix);
-    }
-
-    /// Hands everything to the system.
-    pub(super) fn flush(&mut self) {
-        self.access.flush();
-        self.errors.flush();
-    }
-}
-
-/// The files of one log, one of them open.
-#[derive(Debug)]
-struct Series {
-    directory: PathBuf,
-    name: &'static str,
-    suffix: &'static str,
-    /// For the head of a file; JSON lines have none.
-    fields: Option<String>,
-    rotate: Rotate,
-    max_size: u64,
-    keep: usize,
-    open: Option<Open>,
-    /// The last thing that was tried failed, and was said.
-    failed: bool,
-}
-
-#[derive(Debug)]
-struct Open {
-    file: BufWriter<File>,
-    period: String,
-    len: u64,
-}
-
-impl Series {
-    fn new(name: &'static str, suffix: &'static str, fields: Option<String>, log: &Log) -> Self {
-        Self {
-            directory: log.directory.clone(),
-            name,
-            suffix,
-            fields,
-            rotate: log.rotate,
-            max_size: log.max_size,
-            keep: log.keep as usize,
-            open: None,
-            failed: false,
+    /// Writes whole lines, each with its first byte and its end. Returns how many bytes of them, from the front, are on the
+    /// disk; lines behind those that are there as well are marked, so that they are not written again with the next call.
+    /// `unix`: now, in seconds since 1970-01-01 UTC.
+    pub(super) fn write(&mut self, lines: &mut [u8], unix: u64) -> usize {
+        let (mut access, mut errors) = (Vec::new(), Vec::new());
+        for line in lines.split_inclusive(|&b| b == b'\n') {
+            match target(line) {
+                Target::Access(text) => access.extend(text),
+                Target::Errors(text) => errors.extend(text),
+                Target::Dropped(count) => access.extend(self.notice(count).bytes()),
+                Target::Nowhere => {}
+            }
         }
-    }
-
-    fn put(&mut self, line: &[u8], unix: u64) {
-        let result = self.try_put(line, unix);
-        self.judge(result);
-    }
-
-    fn flush(&mut self) {
-        let result = self.open.as_mut().map_or(Ok(()), |open| open.file.flush());
-        self.judge(result);
-    }
-
-    /// Says once what goes wrong; the next line tries again.
-    fn judge(&mut self, result: Result<()>) {
-        match result {
-            Ok(()) => self.failed = false,
-            Err(error) => {
-                if !std::mem::replace(&mut self.failed, true) {
-                    eprintln!("[log] {} in {}: {error}", self.name, self.directory.display());
+        let mut access_left = self.access.put(&access, unix, &self.state);
+        let mut errors_left = self.errors.put(&errors, unix, &self.state);
+        // The same lines again, in step with what is there of each log.
+        let (mut there, mut gap) = (0, false);
+        for line in lines.split_inclusive_mut(|&b| b == b'\n') {
+            let mut dropped = None;
+            let (left, len) = match target(line) {
+                Target::Access(text) => (&mut access_left, text.len()),
+                Target::Dropped(count) => {
+                    dropped = Some(count);
+                    (&mut access_left, self.notice(count).len())
                 }
-                self.open = None;
-            }
-        }
-    }
-
-    fn try_put(&mut self, line: &[u8], unix: u64) -> Result<()> {
-        let period = period(self.rotate, unix);
-        let len = line.len() as u64;
-        let open = match self.open.take() {
-            Some(open) if open.period == period && open.len + len <= self.max_size => open,
-            full => {
-                if let Some(mut old) = full {
-                    old.file.flush()?;
+                Target::Errors(text) => (&mut errors_left, text.len()),
+                Target::Nowhere => {
+                    if let Some(kind) = line.first().filter(|&&kind| kind != WRITTEN) {
+                        eprintln!(
+                            "[log] a line that begins with byte {kind:#04x}, expected one of the appliance's"
+                        );
+                    }
+                    (&mut 0, 0)
                 }
-                self.begin(period, len, unix)?
+            };
+            if len > *left {
+                // Lines are kept from the front: none of this log behind it is there.
+                *left = 0;
+                gap = true;
+                continue;
             }
-        };
-        let open = self.open.insert(open);
-        open.len += len;
-        open.file.write_all(line)
-    }
-
-    /// Opens the last file of the period if a line of this length fits, else the next one.
-    fn begin(&mut self, period: String, line: u64, unix: u64) -> Result<Open> {
-        let mut number = 0;
-        for path in self.files()? {
-            if let Some((p, n)) = self.parts(&path).filter(|(p, _)| *p == period) {
-                debug_assert_eq!(p, period);
-                number = n;
+            *left -= len;
+            if let Some(count) = dropped {
+                eprintln!("[log] the appliance dropped {count} lines that found no room");
+            }
+            match (gap, line.first_mut()) {
+                (false, _) => there += line.len(),
+                (true, Some(kind)) => *kind = WRITTEN,
+                (true, None) => {}
             }
         }
-        let mut path = self.path(&period, number);
-        let mut len = path.metadata().map_or(0, |metadata| metadata.len());
-        if len > 0 && len + line > self.max_size {
-            path = self.path(&period, number + 1);
-            len = 0;
-        }
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        let mut open = Open { file: BufWriter::new(file), period, len };
-        if let Some(fields) = &self.fields {
-            let head = head(fields, unix);
-            open.file.write_all(head.as_bytes())?;
-            open.len += head.len() as u64;
-        }
-        self.remove_old()?;
-        Ok(open)
+        there
     }
 
-    fn path(&self, period: &str, number: u32) -> PathBuf {
-        self.directory.join(format!("{}-{period}-{number:03}.{}", self.name, self.suffix))
-    }
-
-    /// Period and number in a file's name, if it is one of ours.
-    fn parts(&self, path: &Path) -> Option<(String, u32)> {
-        let name = path.file_name()?.to_str()?;
-        let inner =
-            name.strip_prefix(self.name)?.strip_prefix('-')?.strip_suffix(self.suffix)?.strip_suffix('.')?;
-        let (period, number) = inner.rsplit_once('-')?;
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        (digits(number) && (digits(period) || period == "all")).then_some(())?;
-        Some((period.to_owned(), number.parse().ok()?))
-    }
-
-    /// All files of this log, the oldest first.
-    fn files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(&self.directory)? {
-            let path = entry?.path();
-            files.extend(self.parts(&path).map(|parts| (parts, path)));
+    fn notice(&self, count: u64) -> String {
+        match self.json {
+            false => format!("#Remark: {count} lines dropped\n"),
+            true => format!("{{\"dropped\":{count}}}\n"),
         }
-        files.sort();
-        Ok(files.into_iter().map(|(_, path)| path).collect())
-    }
-
-    fn remove_old(&self) -> Result<()> {
-        if self.keep == 0 {
-            return Ok(());
-        }
-        let files = self.files()?;
-        for path in &files[..files.len().saturating_sub(self.keep)] {
-            std::fs::remove_file(path)?;
-        }
-        Ok(())
     }
 }
 
-fn period(rotate: Rotate, unix: u64) -> String {
-    let Civil { year, month, day, hour, .. } = Civil::from_unix(unix);
-    match rotate {
-        Rotate::Hour => format!("{year:04}{month:02}{day:02}{hour:02}"),
-        Rotate::Day => format!("{year:04}{month:02}{day:02}"),
-        Rotate::Month => format!("{year:04}{month:02}"),
-        Rotate::Size => "all".to_owned(),
+/// What becomes of a line.
+fn target(line: &[u8]) -> Target<'_> {
+    match line.split_first() {
+        Some((&kind, text)) if kind == Kind::Access as u8 => Target::Access(text),
+        Some((&kind, text)) if kind == Kind::Error as u8 => Target::Errors(text),
+        Some((&kind, text)) if kind == Kind::Dropped as u8 => {
+            Target::Dropped(String::from_utf8_lossy(text).trim().parse().unwrap_or(0))
+        }
+        _ => Target::Nowhere,
     }
-}
-
-/// What every W3C file begins with, and what stands in it again when it was opened again.
-fn head(fields: &str, unix: u64) -> String {
-    let Civil { year, month, day, hour, minute, second, .. } = Civil::from_unix(unix);
-    format!(
-        "#Software: Weir {}\n#Version: 1.0\n#Date: {year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}\n\
-         #Fields: {fields}\n",
-        env!("CARGO_PKG_VERSION"),
-    )
 }

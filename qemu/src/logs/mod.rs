@@ -2,44 +2,64 @@
 //!
 //! Every line begins with a byte that says what it is and ends with LF ([`appliance::log::Kind`]). The appliance
 //! opens the stream when it has something to say and again when it ended; a line that was cut off by that is thrown away.
-//! What was written is acknowledged, as a number of bytes in four bytes, least significant first: the appliance sends the rest again.
+//! What is on the disk is acknowledged, as a number of bytes in four bytes, least significant first: the appliance sends the rest
+//! again. What cannot be written is not acknowledged and tried again every second; the appliance meanwhile holds its lines, drops
+//! and counts those that find no room, and says so in the log as soon as that can be written again.
 
+mod append;
 mod files;
+mod series;
+mod state;
 #[cfg(test)]
 mod tests;
+
+pub use state::LogState;
+pub(crate) use state::State;
 
 use anyhow::{Context, Result};
 use appliance::log::Kind;
 use files::Files;
 use image::config::Log;
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixListener;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Longest line: what the appliance's longest takes, escaped, and more. A stream with a longer one is closed.
 const MAX_LINE: usize = 128 << 10;
+/// What may wait to be written, in bytes: more than the appliance ever holds unacknowledged.
+const MAX_WAITING: usize = 2 << 20;
 /// Streams at a time: the appliance has one.
 const MAX_STREAMS: usize = 4;
+/// Pause between two attempts to write what could not be written.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// SIGXFSZ, which ends a program whose file is to become larger than its limit allows.
+const FILE_SIZE_SIGNAL: i32 = 25;
 
 /// Listens for the appliance's log stream. Runs on a [`tokio::task::LocalSet`].
 #[derive(Debug)]
 pub struct Collector {
     listener: UnixListener,
     path: PathBuf,
-    files: Rc<RefCell<Files>>,
+    files: Arc<Mutex<Files>>,
+    state: Arc<State>,
+    /// While somebody takes the signal, a file that is too large is an error of the write.
+    _file_size: Signal,
 }
 
 impl Collector {
-    /// Makes the directory and begins to listen, which has to happen before the appliance starts.
-    pub fn bind(path: &Path, log: &Log) -> Result<Self> {
-        let files = Files::new(log).with_context(|| format!("log directory {}", log.directory.display()))?;
+    /// Makes the directory and begins to listen, which has to happen before the appliance starts. `state` is told how it goes.
+    pub(crate) fn bind(path: &Path, log: &Log, state: Arc<State>) -> Result<Self> {
+        let files = Files::new(log, state.clone())
+            .with_context(|| format!("log directory {}", log.directory.display()))?;
         let listener = UnixListener::bind(path).with_context(|| format!("log socket {}", path.display()))?;
-        Ok(Self { listener, path: path.to_owned(), files: Rc::new(RefCell::new(files)) })
+        let file_size = signal(SignalKind::from_raw(FILE_SIZE_SIGNAL)).context("signals")?;
+        let files = Arc::new(Mutex::new(files));
+        Ok(Self { listener, path: path.to_owned(), files, state, _file_size: file_size })
     }
 
     /// Collects until dropped.
@@ -49,7 +69,7 @@ impl Collector {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) if streams.len() < MAX_STREAMS => {
-                        streams.spawn_local(collect(stream, self.files.clone()));
+                        streams.spawn_local(collect(stream, self.files.clone(), self.state.clone()));
                     }
                     Ok(_) => {}
                     Err(error) => {
@@ -70,43 +90,59 @@ impl Drop for Collector {
 }
 
 /// Writes what comes over a stream until it ends.
-async fn collect(mut stream: impl AsyncRead + AsyncWrite + Unpin, files: Rc<RefCell<Files>>) {
-    let mut pending = Vec::with_capacity(64 << 10);
-    while let Ok(1..) = stream.read_buf(&mut pending).await {
-        let whole = pending.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        if whole > 0 {
-            write(&pending[..whole], &mut files.borrow_mut());
-            pending.drain(..whole);
-            let Ok(count) = u32::try_from(whole) else { return };
-            if stream.write_all(&count.to_le_bytes()).await.is_err() {
-                return;
+async fn collect(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    files: Arc<Mutex<Files>>,
+    state: Arc<State>,
+) {
+    let mut waiting = Vec::with_capacity(64 << 10);
+    let mut again: Option<Instant> = None;
+    let mut ended = false;
+    while !ended {
+        tokio::select! {
+            read = stream.read_buf(&mut waiting), if waiting.len() < MAX_WAITING => {
+                ended = !matches!(read, Ok(1..));
+            }
+            () = async { sleep_until(again.unwrap_or_else(Instant::now)).await }, if again.is_some() => again = None,
+        }
+        if again.is_none() || ended {
+            let written;
+            (waiting, written, again) = match write(waiting, files.clone()).await {
+                Ok((rest, written, all)) => (rest, written, (!all).then(|| Instant::now() + RETRY_PAUSE)),
+                Err(error) => return eprintln!("[log] {error:#}"),
+            };
+            if written > 0 && stream.write_all(&written.to_le_bytes()).await.is_err() {
+                ended = true;
             }
         }
-        if pending.len() > MAX_LINE {
+        let last = waiting.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        if waiting.len() - last > MAX_LINE {
             eprintln!("[log] a line of more than {MAX_LINE} bytes, expected one of the appliance's");
-            return;
+            ended = true;
         }
+    }
+    let left = waiting.iter().filter(|&&b| b == b'\n').count() as u64;
+    if left > 0 {
+        state.gave_up(left);
+        eprintln!(
+            "[log] {left} lines of a stream that ended could not be written; an appliance that is there sends them again"
+        );
     }
 }
 
-/// Whole lines.
-fn write(lines: &[u8], files: &mut Files) {
-    lines.split_inclusive(|&b| b == b'\n').for_each(|line| take(line, files));
-    files.flush();
-}
-
-/// One line with its first byte and its end.
-fn take(line: &[u8], files: &mut Files) {
-    let Some((&kind, text)) = line.split_first() else { return };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    match kind {
-        k if k == Kind::Access as u8 => files.access(text, now),
-        k if k == Kind::Error as u8 => files.error(text, now),
-        k if k == Kind::Dropped as u8 => {
-            let count = String::from_utf8_lossy(text).trim().parse::<u64>().unwrap_or(0);
-            eprintln!("[log] the appliance dropped {count} lines that found no room");
-            files.dropped(count, now);
-        }
-        _ => eprintln!("[log] a line that begins with byte {kind:#04x}, expected one of the appliance's"),
+/// Writes the whole lines of what waits, where the program's other work does not wait for the disk. Returns what is left, how
+/// many bytes are to be acknowledged, and whether all whole lines were written.
+async fn write(mut waiting: Vec<u8>, files: Arc<Mutex<Files>>) -> Result<(Vec<u8>, u32, bool)> {
+    let whole = waiting.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+    if whole == 0 {
+        return Ok((waiting, 0, true));
     }
+    spawn_blocking(move || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let lines = waiting.get_mut(..whole).unwrap_or_default();
+        let written = files.lock().unwrap_or_else(PoisonError::into_inner).write(lines, now);
+        waiting.drain(..written);
+        Ok((waiting, u32::try_from(written)?, written == whole))
+    })
+    .await?
 }

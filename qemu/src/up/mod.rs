@@ -13,7 +13,7 @@ use crate::host::own_socket::OwnSocket;
 use crate::host::programs::{Programs, check_port_free};
 use crate::host::runtime_dir::{self, Role, RuntimeDir};
 use crate::host::signals::Signals;
-use crate::logs::Collector;
+use crate::logs;
 use crate::relay::Relay;
 use crate::supervisor::client::Client;
 use crate::supervisor::{self, Supervisor};
@@ -25,6 +25,7 @@ use plan::Plan;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -163,15 +164,16 @@ impl Running {
             }
         };
         let (drain, drains) = mpsc::unbounded_channel();
+        let logs = Arc::new(logs::State::default());
         if let Some(socket) = control {
-            let desk = Desk { client: client.clone(), pools, drain: Some(drain) };
+            let desk = Desk { client: client.clone(), pools, drain: Some(drain), logs: Some(logs.clone()) };
             tasks.spawn_local(ctl::serve(socket, desk)?);
         }
         if let Some(log) = &plan.log {
             let path = Relay::path_for(&vsock, log.settings.port);
             // Left over from one that was killed.
             let _ = std::fs::remove_file(&path);
-            tasks.spawn_local(Collector::bind(&path, log)?.run());
+            tasks.spawn_local(logs::Collector::bind(&path, log, logs)?.run());
         }
         let appliance = Vm::start(&plan.appliance, host, &runtime.of(Role::Appliance)?, &vsock).await?;
         Ok(Self {
