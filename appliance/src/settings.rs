@@ -104,6 +104,10 @@ pub struct Http {
     pub header_wait_s: Option<u32>,
     /// IdleConnection, in seconds.
     pub idle_connection_s: Option<u32>,
+    /// Silence after which a connection that has changed its protocol ends, in seconds.
+    pub tunnel_idle_s: Option<u32>,
+    /// Silence after which an answer of unknown length ends that has begun, in seconds.
+    pub stream_idle_s: Option<u32>,
     /// EntityBody, in seconds.
     pub entity_body_s: Option<u32>,
     /// DrainEntityBody, in seconds.

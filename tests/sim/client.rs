@@ -57,6 +57,8 @@ pub struct Client {
     pub gives_up: bool,
     /// Never read anything.
     pub deaf: bool,
+    /// Its machine is gone without a word: it neither hears nor says anything.
+    pub dead: bool,
     /// Send requests in one piece.
     pub whole: bool,
     /// Port of the appliance.
@@ -117,6 +119,7 @@ impl Client {
             retries: false,
             gives_up: false,
             deaf: false,
+            dead: false,
             whole: false,
             server_port: 80,
             secure: None,
@@ -149,6 +152,9 @@ impl Client {
     }
 
     pub fn deliver(&mut self, frame: &[u8]) {
+        if self.dead {
+            return;
+        }
         self.wire.arriving.push_back(frame[14..].to_vec());
     }
 
@@ -189,6 +195,9 @@ impl Client {
 
     /// Does all there is to do now; returns frames to send and when to look again.
     pub fn poll(&mut self, now_ns: u64) -> (Vec<Vec<u8>>, Option<u64>) {
+        if self.dead {
+            return (Vec::new(), None);
+        }
         let now = Instant::from_micros((now_ns / 1000) as i64);
         while !self.wire.arriving.is_empty() {
             self.iface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);

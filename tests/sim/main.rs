@@ -26,6 +26,7 @@ mod scale;
 mod scenarios;
 mod script;
 mod secure;
+mod silence;
 mod streams;
 mod surplus;
 mod timers;

@@ -315,7 +315,5 @@ fn an_upgraded_connection_is_a_tunnel() {
     let counters = world.shard.counters();
     let bytes = (counters.upgraded, counters.tunnel_bytes_in, counters.tunnel_bytes_out);
     assert_eq!(bytes, (1, 100_000, 100_000));
-    world.run_for(125 * SECOND);
-    assert_eq!(world.shard.counters().of(Reason::TimerConnectionIdle), 1);
-    assert_eq!((world.shard.pools().links_in_use(), world.shard.tcp().established()), (0, 0));
+    assert_eq!((world.shard.pools().links_in_use(), world.shard.tcp().established()), (1, 1));
 }

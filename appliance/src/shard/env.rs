@@ -35,6 +35,10 @@ pub struct Timers {
     pub header_wait: Duration,
     /// Between two requests.
     pub idle_connection: Duration,
+    /// Between two bytes, either way, of a connection that has changed its protocol.
+    pub tunnel_idle: Duration,
+    /// Between two pieces of an answer that has begun and whose length was not said.
+    pub stream_idle: Duration,
     /// Between two pieces of a request's content.
     pub entity_body: Duration,
     /// For discarding content nobody wants after the response.
@@ -54,6 +58,8 @@ impl Default for Timers {
         Self {
             header_wait: Duration::from_secs(30),
             idle_connection: Duration::from_secs(120),
+            tunnel_idle: Duration::from_secs(3600),
+            stream_idle: Duration::from_secs(3600),
             entity_body: Duration::from_secs(60),
             drain_entity_body: Duration::from_secs(30),
             send_stall: Duration::from_secs(60),

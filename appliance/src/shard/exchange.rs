@@ -9,7 +9,7 @@ use super::budget::Lease;
 use super::env::Env;
 use super::first_buffer::FirstBuffer;
 use super::gate::Gate;
-use super::tunnel;
+use super::tunnel::{self, Tunnel};
 use super::upload::Upload;
 use super::wire::Wire;
 use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
@@ -88,7 +88,7 @@ pub(super) struct Exchange {
 enum Response {
     Head,
     Content { from: Body, delivery: Delivery, reuse: bool },
-    Tunnel,
+    Tunnel(Tunnel),
 }
 
 impl Exchange {
@@ -176,7 +176,29 @@ impl Exchange {
 
     /// The connection has changed its protocol.
     pub(super) fn is_tunnel(&self) -> bool {
-        matches!(self.response, Response::Tunnel)
+        matches!(self.response, Response::Tunnel(_))
+    }
+
+    /// The worker's answer has begun, and only the worker knows when it will go on: its length was not said.
+    pub(super) fn is_stream(&self) -> bool {
+        let Response::Content { from, .. } = &self.response else { return false };
+        let of_unknown_length = matches!(from, Body::UntilClose | Body::Chunked { .. });
+        // Trailers are waited for no longer than a head.
+        of_unknown_length && !from.has_content() && self.link.is_some() && self.first.is_none()
+    }
+
+    /// A tunnel has been silent for too long: ends it as its protocol wants it. `None` if this is no tunnel.
+    pub(super) fn end_tunnel<S: StreamTransport>(
+        &mut self,
+        socket: &mut Wire<'_, '_>,
+        gate: &mut Gate,
+        env: &mut Env<'_, S>,
+    ) -> Option<Status> {
+        let Response::Tunnel(tunnel) = &self.response else { return None };
+        let link = self.link.take()?;
+        tunnel.say_goodbye(link, env.now.as_nanos() | 1, socket, gate, env);
+        env.pools.finish(link, false, env.now);
+        Some(Status::Done { keep_alive: false, drain: Body::NONE })
     }
 
     /// When something has to be sent to the client even if nothing arrives.
@@ -274,7 +296,8 @@ impl Exchange {
         env: &mut Env<'_, S>,
         moved: bool,
     ) -> (Status, bool) {
-        let turn = tunnel::pump(link, self.link_ended.is_some(), socket, gate, env);
+        let Response::Tunnel(tunnel) = &mut self.response else { return (Status::Waiting, moved) };
+        let turn = tunnel::pump(tunnel, link, self.link_ended.is_some(), socket, gate, env);
         if !turn.over {
             return (Status::Waiting, turn.moved || moved);
         }

@@ -71,6 +71,8 @@ impl Rules {
         }
         timers.header_wait = time(http.header_wait_s, timers.header_wait);
         timers.idle_connection = time(http.idle_connection_s, timers.idle_connection);
+        timers.tunnel_idle = time(http.tunnel_idle_s, timers.tunnel_idle);
+        timers.stream_idle = time(http.stream_idle_s, timers.stream_idle);
         timers.entity_body = time(http.entity_body_s, timers.entity_body);
         timers.drain_entity_body = time(http.drain_entity_body_s, timers.drain_entity_body);
         rules.max_content = http.max_content.unwrap_or(rules.max_content);

@@ -1,9 +1,16 @@
 //! A connection that has changed its protocol (101): bytes both ways, no longer looked at, still counted.
+//!
+//! Of WebSocket (RFC 6455) only the lengths of frames are followed, for the sake of a proper end: a tunnel that has been silent
+//! for too long is told so by a close frame, which may only stand between two frames. We send no pings of our own: whether the
+//! client is there TCP's keep-alive finds out, and whether the worker is its pool.
+
+mod frames;
 
 use super::env::Env;
 use super::gate::Gate;
 use super::wire::Wire;
 use crate::pool::LinkId;
+use frames::Frames;
 use netdrv::stream::StreamTransport;
 
 /// What one turn did.
@@ -13,8 +20,41 @@ pub(super) struct Turn {
     pub(super) over: bool,
 }
 
+/// What is known of a tunnel.
+pub(super) struct Tunnel {
+    /// How far each side is in its frames, up and down; `None` for other protocols.
+    frames: Option<(Frames, Frames)>,
+}
+
+impl Tunnel {
+    /// `protocol`: what the worker has changed to.
+    pub(super) fn new(protocol: Option<&[u8]>) -> Self {
+        let websocket = protocol.is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"));
+        Self { frames: websocket.then(Default::default) }
+    }
+
+    /// Tells both sides that this is the end, each if it is between two frames. `seed`: any number.
+    pub(super) fn say_goodbye<S: StreamTransport>(
+        &self,
+        link: LinkId,
+        seed: u64,
+        socket: &mut Wire<'_, '_>,
+        gate: &mut Gate,
+        env: &mut Env<'_, S>,
+    ) {
+        let Some((up, down)) = &self.frames else { return };
+        if down.is_between() {
+            gate.send(socket, &frames::GOING_AWAY, 0, env);
+        }
+        if up.is_between() {
+            env.pools.send(link, &frames::going_away_masked(seed as u32));
+        }
+    }
+}
+
 /// Moves what can be moved.
 pub(super) fn pump<S: StreamTransport>(
+    tunnel: &mut Tunnel,
     link: LinkId,
     link_ended: bool,
     socket: &mut Wire<'_, '_>,
@@ -28,6 +68,9 @@ pub(super) fn pump<S: StreamTransport>(
             let admitted = gate.admit(input.len(), env);
             let n = if admitted == 0 { 0 } else { env.pools.send(link, &input[..admitted]) };
             gate.took(n);
+            if let Some((up, _)) = &mut tunnel.frames {
+                up.follow(&input[..n]);
+            }
             (n, n)
         }) {
             Ok(0) => break false,
@@ -43,7 +86,13 @@ pub(super) fn pump<S: StreamTransport>(
         let available = input.len();
         let room = gate.open(available, socket, env);
         let n = match env.pools.readable(link).get(..room) {
-            Some(piece) if !piece.is_empty() => gate.write(socket, piece),
+            Some(piece) if !piece.is_empty() => {
+                let n = gate.write(socket, piece);
+                if let Some((_, down)) = &mut tunnel.frames {
+                    down.follow(&piece[..n]);
+                }
+                n
+            }
             _ => 0,
         };
         if n == 0 {

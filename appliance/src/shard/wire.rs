@@ -10,6 +10,11 @@ use alloc::vec::Vec;
 const RECORD: usize = 16 << 10;
 const RECORD_ON_WIRE: usize = RECORD + MAX_RECORD_OVERHEAD;
 
+/// Between two TCP keep-alive probes (RFC 9293 §3.8.4).
+const PROBE_INTERVAL: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(15);
+/// From the last segment of a client that is probed to its end.
+const PROBE_LIMIT: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(90);
+
 /// One client's byte stream.
 pub(super) struct Wire<'a, 's> {
     pub(super) socket: &'a mut Socket<'s>,
@@ -180,6 +185,13 @@ impl<'a, 's> Wire<'a, 's> {
             flush(self.socket, tls);
         }
         self.socket.close();
+    }
+
+    /// From now on, or no longer, asks the client every [`PROBE_INTERVAL`] whether it is there: one that has not answered for
+    /// [`PROBE_LIMIT`] is gone.
+    pub(super) fn probe(&mut self, on: bool) {
+        self.socket.set_keep_alive(on.then_some(PROBE_INTERVAL));
+        self.socket.set_timeout(on.then_some(PROBE_LIMIT));
     }
 
     pub(super) fn abort(&mut self) {

@@ -246,6 +246,7 @@ impl<T: Default> Stack<T> {
         tcp.set_congestion_control(smoltcp::socket::tcp::CongestionControl::Reno);
         tcp.set_nagle_enabled(false);
         tcp.set_keep_alive(None);
+        tcp.set_timeout(None);
         if tcp.listen(key.local_port).is_err() {
             self.buffers.release(socket);
             self.counters.connections_refused += 1;

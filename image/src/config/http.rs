@@ -43,6 +43,8 @@ pub(super) fn http(written: Option<&raw::Http>, faults: &Faults) -> Http {
         max_content: with("max_content", &written.max_content, units::size),
         header_wait_s: seconds("header_wait", &written.header_wait),
         idle_connection_s: seconds("idle_connection", &written.idle_connection),
+        tunnel_idle_s: seconds("tunnel_idle", &written.tunnel_idle),
+        stream_idle_s: seconds("stream_idle", &written.stream_idle),
         entity_body_s: seconds("entity_body", &written.entity_body),
         drain_entity_body_s: seconds("drain_entity_body", &written.drain_entity_body),
         entity_body_rate: with("entity_body_rate", &written.entity_body_rate, units::rate),

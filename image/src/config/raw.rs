@@ -53,6 +53,8 @@ pub(super) struct Http {
     pub(super) max_content: Option<Spanned<String>>,
     pub(super) header_wait: Option<Spanned<i64>>,
     pub(super) idle_connection: Option<Spanned<i64>>,
+    pub(super) tunnel_idle: Option<Spanned<i64>>,
+    pub(super) stream_idle: Option<Spanned<i64>>,
     pub(super) entity_body: Option<Spanned<i64>>,
     pub(super) drain_entity_body: Option<Spanned<i64>>,
     pub(super) entity_body_rate: Option<Spanned<String>>,

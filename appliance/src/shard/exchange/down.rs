@@ -54,7 +54,7 @@ impl Exchange {
         match self.response {
             Response::Head => self.receive_head(link, socket, gate, env),
             Response::Content { .. } => self.receive_content(link, socket, gate, env),
-            Response::Tunnel => Ok(Progress::Stuck),
+            Response::Tunnel(_) => Ok(Progress::Stuck),
         }
     }
 

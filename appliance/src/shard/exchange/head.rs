@@ -11,6 +11,7 @@ use crate::shard::env::Env;
 use crate::shard::first_buffer::FirstBuffer;
 use crate::shard::gate::Gate;
 use crate::shard::request::add_fields;
+use crate::shard::tunnel::Tunnel;
 use crate::shard::wire::Wire;
 use alloc::vec::Vec;
 use netdrv::stream::StreamTransport;
@@ -101,6 +102,7 @@ impl Exchange {
             }
             response::Parsed::Complete { head, len } => {
                 let heard = Heard::new(&head);
+                let tunnel = heard.upgraded.then(|| Tunnel::new(head.fields.get("upgrade")));
                 if heard.interim {
                     self.interim += 1;
                     if self.interim > MAX_INTERIM {
@@ -131,9 +133,9 @@ impl Exchange {
                 }
                 self.status = heard.status;
                 if !heard.interim {
-                    self.response = if heard.upgraded {
+                    self.response = if let Some(tunnel) = tunnel {
                         env.counters.upgraded += 1;
-                        Response::Tunnel
+                        Response::Tunnel(tunnel)
                     } else {
                         let reuse = heard.reuse && !self.used_up;
                         Response::Content { from: heard.content.clone(), delivery, reuse }

@@ -26,6 +26,8 @@ pub(super) enum TimerKind {
     Response,
     /// Nothing moves through a connection that has changed its protocol.
     TunnelIdle,
+    /// An answer of unknown length has begun and the worker is silent.
+    StreamIdle,
     Linger,
 }
 
@@ -35,6 +37,9 @@ impl TimerKind {
     }
 }
 
+/// Silence after which a client that has nothing to send is asked whether it is there.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+
 #[derive(Default)]
 pub(super) struct Timer {
     pub(super) kind: TimerKind,
@@ -43,11 +48,13 @@ pub(super) struct Timer {
     started: Instant,
     /// How long this request's content, or what comes after our end, was waited for before that.
     waited: Duration,
+    /// The client is being asked whether it is there.
+    probes: bool,
 }
 
 impl<'b> Session<'b> {
     /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
-    pub(super) fn set_timer<S>(&mut self, socket: &Wire<'_, '_>, env: &Env<'b, S>, moved: bool) {
+    pub(super) fn set_timer<S>(&mut self, socket: &mut Wire<'_, '_>, env: &Env<'b, S>, moved: bool) {
         let unsent = !self.gate.is_empty() || matches!(self.phase, Phase::Respond { .. });
         let reads = matches!(&self.phase, Phase::Drain { .. })
             || matches!(&self.phase, Phase::Forward(exchange) if exchange.reads_content());
@@ -63,6 +70,7 @@ impl<'b> Session<'b> {
             Phase::Forward(exchange) if exchange.is_tunnel() => TimerKind::TunnelIdle,
             Phase::Forward(exchange) if exchange.waits_for_client(socket) => TimerKind::EntityBody,
             Phase::Forward(_) if socket.send_queue() > 0 => TimerKind::SendStall,
+            Phase::Forward(exchange) if exchange.is_stream() => TimerKind::StreamIdle,
             Phase::Forward(exchange) if exchange.waits_for_worker().is_some() => TimerKind::Response,
             Phase::Forward(_) => TimerKind::None,
             Phase::Linger => TimerKind::Linger,
@@ -76,6 +84,7 @@ impl<'b> Session<'b> {
                 | TimerKind::Response
                 | TimerKind::TunnelIdle
                 | TimerKind::Linger
+                | TimerKind::StreamIdle
         );
         if kind == self.timer.kind && !(moved && measures_progress) {
             return;
@@ -94,7 +103,9 @@ impl<'b> Session<'b> {
         let deadline = match kind {
             TimerKind::None => None,
             TimerKind::HeaderWait => after(timers.header_wait),
-            TimerKind::IdleConnection | TimerKind::TunnelIdle => after(timers.idle_connection),
+            TimerKind::IdleConnection => after(timers.idle_connection),
+            TimerKind::TunnelIdle => after(timers.tunnel_idle.min(PROBE_AFTER)),
+            TimerKind::StreamIdle => after(timers.stream_idle.min(PROBE_AFTER)),
             TimerKind::Response => match &self.phase {
                 Phase::Forward(exchange) => exchange.waits_for_worker().and_then(after),
                 _ => None,
@@ -108,7 +119,27 @@ impl<'b> Session<'b> {
             TimerKind::Linger => after(timers.linger.min(timers.linger_in_all.saturating_sub(waited))),
             TimerKind::TlsHandshake => after(timers.tls_handshake),
         };
-        self.timer = Timer { kind, deadline, started: env.now, waited };
+        if self.timer.probes {
+            socket.probe(false);
+        }
+        self.timer = Timer { kind, deadline, started: env.now, waited, probes: false };
+    }
+
+    /// Silence is over when this has passed since the timer was started; until then the client is asked whether it is there.
+    fn goes_on_probing<S>(&mut self, socket: &mut Wire<'_, '_>, env: &Env<'b, S>) -> bool {
+        let timers = &env.serving.rules.of(self.site).timers;
+        let limit = match self.timer.kind {
+            TimerKind::TunnelIdle => timers.tunnel_idle,
+            TimerKind::StreamIdle => timers.stream_idle,
+            _ => return false,
+        };
+        let end = self.timer.started + limit;
+        if end <= env.now {
+            return false;
+        }
+        (self.timer.probes, self.timer.deadline) = (true, Some(end));
+        socket.probe(true);
+        true
     }
 
     /// The client has kept us waiting for at least so long. Not told of one whose connection waits for its next request.
@@ -151,6 +182,9 @@ impl<'b> Session<'b> {
         socket: &mut Wire<'_, '_>,
         env: &mut Env<'b, S>,
     ) {
+        if self.goes_on_probing(socket, env) {
+            return;
+        }
         let reason = match self.timer.kind {
             // `check_silence` has seen to it.
             TimerKind::None | TimerKind::Response => return,
@@ -162,7 +196,9 @@ impl<'b> Session<'b> {
                 self.close(socket);
                 return self.set_timer(socket, env, true);
             }
-            TimerKind::TunnelIdle => Reason::TimerConnectionIdle,
+            TimerKind::TunnelIdle => return self.end_tunnel(me, socket, env),
+            // Not an end that could be taken for the answer's.
+            TimerKind::StreamIdle => Reason::TimerResponse,
             TimerKind::EntityBody | TimerKind::DrainEntityBody => Reason::TimerEntityBody,
             TimerKind::SendStall => Reason::TimerMinBytesPerSecond,
             // Nothing was asked and nothing is owed.
@@ -178,5 +214,22 @@ impl<'b> Session<'b> {
             }
         };
         self.cut_off(reason, me, socket.socket, env);
+    }
+
+    /// Ends a tunnel in which nothing has moved for too long.
+    fn end_tunnel<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Wire<'_, '_>,
+        env: &mut Env<'b, S>,
+    ) {
+        let Phase::Forward(exchange) = &mut self.phase else { return };
+        let Some(status) = exchange.end_tunnel(socket, &mut self.gate, env) else {
+            return self.cut_off(Reason::TimerConnectionIdle, me, socket.socket, env);
+        };
+        env.counters.count(Reason::TimerConnectionIdle);
+        self.journal.refused(None, Reason::TimerConnectionIdle, env);
+        self.settle(status, socket, env);
+        self.set_timer(socket, env, true);
     }
 }
