@@ -18,6 +18,7 @@ pub mod deploy;
 pub mod files;
 pub mod kernel;
 mod linkmap;
+mod memory;
 mod patched;
 pub mod payload;
 mod pem;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 pub use artifact::Artifact;
 pub use config::{Config, ConfigError, ConfigErrors};
+pub use memory::least_memory_mib;
 
 /// What shapes a build besides the configuration.
 #[derive(Clone, Debug)]

@@ -98,9 +98,10 @@ fn run(cli: Cli) -> Result<()> {
 
 fn check(path: &Path) -> Result<()> {
     let config = message::check(path)?;
+    let least = image::least_memory_mib(image::bundle(&config)?.len() as u64);
     let workers: usize = config.pools.iter().map(|pool| pool.workers.len()).sum();
     println!(
-        "{}: {} sites, {} pools, {workers} workers",
+        "{}: {} sites, {} pools, {workers} workers; needs {least} MiB of memory",
         path.display(),
         config.sites.len(),
         config.pools.len()

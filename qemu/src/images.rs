@@ -80,6 +80,7 @@ fn build_direct(args: &BuildArgs) -> Result<()> {
     let config = message::check(&args.config)?;
     let images = up::Images::build(&config, args.kernel.clone(), None).context("building the images")?;
     println!("{}\n{}", images.appliance.loader, images.appliance.elf);
+    say_memory(images.appliance.bundle_len);
     if let Some(worker) = &images.worker {
         println!("{}", worker.elf);
     }
@@ -89,6 +90,7 @@ fn build_direct(args: &BuildArgs) -> Result<()> {
 /// Builds until done or interrupted; nothing unfinished is left either way.
 fn build(config: &Path, format: Format, out: &Path, kernel: Option<PathBuf>) -> Result<()> {
     let config = message::check(config)?;
+    let bundle_len = image::bundle(&config)?.len() as u64;
     let options = image::Options { kernel, ..image::Options::new()? };
     let work = deploy::work_dir(format, out)?;
     child::adopt_orphans()?;
@@ -118,5 +120,11 @@ fn build(config: &Path, format: Format, out: &Path, kernel: Option<PathBuf>) -> 
     for file in result?.files {
         println!("{} {} bytes sha256 {}", file.name, file.bytes, file.sha256);
     }
+    say_memory(bundle_len);
     Ok(())
+}
+
+/// What a machine needs to serve from an image with a bundle of so many bytes.
+fn say_memory(bundle_len: u64) {
+    println!("needs {} MiB of memory, besides what UEFI firmware takes", image::least_memory_mib(bundle_len));
 }

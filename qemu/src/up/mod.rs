@@ -19,7 +19,7 @@ use crate::supervisor::client::Client;
 use crate::supervisor::{self, Supervisor};
 use crate::vm::net::{NetKind, parse_address};
 use crate::vm::{Host, Vm};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use plan::Plan;
 use std::io::Write;
@@ -124,6 +124,12 @@ async fn start(args: &UpArgs) -> Result<Running> {
         tokio::task::spawn_blocking(move || Images::build(&config, kernel, Some(out))).await?
     }
     .context("building the images")?;
+    let least = image::least_memory_mib(images.appliance.bundle_len);
+    ensure!(
+        args.memory >= least,
+        "--memory {}M is too little for this configuration, expected at least {least}M",
+        args.memory
+    );
 
     let plan = Plan::new(args, &config, &images, net)?;
     Running::start(plan, &host, runtime_dir, control).await
