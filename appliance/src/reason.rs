@@ -69,6 +69,8 @@ pub enum Reason {
     ProxyHeader,
     /// The request queue is full.
     QueueFull,
+    /// Requests for this have ended workers one after the other, and are refused for a while. Not one of HTTP.sys's phrases.
+    RequestEndsWorkers,
     /// The head is longer than allowed.
     RequestLength,
     /// More requests per second than allowed. Not one of HTTP.sys's phrases: it has no such limit.
@@ -99,7 +101,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number, for metrics.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::AppOffline,
         Self::AppPoolTimer,
         Self::AppShutdown,
@@ -131,6 +133,7 @@ impl Reason {
         Self::Precondition,
         Self::ProxyHeader,
         Self::QueueFull,
+        Self::RequestEndsWorkers,
         Self::RequestLength,
         Self::RequestRate,
         Self::TimerAppPool,
@@ -194,6 +197,7 @@ impl Reason {
             Self::Precondition => "Precondition",
             Self::ProxyHeader => "Proxy_Header",
             Self::QueueFull => "QueueFull",
+            Self::RequestEndsWorkers => "Request_Ends_Workers",
             Self::RequestLength => "RequestLength",
             Self::RequestRate => "RequestRate",
             Self::TimerAppPool => "Timer_AppPool",

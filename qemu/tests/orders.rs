@@ -61,6 +61,7 @@ impl Appliance {
     async fn reply(&mut self, ask: &Ask) -> Result {
         let result: std::result::Result<Answer, Refusal> = Ok(match ask.request {
             Request::Pools(0) => Answer::Pools(vec![PoolInfo {
+                out: None,
                 name: POOL.into(),
                 state: self.state as u8,
                 waiting: 0,
@@ -102,6 +103,7 @@ impl Bench {
 
     fn start(&self) -> Result<Handle> {
         let plan = PoolPlan {
+            secured: false,
             name: POOL.into(),
             policy: Supervision::default(),
             places: Vec::new(),

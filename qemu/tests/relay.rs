@@ -1,13 +1,16 @@
 //! The relay between sockets whose other ends are these tests.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
+use weir::relay::ends::Witness;
 use weir::relay::target::{Running, Target, Until};
 use weir::relay::{Limits, Relay};
 
@@ -206,6 +209,80 @@ async fn a_worker_that_does_not_come_is_not_waited_for_forever() -> Result {
         let limits = Limits { hold: Duration::from_millis(100), ..Limits::default() };
         let mut stream = UnixStream::connect(bench.start(Target::Vm(target), limits)?).await?;
         assert_eq!(timeout(SOON, stream.read(&mut [0])).await??, 0);
+        Ok(())
+    })
+    .await
+}
+
+/// What a worker does with a stream that has brought it a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Ends,
+    Resets,
+    /// Its supervisor ends it.
+    IsEnded,
+    /// It never takes it.
+    IsNotThere,
+    /// It ends because its process has been killed.
+    Dies,
+    /// The appliance ends it.
+    IsLeft,
+}
+
+/// What is told of a stream that begins with its name.
+async fn told(fate: Fate) -> Result<Vec<(u64, bool)>> {
+    let directory = tempfile::tempdir()?;
+    let (listener, until) = (TcpListener::bind("127.0.0.1:0").await?, Until::new());
+    let target = Target::Tcp("127.0.0.1".into(), listener.local_addr()?.port(), until.clone());
+    let path = Relay::path_for(&directory.path().join("appliance"), 10_000);
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let (tells, mut child) = (told.clone(), std::process::Command::new("true").spawn()?);
+    // A process that has ended, or this one.
+    let pid = if fate == Fate::Dies { child.id() } else { std::process::id() };
+    child.wait()?;
+    let tell = Rc::new(move |name, whole| tells.borrow_mut().push((name, whole)));
+    let tell: weir::relay::ends::Tell = tell;
+    let ends = Some((tell, Witness::Process(pid)));
+    let relay = Relay::bind_telling(&path, target, Limits::default(), ends)?;
+    let mut listener = Some(listener).filter(|_| fate != Fate::IsNotThere);
+    let relaying = tokio::task::spawn_local(relay.run());
+    let mut appliance = UnixStream::connect(&path).await?;
+    appliance.write_all(&7_u64.to_le_bytes()).await?;
+    appliance.write_all(b"request").await?;
+    if let Some(listener) = &mut listener {
+        let mut worker: TcpStream = listener.accept().await?.0;
+        let mut request = [0; 7];
+        worker.read_exact(&mut request).await?;
+        assert_eq!(&request, b"request", "the name is not for the worker");
+        worker.write_all(b"half").await?;
+        let mut half = [0; 4];
+        appliance.read_exact(&mut half).await?;
+        match fate {
+            Fate::IsEnded => until.cancel(),
+            Fate::IsLeft => appliance.shutdown().await?,
+            Fate::Resets => worker.set_zero_linger()?,
+            _ => {}
+        }
+        if !matches!(fate, Fate::IsEnded | Fate::IsLeft) {
+            drop(worker);
+        } else {
+            assert_eq!(worker.read(&mut [0]).await?, 0);
+        }
+    }
+    // The appliance's side ends after it was told.
+    assert_eq!(timeout(SOON, appliance.read(&mut [0])).await??, 0);
+    relaying.abort();
+    Ok(told.take())
+}
+
+#[tokio::test]
+async fn how_a_stream_ended_is_told_before_it_ends() -> Result {
+    within(async {
+        assert_eq!(told(Fate::Ends).await?, [(7, true)]);
+        for fate in [Fate::Resets, Fate::IsEnded, Fate::IsNotThere, Fate::Dies] {
+            assert_eq!(told(fate).await?, [(7, false)], "{fate:?}");
+        }
+        assert_eq!(told(Fate::IsLeft).await?, [], "who ended it knows");
         Ok(())
     })
     .await

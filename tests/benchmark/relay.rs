@@ -84,7 +84,7 @@ fn spawn_relay(
 
 async fn open(way: usize, vsock: &Path, relay: &Path) -> Result<UnixStream> {
     match way {
-        0 => connect_vsock(vsock, weir_worker::PORT).await,
+        0 => connect_vsock(vsock, weir_worker::PORT).await.map(|(stream, _)| stream),
         _ => Ok(UnixStream::connect(relay).await?),
     }
 }

@@ -12,6 +12,7 @@ mod drain;
 mod ends;
 mod forwarding;
 mod front;
+mod health;
 mod lab;
 mod lifecycle;
 mod links;
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         trials.push(Trial::test(*name, move || test(&demo).map_err(failed)));
     }
     let own = lifecycle::TESTS.iter().chain(bad_input::TESTS).chain(workers::TESTS);
-    let own = own.chain(ends::TESTS).chain(network::TESTS).chain(privacy::TESTS);
+    let own = own.chain(ends::TESTS).chain(network::TESTS).chain(privacy::TESTS).chain(health::TESTS);
     let own = own.chain(bad_workers::TESTS).chain(drain::TESTS).chain(supervisor::TESTS).chain(vsock::TESTS);
     for (name, test) in
         own.chain(logs::TESTS).chain(corpus::TESTS).chain(front::TESTS).chain(tls::TESTS).chain(links::TESTS)

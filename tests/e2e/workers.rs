@@ -239,16 +239,12 @@ fn never_starts() -> Result<()> {
     let began = Instant::now();
     let (status, _) = bench.get("/api/x")?;
     ensure!(status == 503, "{status}");
-    ensure!(
-        began.elapsed() < Duration::from_secs(10),
-        "five attempts with short pauses: {:?}",
-        began.elapsed()
-    );
+    ensure!(began.elapsed() > Duration::from_secs(4), "five attempts, and pauses that grow");
     let began = Instant::now();
     ensure!(bench.get("/api/x")?.0 == 503 && began.elapsed() < Duration::from_secs(1), "now at once");
     ensure!(bench.get("/")? == (200, b"static\n".to_vec()), "the rest is served");
     let log = bench.weir.log();
-    ensure!(log.contains("pool app: out of service: too many failures in a short time"), "{log}");
+    ensure!(log.contains("pool app: out of service: 5 failures in a short time"), "{log}");
     ensure!(bench.ctl(&["status"])?.contains("pool app: Disabled"));
     Ok(())
 }

@@ -122,7 +122,10 @@ fn a_request_starts_a_worker_and_is_answered_by_it() {
     assert_eq!(host.demands, [0], "told once");
     assert_eq!((host.pool(&mut world).state, host.pool(&mut world).waiting), (2, 3));
     world.revive(0);
-    assert_eq!(host.ask(&mut world, Request::WorkerUp { pool: 0, address: FIRST }), Ok(Answer::Done));
+    assert_eq!(
+        host.ask(&mut world, Request::WorkerUp { pool: 0, address: FIRST, named: false }),
+        Ok(Answer::Done)
+    );
     world.run(SECOND).expect("answers");
     let info = host.pool(&mut world);
     assert_eq!((info.state, info.waiting, info.workers[0].served), (3, 0, 3));
@@ -194,7 +197,7 @@ fn a_worker_that_leaves_gets_nothing_new() {
     let mut world = unmanned();
     let mut host = Host::connect(&mut world);
     world.revive(0);
-    let up = Request::WorkerUp { pool: 0, address: FIRST };
+    let up = Request::WorkerUp { pool: 0, address: FIRST, named: false };
     let leaving = Request::WorkerLeaving { pool: 0, address: FIRST };
     assert_eq!(host.ask(&mut world, leaving.clone()), Err(Refusal::NoSuchWorker));
     assert_eq!(host.ask(&mut world, up.clone()), Ok(Answer::Done));
@@ -224,7 +227,7 @@ fn a_worker_that_is_said_to_be_gone_is_gone_at_once() {
     }
     world.run_for(100 * MS);
     assert_eq!(world.shard.pools().links_in_use(), 1, "one of them waits in vain");
-    let gone = Request::WorkerGone { pool: 0, address: FIRST };
+    let gone = Request::WorkerGone { pool: 0, address: FIRST, died: true };
     assert_eq!(host.ask(&mut world, gone), Ok(Answer::Done));
     world.run(SECOND).expect("the other worker's answer");
     assert_eq!((world.shard.counters().replayed, world.shard.pools().links_in_use()), (1, 0));
@@ -244,11 +247,17 @@ fn the_last_worker_is_not_asked_again_before_its_end_is_known() {
     }
     world.run_for(100 * MS);
     assert_eq!(world.shard.counters().of(Reason::ConnectionAbandonedByAppPool), 0);
-    assert_eq!(host.ask(&mut world, Request::WorkerGone { pool: 0, address: FIRST }), Ok(Answer::Done));
+    assert_eq!(
+        host.ask(&mut world, Request::WorkerGone { pool: 0, address: FIRST, died: true }),
+        Ok(Answer::Done)
+    );
     world.run_for(SECOND);
     world.revive(1);
     let second = Worker { port: FIRST.port + 1, ..FIRST };
-    assert_eq!(host.ask(&mut world, Request::WorkerUp { pool: 0, address: second }), Ok(Answer::Done));
+    assert_eq!(
+        host.ask(&mut world, Request::WorkerUp { pool: 0, address: second, named: false }),
+        Ok(Answer::Done)
+    );
     world.run(SECOND).expect("answers");
     assert_eq!(world.shard.counters().replayed, 3);
 }
@@ -274,7 +283,7 @@ fn rates_and_service_change_as_asked_or_not_at_all() {
     let Ok(Answer::Sites(sites)) = host.ask(&mut world, Request::Sites(0)) else { panic!() };
     assert_eq!((sites.len(), sites[0].metrics.down.queued), (1, 1));
     assert_eq!(host.ask(&mut world, Request::Sites(1)), Ok(Answer::Sites(vec![])));
-    let service = |pool| Request::SetService { pool, service: Service::Offline };
+    let service = |pool| Request::SetService { pool, service: Service::Offline, out: None };
     assert_eq!(host.ask(&mut world, service(1)), Err(Refusal::NoSuchPool));
     assert_eq!(host.ask(&mut world, service(0)), Ok(Answer::Done));
     assert_eq!(host.pool(&mut world).state, 5);

@@ -13,6 +13,7 @@ mod collector;
 mod control;
 mod drain;
 mod front;
+mod health;
 mod lies;
 mod links;
 mod logs;

@@ -5,7 +5,7 @@
 //! everything behind it may change with [`VERSION`].
 
 use crate::flow::SiteMetrics;
-use crate::pool::Service;
+use crate::pool::{Outage, Service};
 use crate::settings::{Certificate, Limits, ServerBandwidth, SiteBandwidth, Worker};
 use crate::tls;
 use alloc::boxed::Box;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// The vsock port of the appliance that the host's side connects to.
 pub const CONTROL_PORT: u32 = 9_999;
 /// Version of everything behind the preamble.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// What each side sends first: a name, and [`VERSION`] with its least significant byte first.
 pub const PREAMBLE: [u8; 6] = [b'W', b'E', b'I', b'R', VERSION as u8, (VERSION >> 8) as u8];
 /// Longest message, in bytes. Answers about many things come in pages.
@@ -47,6 +47,27 @@ pub enum Request {
         pool: u16,
         /// Where.
         address: Worker,
+        /// A relay is in between: each stream is to begin with its name in eight bytes, least significant first, and
+        /// [`Request::StreamEnded`] says how it ended.
+        named: bool,
+    },
+    /// What is to be known of a worker.
+    WorkerIs {
+        /// Its pool.
+        pool: u16,
+        /// Where it is.
+        address: Worker,
+        /// It cannot serve: it is to get no further requests until this is taken back, and finishes those it has.
+        down: bool,
+        /// For people, at most [`NOTE_MAX`](crate::pool::NOTE_MAX) bytes.
+        note: String,
+    },
+    /// How a stream ended whose name this is.
+    StreamEnded {
+        /// Its first eight bytes.
+        name: u64,
+        /// The worker ended it in order, and everything it sent has been passed on; else it was cut.
+        whole: bool,
     },
     /// A worker is to get no further requests; it finishes those it has.
     WorkerLeaving {
@@ -61,6 +82,8 @@ pub enum Request {
         pool: u16,
         /// Where it was.
         address: Worker,
+        /// It ended by itself or hung: what it had in hand may be why. Else somebody ended it.
+        died: bool,
     },
     /// Takes a pool into service or out of it.
     SetService {
@@ -68,6 +91,8 @@ pub enum Request {
         pool: u16,
         /// What it is to do with requests.
         service: Service,
+        /// Why it is out of service.
+        out: Option<Outage>,
     },
     /// New bandwidth and limits of one site.
     SetSite {
@@ -246,6 +271,8 @@ pub struct PoolInfo {
     pub name: String,
     /// Its state by the number of the APP_POOL_WAS performance counter, 1 to 7.
     pub state: u8,
+    /// Why it is out of service, where that was said.
+    pub out: Option<Outage>,
     /// Requests that wait.
     pub waiting: u32,
     /// Requests that workers have.
@@ -255,7 +282,7 @@ pub struct PoolInfo {
 }
 
 /// A worker at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// Where it is.
     pub address: Worker,
@@ -263,6 +290,10 @@ pub struct WorkerInfo {
     pub leaving: bool,
     /// It answered the last requests.
     pub healthy: bool,
+    /// Whoever looks after it says that it cannot serve.
+    pub down: bool,
+    /// What is said of it there.
+    pub note: String,
     /// Requests it has.
     pub in_hand: u32,
     /// Requests it has answered.

@@ -2,17 +2,20 @@
 
 use super::link::{Link, LinkId, LinkState};
 use super::worker::{Standing, Worker};
-use super::{PoolEvent, PoolState, Pools, Service};
+use super::{Outage, PoolEvent, PoolState, Pools, Service};
 use crate::http::response::Bounds;
 use crate::reason::Reason;
 use crate::settings::Verbosity;
 use crate::time::Instant;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use netdrv::stream::{CloseReason, StreamTransport, VsockAddr};
 
 /// Workers that one pool may have; more are a supervisor gone mad.
 pub const MAX_WORKERS: usize = 64;
+/// Bytes of what is said of a worker or a pool; more is cut off.
+pub const NOTE_MAX: usize = 200;
 
 /// A pool at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub struct PoolStatus {
 }
 
 /// A worker at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerStatus {
     /// Where it is.
     pub address: VsockAddr,
@@ -38,6 +41,10 @@ pub struct WorkerStatus {
     pub leaving: bool,
     /// It answered the last requests.
     pub healthy: bool,
+    /// Whoever looks after it says that it cannot serve: it gets nothing new.
+    pub down: bool,
+    /// What is said of it there.
+    pub note: String,
     /// Requests it has.
     pub in_hand: usize,
     /// Requests it has answered.
@@ -56,7 +63,7 @@ impl<S: StreamTransport> Pools<S> {
         let active = || pool.workers.iter().filter(|w| w.standing == Standing::Active);
         let in_hand = pool.workers.iter().map(|w| w.in_use).sum();
         PoolStatus {
-            state: pool.service.state(in_hand, active().any(|w| w.is_healthy() && w.in_sight)),
+            state: pool.service.state(in_hand, active().any(|w| w.in_sight && !w.down)),
             waiting: pool.waiting.len(),
             in_hand,
             workers: active().count(),
@@ -85,9 +92,13 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Takes a pool into service or out of it. Requests that wait are told at once; those in hand are finished.
-    pub fn set_service(&mut self, pool: u16, service: Service) {
+    pub fn set_service(&mut self, pool: u16, service: Service, out: Option<Outage>) {
         let Some(found) = self.pools.get_mut(usize::from(pool)) else { return };
         found.service = service;
+        found.out = out.filter(|_| service != Service::Open);
+        if let Some(out) = &mut found.out {
+            cut(&mut out.what);
+        }
         let reason = match service {
             Service::Open => return,
             Service::Offline => Reason::AppOffline,
@@ -99,24 +110,49 @@ impl<S: StreamTransport> Pools<S> {
         self.events.extend(waiting.map(|waiting| PoolEvent::Refused(waiting.requester, reason)));
     }
 
-    /// A worker has come up at this address; one that is known there becomes active again. False if there is no such
-    /// pool or no room in it.
-    pub fn worker_came(&mut self, pool: u16, address: VsockAddr, now: Instant) -> bool {
+    /// Why a pool is out of service, where somebody has said so.
+    pub fn outage(&self, pool: u16) -> Option<&Outage> {
+        self.pools.get(usize::from(pool))?.out.as_ref()
+    }
+
+    /// A worker has come up at this address; one that is known there becomes active again. `named`: its streams are to begin
+    /// with their names. False if there is no such pool or no room in it.
+    pub fn worker_came(&mut self, pool: u16, address: VsockAddr, named: bool, now: Instant) -> bool {
         let index = usize::from(pool);
         let Some(found) = self.pools.get_mut(index) else { return false };
         found.demanded = false;
         let free = |w: &Worker| w.standing == Standing::Leaving && w.links == 0;
+        let new = || Worker::announced(address, named, now);
         if let Some(known) = found.workers.iter_mut().find(|w| w.address == address) {
-            known.standing = Standing::Active;
-            known.forgive();
-            known.in_sight = true;
+            known.came();
+            known.named = named;
         } else if let Some(place) = found.workers.iter_mut().find(|w| free(w)) {
-            *place = Worker::announced(address, now);
+            *place = new();
         } else if found.workers.len() < MAX_WORKERS {
-            found.workers.push(Worker::announced(address, now));
+            found.workers.push(new());
         } else {
             return false;
         }
+        self.dispatch(index, now);
+        true
+    }
+
+    /// What whoever looks after the worker at this address says of it. One that is down gets nothing new until it is said
+    /// to be well, or comes again; what it has in hand it may finish.
+    pub fn worker_is(
+        &mut self,
+        pool: u16,
+        address: VsockAddr,
+        down: bool,
+        mut note: String,
+        now: Instant,
+    ) -> bool {
+        let index = usize::from(pool);
+        let Some(found) = self.pools.get_mut(index) else { return false };
+        let Some(worker) = found.workers.iter_mut().find(|w| w.address == address) else { return false };
+        cut(&mut note);
+        (worker.note, worker.down) = (note, down);
+        found.demanded &= !down;
         self.dispatch(index, now);
         true
     }
@@ -150,13 +186,17 @@ impl<S: StreamTransport> Pools<S> {
         true
     }
 
-    /// The worker at this address has died. Its requesters learn it at once: the transport may be late with it, or never
-    /// tell.
-    pub fn worker_gone(&mut self, pool: u16, address: VsockAddr, now: Instant) -> bool {
+    /// The worker at this address is gone. Its requesters learn it at once: the transport may be late with it, or never
+    /// tell. `died`: it ended by itself or hung, and what it had in hand, or had just lost, may be why.
+    pub fn worker_gone(&mut self, pool: u16, address: VsockAddr, died: bool, now: Instant) -> bool {
         if !self.worker_leaves(pool, address) {
             return false;
         }
         let index = usize::from(pool);
+        let found = self.pools[index].workers.iter_mut().find(|w| died && w.address == address);
+        for lost in found.map_or_else(Vec::new, |worker| worker.has_died(now)) {
+            self.died(lost, now);
+        }
         let lost = |(id, link): (LinkId, &Link)| {
             let its = link.pool == index && self.pools[index].workers[link.worker].address == address;
             (its && !link.ended).then_some(id)
@@ -192,6 +232,8 @@ impl<S: StreamTransport> Pools<S> {
             address: w.address,
             leaving: w.standing == Standing::Leaving,
             healthy: w.is_healthy(),
+            down: w.down,
+            note: w.note.clone(),
             in_hand: w.in_use,
             served: w.served,
             used_at: w.used_at,
@@ -202,4 +244,10 @@ impl<S: StreamTransport> Pools<S> {
     pub fn demand_again(&mut self) {
         self.pools.iter_mut().for_each(|pool| pool.demanded = false);
     }
+}
+
+/// Keeps to [`NOTE_MAX`].
+fn cut(note: &mut String) {
+    let end = (0..=NOTE_MAX.min(note.len())).rev().find(|at| note.is_char_boundary(*at));
+    note.truncate(end.unwrap_or(0));
 }

@@ -1,7 +1,8 @@
 //! Who gets which link, and when another one is opened.
 
 use super::link::{Link, LinkId, LinkState};
-use super::{PoolEvent, Pools, Security, worker};
+use super::verdict::Verdict;
+use super::{PoolEvent, Pools, Requester, Security, worker};
 use crate::reason::Reason;
 use crate::time::Instant;
 use core::time::Duration;
@@ -29,43 +30,62 @@ impl<S: StreamTransport> Pools<S> {
 
     /// Gives idle links to waiting requests, and opens links for those that remain.
     pub(super) fn dispatch(&mut self, index: usize, now: Instant) {
-        while let Some((position, id)) = self.next_match(index, now) {
-            let (Some(link), Some(waiting)) =
-                (self.links.get_mut(id), self.pools[index].waiting.remove(position))
-            else {
-                break;
-            };
-            link.state = LinkState::InUse(waiting.requester);
-            self.streams.ask(link.stream);
-            let worker = &mut self.pools[index].workers[link.worker];
-            worker.in_use += 1;
-            worker.used_at = now;
-            self.events.push_back(PoolEvent::Assigned(waiting.requester, id));
-        }
-        while self.wanted_links(index, now) > 0 {
-            let limit = self.pools[index].links_per_worker;
-            let workers = &self.pools[index].workers;
-            // Those at the front may have to wait for somebody in particular to be avoided.
-            let front = 0..self.pools[index].waiting.len().min(AVOIDING);
-            let suits = |position| worker::pick(workers, limit, self.avoided(index, position, now), now);
-            let Some(worker) = front.into_iter().find_map(suits) else { break };
-            if !self.make_room_for_link(index, now) {
-                break;
+        loop {
+            while let Some((position, id)) = self.next_match(index, now) {
+                let (Some(link), Some(waiting)) =
+                    (self.links.get_mut(id), self.pools[index].waiting.remove(position))
+                else {
+                    break;
+                };
+                link.state = LinkState::InUse(waiting.requester);
+                link.given = now;
+                self.streams.ask(link.stream);
+                self.pools[index].workers[link.worker].given(now);
+                self.events.push_back(PoolEvent::Assigned(waiting.requester, id));
             }
-            let address = self.pools[index].workers[worker].address;
-            let Ok(stream) = self.streams.connect(address, now.as_nanos()) else {
-                self.counters.connects_failed += 1;
-                self.pools[index].workers[worker].connect_failed_locally(now);
-                break;
-            };
-            if let Security::Tls(tls) = &self.pools[index].security {
-                self.streams.secure(stream, tls.clone());
+            // A link to a suspect is for later: meanwhile the request may have one that was not good enough before.
+            if self.wanted_links(index, now) == 0 || !self.open_link(index, now) {
+                return;
             }
-            self.counters.links_opened += 1;
-            self.pools[index].workers[worker].connecting();
-            let state = LinkState::Connecting;
-            self.links.insert(Link { pool: index, worker, stream, state, ended: false, spoiled: false });
         }
+    }
+
+    /// Opens one link to the worker that suits the first request for which there is one. False if that cannot be done.
+    fn open_link(&mut self, index: usize, now: Instant) -> bool {
+        let limit = self.pools[index].links_per_worker;
+        let workers = &self.pools[index].workers;
+        // Those at the front may have to wait for somebody in particular to be avoided.
+        let mut front = 0..self.pools[index].waiting.len().min(AVOIDING);
+        let suits = |position| worker::pick(workers, limit, self.avoided(index, position, now), now);
+        let Some(worker) = front.find_map(suits) else { return false };
+        if !self.make_room_for_link(index, now) {
+            return false;
+        }
+        let (address, named) = {
+            let worker = &self.pools[index].workers[worker];
+            (worker.address, worker.named)
+        };
+        let Ok(stream) = self.streams.connect(address, now.as_nanos()) else {
+            self.counters.connects_failed += 1;
+            self.pools[index].workers[worker].connect_failed_locally(now);
+            return false;
+        };
+        let name = named.then(|| self.names.next(now));
+        if let Some(name) = name {
+            self.streams.begin_with(stream, name);
+        }
+        let mut verdict = Verdict::of(name);
+        if let Security::Tls(tls) = &self.pools[index].security {
+            self.streams.secure(stream, tls.clone());
+            // The worker itself says that it is the end.
+            verdict = Verdict::of(None);
+        }
+        self.counters.links_opened += 1;
+        self.pools[index].workers[worker].connecting(now);
+        let (state, given) = (LinkState::Connecting, now);
+        let (pool, ended, spoiled) = (index, false, false);
+        self.links.insert(Link { pool, worker, stream, state, given, verdict, ended, spoiled });
+        true
     }
 
     /// The first request that an idle link suits, and the link, which has been shown to be clean.
@@ -130,6 +150,34 @@ impl<S: StreamTransport> Pools<S> {
         let Some(id) = elsewhere.or_else(|| self.links.find(idle)) else { return false };
         self.drop_link(id);
         true
+    }
+
+    /// Takes a request back that is still waiting.
+    pub fn withdraw(&mut self, pool: u16, requester: Requester) {
+        if let Some(pool) = self.pools.get_mut(usize::from(pool)) {
+            pool.waiting.retain(|waiting| waiting.requester != requester);
+        }
+    }
+
+    pub(super) fn drop_idle_links(&mut self, now: Instant) {
+        let limit = self.limits.idle_timeout;
+        let too_long =
+            |link: &Link| matches!(link.state, LinkState::Idle { since, .. } if now.since(since) >= limit);
+        while let Some(id) = self.links.find(too_long) {
+            self.drop_link(id);
+        }
+        let idle = self.links.iter().filter_map(|(_, link)| match link.state {
+            LinkState::Idle { since, .. } => Some(since + limit),
+            _ => None,
+        });
+        self.idle_check_at = idle.min();
+    }
+
+    pub(super) fn set_idle(&mut self, id: LinkId, now: Instant) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.state = LinkState::Idle { since: now, turn: self.turn };
+            self.idle_check_at.get_or_insert(now + self.limits.idle_timeout);
+        }
     }
 
     /// Requests that no link under way will serve.

@@ -1,6 +1,7 @@
 //! Links: streams to workers, and who uses them.
 
 use super::Requester;
+use super::verdict::Verdict;
 use super::worker::Worker;
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -26,6 +27,10 @@ pub(super) struct Link {
     pub(super) worker: usize,
     pub(super) stream: StreamId,
     pub(super) state: LinkState,
+    /// When it was given to its user.
+    pub(super) given: Instant,
+    /// Whether its end can be believed.
+    pub(super) verdict: Verdict,
     /// The stream is gone, but its user has not finished with it yet.
     pub(super) ended: bool,
     /// What arrived over it is no answer to the request that it carries.
@@ -72,21 +77,27 @@ impl Links {
         self.iter().find(|(_, link)| choose(link)).map(|(id, _)| id)
     }
 
-    /// An idle link of the pool that was idle before this turn of the transport, to the worker with the fewest requests in
-    /// hand among those that are fit and not to be avoided.
+    /// An idle link of the pool that was idle before this turn of the transport: by [`Worker::choice`], then to the worker with
+    /// the fewest requests in hand, among those that are fit and not to be avoided. None while a worker that is a better
+    /// choice has room for a further link.
     pub(super) fn find_idle(
         &self,
         pool: usize,
-        workers: &[Worker],
+        (workers, limit): (&[Worker], usize),
         avoid: Option<usize>,
         this_turn: u64,
         now: Instant,
     ) -> Option<LinkId> {
         let rested = |link: &Link| matches!(link.state, LinkState::Idle { turn, .. } if turn < this_turn);
+        let room =
+            |(number, w): &(usize, &Worker)| Some(*number) != avoid && w.links < limit && w.is_fit(now);
+        let best = workers.iter().enumerate().filter(room).map(|(_, w)| w.choice(now)).min();
         self.iter()
             .filter(|(_, link)| link.pool == pool && rested(link))
             .filter(|(_, link)| Some(link.worker) != avoid && workers[link.worker].may_use_link(now))
-            .min_by_key(|(_, link)| workers[link.worker].in_use)
-            .map(|(id, _)| id)
+            .map(|(id, link)| (id, workers[link.worker].choice(now), workers[link.worker].in_use))
+            .filter(|(_, choice, _)| best.is_none_or(|best| *choice <= best))
+            .min_by_key(|(_, choice, in_use)| (*choice, *in_use))
+            .map(|(id, ..)| id)
     }
 }

@@ -35,16 +35,21 @@
 
 mod admin;
 mod dispatch;
+mod evidence;
+mod fatal;
 mod link;
 mod reuse;
 mod state;
 mod streams;
+mod verdict;
 mod worker;
 
-pub use admin::{MAX_WORKERS, PoolStatus, WorkerStatus};
+pub use admin::{MAX_WORKERS, NOTE_MAX, PoolStatus, WorkerStatus};
+pub use evidence::{Evidence, Target};
 pub use link::LinkId;
-pub use state::{PoolState, Service};
+pub use state::{Outage, PoolState, Service};
 pub use streams::{SecureCounters, Streams};
+pub use verdict::{Ending, VERDICT_LIMIT};
 
 use crate::http::response::Bounds;
 use crate::reason::Reason;
@@ -57,10 +62,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use dispatch::{AVOID_FOR, AVOIDING};
+use fatal::Fatal;
 use link::{Link, LinkState, Links};
 use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport};
 use netdrv::transport::Faults;
-use worker::{Standing, Worker};
+use verdict::Names;
+use worker::Worker;
 
 /// Whoever waits for or uses a link; opaque here.
 pub type Requester = u64;
@@ -129,6 +136,10 @@ pub struct Counters {
     pub unasked: u64,
     /// Requests refused because the pool was out of service.
     pub offline: u64,
+    /// How often a target came to be refused because such requests had ended workers.
+    pub fatal_targets: u64,
+    /// Links whose end nobody confirmed in time.
+    pub unconfirmed: u64,
 }
 
 /// Why a request lost its link.
@@ -169,6 +180,8 @@ struct Pool {
     security: Security,
     waiting: VecDeque<Waiting>,
     service: Service,
+    /// Why it is out of service, for people and for the next supervisor.
+    out: Option<Outage>,
     queue_length: usize,
     queue_timeout: Duration,
     response_timeout: Duration,
@@ -189,6 +202,7 @@ impl Pool {
             security: if settings.tls.is_some() { Security::Unavailable } else { Security::Plain },
             waiting: VecDeque::new(),
             service: Service::Open,
+            out: None,
             queue_length: settings.queue_length.map_or(limits.queue_length, |n| n as usize),
             queue_timeout: seconds(settings.queue_timeout_s, limits.queue_timeout),
             response_timeout: seconds(settings.response_timeout_s, limits.response_timeout),
@@ -213,6 +227,10 @@ pub struct Pools<S> {
     turn: u64,
     /// No link has been idle for too long before this.
     idle_check_at: Option<Instant>,
+    /// No verdict is late before this.
+    verdicts_at: Option<Instant>,
+    names: Names,
+    fatal: Fatal,
     counters: Counters,
 }
 
@@ -230,6 +248,9 @@ impl<S: StreamTransport> Pools<S> {
             others: VecDeque::new(),
             turn: 0,
             idle_check_at: None,
+            verdicts_at: None,
+            names: Names::default(),
+            fatal: Fatal::default(),
             counters: Counters::default(),
         }
     }
@@ -315,24 +336,24 @@ impl<S: StreamTransport> Pools<S> {
     /// Queues a request again that its worker did not answer: before all others, because it has waited already, and for
     /// another worker if there is one. Closes the link. Those that come this way are bounded by the number of links, not
     /// by the queue.
-    pub fn resubmit(&mut self, id: LinkId, requester: Requester, loss: Loss, now: Instant) {
+    pub fn resubmit(
+        &mut self,
+        id: LinkId,
+        requester: Requester,
+        loss: Loss,
+        evidence: &Evidence,
+        now: Instant,
+    ) {
         let Some(link) = self.links.get(id) else { return };
         let (index, worker) = (link.pool, link.worker);
         if matches!(loss, Loss::Failed | Loss::Silent) {
-            self.pools[index].workers[worker].failed(now);
+            self.lost(id, evidence, now);
         }
         self.drop_link(id);
         let avoid = (!matches!(loss, Loss::Ours | Loss::Spoiled)).then_some(worker);
         let never = loss == Loss::Silent;
         self.pools[index].waiting.push_front(Waiting { requester, since: now, avoid, never });
         self.dispatch(index, now);
-    }
-
-    /// Takes a request back that is still waiting.
-    pub fn withdraw(&mut self, pool: u16, requester: Requester) {
-        if let Some(pool) = self.pools.get_mut(usize::from(pool)) {
-            pool.waiting.retain(|waiting| waiting.requester != requester);
-        }
     }
 
     /// Handles what the transport has for us and timers that have come.
@@ -353,27 +374,7 @@ impl<S: StreamTransport> Pools<S> {
         if self.idle_check_at.is_some_and(|at| at <= now) {
             self.drop_idle_links(now);
         }
-    }
-
-    fn drop_idle_links(&mut self, now: Instant) {
-        let limit = self.limits.idle_timeout;
-        let too_long =
-            |link: &Link| matches!(link.state, LinkState::Idle { since, .. } if now.since(since) >= limit);
-        while let Some(id) = self.links.find(too_long) {
-            self.drop_link(id);
-        }
-        let idle = self.links.iter().filter_map(|(_, link)| match link.state {
-            LinkState::Idle { since, .. } => Some(since + limit),
-            _ => None,
-        });
-        self.idle_check_at = idle.min();
-    }
-
-    fn set_idle(&mut self, id: LinkId, now: Instant) {
-        if let Some(link) = self.links.get_mut(id) {
-            link.state = LinkState::Idle { since: now, turn: self.turn };
-            self.idle_check_at.get_or_insert(now + self.limits.idle_timeout);
-        }
+        self.end_late_verdicts(now);
     }
 
     /// The next thing a requester has to be told.
@@ -400,7 +401,7 @@ impl<S: StreamTransport> Pools<S> {
                 pool.waiting.iter().take(AVOIDING).filter(avoiding).map(|w| w.since + AVOID_FOR).min();
             [expiry, retry, avoids]
         });
-        queues.flatten().chain(self.idle_check_at).chain(transport).min()
+        queues.flatten().chain(self.idle_check_at).chain(self.verdicts_at).chain(transport).min()
     }
 
     /// What arrived over a link and was not consumed yet: the contiguous front part.
@@ -420,41 +421,6 @@ impl<S: StreamTransport> Pools<S> {
     /// there is room again.
     pub fn send(&mut self, id: LinkId, data: &[u8]) -> usize {
         self.links.get(id).map_or(0, |link| self.streams.send(link.stream, data))
-    }
-
-    /// Gives a link back after a whole response: for the next request if `reuse`, else it is closed.
-    pub fn finish(&mut self, id: LinkId, reuse: bool, now: Instant) {
-        let Some(link) = self.links.get(id) else { return };
-        let (pool, worker, ended) = (link.pool, link.worker, link.ended);
-        let unasked = !self.streams.readable(link.stream).is_empty();
-        let unfit = self.streams.is_worn(link.stream) || self.streams.has_unread(link.stream);
-        self.pools[pool].workers[worker].succeeded();
-        self.pools[pool].workers[worker].used_at = now;
-        // Of a worker that is leaving, nothing is used again.
-        let stays = self.pools[pool].workers[worker].standing == Standing::Active;
-        self.counters.unasked += u64::from(unasked && reuse);
-        if reuse && stays && !ended && !unasked && !unfit {
-            self.set_idle(id, now);
-            self.pools[pool].workers[worker].in_use -= 1;
-        } else {
-            self.drop_link(id);
-        }
-        self.dispatch(pool, now);
-    }
-
-    /// Closes a link whose user has gone; says nothing about the worker.
-    pub fn abandon(&mut self, id: LinkId, now: Instant) {
-        let Some(link) = self.links.get(id) else { return };
-        let pool = link.pool;
-        self.drop_link(id);
-        self.dispatch(pool, now);
-    }
-
-    /// Closes a link over which no whole response came: the worker was silent, died, or sent nonsense.
-    pub fn fail(&mut self, id: LinkId, now: Instant) {
-        let Some(link) = self.links.get(id) else { return };
-        self.pools[link.pool].workers[link.worker].failed(now);
-        self.abandon(id, now);
     }
 
     fn link_of(&self, stream: StreamId) -> Option<(LinkId, &Link)> {
@@ -498,6 +464,9 @@ impl<S: StreamTransport> Pools<S> {
             LinkState::InUse(_) if link.ended => {}
             LinkState::InUse(requester) => {
                 link.ended = true;
+                if let Some(at) = link.verdict.ended(reason, now) {
+                    self.verdicts_at = Some(self.verdicts_at.map_or(at, |earlier| earlier.min(at)));
+                }
                 self.counters.links_lost += 1;
                 self.events.push_back(PoolEvent::LinkEnded(requester, reason));
             }

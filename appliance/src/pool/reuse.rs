@@ -3,15 +3,45 @@
 
 use super::Pools;
 use super::link::{Link, LinkId, LinkState};
+use super::worker::{Standing, Worker};
 use crate::time::Instant;
 use netdrv::stream::{CloseReason, StreamTransport};
 
 impl<S: StreamTransport> Pools<S> {
+    /// Gives a link back after a whole response: for the next request if `reuse`, else it is closed.
+    pub fn finish(&mut self, id: LinkId, reuse: bool, now: Instant) {
+        let Some(link) = self.links.get(id) else { return };
+        let (pool, worker, ended) = (link.pool, link.worker, link.ended);
+        let unasked = !self.streams.readable(link.stream).is_empty();
+        let unfit = self.streams.is_worn(link.stream) || self.streams.has_unread(link.stream);
+        self.pools[pool].workers[worker].succeeded();
+        self.pools[pool].workers[worker].used_at = now;
+        // Of a worker that is leaving, nothing is used again.
+        let stays = self.pools[pool].workers[worker].standing == Standing::Active;
+        self.counters.unasked += u64::from(unasked && reuse);
+        if reuse && stays && !ended && !unasked && !unfit {
+            self.set_idle(id, now);
+            self.pools[pool].workers[worker].in_use -= 1;
+        } else {
+            self.drop_link(id);
+        }
+        self.dispatch(pool, now);
+    }
+
+    /// Closes a link whose user has gone; says nothing about the worker.
+    pub fn abandon(&mut self, id: LinkId, now: Instant) {
+        let Some(link) = self.links.get(id) else { return };
+        let pool = link.pool;
+        self.drop_link(id);
+        self.dispatch(pool, now);
+    }
+
     /// An idle link of the pool, to a worker that is not to be avoided, on which nothing has arrived in a whole turn of the
     /// transport. Those on which something has are closed.
     pub(super) fn find_clean(&mut self, index: usize, avoid: Option<usize>, now: Instant) -> Option<LinkId> {
         loop {
-            let workers = &self.pools[index].workers;
+            let pool = &self.pools[index];
+            let workers = (&pool.workers[..], pool.links_per_worker);
             let id = self.links.find_idle(index, workers, avoid, self.turn, now)?;
             if self.streams.readable(self.links.get(id)?.stream).is_empty() {
                 return Some(id);
@@ -46,10 +76,16 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Links that may serve waiting requests soon: those that are being opened, and those that have yet to be seen idle for
-    /// a turn of the transport.
+    /// a turn of the transport. Those to a suspect serve nobody while another worker has room.
     pub(super) fn under_way(&self, index: usize, now: Instant) -> usize {
-        let fresh = self.links.iter().filter(|(_, link)| link.pool == index && self.is_fresh(link, now));
-        let connecting: usize = self.pools[index].workers.iter().map(|worker| worker.connecting).sum();
+        let pool = &self.pools[index];
+        let room = |w: &Worker| !w.is_suspect() && w.is_fit(now) && w.links < pool.links_per_worker;
+        let suspects_serve = !pool.workers.iter().any(room);
+        let serves = |w: &Worker| suspects_serve || !w.is_suspect();
+        let fresh = self.links.iter().filter(|(_, link)| {
+            link.pool == index && self.is_fresh(link, now) && serves(&pool.workers[link.worker])
+        });
+        let connecting: usize = pool.workers.iter().filter(|w| serves(w)).map(|w| w.connecting).sum();
         connecting + fresh.count()
     }
 

@@ -1,5 +1,6 @@
 //! The states of a pool, as WAS shows them.
 
+use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 /// A pool's state; the numbers are those of the APP_POOL_WAS performance counter.
@@ -32,6 +33,15 @@ pub enum Service {
     Offline,
     /// It answers 503 `AppShutdown` at once.
     Shutdown,
+}
+
+/// Why a pool is out of service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// Its workers failed too often (rapid-fail protection); else somebody gave the order.
+    pub failures: bool,
+    /// What happened, and what brings it back: a line for people.
+    pub what: String,
 }
 
 impl Service {

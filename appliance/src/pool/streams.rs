@@ -133,6 +133,8 @@ pub struct Streams<S> {
     /// By slot of the stream.
     secured: Vec<Option<Secured>>,
     events: VecDeque<StreamEvent>,
+    /// Streams that are being connected, and what they are to begin with.
+    names: Vec<(StreamId, u64)>,
     now: Instant,
     counters: SecureCounters,
 }
@@ -143,6 +145,7 @@ impl<S: StreamTransport> Streams<S> {
             transport,
             secured: Vec::new(),
             events: VecDeque::new(),
+            names: Vec::new(),
             now: Instant::ZERO,
             counters: SecureCounters::default(),
         }
@@ -171,6 +174,18 @@ impl<S: StreamTransport> Streams<S> {
         self.secured[slot] = Some(Secured::new(stream, config));
     }
 
+    /// Has a stream that was just opened begin with its name, before everything else and in the clear.
+    pub(super) fn begin_with(&mut self, stream: StreamId, name: u64) {
+        self.names.push((stream, name));
+    }
+
+    /// False if the name of a stream that has just been connected found no room.
+    fn send_name(&mut self, stream: StreamId) -> bool {
+        let Some(at) = self.names.iter().position(|(waiting, _)| *waiting == stream) else { return true };
+        let name = self.names.swap_remove(at).1.to_le_bytes();
+        self.transport.send(stream, &name) == name.len()
+    }
+
     fn get(&self, stream: StreamId) -> Option<&Secured> {
         self.secured.get(usize::from(stream.slot))?.as_ref().filter(|s| s.stream == stream)
     }
@@ -186,6 +201,13 @@ impl<S: StreamTransport> Streams<S> {
         | StreamEvent::Closed(stream, _)
         | StreamEvent::Accepted { stream, .. }) = event;
         let deadline = self.now + HANDSHAKE_LIMIT;
+        // A peer with no room for the first bytes of a stream breaks the protocol.
+        let event = match event {
+            StreamEvent::Connected(_) if !self.send_name(stream) => {
+                StreamEvent::Closed(stream, CloseReason::Protocol)
+            }
+            event => event,
+        };
         let Some(secured) = self.get_mut(stream) else { return self.events.push_back(event) };
         match event {
             StreamEvent::Connected(_) => match Session::start(secured.config.clone()) {
@@ -327,6 +349,7 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
     }
 
     fn release(&mut self, stream: StreamId) {
+        self.names.retain(|(waiting, _)| *waiting != stream);
         let place = self.secured.get_mut(usize::from(stream.slot));
         if let Some(mut secured) = place.and_then(|place| place.take_if(|s| s.stream == stream)) {
             // Without that word the worker knows that its answer was not wanted to the end.

@@ -2,6 +2,9 @@ use super::*;
 use alloc::collections::BTreeMap;
 use netdrv::stream::{ConnectError, StreamId, VsockAddr};
 
+mod health;
+mod verdicts;
+
 /// Streams that do what the test says.
 #[derive(Default)]
 struct Script {
@@ -11,6 +14,7 @@ struct Script {
     full: bool,
     /// What arrives was sent before the worker had read anything.
     early: bool,
+    sent: BTreeMap<StreamId, Vec<u8>>,
 }
 
 impl StreamTransport for Script {
@@ -51,7 +55,8 @@ impl StreamTransport for Script {
         1000
     }
 
-    fn send(&mut self, _: StreamId, data: &[u8]) -> usize {
+    fn send(&mut self, stream: StreamId, data: &[u8]) -> usize {
+        self.sent.entry(stream).or_default().extend(data);
         data.len()
     }
 
@@ -280,7 +285,7 @@ fn what_lies_on_a_link_reaches_no_requester() {
     bench.turn();
     assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(2, CloseReason::Protocol)));
     assert!(bench.pools.is_spoiled(second) && bench.pools.readable(second).is_empty());
-    bench.pools.resubmit(second, 2, Loss::Spoiled, bench.now);
+    bench.pools.resubmit(second, 2, Loss::Spoiled, &Evidence::of(0, b""), bench.now);
     bench.pools.streams.transport.early = false;
     bench.connect_all();
     let (requester, third) = bench.assigned();
@@ -312,7 +317,7 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     let (_, second) = bench.assigned();
     assert!(bench.pools.has_other(first, bench.now));
     let port = bench.port(first);
-    bench.pools.resubmit(first, 1, Loss::Silent, bench.now);
+    bench.pools.resubmit(first, 1, Loss::Silent, &Evidence::of(0, b""), bench.now);
     bench.later(Duration::from_secs(20));
     assert_eq!(bench.event(), None, "the other one is busy");
     bench.pools.finish(second, true, bench.now);
@@ -325,7 +330,7 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     bench.connect_all();
     let (_, link) = bench.assigned();
     assert!(!bench.pools.has_other(link, bench.now));
-    bench.pools.resubmit(link, 1, Loss::Silent, bench.now);
+    bench.pools.resubmit(link, 1, Loss::Silent, &Evidence::of(0, b""), bench.now);
     bench.later(AVOID_FOR);
     assert_eq!(bench.event(), Some(PoolEvent::Refused(1, Reason::TimerResponse)));
 }

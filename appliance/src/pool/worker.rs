@@ -1,18 +1,36 @@
 //! What a pool knows of one worker, and how it judges its health.
 //!
-//! One error says little: a link may break, a single request may be more than a worker can do. Errors in a row say that
-//! it is sick. A sick worker rests for a while, doubled with every further error, and is then tried with one request; the
-//! first whole response makes it healthy again.
+//! Two things are kept apart:
+//!
+//! - **What is said of the worker itself**: it cannot be connected to, or whoever looks after it says that it is down or gone.
+//!   Such a worker is given nothing.
+//! - **What became of requests**: an answer that is missing, malformed, or cut off may be the request's fault. Only when
+//!   [`SOURCES`] different requests (by client and request line) have failed, [`IN_A_ROW`] of them one after the other or
+//!   [`FAILED`] of the last 32, is the worker *suspect*: others are preferred, and where none has room it is asked all
+//!   the same, so that bad requests alone never take the last worker away. After a pause that doubles with every
+//!   further failure it is given one request as if nothing had been, whatever else it has in hand; the first whole response
+//!   ends the suspicion.
 
+use super::fatal::Lost;
 use crate::time::Instant;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 use netdrv::stream::VsockAddr;
 
 /// Pause before the first new attempt to reach a worker; doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// Failed requests in a row that make a worker sick.
-const SICK: u32 = 3;
+/// Different requests that must have failed before a worker is suspect ...
+const SOURCES: usize = 3;
+/// ... and that many in a row,
+const IN_A_ROW: u32 = 5;
+/// or that many of the last 32.
+const FAILED: u32 = 16;
+/// Lost requests that are remembered until it is known whether their worker has died.
+const LOSSES: usize = 64;
+/// That long after it lost a request, a worker's death may still be told.
+const DEATH_IS_TOLD: Duration = Duration::from_secs(5);
 /// Attempts at a time to reach a worker that may not be there: each takes up a link that others could use.
 const ATTEMPTS: usize = 4;
 
@@ -40,9 +58,26 @@ pub(super) struct Worker {
     pub(super) served: u64,
     /// When it was last given a request or ended with one.
     pub(super) used_at: Instant,
-    failures: u32,
+    /// Whoever looks after it says that it cannot serve.
+    pub(super) down: bool,
+    /// What is said of it there, for people.
+    pub(super) note: String,
+    /// Its streams begin with their names, see [`super::verdict`].
+    pub(super) named: bool,
+    /// What became of the last requests, the last in the lowest bit; 1: failed.
+    outcomes: u32,
+    in_a_row: u32,
+    /// The first different requests that failed.
+    sources: heapless::Vec<u64, SOURCES>,
+    suspect: bool,
+    /// Until when others are preferred to a suspect.
+    rests_until: Instant,
+    rest: Duration,
+    /// No attempt to connect before this.
     retry_at: Option<Instant>,
     pause: Duration,
+    losses: Vec<Lost>,
+    died: Option<Instant>,
 }
 
 impl Worker {
@@ -57,15 +92,30 @@ impl Worker {
             in_sight: false,
             served: 0,
             used_at: now,
-            failures: 0,
+            down: false,
+            note: String::new(),
+            named: false,
+            outcomes: 0,
+            in_a_row: 0,
+            sources: heapless::Vec::new(),
+            suspect: false,
+            rests_until: now,
+            rest: RETRY_MIN,
             retry_at: None,
             pause: RETRY_MIN,
+            losses: Vec::new(),
+            died: None,
         }
     }
 
     /// One that the supervisor says is up.
-    pub(super) fn announced(address: VsockAddr, now: Instant) -> Self {
-        Self { announced: true, in_sight: true, ..Self::new(address, now) }
+    pub(super) fn announced(address: VsockAddr, named: bool, now: Instant) -> Self {
+        Self { announced: true, in_sight: true, named, ..Self::new(address, now) }
+    }
+
+    /// It may be given something.
+    fn takes_part(&self) -> bool {
+        self.standing == Standing::Active && !self.down
     }
 
     pub(super) fn retry_at(&self) -> Option<Instant> {
@@ -77,46 +127,64 @@ impl Worker {
         self.retry_at = self.retry_at.filter(|at| *at > now);
     }
 
-    /// It answered the last request, or has not been asked too often in vain.
+    /// Nothing is held against it.
     pub(super) fn is_healthy(&self) -> bool {
-        self.standing == Standing::Active && self.failures < SICK
+        self.takes_part() && !self.suspect
     }
 
-    /// A request may be given to it.
+    /// Different requests have failed too often.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    /// A link to it may be opened.
     pub(super) fn is_fit(&self, now: Instant) -> bool {
-        self.standing == Standing::Active
-            && self.retry_at.is_none_or(|at| at <= now)
-            && (self.failures < SICK || self.in_use + self.connecting == 0)
-            && (self.in_sight || self.connecting < ATTEMPTS)
+        self.may_use_link(now) && (self.in_sight || self.connecting < ATTEMPTS)
     }
 
-    /// As [`Worker::is_fit`], for a sick worker that is just connecting to be tried: the link under way is for that.
+    /// A request may be given to it over a link that is there.
     pub(super) fn may_use_link(&self, now: Instant) -> bool {
-        self.standing == Standing::Active
-            && self.retry_at.is_none_or(|at| at <= now)
-            && (self.failures < SICK || self.in_use == 0)
+        self.takes_part() && self.retry_at.is_none_or(|at| at <= now)
     }
 
-    /// A link is being opened.
-    pub(super) fn connecting(&mut self) {
+    /// The lower, the sooner it is to be given a request: a suspect that has rested, so that it is known how it is; those
+    /// that nothing is held against; a suspect that rests.
+    pub(super) fn choice(&self, now: Instant) -> u8 {
+        match self.suspect {
+            false => 1,
+            true if self.rests_until <= now => 0,
+            true => 2,
+        }
+    }
+
+    /// It was given a request. Of a suspect the next is given to others, until this one has an outcome or the rest is over
+    /// again.
+    pub(super) fn given(&mut self, now: Instant) {
+        self.in_use += 1;
+        self.used_at = now;
+        self.rests_until = now + self.rest;
+    }
+
+    /// A link is being opened. To a suspect one is enough: until it is there, requests go elsewhere.
+    pub(super) fn connecting(&mut self, now: Instant) {
         self.links += 1;
         self.connecting += 1;
         self.retry_at = None;
+        self.rests_until = now + self.rest;
     }
 
     /// A link came up. Whether the worker answers as well remains to be seen.
     pub(super) fn connected(&mut self) {
         self.connecting -= 1;
         self.in_sight = true;
-        if self.failures < SICK {
-            self.pause = RETRY_MIN;
-        }
+        self.pause = RETRY_MIN;
     }
 
     /// The worker did not answer: leave it alone for a while.
     pub(super) fn connect_failed(&mut self, now: Instant) {
         self.in_sight = false;
-        self.rest(now);
+        self.retry_at = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(RETRY_MAX);
     }
 
     /// We had no stream for it: not the worker's fault, but trying at once again is of no use.
@@ -126,38 +194,77 @@ impl Worker {
 
     /// It is there again after all: what it did before counts for nothing.
     pub(super) fn forgive(&mut self) {
-        self.failures = 0;
-        self.retry_at = None;
-        self.pause = RETRY_MIN;
+        (self.outcomes, self.in_a_row, self.suspect) = (0, 0, false);
+        self.sources.clear();
+        (self.retry_at, self.pause, self.rest) = (None, RETRY_MIN, RETRY_MIN);
+    }
+
+    /// It has come up, perhaps again.
+    pub(super) fn came(&mut self) {
+        self.standing = Standing::Active;
+        (self.in_sight, self.down, self.died) = (true, false, None);
+        self.note.clear();
+        self.losses.clear();
+        self.forgive();
     }
 
     /// It answered a request.
     pub(super) fn succeeded(&mut self) {
         self.served += 1;
-        self.forgive();
-    }
-
-    /// It lost a request, was silent for too long or answered nonsense.
-    pub(super) fn failed(&mut self, now: Instant) {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= SICK {
-            self.rest(now);
+        if self.suspect {
+            return self.forgive();
+        }
+        self.outcomes <<= 1;
+        (self.in_a_row, self.retry_at) = (0, None);
+        if self.outcomes == 0 {
+            self.sources.clear();
         }
     }
 
-    fn rest(&mut self, now: Instant) {
-        self.retry_at = Some(now + self.pause);
-        self.pause = (self.pause * 2).min(RETRY_MAX);
+    /// It lost this request, was silent for too long or answered nonsense.
+    pub(super) fn failed(&mut self, source: u64, now: Instant) {
+        self.outcomes = self.outcomes << 1 | 1;
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if !self.sources.contains(&source) {
+            // Full: there are as many as it takes.
+            let _ = self.sources.push(source);
+        }
+        let often = self.in_a_row >= IN_A_ROW || self.outcomes.count_ones() >= FAILED;
+        self.suspect |= self.sources.is_full() && often;
+        if self.suspect {
+            self.rests_until = now + self.rest;
+            self.rest = (self.rest * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// It lost this request. True if it is known to have died of it, or of one beside it; else that may still be told.
+    pub(super) fn lost(&mut self, lost: Lost) -> bool {
+        if self.died.is_some_and(|at| lost.at.since(at) < DEATH_IS_TOLD) {
+            return true;
+        }
+        if self.losses.len() >= LOSSES {
+            self.losses.remove(0);
+        }
+        self.losses.push(lost);
+        false
+    }
+
+    /// It has died; what it had lost just before.
+    pub(super) fn has_died(&mut self, now: Instant) -> Vec<Lost> {
+        self.died = Some(now);
+        let mut lost = core::mem::take(&mut self.losses);
+        lost.retain(|lost| now.since(lost.at) < DEATH_IS_TOLD);
+        lost
     }
 }
 
-/// The worker to open a link to: the one with the fewest requests, among those that are fit, below the limit, and not the
-/// one to be avoided.
+/// The worker to open a link to: by [`Worker::choice`], then the one with the fewest requests, among those that are fit,
+/// below the limit, and not the one to be avoided.
 pub(super) fn pick(workers: &[Worker], limit: usize, avoid: Option<usize>, now: Instant) -> Option<usize> {
     workers
         .iter()
         .enumerate()
         .filter(|(index, w)| w.links < limit && w.is_fit(now) && Some(*index) != avoid)
-        .min_by_key(|(_, w)| (w.in_use + w.connecting, w.links))
+        .min_by_key(|(_, w)| (w.choice(now), w.in_use + w.connecting, w.links))
         .map(|(index, _)| index)
 }

@@ -49,27 +49,34 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
                 self.control.supervises(who, self.env.pools.streams());
                 self.env.pools.forget_announced();
             }
-            Request::WorkerUp { pool, address } => {
+            Request::WorkerUp { pool, address, named } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_came(pool, address.into(), now) {
+                if !self.env.pools.worker_came(pool, address.into(), named, now) {
                     return Err(Refusal::TooManyWorkers);
                 }
             }
+            Request::WorkerIs { pool, address, down, note } => {
+                self.pool_exists(pool)?;
+                if !self.env.pools.worker_is(pool, address.into(), down, note, now) {
+                    return Err(Refusal::NoSuchWorker);
+                }
+            }
+            Request::StreamEnded { name, whole } => self.env.pools.stream_ended(name, whole),
             Request::WorkerLeaving { pool, address } => {
                 self.pool_exists(pool)?;
                 if !self.env.pools.worker_leaves(pool, address.into()) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
-            Request::WorkerGone { pool, address } => {
+            Request::WorkerGone { pool, address, died } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_gone(pool, address.into(), now) {
+                if !self.env.pools.worker_gone(pool, address.into(), died, now) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
-            Request::SetService { pool, service } => {
+            Request::SetService { pool, service, out } => {
                 self.pool_exists(pool)?;
-                self.set_service(pool, service);
+                self.env.pools.set_service(pool, service, out);
             }
             Request::SetSite { site, bandwidth, limits } => {
                 let mut settings = self.settings.clone();
@@ -155,6 +162,8 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             ("links_lost", pools.links_lost),
             ("links_unasked", pools.unasked),
             ("connects_failed", pools.connects_failed),
+            ("fatal_targets", pools.fatal_targets),
+            ("links_unconfirmed", pools.unconfirmed),
             ("link_handshakes", links.handshakes),
             ("link_handshakes_failed", links.failed),
             ("link_certificates_expired", links.expired),
@@ -196,6 +205,8 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
             address: w.address.into(),
             leaving: w.leaving,
             healthy: w.healthy,
+            down: w.down,
+            note: w.note,
             in_hand: w.in_hand as u32,
             served: w.served,
             unused_ms: self.env.now.since(w.used_at).as_millis() as u64,
@@ -203,6 +214,7 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
         Some(PoolInfo {
             name: settings.name.clone(),
             state: status.state as u8,
+            out: self.env.pools.outage(pool).cloned(),
             waiting: status.waiting as u32,
             in_hand: status.in_hand as u32,
             workers: self.env.pools.workers(pool).map(worker).collect(),
@@ -234,5 +246,5 @@ impl From<entropy::Status> for EntropyInfo {
     }
 }
 
-/// Most pools of one page: each may have up to [`pool::MAX_WORKERS`] workers.
-const POOLS_PAGE: usize = 16;
+/// Most pools of one page: each may have up to [`pool::MAX_WORKERS`] workers with a note each.
+const POOLS_PAGE: usize = 3;

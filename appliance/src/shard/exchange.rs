@@ -16,7 +16,7 @@ use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::request::RequestHead;
 use crate::http::response::{Client, Delivery};
 use crate::http::{Overflow, Refusal, Sink};
-use crate::pool::{LinkId, Loss, Requester};
+use crate::pool::{Ending, Evidence, LinkId, Loss, Requester};
 use crate::reason::Reason;
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -144,10 +144,30 @@ impl Exchange {
         me: Requester,
         env: &mut Env<'_, S>,
     ) -> Result<(), Refusal> {
+        self.may_be_asked(env)?;
         let lease = env.heads.lease(self.request_head.len());
         self.lease = Some(lease.ok_or(Refusal::new(503, Reason::QueueFull))?);
         self.patience = env.pools.response_timeout(self.pool);
         env.pools.submit(self.pool, me, env.now).map_err(|reason| Refusal::new(503, reason))
+    }
+
+    /// Refuses what has ended workers.
+    fn may_be_asked<S: StreamTransport>(&self, env: &Env<'_, S>) -> Result<(), Refusal> {
+        match env.pools.suspects_targets() && env.pools.is_fatal(&self.evidence(), env.now) {
+            true => Err(Refusal::new(502, Reason::RequestEndsWorkers)),
+            false => Ok(()),
+        }
+    }
+
+    /// What this request says about a worker that does not answer it.
+    fn evidence(&self) -> Evidence {
+        Evidence::of(self.pool, &self.request_head)
+    }
+
+    /// The worker's stream has ended, which is the end of the response if somebody says that it was not cut.
+    fn awaits_verdict<S: StreamTransport>(&self, link: LinkId, env: &Env<'_, S>) -> bool {
+        let by_end = matches!(self.response, Response::Content { from: Body::UntilClose, .. });
+        by_end && self.link_ended == Some(CloseReason::Shutdown) && env.pools.ending(link) == Ending::Unknown
     }
 
     pub(super) fn on_assigned(&mut self, link: LinkId) {
@@ -245,6 +265,14 @@ impl Exchange {
     ) -> (Status, bool) {
         let Some(link) = self.link else { return (Status::Waiting, false) };
         let mut moved = false;
+        // It may have waited since such a request last ended a worker.
+        if self.head_sent == 0
+            && let Err(refusal) = self.may_be_asked(env)
+        {
+            let status = self.fail(refusal);
+            self.abandon(me, env);
+            return (status, true);
+        }
         loop {
             if self.is_tunnel() {
                 return self.run_tunnel(link, socket, gate, env, moved);
@@ -266,13 +294,17 @@ impl Exchange {
                     self.link = None;
                     env.pools.finish(link, reuse && clean && self.link_ended.is_none(), env.now);
                     env.counters.served_by_workers += 1;
+                    if env.pools.suspects_targets() {
+                        env.pools.answered(&self.evidence());
+                    }
                     let drain = core::mem::replace(&mut self.content, Body::NONE);
                     return (Status::Done { keep_alive, drain }, true);
                 }
                 Ok(Progress::Stuck)
                     if self.link_ended.is_some()
                         && env.pools.readable(link).is_empty()
-                        && gate.is_empty() =>
+                        && gate.is_empty()
+                        && !self.awaits_verdict(link, env) =>
                 {
                     let refusal = Refusal::new(502, Reason::ConnectionAbandonedByAppPool);
                     return (self.worker_lost(me, refusal, env), true);
@@ -313,7 +345,7 @@ impl Exchange {
         let status = match why {
             Unfit::Malformed => {
                 env.counters.malformed += 1;
-                env.pools.fail(link, env.now);
+                env.pools.fail(link, &self.evidence(), env.now);
                 self.fail(Refusal::new(502, Reason::ConnectionAbandonedByAppPool))
             }
             Unfit::NoMemory => {
@@ -378,7 +410,7 @@ impl Exchange {
             let status = self.fail(refusal);
             self.drop_first(env);
             if blame {
-                env.pools.fail(link, env.now);
+                env.pools.fail(link, &self.evidence(), env.now);
             } else {
                 env.pools.abandon(link, env.now);
             }
@@ -403,7 +435,7 @@ impl Exchange {
             (true, false) if silent => Loss::Silent,
             (true, false) => Loss::Failed,
         };
-        env.pools.resubmit(link, me, loss, env.now);
+        env.pools.resubmit(link, me, loss, &self.evidence(), env.now);
         Status::Waiting
     }
 }

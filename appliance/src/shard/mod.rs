@@ -225,7 +225,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
 
     /// Takes a pool into service or out of it.
     pub fn set_service(&mut self, pool: u16, service: Service) {
-        self.env.pools.set_service(pool, service);
+        self.env.pools.set_service(pool, service, None);
     }
 
     /// Bytes of request heads and content that are held for requests under way.

@@ -182,6 +182,9 @@ pub(super) struct PoolTls {
 pub(super) struct Ping {
     pub(super) interval: Option<Spanned<i64>>,
     pub(super) limit: Option<Spanned<i64>>,
+    pub(super) path: Option<Spanned<String>>,
+    pub(super) host: Option<Spanned<String>>,
+    pub(super) expect: Option<Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -189,6 +192,7 @@ pub(super) struct Ping {
 pub(super) struct RapidFail {
     pub(super) failures: Option<Spanned<i64>>,
     pub(super) interval: Option<Spanned<i64>>,
+    pub(super) recover: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -1,12 +1,13 @@
 //! How the supervisor looks after a pool's workers: `[[pool]]` and its sub-tables.
 
 use super::error::Faults;
+use super::ping::{Ping, ping};
 use super::queue::number;
 use super::{raw, units};
 use std::time::Duration;
 
 /// Longest time, in seconds: 30 days.
-const MAX_SECONDS: u32 = 30 * 86_400;
+pub(super) const MAX_SECONDS: u32 = 30 * 86_400;
 /// Workers of one pool at most, as many as the appliance takes.
 pub(super) const MAX_WORKERS: u32 = appliance::pool::MAX_WORKERS as u32;
 
@@ -21,14 +22,14 @@ pub struct Supervision {
     pub start_limit: Duration,
     /// How long a worker that is to leave may finish what it has.
     pub stop_limit: Duration,
-    /// Between two pings.
-    pub ping_interval: Duration,
-    /// A worker that has answered no ping for so long has failed.
-    pub ping_limit: Duration,
+    /// How it is found out whether a worker is well.
+    pub ping: Ping,
     /// A worker without requests for so long is stopped. `None`: never.
     pub idle_stop: Option<Duration>,
     /// So many failures in so long take the pool out of service. `None`: never.
     pub rapid_fail: Option<(u32, Duration)>,
+    /// A pool that is out of service for that is tried again by itself, after pauses that grow.
+    pub recover: bool,
     /// When a worker is replaced.
     pub recycle: Recycle,
     /// A worker that failed its pings is left alone for a debugger instead of being killed, and this command is told its
@@ -54,10 +55,10 @@ impl Default for Supervision {
             max_workers: 1,
             start_limit: Duration::from_secs(90),
             stop_limit: Duration::from_secs(90),
-            ping_interval: Duration::from_secs(30),
-            ping_limit: Duration::from_secs(90),
+            ping: Ping::default(),
             idle_stop: Some(Duration::from_secs(20 * 60)),
             rapid_fail: Some((5, Duration::from_secs(300))),
+            recover: true,
             recycle: Recycle::default(),
             orphan: None,
         }
@@ -90,9 +91,7 @@ pub(super) fn supervision(pool: &raw::Pool, places: u32, faults: &Faults) -> Sup
         let least = min_workers.max(1);
         faults.error(max.span().start, format!("max_workers {max_workers}, expected at least {least}"));
     }
-    let (rapid, recycle, ping) = (pool.rapid_fail.as_ref(), pool.recycle.as_ref(), pool.ping.as_ref());
-    let ping_interval = seconds("interval", ping.and_then(|p| p.interval.as_ref()), default.ping_interval);
-    let ping_limit = seconds("limit", ping.and_then(|p| p.limit.as_ref()), default.ping_limit);
+    let (rapid, recycle) = (pool.rapid_fail.as_ref(), pool.recycle.as_ref());
     let failures = number("failures", rapid.and_then(|r| r.failures.as_ref()), 0..=10_000, "failures");
     let within = seconds("interval", rapid.and_then(|r| r.interval.as_ref()), Duration::from_secs(300));
     let memory = recycle
@@ -105,10 +104,10 @@ pub(super) fn supervision(pool: &raw::Pool, places: u32, faults: &Faults) -> Sup
         max_workers,
         start_limit: seconds("start_limit", pool.start_limit.as_ref(), default.start_limit),
         stop_limit: seconds("stop_limit", pool.stop_limit.as_ref(), default.stop_limit),
-        ping_interval,
-        ping_limit,
+        ping: ping(pool.ping.as_ref(), pool.tls.is_some(), faults),
         idle_stop: switchable("idle_stop", pool.idle_stop.as_ref(), default.idle_stop),
         rapid_fail: Some((failures.unwrap_or(5), within)).filter(|(failures, _)| *failures > 0),
+        recover: rapid.and_then(|r| r.recover).unwrap_or(default.recover),
         recycle: Recycle {
             age: switchable("age", recycle.and_then(|r| r.age.as_ref()), default.recycle.age),
             requests: requests.map(Into::into),

@@ -445,28 +445,53 @@ fn supervision() {
     assert!(command[0].starts_with('/') && command[1] == "{port}");
     let keys = "min_workers = 1\nmax_workers = 2\nstart_limit = 5\nstop_limit = 6\nidle_stop = 0\n\
                 orphan = [\"gdb\", \"-p\", \"{pid}\"]\n[pool.ping]\ninterval = 1\nlimit = 3\n\
-                [pool.rapid_fail]\nfailures = 0\n[pool.recycle]\nage = 0\nrequests = 9\nmemory = \"1 MiB\"\n";
+                path = \"/health?deep\"\nhost = \"shop.test\"\nexpect = [200, \"300-399\"]\n\
+                [pool.rapid_fail]\nfailures = 0\nrecover = false\n[pool.recycle]\nage = 0\nrequests = 9\nmemory = \"1 MiB\"\n";
     let seconds = std::time::Duration::from_secs;
     let expected = Supervision {
         min_workers: 1,
         max_workers: 2,
         start_limit: seconds(5),
         stop_limit: seconds(6),
-        ping_interval: seconds(1),
-        ping_limit: seconds(3),
+        ping: Ping {
+            interval: seconds(1),
+            limit: seconds(3),
+            check: Some(HttpCheck {
+                path: "/health?deep".into(),
+                host: "shop.test".into(),
+                expect: vec![200..=200, 300..=399],
+            }),
+        },
         idle_stop: None,
         rapid_fail: None,
+        recover: false,
         recycle: Recycle { age: None, requests: Some(9), memory: Some(1 << 20) },
         orphan: Some(vec!["gdb".into(), "-p".into(), "{pid}".into()]),
     };
     assert_eq!(pool(keys).supervision, expected);
-    let wrong = |keys| read(keys).expect_err(keys).to_string();
+    let wrong = |keys: &str| read(keys).expect_err(keys).to_string();
     assert!(wrong("start_limit = 0\n").contains(":8:15: start_limit 0, expected 1 to"));
     assert!(wrong("min_workers = 4\n").contains(":8:15: min_workers 4, expected 0 to 3"));
     assert!(
         wrong("min_workers = 2\nmax_workers = 1\n").contains(":9:15: max_workers 1, expected at least 2")
     );
     assert!(wrong("[pool.recycle]\nmemory = \"1\"\n").contains(":9:10: memory"));
+    for (keys, says) in [
+        ("interval = 3\nlimit = 3\n", ":10:9: limit 3, expected more seconds than interval, which is 3"),
+        ("expect = 200\n", ":9:10: expect without path, expected both"),
+        ("path = \"health\"\n", ":9:8: path \"health\", expected a path"),
+        ("path = \"/\"\nhost = \"a b\"\n", ":10:8: host \"a b\", expected a host"),
+        ("path = \"/\"\nexpect = \"299-200\"\n", ":10:10: expect \"299-200\", expected a status"),
+        ("path = \"/\"\nexpect = [200, 5]\n", ":10:10: expect [200, 5], expected a status"),
+    ] {
+        let error = wrong(&format!("[pool.ping]\n{keys}"));
+        assert!(error.contains(says), "{error}");
+    }
+    let ping = |keys| pool(keys).supervision.ping;
+    assert_eq!(ping("[pool.ping]\nlimit = 4\n").interval, seconds(1), "there is time for three");
+    assert_eq!(ping("[pool.ping]\ninterval = 60\n").limit, seconds(180));
+    let check = ping("[pool.ping]\npath = \"/\"\n").check.expect("a check");
+    assert_eq!((check.host.as_str(), check.expect), ("localhost", vec![200..=399]));
     assert!(wrong("[pool.ping]\ntimeout = 1\n").contains("unknown field `timeout`"));
     let many = worker.repeat(22);
     let error = check_text(&format!("{SITE}[[pool]]\nname = \"p\"\n{many}")).expect_err("too many");

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
-use vsock::{VMADDR_CID_ANY, VsockListener};
+use vsock::{VMADDR_CID_ANY, VsockListener, VsockStream};
 
 /// How long streams in hand may take when a signal asks for the end.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(30);
@@ -116,7 +116,12 @@ impl Agent {
         let (target, most) = (arguments.target.clone(), arguments.streams);
         let of_stream = self.counters.clone();
         let tls = self.tls.clone();
-        let serve = move |stream: OwnedFd| server::relay(&stream, tls.as_ref(), &target, &of_stream);
+        let serve = move |stream: OwnedFd| {
+            let stream = VsockStream::from(stream);
+            // Without a name nobody can ask for it.
+            let port = stream.peer_addr().map_or(u32::MAX, |peer| peer.port());
+            server::relay(&stream.into(), port, tls.as_ref(), &target, &of_stream);
+        };
         thread("streams", move || server::accept(listener, most, &counters, &stop, serve))
     }
 

@@ -40,7 +40,7 @@ impl Control {
                 stream.write_all(answer.to_string().as_bytes())?;
                 match request {
                     Ok(Request::Stop { seconds }) => stop(Duration::from_secs(seconds.into())),
-                    Ok(Request::Ping) => {}
+                    Ok(Request::Ping | Request::Ended { .. }) => {}
                     Err(_) => return Ok(()),
                 }
             }
@@ -60,6 +60,8 @@ impl Control {
     fn answer(&self, request: Result<Request, ProtocolError>) -> Answer {
         match request {
             Ok(Request::Ping) => self.status(),
+            Ok(Request::Ended { port }) if self.counters.was_cut(port) => Answer::Cut,
+            Ok(Request::Ended { .. }) => Answer::Whole,
             Ok(Request::Stop { .. }) => Answer::Stopping,
             Err(error) => Answer::Error(error.to_string()),
         }
@@ -136,6 +138,18 @@ mod tests {
         assert_eq!(ask(&control, b"ping\n")?.0, "down Connection refused (os error 111)\n");
         control.stopping.store(true, Ordering::Relaxed);
         assert_eq!(ask(&control, b"ping\n")?.0, "down stopping\n");
+        Ok(())
+    }
+
+    #[test]
+    fn streams_that_broke_off_are_told_until_their_port_is_used_again() -> io::Result<()> {
+        let control = control(Target::Unix("/nowhere".into()));
+        control.counters.ended(1024, true);
+        control.counters.ended(1025, false);
+        assert_eq!(ask(&control, b"ended 1024\nended 1025\nended 7\n")?.0, "cut\nwhole\nwhole\n");
+        control.counters.begun(1024);
+        assert_eq!(ask(&control, b"ended 1024\n")?.0, "whole\n");
+        assert!(ask(&control, b"ended x\n")?.0.starts_with("error number"));
         Ok(())
     }
 

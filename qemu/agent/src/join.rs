@@ -4,8 +4,8 @@
 //! - **Ends**: half-closes do not survive the way to the appliance, so the end of one side ends the other, after
 //!   everything that the ended side sent has been delivered. A side that takes no more but still sends is heard out.
 //! - **Resets**: an application is told by a TCP reset when the host's side ended before it took all of the response.
-//!   The other way Linux has no reset for a vsock stream; the appliance sees an end, and the framing of HTTP shows
-//!   whether it came too early.
+//!   The other way Linux has no reset for a vsock stream; the appliance sees an end, and whoever has to know whether it
+//!   came too early asks for [`Outcome::cut`] on another stream.
 //! - **A host that is gone** while the application takes nothing: given up after [`STALL_LIMIT`]. A host that takes
 //!   nothing is waited for, however slow its client is; it ends the stream when it has had enough.
 
@@ -66,6 +66,8 @@ pub struct Outcome {
     pub to_host: u64,
     /// The host's side went before it had taken everything, or by a reset: the application is to be told by a reset.
     pub aborted: bool,
+    /// The application's side broke off: what it sent may lack its end.
+    pub cut: bool,
 }
 
 /// Moves bytes both ways until one side has ended and what it sent is delivered; what the host's side still holds then is
@@ -116,6 +118,7 @@ fn join_within(host: &mut impl Side, application: impl AsFd, stall_limit: Durati
     Outcome {
         to_application: up.moved,
         to_host: down.moved,
+        cut: down.source_failed || up.sink_failed,
         aborted: stalled
             || down.sink_gone
             || up.source_failed
@@ -131,6 +134,8 @@ struct Direction {
     /// It ended by an error.
     source_failed: bool,
     sink_gone: bool,
+    /// It is gone by an error, and not because it had ended.
+    sink_failed: bool,
     moved: u64,
 }
 
@@ -143,6 +148,7 @@ impl Direction {
             source_ended: false,
             source_failed: false,
             sink_gone: false,
+            sink_failed: false,
             moved: 0,
         }
     }
@@ -161,8 +167,8 @@ impl Direction {
                 }
                 Err(Errno::AGAIN) => false,
                 Err(Errno::INTR) => true,
-                Err(_) => {
-                    self.sink_gone = true;
+                Err(error) => {
+                    (self.sink_gone, self.sink_failed) = (true, error != Errno::PIPE);
                     true
                 }
             };

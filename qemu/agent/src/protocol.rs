@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ping` | `ok memory=BYTES streams=N refused=N`: the application accepts connections; or `down REASON` |
 //! | `stop SECONDS` | `stopping`, at once. It takes no more streams, waits up to SECONDS for those in hand, then ends the application and, as a machine's init, the machine |
+//! | `ended PORT` | `whole` if the application ended in order the stream that came from the supervisor's vsock port PORT, or `cut` if it broke off: vsock has no reset that would say so |
 //! | anything else | `error REASON`, and the stream ends |
 //!
 //! One answer a question, in order, any number of questions on a stream. A line ends with one LF and has at most
@@ -25,6 +26,11 @@ pub const STOP_MAX_S: u32 = 86_400;
 pub enum Request {
     /// Does the application accept connections?
     Ping,
+    /// How did the application end the stream that came from this port?
+    Ended {
+        /// The stream's vsock port at the host.
+        port: u32,
+    },
     /// End in order.
     Stop {
         /// Longest wait for streams in hand, in seconds, at most [`STOP_MAX_S`].
@@ -39,6 +45,10 @@ pub enum Answer {
     Ok(Status),
     /// It does not, and why.
     Down(String),
+    /// The application ended the stream in order.
+    Whole,
+    /// It did not.
+    Cut,
     /// The agent has begun to stop.
     Stopping,
     /// The question was not understood, and why.
@@ -89,6 +99,10 @@ impl Request {
                 .filter(|&n| n <= STOP_MAX_S)
                 .map(|seconds| Self::Stop { seconds })
                 .ok_or(ProtocolError::Number),
+            Some(("ended", port)) => number(port)
+                .and_then(|n| u32::try_from(n).ok())
+                .map(|port| Self::Ended { port })
+                .ok_or(ProtocolError::Number),
             None if line == b"stop" => Err(ProtocolError::Number),
             _ => Err(ProtocolError::Word),
         }
@@ -100,6 +114,7 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ping => f.write_str("ping\n"),
+            Self::Ended { port } => writeln!(f, "ended {port}"),
             Self::Stop { seconds } => writeln!(f, "stop {seconds}"),
         }
     }
@@ -113,6 +128,8 @@ impl Answer {
         match word {
             "ok" => Status::parse(rest).map(Self::Ok),
             "down" => Ok(Self::Down(rest.to_owned())),
+            "whole" if rest.is_empty() => Ok(Self::Whole),
+            "cut" if rest.is_empty() => Ok(Self::Cut),
             "stopping" if rest.is_empty() => Ok(Self::Stopping),
             "error" => Ok(Self::Error(rest.to_owned())),
             _ => Err(ProtocolError::Word),
@@ -132,6 +149,8 @@ impl fmt::Display for Answer {
                 writeln!(f, " streams={} refused={}", status.streams, status.refused)
             }
             Self::Down(reason) => writeln!(f, "down {}", Reason(reason)),
+            Self::Whole => f.write_str("whole\n"),
+            Self::Cut => f.write_str("cut\n"),
             Self::Stopping => f.write_str("stopping\n"),
             Self::Error(reason) => writeln!(f, "error {}", Reason(reason)),
         }

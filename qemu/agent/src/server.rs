@@ -6,10 +6,11 @@ use crate::tls::Tls;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, sleep};
 use std::time::Duration;
 
@@ -36,6 +37,35 @@ pub struct Counters {
     pub unreachable: AtomicU64,
     /// Streams closed because the TLS handshake failed: whoever was there is not the appliance.
     pub turned_away: AtomicU64,
+    /// The host's ports of the last streams that the application broke off.
+    cut: Mutex<VecDeque<u32>>,
+}
+
+/// Streams that are remembered because the application broke them off: more than there are at a time.
+const CUT_MAX: usize = 4096;
+
+impl Counters {
+    /// A stream from this port has ended; `cut`: the application broke it off.
+    pub(crate) fn ended(&self, port: u32, cut: bool) {
+        if cut && let Ok(mut ports) = self.cut.lock() {
+            if ports.len() >= CUT_MAX {
+                ports.pop_front();
+            }
+            ports.push_back(port);
+        }
+    }
+
+    /// A stream from this port begins.
+    pub(crate) fn begun(&self, port: u32) {
+        if let Ok(mut ports) = self.cut.lock() {
+            ports.retain(|other| *other != port);
+        }
+    }
+
+    /// Whether the application broke off the last stream from this port. Not known means yes.
+    pub(crate) fn was_cut(&self, port: u32) -> bool {
+        self.cut.lock().map_or(true, |ports| ports.contains(&port))
+    }
 }
 
 /// A bell that rings once, for everybody who polls it.
@@ -112,26 +142,31 @@ pub fn accept(
 }
 
 /// Joins a stream of the host to the application.
-pub fn relay(host: &OwnedFd, tls: Option<&Tls>, target: &Target, counters: &Counters) {
+///
+/// `port` is the host's. Returns before the stream is closed, so that whoever sees its end can ask how it came.
+pub fn relay(host: &OwnedFd, port: u32, tls: Option<&Tls>, target: &Target, counters: &Counters) {
+    counters.begun(port);
     if rustix::io::ioctl_fionbio(host, true).is_err() {
         return;
     }
-    let Some(tls) = tls else { return lead(&mut host.as_fd(), target, counters) };
+    let Some(tls) = tls else { return lead(&mut host.as_fd(), port, target, counters) };
     // Before the application is bothered: whoever is there has to be the appliance.
     let Ok(mut host) = tls.accept(host.as_fd(), HANDSHAKE_LIMIT) else {
         counters.turned_away.fetch_add(1, Ordering::Relaxed);
         return;
     };
-    lead(&mut host, target, counters);
+    lead(&mut host, port, target, counters);
     host.finish();
 }
 
-fn lead(host: &mut impl Side, target: &Target, counters: &Counters) {
+fn lead(host: &mut impl Side, port: u32, target: &Target, counters: &Counters) {
     let Ok(application) = target.open(OPEN_LIMIT) else {
         counters.unreachable.fetch_add(1, Ordering::Relaxed);
-        return;
+        return counters.ended(port, true);
     };
-    if join(host, &application).aborted {
+    let outcome = join(host, &application);
+    counters.ended(port, outcome.cut);
+    if outcome.aborted {
         reset_at_close(&application);
     }
 }

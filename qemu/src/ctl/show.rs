@@ -38,15 +38,23 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
     for pool in &all.pools {
         let state = STATES.get(usize::from(pool.state).wrapping_sub(1)).unwrap_or(&"unknown");
         writeln!(out, "pool {}: {state}, {} waiting, {} in hand", pool.name, pool.waiting, pool.in_hand)?;
+        if let Some(out_of_service) = &pool.out {
+            writeln!(out, "  out of service: {}", out_of_service.what)?;
+        }
         for worker in &pool.workers {
-            let health = match (worker.leaving, worker.healthy) {
-                (true, _) => "leaving",
-                (false, true) => "healthy",
-                (false, false) => "failing",
+            let health = match (worker.leaving, worker.down, worker.healthy) {
+                (true, ..) => "leaving",
+                (_, true, _) => "down",
+                (_, _, true) => "healthy",
+                _ => "failing",
+            };
+            let note = match worker.note.as_str() {
+                "" => String::new(),
+                note => format!("; {note}"),
             };
             writeln!(
                 out,
-                "  worker {}:{}: {health}, {} in hand, {} served, unused for {:.1} s",
+                "  worker {}:{}: {health}, {} in hand, {} served, unused for {:.1} s{note}",
                 worker.address.cid,
                 worker.address.port,
                 worker.in_hand,
@@ -338,6 +346,8 @@ mod tests {
             address: Worker { cid: 2, port: 10_000 },
             leaving: false,
             healthy: true,
+            down: false,
+            note: String::new(),
             in_hand: 1,
             served: 7,
             unused_ms: 1500,
@@ -370,6 +380,7 @@ mod tests {
             pools: vec![PoolInfo {
                 name: "app".into(),
                 state: 3,
+                out: None,
                 waiting: 1,
                 in_hand: 1,
                 workers: vec![worker],

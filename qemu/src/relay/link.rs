@@ -2,7 +2,8 @@
 
 use super::Counters;
 use std::cell::Cell;
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::timeout;
 
@@ -15,27 +16,66 @@ pub const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// Why a direction stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// The side it reads from ended, and all it sent is written.
+    /// The side it reads from ended in order, and all it sent is written.
     SourceEnded,
-    /// The side it writes to takes no more.
+    /// The side it reads from broke off.
+    SourceFailed,
+    /// The side it writes to has ended.
     SinkEnded,
+    /// The side it writes to broke off.
+    SinkFailed,
+}
+
+/// How two joined streams ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By the appliance.
+    Appliance,
+    /// By the worker, in order, and everything it sent is written.
+    Whole,
+    /// By the worker, which broke off.
+    Cut,
 }
 
 /// Moves bytes both ways until one side has ended and what it sent is delivered.
-pub async fn join<A, W>(appliance: &mut A, worker: &mut W, counters: &Counters)
+pub async fn join<A, W>(
+    appliance: &mut A,
+    worker: &mut W,
+    counters: &Counters,
+    heard: &Cell<Option<Instant>>,
+) -> End
 where
     A: AsyncRead + AsyncWrite + Unpin,
     W: AsyncRead + AsyncWrite + Unpin,
 {
     let (from_appliance, to_appliance) = split(appliance);
     let (from_worker, to_worker) = split(worker);
-    let mut up = std::pin::pin!(pump(from_appliance, to_worker, &counters.to_worker));
-    let mut down = std::pin::pin!(pump(from_worker, to_appliance, &counters.from_worker));
+    let mut up = std::pin::pin!(pump(from_appliance, to_worker, &counters.to_worker, None));
+    let mut down = std::pin::pin!(pump(from_worker, to_appliance, &counters.from_worker, Some(heard)));
     // A side that takes no more may have sent something before it went: the other direction runs to its end, which a
     // side that is gone bounds by itself.
+    let of_worker = |stop| match stop {
+        Stop::SourceEnded => End::Whole,
+        Stop::SourceFailed => End::Cut,
+        Stop::SinkEnded | Stop::SinkFailed => End::Appliance,
+    };
     tokio::select! {
-        stop = &mut up => if stop == Stop::SinkEnded { down.await; },
-        stop = &mut down => if stop == Stop::SinkEnded { up.await; },
+        stop = &mut up => match stop {
+            Stop::SourceEnded | Stop::SourceFailed => End::Appliance,
+            Stop::SinkEnded => of_worker(down.await),
+            // The error has been told once, and reading would end as if there had been none.
+            Stop::SinkFailed => match of_worker(down.await) {
+                End::Appliance => End::Appliance,
+                End::Whole | End::Cut => End::Cut,
+            },
+        },
+        stop = &mut down => match of_worker(stop) {
+            End::Appliance => {
+                up.await;
+                End::Appliance
+            }
+            end => end,
+        },
     }
 }
 
@@ -50,15 +90,27 @@ pub async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let _ = timeout(CLOSE_LIMIT, read).await;
 }
 
-async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, bytes: &Cell<u64>) -> Stop {
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    bytes: &Cell<u64>,
+    heard: Option<&Cell<Option<Instant>>>,
+) -> Stop {
     let mut buffer = vec![0; BUFFER].into_boxed_slice();
     loop {
         let n = match from.read(&mut buffer).await {
-            Ok(0) | Err(_) => return Stop::SourceEnded,
+            Ok(0) => return Stop::SourceEnded,
+            Err(_) => return Stop::SourceFailed,
             Ok(n) => n,
         };
-        if to.write_all(&buffer[..n]).await.is_err() {
-            return Stop::SinkEnded;
+        if let Some(heard) = heard {
+            heard.set(Some(Instant::now()));
+        }
+        match to.write_all(&buffer[..n]).await {
+            Ok(()) => {}
+            // It had ended in order before (TCP: RST to data after its FIN).
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Stop::SinkEnded,
+            Err(_) => return Stop::SinkFailed,
         }
         Counters::add(bytes, n as u64);
     }

@@ -7,21 +7,27 @@
 //!   is one buffer of [`link::BUFFER`] bytes per direction and stream, and at most [`Limits::streams`] streams.
 //! - **Ends**: half-closes do not survive the daemons, so the end of one side ends the other, after everything that the
 //!   ended side sent has been delivered. A worker that takes no more but still answers gets its answer through.
+//! - **How a worker's stream ended** is told to the appliance where the two have agreed on names for streams ([`ends`]).
 //! - **A worker VM's end** ends its streams at once: [`Target::Vm`] carries a token that the supervisor cancels.
 //! - **A worker that is not there yet**: the stream is held until it is, at most [`Limits::hold`]. The appliance cannot
 //!   tell the difference from a slow worker, which is the point.
 
+pub mod ends;
 pub mod link;
 pub mod target;
 
 use anyhow::{Context, Result};
+use ends::{NAME_LIMIT, Tell, Witness};
+use link::End;
 use std::cell::Cell;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use target::Target;
+use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 /// Bounds of one relay.
@@ -62,29 +68,63 @@ impl Counters {
     }
 }
 
+/// Signs of life that a relay sees.
+#[derive(Debug, Default)]
+pub struct Signs {
+    heard: Cell<Option<Instant>>,
+    unreached: Notify,
+}
+
+impl Signs {
+    /// When the worker last sent anything.
+    pub fn heard(&self) -> Option<Instant> {
+        self.heard.get()
+    }
+
+    /// Waits until a stream has not reached the worker.
+    pub async fn unreached(&self) {
+        self.unreached.notified().await;
+    }
+}
+
 /// Listens for one worker's streams. Runs on a [`tokio::task::LocalSet`].
-#[derive(Debug)]
 pub struct Relay {
     listener: UnixListener,
     path: PathBuf,
+    served: Rc<Served>,
+    open: Rc<Cell<usize>>,
+}
+
+/// What all streams of a relay share.
+struct Served {
     target: Target,
     limits: Limits,
     counters: Rc<Counters>,
-    open: Rc<Cell<usize>>,
+    signs: Rc<Signs>,
+    /// Streams begin with their names, and who is told how they ended.
+    ends: Option<(Tell, Witness)>,
 }
 
 impl Relay {
     /// Begins to listen. This has to happen before the appliance starts: a connection request to a port where nobody
     /// listens is not refused but times out.
     pub fn bind(path: &Path, target: Target, limits: Limits) -> Result<Self> {
+        Self::bind_telling(path, target, limits, None)
+    }
+
+    /// The same for streams that begin with their names.
+    pub fn bind_telling(
+        path: &Path,
+        target: Target,
+        limits: Limits,
+        ends: Option<(Tell, Witness)>,
+    ) -> Result<Self> {
         let listener =
             UnixListener::bind(path).with_context(|| format!("relay socket {}", path.display()))?;
         Ok(Self {
             listener,
             path: path.to_owned(),
-            target,
-            limits,
-            counters: Rc::default(),
+            served: Rc::new(Served { target, limits, counters: Rc::default(), signs: Rc::default(), ends }),
             open: Rc::default(),
         })
     }
@@ -115,7 +155,12 @@ impl Relay {
 
     /// The counters, which outlive the relay.
     pub fn counters(&self) -> Rc<Counters> {
-        self.counters.clone()
+        self.served.counters.clone()
+    }
+
+    /// What it sees of the worker.
+    pub fn signs(&self) -> Rc<Signs> {
+        self.served.signs.clone()
     }
 
     /// How many streams are open, for as long as the relay runs.
@@ -129,18 +174,17 @@ impl Relay {
             match self.listener.accept().await {
                 // Every stream is accepted, even one too many: the daemon connects with a blocking call, and
                 // a full backlog would stop it altogether.
-                Ok((stream, _)) if self.open.get() < self.limits.streams => {
-                    Counters::add(&self.counters.accepted, 1);
-                    let (target, limits, counters) =
-                        (self.target.clone(), self.limits, self.counters.clone());
+                Ok((stream, _)) if self.open.get() < self.served.limits.streams => {
+                    Counters::add(&self.served.counters.accepted, 1);
+                    let served = self.served.clone();
                     let held = Held::new(&self.open);
                     tokio::task::spawn_local(async move {
-                        serve(stream, target, limits, counters).await;
+                        served.serve(stream).await;
                         drop(held);
                     });
                 }
                 Ok((stream, _)) => {
-                    Counters::add(&self.counters.refused, 1);
+                    Counters::add(&self.served.counters.refused, 1);
                     tokio::task::spawn_local(link::close(stream));
                 }
                 Err(error) => {
@@ -175,25 +219,55 @@ impl Drop for Relay {
     }
 }
 
-async fn serve(mut appliance: UnixStream, target: Target, limits: Limits, counters: Rc<Counters>) {
-    let Some((mut worker, until)) = reach(&target, limits).await else {
-        Counters::add(&counters.unreachable, 1);
-        return link::close(appliance).await;
-    };
-    tokio::select! {
-        biased;
-        () = until.cancelled() => {}
-        () = link::join(&mut appliance, &mut worker, &counters) => {}
+impl Served {
+    async fn serve(&self, mut appliance: UnixStream) {
+        let name = async {
+            self.ends.as_ref()?;
+            let mut name = [0; 8];
+            timeout(NAME_LIMIT, appliance.read_exact(&mut name)).await.ok()?.ok()?;
+            Some(u64::from_le_bytes(name))
+        };
+        let (name, reached) = tokio::join!(name, reach(&self.target, self.limits));
+        let tell = |whole| {
+            if let (Some((tell, _)), Some(name)) = (&self.ends, name) {
+                tell(name, whole);
+            }
+        };
+        let (mut worker, port, until) = match reached {
+            Some(reached) if name.is_some() == self.ends.is_some() => reached,
+            Some((worker, ..)) => {
+                tokio::join!(link::close(appliance), link::close(worker));
+                return;
+            }
+            None => {
+                Counters::add(&self.counters.unreachable, 1);
+                self.signs.unreached.notify_one();
+                tell(false);
+                return link::close(appliance).await;
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            () = until.cancelled() => End::Cut,
+            end = link::join(&mut appliance, &mut worker, &self.counters, &self.signs.heard) => end,
+        };
+        match (end, &self.ends) {
+            (End::Whole, Some((_, witness))) => tell(witness.confirms(port).await && !until.is_cancelled()),
+            (End::Cut, _) => tell(false),
+            // Whoever ended it knows.
+            (End::Appliance, _) | (_, None) => {}
+        }
+        tokio::join!(link::close(appliance), link::close(worker));
     }
-    tokio::join!(link::close(appliance), link::close(worker));
 }
 
-/// Opens a stream to the worker; `None` if it cannot be had in time.
-async fn reach(target: &Target, limits: Limits) -> Option<(target::Stream, target::Until)> {
+/// Opens a stream to the worker; `None` if it cannot be had in time. With it comes the port by which the worker knows it, if it
+/// is a VM's.
+async fn reach(target: &Target, limits: Limits) -> Option<(target::Stream, Option<u32>, target::Until)> {
     let ready = timeout(limits.hold, target.ready()).await.ok()??;
     if ready.until.is_cancelled() {
         return None;
     }
-    let stream = timeout(limits.open, ready.open()).await.ok()?.ok()?;
-    Some((stream, ready.until))
+    let (stream, port) = timeout(limits.open, ready.open()).await.ok()?.ok()?;
+    Some((stream, port, ready.until))
 }

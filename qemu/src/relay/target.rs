@@ -21,6 +21,16 @@ pub enum Target {
     Unix(PathBuf, Until),
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Vm(_) => f.write_str("a VM"),
+            Self::Tcp(host, port, _) => write!(f, "tcp:{host}:{port}"),
+            Self::Unix(path, _) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A worker VM that is up.
 #[derive(Clone, Debug)]
 pub struct Running {
@@ -67,15 +77,18 @@ impl Target {
 }
 
 impl Ready {
-    /// Opens a stream.
-    pub async fn open(&self) -> Result<Stream> {
+    /// Opens a stream. To a VM, it comes with the port by which that knows it.
+    pub async fn open(&self) -> Result<(Stream, Option<u32>)> {
         Ok(match &self.place {
-            Place::Vsock(path, port) => Either::Left(connect_vsock(path, *port).await?),
-            Place::Unix(path) => Either::Left(UnixStream::connect(path).await?),
+            Place::Vsock(path, port) => {
+                let (stream, port) = connect_vsock(path, *port).await?;
+                (Either::Left(stream), Some(port))
+            }
+            Place::Unix(path) => (Either::Left(UnixStream::connect(path).await?), None),
             Place::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                Either::Right(stream)
+                (Either::Right(stream), None)
             }
         })
     }
@@ -84,18 +97,18 @@ impl Ready {
 /// How long an answer is waited for.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Opens a stream to `port` of the VM whose daemon is at `path`.
+/// Opens a stream to `port` of the VM whose daemon is at `path`. It comes with the port that the VM sees at this end.
 ///
 /// Whoever gives up waiting leaves the stream behind until the VM answers or its daemon ends: vhost-device-vsock 0.3 does
 /// not survive that it has an answer for somebody who is gone.
-pub async fn connect_vsock(path: &Path, port: u32) -> Result<UnixStream> {
+pub async fn connect_vsock(path: &Path, port: u32) -> Result<(UnixStream, u32)> {
     let path = path.to_owned();
     let asking = tokio::spawn(async move { ask(&path, port).await });
     let answer = timeout(ANSWER_LIMIT, asking).await;
     answer.with_context(|| format!("vsock port {port}: no answer"))?.context("connecting")?
 }
 
-async fn ask(path: &Path, port: u32) -> Result<UnixStream> {
+async fn ask(path: &Path, port: u32) -> Result<(UnixStream, u32)> {
     let mut stream = UnixStream::connect(path).await.with_context(|| format!("{}", path.display()))?;
     stream.write_all(format!("CONNECT {port}\n").as_bytes()).await?;
     // Byte by byte: what follows the line is the worker's and must stay in the socket.
@@ -107,8 +120,9 @@ async fn ask(path: &Path, port: u32) -> Result<UnixStream> {
             byte => answer.push(byte),
         }
     }
-    if !answer.starts_with(b"OK ") {
-        bail!("vsock port {port}: the daemon answered {:?}", String::from_utf8_lossy(&answer));
+    let text = String::from_utf8_lossy(&answer);
+    match text.strip_prefix("OK ").map(|ours| ours.trim().parse()) {
+        Some(Ok(ours)) => Ok((stream, ours)),
+        _ => bail!("vsock port {port}: the daemon answered {text:?}"),
     }
-    Ok(stream)
 }

@@ -121,7 +121,10 @@ async fn stay_connected(
 }
 
 async fn connect(vsock: &Path) -> Result<UnixStream> {
-    timeout(CONNECT_LIMIT, connect_vsock(vsock, CONTROL_PORT)).await.context("no answer")?
+    timeout(CONNECT_LIMIT, connect_vsock(vsock, CONTROL_PORT))
+        .await
+        .context("no answer")?
+        .map(|(stream, _)| stream)
 }
 
 async fn talk(

@@ -4,7 +4,10 @@
 //! | module | what |
 //! |---|---|
 //! | [`pool`] | decides; a state machine without input, output or clock |
+//! | `perform` | what the decisions come to |
 //! | [`worker`] | one worker from start to end: VM or process, and its relay |
+//! | `address` | a server that was there already: whether it is well |
+//! | `at`, `check` | where a worker listens, and how it is asked whether it is well |
 //! | [`client`] | the control connection to the appliance |
 //! | `order` | orders of administrators, and when they are in force |
 //! | `plan` | from a configuration to what there is to be done |
@@ -13,24 +16,30 @@
 //! first time or again, tells the appliance which of the workers that it knows are gone with the relays of an earlier
 //! supervisor, so that what they had is asked again at once, and announces its own.
 
+mod address;
+mod at;
+mod check;
 pub mod client;
 mod order;
+mod perform;
 pub(crate) mod plan;
 pub mod pool;
+mod why;
 pub mod worker;
 
 pub use order::{Handle, Outcome, PoolOrder};
 
+use crate::relay::Relay;
 use crate::relay::target::Target;
-use crate::relay::{Limits, Relay};
 use crate::vm::Host;
+use address::Change;
 use anyhow::{Result, bail};
 use appliance::control::message::{PoolInfo, Request};
-use appliance::pool::Service;
+use appliance::pool::{Outage, Service};
 use appliance::settings::Worker;
 use client::{Client, News};
 use image::config::Supervision;
-use pool::{Action, Event, PoolState, Why, WorkerId};
+use pool::{Event, PoolState, WorkerId};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,7 +48,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
-use worker::{Birth, Order, Place, Report};
+use worker::{Order, Place, Report};
 
 /// The first host vsock port of the relays; every worker gets the next one.
 pub const RELAY_PORT_BASE: u32 = 10_000;
@@ -61,6 +70,8 @@ pub struct PoolPlan {
     pub places: Vec<Place>,
     /// Workers that are there already, and are relayed to.
     pub addresses: Vec<Target>,
+    /// Its links carry TLS.
+    pub secured: bool,
 }
 
 /// What a supervisor is told by its own side.
@@ -76,6 +87,10 @@ struct Pool {
     members: BTreeMap<WorkerId, Member>,
     /// Relays to workers that were there already.
     addresses: Vec<Address>,
+    /// What the last failure was, in words.
+    last_failure: String,
+    /// Why it is out of service.
+    out: Option<Outage>,
 }
 
 /// A relay to a worker that was not started here.
@@ -83,6 +98,10 @@ struct Address {
     port: u32,
     /// Its streams.
     open: Rc<Cell<usize>>,
+    /// For people.
+    name: String,
+    /// Why it is down.
+    down: Option<String>,
 }
 
 /// A worker that was started.
@@ -104,6 +123,7 @@ pub struct Supervisor {
     next_port: u32,
     client: Client,
     reports: mpsc::UnboundedSender<Report>,
+    changes: mpsc::UnboundedSender<Change>,
     tasks: JoinSet<()>,
     settled: watch::Sender<bool>,
     /// The appliance's pools are known to be ours, in the state in which it has them.
@@ -131,6 +151,7 @@ impl Supervisor {
         let (news, told) = mpsc::unbounded_channel();
         let (reports, reported) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
+        let (changes, changed) = mpsc::unbounded_channel();
         let (client, connection) = Client::start(vsock.clone(), Some(news));
         let names = plans.iter().map(|plan| plan.name.clone()).collect();
         let handle = Handle { orders, client: client.clone(), pools: names };
@@ -145,6 +166,7 @@ impl Supervisor {
             next_port: last_port.map_or(RELAY_PORT_BASE, |port| port.wrapping_add(1).max(RELAY_PORT_BASE)),
             client,
             reports,
+            changes,
             tasks: JoinSet::new(),
             settled,
             met: false,
@@ -155,21 +177,7 @@ impl Supervisor {
         for plan in plans {
             supervisor.add(plan)?;
         }
-        Ok((handle, is_settled, supervisor.run(told, reported, ordered)))
-    }
-
-    fn add(&mut self, plan: PoolPlan) -> Result<()> {
-        let mut addresses = Vec::new();
-        for target in &plan.addresses {
-            let port = self.port();
-            let relay = Relay::bind(&Relay::path_for(&self.vsock, port), target.clone(), Limits::default())?;
-            addresses.push(Address { port, open: relay.open() });
-            self.tasks.spawn_local(relay.run());
-        }
-        let places = plan.places.iter().map(|place| place.instances).collect();
-        let state = PoolState::new(plan.policy.clone(), places, Instant::now());
-        self.pools.push(Pool { plan, state, members: BTreeMap::new(), addresses });
-        Ok(())
+        Ok((handle, is_settled, supervisor.run(told, reported, ordered, changed)))
     }
 
     fn port(&mut self) -> u32 {
@@ -182,6 +190,7 @@ impl Supervisor {
         mut news: mpsc::UnboundedReceiver<News>,
         mut reports: mpsc::UnboundedReceiver<Report>,
         mut orders: mpsc::UnboundedReceiver<Told>,
+        mut changes: mpsc::UnboundedReceiver<Change>,
     ) -> Result<()> {
         let mut usage = interval(USAGE_INTERVAL);
         let (infos, mut informed) = mpsc::channel(1);
@@ -204,6 +213,7 @@ impl Supervisor {
                     self.announce_all();
                 }
                 Some(report) = reports.recv() => self.take(report),
+                Some(change) = changes.recv() => self.changed(change),
                 Some(told) = orders.recv() => match told {
                     Told::Leave => self.leave().await,
                     Told::Order(pool, order, done) => self.follow(pool, order, done),
@@ -271,12 +281,17 @@ impl Supervisor {
             for worker in info.workers.iter().filter(|w| w.address.cid == HOST_CID && !pool.has(w.address)) {
                 let address = worker.address;
                 eprintln!("[weir] pool {}: a worker of an earlier supervisor is gone", pool.plan.name);
-                self.client.tell(Request::WorkerGone { pool: number, address });
+                self.client.tell(Request::WorkerGone { pool: number, address, died: false });
             }
             if disabled && adopts {
-                self.on(index, Event::Stop);
+                let failed = info.out.as_ref().is_some_and(|out| out.failures);
+                self.pools[index].out = info.out.clone();
+                self.on(index, if failed { Event::FoundFailed } else { Event::Stop });
+                if failed {
+                    self.explain_outage(index);
+                }
             } else if disabled && pool.state.in_service() {
-                self.client.tell(Request::SetService { pool: number, service: Service::Open });
+                self.client.tell(Request::SetService { pool: number, service: Service::Open, out: None });
             }
         }
         Ok(())
@@ -290,12 +305,16 @@ impl Supervisor {
     fn announce_all(&self) {
         for (number, pool) in (0..).zip(&self.pools) {
             let announced = pool.members.values().filter(|member| member.announced).map(|member| member.port);
-            let there = pool.addresses.iter().filter(|_| self.leaves_at.is_none()).map(|there| there.port);
-            for port in there.chain(announced) {
-                self.client.tell(Request::WorkerUp { pool: number, address: at(port) });
+            let there = || pool.addresses.iter().filter(|_| self.leaves_at.is_none());
+            for port in there().map(|there| there.port).chain(announced) {
+                self.client.tell(Request::WorkerUp { pool: number, address: at(port), named: true });
+            }
+            for there in there() {
+                self.client.tell(there.is(number));
             }
             if !pool.state.in_service() {
-                self.client.tell(Request::SetService { pool: number, service: Service::Offline });
+                let (service, out) = (Service::Offline, pool.out.clone());
+                self.client.tell(Request::SetService { pool: number, service, out });
             }
         }
     }
@@ -323,19 +342,6 @@ impl Supervisor {
         })
     }
 
-    fn take(&mut self, Report { pool: index, event, why }: Report) {
-        let Some(pool) = self.pools.get_mut(index) else { return };
-        if let Event::Ended(id) = event {
-            eprintln!("[weir] pool {}: worker {id} ended: {why}", pool.plan.name);
-            if let Some(member) = pool.members.remove(&id)
-                && member.announced
-            {
-                self.client.tell(Request::WorkerGone { pool: index as u16, address: at(member.port) });
-            }
-        }
-        self.on(index, event);
-    }
-
     /// Does what the pools' states ask for.
     fn act(&mut self) {
         for index in 0..self.pools.len() {
@@ -346,74 +352,6 @@ impl Supervisor {
         let settled =
             (self.met || !self.meets_first) && self.pools.iter().all(|pool| pool.state.is_settled());
         self.settled.send_if_modified(|now| std::mem::replace(now, settled) != settled);
-    }
-
-    fn perform(&mut self, index: usize, action: Action) {
-        let number = index as u16;
-        let pool = &mut self.pools[index];
-        let name = &pool.plan.name;
-        match action {
-            Action::Start(id, place) => self.start_worker(index, id, place),
-            Action::Announce(id) => {
-                let Some(member) = pool.members.get_mut(&id) else { return };
-                eprintln!("[weir] pool {name}: worker {id} is up");
-                member.announced = true;
-                self.client.tell(Request::WorkerUp { pool: number, address: at(member.port) });
-            }
-            Action::Ping(id) => pool.order(id, Order::Ping),
-            Action::Retire(id, why) => {
-                eprintln!("[weir] pool {name}: worker {id} leaves: {why}");
-                let Some(member) = pool.members.get_mut(&id) else { return };
-                member.announced = false;
-                let (orders, address) = (member.orders.clone(), at(member.port));
-                let told = self.client.send(Request::WorkerLeaving { pool: number, address });
-                tokio::task::spawn_local(async move {
-                    // It may end only when the appliance gives it nothing more; without an answer it has to go as well.
-                    let _ = told.await;
-                    let _ = orders.send(Order::Retire);
-                });
-            }
-            Action::Kill(id, why) => {
-                eprintln!("[weir] pool {name}: worker {id} {why}");
-                let Some(member) = pool.members.get_mut(&id) else { return };
-                member.announced = false;
-                // One that never answered is not known there.
-                if why != Why::StartLimit {
-                    self.client.tell(Request::WorkerGone { pool: number, address: at(member.port) });
-                }
-                pool.order(id, Order::Kill);
-            }
-            Action::Orphan(id) => {
-                pool.order(id, Order::Orphan(pool.plan.policy.orphan.clone().unwrap_or_default()));
-            }
-            Action::Open => {
-                eprintln!("[weir] pool {name}: in service");
-                self.client.tell(Request::SetService { pool: number, service: Service::Open });
-            }
-            Action::Close(why) => {
-                eprintln!("[weir] pool {name}: out of service: {why}");
-                self.client.tell(Request::SetService { pool: number, service: Service::Offline });
-            }
-        }
-    }
-
-    fn start_worker(&mut self, index: usize, id: WorkerId, place: usize) {
-        let port = self.port();
-        let pool = &mut self.pools[index];
-        let Some(place) = pool.plan.places.get(place) else { return };
-        let birth = Birth {
-            pool: index,
-            id,
-            place: place.clone(),
-            host: self.host.clone(),
-            directory: self.directory.join(format!("{}-{id}", place.name)),
-            relay: Relay::path_for(&self.vsock, port),
-            reports: self.reports.clone(),
-            stop_limit: pool.plan.policy.stop_limit,
-        };
-        let (orders, given) = mpsc::unbounded_channel();
-        pool.members.insert(id, Member { orders, port, announced: false });
-        self.tasks.spawn_local(birth.live(given));
     }
 
     fn needs_usage(&self) -> bool {
@@ -456,6 +394,17 @@ impl Pool {
         if let Some(member) = self.members.get(&id) {
             let _ = member.orders.send(order);
         }
+    }
+}
+
+impl Address {
+    /// What the appliance is to know of it.
+    fn is(&self, pool: u16) -> Request {
+        let note = match &self.down {
+            Some(why) => format!("{} {why}", self.name),
+            None => self.name.clone(),
+        };
+        Request::WorkerIs { pool, address: at(self.port), down: self.down.is_some(), note }
     }
 }
 

@@ -51,7 +51,8 @@ pub(crate) fn pools(
                 addresses.extend(relayed(address));
             }
         }
-        Ok(PoolPlan { name: pool.name.clone(), policy: pool.supervision.clone(), places, addresses })
+        let (name, policy, secured) = (pool.name.clone(), pool.supervision.clone(), pool.tls.is_some());
+        Ok(PoolPlan { name, policy, places, addresses, secured })
     };
     config.pools.iter().map(plan).collect()
 }

@@ -9,15 +9,21 @@
 //! ```
 //!
 //! Workers are started on demand up to the pool's maximum and kept up to its minimum. A worker that is to be replaced
-//! (recycling) leaves only when its successor answers. Failures in quick succession take the pool out of service
-//! (rapid-fail protection) until an administrator starts it again.
+//! (recycling) leaves only when its successor answers. After failures in a row the next start waits, each time four times
+//! as long. Failures in quick succession take the pool out of service (rapid-fail protection); after a pause, which is longer
+//! each time, it is tried again, and one failure is enough to end that. An administrator may start it sooner, and
+//! without `rapid_fail.recover` nobody else does.
 
+pub use super::why::Why;
 use image::config::Supervision;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Pause before the first start after a failure; doubled with each failure in a row up to [`LONGEST_PAUSE`].
+/// Pause before the first start after a failure; four times as long with each failure in a row up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long rapid-fail protection keeps a pool out of service at first; doubled each time up to [`LONGEST_OUTAGE`].
+const FIRST_OUTAGE: Duration = Duration::from_secs(10);
+const LONGEST_OUTAGE: Duration = Duration::from_secs(600);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A worker that ran this long has no failures behind it: that it dies often is for rapid-fail protection to judge.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(1);
@@ -34,6 +40,10 @@ pub enum Event {
     Answered(WorkerId),
     /// A worker answered a ping and takes so many bytes of memory.
     Pong(WorkerId, u64),
+    /// What is known of its health has changed; for people, nothing follows from it.
+    Ill(WorkerId),
+    /// It has sent something at this time, although it has not answered the last ping yet.
+    Heard(WorkerId, Instant),
     /// A worker ended, or could not be started.
     Ended(WorkerId),
     /// What a worker has done: requests since its start, and for how long it has had none.
@@ -44,6 +54,8 @@ pub enum Event {
     Stop,
     /// Into service.
     Start,
+    /// The pool was found out of service because of failures under an earlier supervisor.
+    FoundFailed,
     /// Nothing is started any more; workers finish what they have and end. The pool stays in service for the next supervisor.
     Leave,
 }
@@ -67,45 +79,6 @@ pub enum Action {
     Open,
     /// The pool refuses requests: rapid-fail protection has tripped, or an administrator said so.
     Close(Why),
-}
-
-/// Why a worker ends, or a pool goes out of service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It did not answer within the start limit.
-    StartLimit,
-    /// It answered no ping within the ping limit.
-    PingLimit,
-    /// Recycled: too old.
-    Age,
-    /// Recycled: too many requests.
-    Requests,
-    /// Recycled: too much memory.
-    Memory,
-    /// It had nothing to do.
-    Idle,
-    /// An administrator's order.
-    Order,
-    /// Too many failures in a short time.
-    RapidFail,
-    /// It did not finish within the stop limit.
-    StopLimit,
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::StartLimit => "did not answer within its start limit",
-            Self::PingLimit => "answered no ping within its limit",
-            Self::Age => "is too old",
-            Self::Requests => "has answered its number of requests",
-            Self::Memory => "takes too much memory",
-            Self::Idle => "had nothing to do",
-            Self::Order => "by order",
-            Self::RapidFail => "too many failures in a short time",
-            Self::StopLimit => "did not finish within its stop limit",
-        })
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +120,11 @@ pub struct PoolState {
     start_at: Option<Instant>,
     demanded: bool,
     in_service: bool,
+    /// When a pool that failed is tried again.
+    opens_at: Option<Instant>,
+    /// When that was last done, and how often in a row it came to nothing.
+    opened_at: Option<Instant>,
+    outages: u32,
     /// The supervisor ends.
     leaving: bool,
 }
@@ -166,6 +144,9 @@ impl PoolState {
             start_at: None,
             demanded: false,
             in_service: true,
+            opens_at: None,
+            opened_at: None,
+            outages: 0,
             leaving: false,
         };
         pool.settle(now);
@@ -180,6 +161,11 @@ impl PoolState {
     /// Whether requests are taken.
     pub fn in_service(&self) -> bool {
         self.in_service
+    }
+
+    /// When a pool that failed is tried again; `None`: not by itself.
+    pub fn opens_at(&self) -> Option<Instant> {
+        self.opens_at
     }
 
     /// Workers that answer, those that leave included.
@@ -201,12 +187,12 @@ impl PoolState {
                 // Nothing is due that has to wait for another worker or a pause first.
                 let may_start = self.may_start() && self.start_at.is_none() && !self.is_replaced(w.id);
                 let age = self.policy.recycle.age.filter(|_| may_start).map(|age| w.since + age);
-                [Some(w.ping_at), Some(w.heard + self.policy.ping_limit), age].into_iter().flatten().min()
+                [Some(w.ping_at), Some(w.heard + self.policy.ping.limit), age].into_iter().flatten().min()
             }
             State::Leaving => Some(w.since + self.policy.stop_limit),
             State::Ending => None,
         };
-        self.workers.iter().filter_map(of).chain(self.start_at).min()
+        self.workers.iter().filter_map(of).chain(self.start_at).chain(self.opens_at).min()
     }
 
     /// Takes note of an event. One about a worker that is gone changes nothing.
@@ -226,6 +212,12 @@ impl PoolState {
                     self.replace(id, Why::Memory, now);
                 }
             }
+            Event::Heard(id, at) => {
+                if let Some(worker) = self.find(id) {
+                    worker.heard = worker.heard.max(at);
+                }
+            }
+            Event::Ill(_) => {}
             Event::Ended(id) => self.ended(id, now),
             Event::Usage(id, requests, unused) => {
                 if self.policy.recycle.requests.is_some_and(|limit| requests >= limit) {
@@ -241,14 +233,22 @@ impl PoolState {
                     self.workers.iter().filter(|w| w.state == State::Running).map(|w| w.id).collect();
                 all.into_iter().for_each(|id| self.replace(id, Why::Order, now));
             }
-            Event::Stop => self.close(Why::Order, now),
-            Event::Start => {
-                if !self.in_service {
-                    self.in_service = true;
-                    self.actions.push_back(Action::Open);
+            Event::Stop => {
+                if self.opens_at.take().is_some() {
+                    // It was out of service already, but not by order.
+                    self.actions.push_back(Action::Close(Why::Order));
                 }
+                self.close(Why::Order, now);
+            }
+            Event::Start => {
+                self.open();
                 self.failures.clear();
-                (self.in_a_row, self.start_at) = (0, None);
+                (self.in_a_row, self.outages) = (0, 0);
+            }
+            Event::FoundFailed => {
+                self.in_service = false;
+                self.end_all(Why::RapidFail, now);
+                self.open_later(now);
             }
             Event::Leave => {
                 self.leaving = true;
@@ -265,13 +265,13 @@ impl PoolState {
             let (id, ran) = (worker.id, now.saturating_duration_since(worker.since));
             match worker.state {
                 State::Starting if ran >= policy.start_limit => self.fail(id, Why::StartLimit, now),
-                State::Running if now.saturating_duration_since(worker.heard) >= policy.ping_limit => {
+                State::Running if now.saturating_duration_since(worker.heard) >= policy.ping.limit => {
                     self.fail(id, Why::PingLimit, now);
                 }
                 State::Running => {
                     let old = policy.recycle.age.is_some_and(|age| ran >= age);
                     if worker.ping_at <= now {
-                        self.workers[index].ping_at = now + self.policy.ping_interval;
+                        self.workers[index].ping_at = now + self.policy.ping.interval;
                         self.actions.push_back(Action::Ping(id));
                     }
                     if old {
@@ -288,7 +288,32 @@ impl PoolState {
         if self.start_at.is_some_and(|at| at <= now) {
             self.start_at = None;
         }
+        if self.opens_at.is_some_and(|at| at <= now) {
+            self.open();
+            self.opened_at = Some(now);
+            // One more is enough.
+            let most = self.policy.rapid_fail.map_or(0, |(limit, _)| limit.saturating_sub(1));
+            self.failures.truncate(most as usize);
+            self.failures.iter_mut().for_each(|at| *at = now);
+        }
         self.settle(now);
+    }
+
+    fn open(&mut self) {
+        (self.start_at, self.opens_at) = (None, None);
+        if !std::mem::replace(&mut self.in_service, true) {
+            self.actions.push_back(Action::Open);
+        }
+    }
+
+    fn open_later(&mut self, now: Instant) {
+        let within = self.policy.rapid_fail.map_or(Duration::ZERO, |(_, within)| within);
+        if self.opened_at.is_none_or(|at| now.saturating_duration_since(at) > within) {
+            self.outages = 0;
+        }
+        let pause = (FIRST_OUTAGE * (1 << self.outages.min(16))).min(LONGEST_OUTAGE);
+        self.outages += 1;
+        self.opens_at = (self.policy.recover && !self.leaving).then(|| now + pause);
     }
 
     fn may_start(&self) -> bool {
@@ -322,7 +347,7 @@ impl PoolState {
     }
 
     fn answered(&mut self, id: WorkerId, now: Instant) {
-        let ping_at = now + self.policy.ping_interval;
+        let ping_at = now + self.policy.ping.interval;
         let Some(worker) = self.find(id).filter(|w| w.state == State::Starting) else { return };
         (worker.state, worker.since, worker.heard, worker.ping_at) = (State::Running, now, now, ping_at);
         let replaced = worker.replaces.take();
@@ -358,8 +383,8 @@ impl PoolState {
 
     fn failed(&mut self, now: Instant) {
         self.in_a_row += 1;
-        let doublings = (self.in_a_row - 1).min(16);
-        self.start_at = Some(now + (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE));
+        let steps = (self.in_a_row - 1).min(8);
+        self.start_at = Some(now + (FIRST_PAUSE * 4_u32.pow(steps)).min(LONGEST_PAUSE));
         let Some((limit, within)) = self.policy.rapid_fail else { return };
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|at| now.saturating_duration_since(*at) > within) {
@@ -370,9 +395,17 @@ impl PoolState {
         }
     }
 
+    /// How many failures count for rapid-fail protection now.
+    pub fn failures(&self) -> usize {
+        self.failures.len()
+    }
+
     fn close(&mut self, why: Why, now: Instant) {
         if !std::mem::replace(&mut self.in_service, false) {
             return;
+        }
+        if why == Why::RapidFail {
+            self.open_later(now);
         }
         self.actions.push_back(Action::Close(why));
         self.end_all(why, now);

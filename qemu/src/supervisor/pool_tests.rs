@@ -99,7 +99,7 @@ fn a_worker_that_does_not_start_is_tried_again_ever_more_slowly() {
         assert_eq!(bench.on(Event::Ended(id)), []);
         assert_eq!(bench.pass(pause - SECOND / 1000), []);
         assert_eq!(bench.pass(SECOND / 1000), [Action::Start(id + 1, 0)]);
-        pause = (pause * 2).min(Duration::from_secs(10));
+        pause = (pause * 4).min(Duration::from_secs(10));
     }
 }
 
@@ -136,7 +136,7 @@ fn what_hangs_may_be_left_to_a_debugger() {
 
 #[test]
 fn rapid_failures_take_the_pool_out_of_service() {
-    let mut bench = Bench::running(policy());
+    let mut bench = Bench::running(Supervision { recover: false, ..policy() });
     for id in 1..5 {
         bench.on(Event::Ended(id));
         bench.pass(20 * SECOND);
@@ -239,4 +239,71 @@ fn a_supervisor_that_ends_leaves_its_pools_in_service() {
     assert_eq!((bench.on(Event::Ended(2)), bench.on(Event::Ended(1))), (vec![], vec![]));
     assert!(bench.pool.in_service());
     assert_eq!(bench.pass(3600 * SECOND), []);
+}
+
+/// Workers that end as soon as they are started, for as long as they are started.
+fn fail_until_closed(bench: &mut Bench, mut id: WorkerId) -> (WorkerId, Duration) {
+    let start = bench.now;
+    loop {
+        assert!(bench.now - start < 60 * SECOND, "it is never closed");
+        let actions = bench.on(Event::Ended(id));
+        if actions.contains(&Action::Close(Why::RapidFail)) {
+            return (id, bench.now - start);
+        }
+        let at = bench.pool.deadline().expect("another start");
+        bench.now = at;
+        bench.pool.tick(at);
+        assert_eq!(bench.actions(), [Action::Start(id + 1, 0)]);
+        id += 1;
+    }
+}
+
+#[test]
+fn five_failures_take_their_time_and_the_pool_is_tried_again_after_pauses_that_grow() {
+    let mut bench = Bench::new(Supervision { min_workers: 1, ..policy() });
+    assert_eq!(bench.actions(), [Action::Start(1, 0)]);
+    let (mut id, took) = fail_until_closed(&mut bench, 1);
+    assert!(id == 5 && took > 4 * SECOND, "{id} failures in {took:?}");
+    for pause in [10, 20, 40, 80, 160, 320, 600, 600] {
+        assert!(!bench.pool.in_service());
+        assert_eq!(bench.pool.opens_at(), Some(bench.now + pause * SECOND));
+        assert_eq!(bench.pass(pause * SECOND - SECOND), []);
+        id += 1;
+        assert_eq!(bench.pass(SECOND), [Action::Open, Action::Start(id, 0)]);
+        assert_eq!(bench.on(Event::Ended(id)), [Action::Close(Why::RapidFail)], "one is enough now");
+    }
+    bench.pass(600 * SECOND);
+    bench.on(Event::Answered(id + 1));
+    bench.pass(301 * SECOND);
+    assert_eq!(bench.on(Event::Ended(id + 1)), [], "it did well for longer than the interval");
+    bench.pass(SECOND);
+    fail_until_closed(&mut bench, id + 2);
+    assert_eq!(bench.pool.opens_at(), Some(bench.now + 10 * SECOND), "as the first time");
+    assert_eq!(bench.on(Event::Stop), [Action::Close(Why::Order)], "an order is an order");
+    assert_eq!((bench.pool.opens_at(), bench.pass(3600 * SECOND)), (None, vec![]));
+}
+
+#[test]
+fn a_pool_that_was_found_failed_is_tried_again() {
+    let mut bench = Bench::new(policy());
+    assert_eq!(bench.on(Event::FoundFailed), []);
+    assert!(!bench.pool.in_service());
+    assert_eq!(bench.pass(10 * SECOND), [Action::Open]);
+    let mut bench = Bench::new(Supervision { recover: false, ..policy() });
+    bench.on(Event::FoundFailed);
+    assert_eq!(bench.pass(3600 * SECOND), []);
+}
+
+#[test]
+fn one_that_sends_something_is_not_killed_for_a_ping_that_it_has_no_time_for() {
+    let mut bench = Bench::running(policy());
+    for _ in 0..10 {
+        bench.now += 60 * SECOND;
+        bench.on(Event::Heard(1, bench.now));
+        bench.pool.tick(bench.now);
+        assert_eq!(bench.actions(), [Action::Ping(1)]);
+    }
+    bench.now += 90 * SECOND;
+    bench.pool.tick(bench.now);
+    assert!(bench.actions().contains(&Action::Kill(1, Why::PingLimit)));
 }

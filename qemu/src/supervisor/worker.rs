@@ -1,33 +1,31 @@
 //! One worker from its start to its end: a VM or a process, the relay that leads to it, and what it is told.
 
+use super::at::{At, PROBE_LIMIT};
+use super::check::{Ill, Question};
 use super::pool::{Event, WorkerId};
 use crate::host::child::{Launcher, Surroundings};
-use crate::relay::target::{Running, Target, Until, connect_vsock};
-use crate::relay::{Limits, Relay};
+use crate::relay::ends::{Agent, Tell, Witness};
+use crate::relay::target::Until;
+use crate::relay::{Limits, Relay, Signs};
 use crate::vm::serial::Serial;
 use crate::vm::{Host, Spec, Vm};
 use anyhow::{Context, Result, bail};
 use image::config::{ListensOn, Process};
 use nix::unistd::{User, geteuid};
 use rustix::process::{Pid, Signal, kill_process};
+use std::cell::{Cell, RefCell};
 use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use weir_agent::protocol::{Answer, LINE_MAX, Request, STOP_MAX_S};
+use weir_agent::protocol::{Answer, Request, STOP_MAX_S};
 
-/// First pause between two looks at whether a starting worker answers. It grows by an eighth each time: one that needs
-/// seconds gets few looks.
-const PROBE_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(500);
-/// How long a look may take.
-const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at whether a leaving worker has finished; the first also lets streams arrive that are on their way.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,7 +76,7 @@ pub(super) struct Report {
 }
 
 /// Everything a worker needs to be started.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Birth {
     pub(super) pool: usize,
     pub(super) id: WorkerId,
@@ -91,6 +89,19 @@ pub(super) struct Birth {
     pub(super) reports: mpsc::UnboundedSender<Report>,
     /// How long it may finish what it has; watched by whoever gives orders.
     pub(super) stop_limit: Duration,
+    /// How it is asked whether it is well, and how long that may take.
+    pub(super) question: Question,
+    pub(super) ping_limit: Duration,
+    /// Told how its streams ended.
+    pub(super) tell: Tell,
+}
+
+/// A worker's pings: one at a time.
+#[derive(Clone, Default)]
+struct Pings {
+    under_way: Rc<Cell<bool>>,
+    /// What came of the last one, if that was nothing good.
+    ill: Rc<RefCell<Option<Ill>>>,
 }
 
 enum Body {
@@ -124,10 +135,11 @@ impl Birth {
         // Nothing passes after this guard is gone, however we leave.
         let _cut = until.clone().drop_guard();
         let (_state, target) = at.target(&until);
-        let relay = Relay::bind(&self.relay, target, Limits::default())?;
-        let open = relay.open();
+        let ends = Some((self.tell.clone(), witness(&at, body.pid())));
+        let relay = Relay::bind_telling(&self.relay, target, Limits::default(), ends)?;
+        let (open, signs, pings) = (relay.open(), relay.signs(), Pings::default());
         let _relay = Stopped(tokio::task::spawn_local(relay.run()).abort_handle());
-        let mut answered = std::pin::pin!(at.answers());
+        let mut answered = std::pin::pin!(at.answers(&self.question));
         let (mut is_up, mut leaves, mut asked) = (false, false, false);
         loop {
             tokio::select! {
@@ -152,7 +164,7 @@ impl Birth {
                     }
                 }
                 order = orders.recv() => match order {
-                    Some(Order::Ping) => self.ping(&at, body.pid()),
+                    Some(Order::Ping) => self.ping(&at, body.pid(), &signs, &pings),
                     Some(Order::Retire) => leaves = true,
                     Some(Order::Orphan(command)) => {
                         until.cancel();
@@ -226,15 +238,39 @@ impl Birth {
         format!("{}-{}", self.place.name, self.id)
     }
 
-    /// Asks in the background: a worker that is not well must not keep us from ending it.
-    fn ping(&self, at: &At, pid: Option<u32>) {
-        let (at, id, pool, reports) = (at.clone(), self.id, self.pool, self.reports.clone());
+    /// Asks in the background: a worker that is not well must not keep us from ending it. While the last ping is not answered
+    /// yet, what the worker sends says that it is alive.
+    fn ping(&self, at: &At, pid: Option<u32>, signs: &Signs, pings: &Pings) {
+        if pings.under_way.replace(true) {
+            if let Some(heard) = signs.heard() {
+                self.report(Event::Heard(self.id, heard), String::new());
+            }
+            if pings.ill.borrow().is_none() {
+                self.tell_ill(pings, Some(Ill::Silent));
+            }
+            return;
+        }
+        let (this, at, pings) = (self.clone(), at.clone(), pings.clone());
         tokio::task::spawn_local(async move {
-            if let Ok(Ok(memory)) = timeout(PROBE_LIMIT, at.ping()).await {
-                let memory = memory.or_else(|| resident_bytes(pid?)).unwrap_or(0);
-                let _ = reports.send(Report { pool, event: Event::Pong(id, memory), why: String::new() });
+            let answer = timeout(this.ping_limit, at.ping(&this.question)).await.unwrap_or(Err(Ill::Silent));
+            pings.under_way.set(false);
+            match answer {
+                Ok(memory) => {
+                    let memory = memory.or_else(|| resident_bytes(pid?)).unwrap_or(0);
+                    this.report(Event::Pong(this.id, memory), String::new());
+                    this.tell_ill(&pings, None);
+                }
+                Err(ill) => this.tell_ill(&pings, Some(ill)),
             }
         });
+    }
+
+    /// Says so when a worker's health has changed.
+    fn tell_ill(&self, pings: &Pings, ill: Option<Ill>) {
+        if pings.ill.replace(ill.clone()) != ill {
+            let why = ill.map_or_else(String::new, |ill| ill.to_string());
+            self.report(Event::Ill(self.id), why);
+        }
     }
 
     /// Asks it to end by itself. False if it cannot be asked, or takes no notice.
@@ -318,69 +354,6 @@ impl Body {
     }
 }
 
-/// Where a worker listens.
-#[derive(Clone, Debug)]
-enum At {
-    Vsock { path: PathBuf, port: u32, agent: bool },
-    Unix(PathBuf),
-    Tcp(u16),
-}
-
-impl At {
-    fn target(&self, until: &Until) -> (Option<watch::Sender<Option<Running>>>, Target) {
-        match self {
-            Self::Vsock { path, port, .. } => {
-                let running = Running { vsock: path.clone(), port: *port, until: until.clone() };
-                let (state, target) = watch::channel(Some(running));
-                (Some(state), Target::Vm(target))
-            }
-            Self::Unix(path) => (None, Target::Unix(path.clone(), until.clone())),
-            Self::Tcp(port) => (None, Target::Tcp("127.0.0.1".into(), *port, until.clone())),
-        }
-    }
-
-    /// Waits until the worker accepts a stream.
-    async fn answers(&self) {
-        let mut pause = PROBE_PAUSE;
-        // Until a VM's driver is up there is no socket.
-        while !matches!(timeout(PROBE_LIMIT, self.connect()).await, Ok(Ok(()))) {
-            sleep(pause).await;
-            pause = (pause + pause / 8).min(LONGEST_PROBE_PAUSE);
-        }
-    }
-
-    async fn connect(&self) -> Result<()> {
-        match self {
-            Self::Vsock { path, port, .. } => connect_vsock(path, *port).await.map(drop),
-            Self::Unix(path) => Ok(tokio::net::UnixStream::connect(path).await.map(drop)?),
-            Self::Tcp(port) => {
-                Ok(tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await.map(drop)?)
-            }
-        }
-    }
-
-    /// Its memory, where an agent in it tells.
-    async fn ping(&self) -> Result<Option<u64>> {
-        if !matches!(self, Self::Vsock { agent: true, .. }) {
-            return self.connect().await.map(|()| None);
-        }
-        match self.ask_agent(Request::Ping).await? {
-            Answer::Ok(status) => Ok(status.memory),
-            other => bail!("{other}"),
-        }
-    }
-
-    /// Asks the agent in it.
-    async fn ask_agent(&self, request: Request) -> Result<Answer> {
-        let Self::Vsock { path, agent: true, .. } = self else { bail!("there is no agent in it") };
-        let mut stream = connect_vsock(path, weir_agent::CONTROL_PORT).await?;
-        stream.write_all(request.to_string().as_bytes()).await?;
-        let mut line = Vec::new();
-        BufReader::new(stream.take(LINE_MAX as u64)).read_until(b'\n', &mut line).await?;
-        Ok(Answer::parse(line.strip_suffix(b"\n").unwrap_or(&line))?)
-    }
-}
-
 /// Starts a command that is told to listen at `place`: wherever its placeholder stands in its arguments and environment, and
 /// in a variable of its own.
 fn spawn(process: &Process, place: &str, launcher: &Launcher) -> Result<Child> {
@@ -394,6 +367,15 @@ fn spawn(process: &Process, place: &str, launcher: &Launcher) -> Result<Child> {
     let own = (process.listens_on.variable().to_owned(), place.to_owned());
     let surroundings = Surroundings { directory: Some(&process.directory), user: process.user.as_deref() };
     launcher.spawn_in(Path::new(program), args.iter().map(told), variables.chain([own]), surroundings)
+}
+
+/// Who knows how a worker's streams ended.
+fn witness(at: &At, pid: Option<u32>) -> Witness {
+    match (at, pid) {
+        (At::Vsock { path, agent: true, .. }, _) => Witness::Agent(Rc::new(Agent::new(path.clone()))),
+        (_, Some(pid)) => Witness::Process(pid),
+        (_, None) => Witness::Nobody,
+    }
 }
 
 /// A port that was free just now. Not one of those that connections get by themselves: until the worker listens, an attempt to

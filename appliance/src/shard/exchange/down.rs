@@ -4,7 +4,7 @@ use super::{CHUNK_OVERHEAD, Exchange, Response, put_chunk};
 use crate::http::Sink;
 use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::response::Framing;
-use crate::pool::LinkId;
+use crate::pool::{Ending, LinkId};
 use crate::shard::body::Body;
 use crate::shard::env::Env;
 use crate::shard::gate::Gate;
@@ -79,9 +79,11 @@ impl Exchange {
         }
         let overhead = if chunked { CHUNK_OVERHEAD } else { 0 };
         let available = env.pools.readable(link).len();
-        // A reset is no end of content that only an end delimits.
+        // A reset is no end of content that only an end delimits, and what looks like an end may have been a cut.
         let ended = match from {
-            Body::UntilClose => self.link_ended == Some(CloseReason::Shutdown),
+            Body::UntilClose => {
+                self.link_ended == Some(CloseReason::Shutdown) && env.pools.ending(link) == Ending::Whole
+            }
             _ => from.has_content() && (self.link_ended.is_some() || self.trailers_late),
         };
         let ends = available == 0 && ended;

@@ -52,7 +52,10 @@ fn megabytes_cross_in_both_directions_and_are_exact() {
     assert_eq!(read_exact(&mut host, 0), [] as [u8; 0]);
     assert_eq!(host.read(&mut [0]).expect("end"), 0);
     let outcome = thread.join().expect("joined");
-    assert_eq!(outcome, Outcome { to_application: LEN as u64, to_host: LEN as u64, aborted: false });
+    assert_eq!(
+        outcome,
+        Outcome { to_application: LEN as u64, to_host: LEN as u64, aborted: false, cut: false }
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Served {
         let (c, s) = (counters.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
             let of_stream = c.clone();
-            accept(listener.into(), most, &c, &s, move |host| relay(&host, None, &target, &of_stream));
+            accept(listener.into(), most, &c, &s, move |host| relay(&host, 7, None, &target, &of_stream));
         });
         Ok(Self { directory, counters, stop, thread: Some(thread) })
     }

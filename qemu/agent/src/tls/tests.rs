@@ -84,7 +84,7 @@ impl Relayed {
         let target = Target::Tcp(listener.local_addr().expect("an address"));
         let (counters, tls) = (Arc::<Counters>::default(), tls.clone());
         let of_stream = counters.clone();
-        let thread = std::thread::spawn(move || relay(&near.into(), Some(&tls), &target, &of_stream));
+        let thread = std::thread::spawn(move || relay(&near.into(), 7, Some(&tls), &target, &of_stream));
         Self { host, listener, counters, thread }
     }
 

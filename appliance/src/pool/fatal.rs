@@ -1,0 +1,184 @@
+//! Requests that end workers: remembered by their target, and refused for a while once they have ended two.
+//!
+//! That a worker has died while it had a request in hand says little about the request: somebody else's may have killed it.
+//! One that was then given to another worker, which died of it as well, is refused. What is answered is innocent, whatever
+//! was thought of it: many clients ask for what is in hand when a worker dies, and the others get it.
+
+use super::evidence::{Evidence, Target};
+use super::{LinkId, Pools};
+use crate::time::Instant;
+use alloc::vec::Vec;
+use core::time::Duration;
+use netdrv::stream::StreamTransport;
+
+/// Targets that are remembered; the one that was lost first gives way.
+const MOST: usize = 128;
+/// How long a death is held against a target.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a target is refused at first; doubled each time up to [`LONGEST`].
+const REFUSED: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(600);
+/// Workers that a request may end.
+const WORKERS: u8 = 2;
+
+/// A request that was lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    pub(super) target: Target,
+    /// When a worker was given it, and when that lost it.
+    pub(super) given: Instant,
+    pub(super) at: Instant,
+}
+
+struct Entry {
+    lost: Lost,
+    deaths: u8,
+    refused_until: Option<Instant>,
+    /// For how long next time.
+    pause: Duration,
+}
+
+/// Targets under suspicion.
+#[derive(Default)]
+pub(super) struct Fatal {
+    entries: Vec<Entry>,
+}
+
+impl Fatal {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether requests for this are refused now.
+    pub(super) fn refuses(&self, target: &Target, now: Instant) -> bool {
+        self.entries.iter().any(|e| e.lost.target == *target && e.refused_until.is_some_and(|at| at > now))
+    }
+
+    /// A worker has died that had lost this. True if such requests are refused from now on.
+    pub(super) fn died(&mut self, lost: Lost, now: Instant) -> bool {
+        self.forget(now);
+        let Some(entry) = self.entries.iter_mut().find(|e| e.lost.target == lost.target) else {
+            if self.entries.len() >= MOST {
+                let first = self.entries.iter().enumerate().min_by_key(|(_, e)| (e.refused_until, e.lost.at));
+                if let Some((first, _)) = first {
+                    self.entries.swap_remove(first);
+                }
+            }
+            self.entries.push(Entry { lost, deaths: 1, refused_until: None, pause: REFUSED });
+            return false;
+        };
+        // In hand at two workers that died together: that is one death as far as this target is concerned.
+        if lost.given < entry.lost.at {
+            return false;
+        }
+        entry.lost = lost;
+        entry.deaths = entry.deaths.saturating_add(1);
+        if entry.deaths < WORKERS {
+            return false;
+        }
+        entry.refused_until = Some(now + entry.pause);
+        entry.pause = (entry.pause * 2).min(LONGEST);
+        true
+    }
+
+    /// A worker has answered such a request.
+    pub(super) fn answered(&mut self, target: &Target) {
+        self.entries.retain(|entry| entry.lost.target != *target);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.entries.retain(|entry| entry.refused_until.unwrap_or(entry.lost.at) + REMEMBERED > now);
+    }
+}
+
+impl<S: StreamTransport> Pools<S> {
+    /// Closes a link over which no whole response came: the worker was silent, died, or sent nonsense.
+    pub fn fail(&mut self, id: LinkId, evidence: &Evidence, now: Instant) {
+        self.lost(id, evidence, now);
+        self.abandon(id, now);
+    }
+
+    /// A worker has lost the request that has this link.
+    pub(super) fn lost(&mut self, id: LinkId, evidence: &Evidence, now: Instant) {
+        let Some(link) = self.links.get(id) else { return };
+        let worker = &mut self.pools[link.pool].workers[link.worker];
+        worker.failed(evidence.source, now);
+        let lost = Lost { target: evidence.target, given: link.given, at: now };
+        if worker.lost(lost) {
+            self.died(lost, now);
+        }
+    }
+
+    pub(super) fn died(&mut self, lost: Lost, now: Instant) {
+        self.counters.fatal_targets += u64::from(self.fatal.died(lost, now));
+    }
+
+    /// Whether any target is under suspicion; if none is, nobody has to ask for one in particular.
+    pub fn suspects_targets(&self) -> bool {
+        !self.fatal.is_empty()
+    }
+
+    /// Whether such requests have ended workers and are refused for now.
+    pub fn is_fatal(&self, evidence: &Evidence, now: Instant) -> bool {
+        self.fatal.refuses(&evidence.target, now)
+    }
+
+    /// Such a request was answered: it is nothing that ends workers.
+    pub fn answered(&mut self, evidence: &Evidence) {
+        self.fatal.answered(&evidence.target);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn target(path: &str) -> Target {
+        Evidence::of(0, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).target
+    }
+
+    fn lost(path: &str, given: u64, at: u64) -> Lost {
+        let time = |s: u64| Instant::ZERO + SECOND * s as u32;
+        Lost { target: target(path), given: time(given), at: time(at) }
+    }
+
+    #[test]
+    fn a_request_that_has_ended_two_workers_is_refused_for_a_while_and_then_longer() {
+        let (mut fatal, time) = (Fatal::default(), |s: u32| Instant::ZERO + SECOND * s);
+        assert!(!fatal.died(lost("/kill", 0, 1), time(1)) && !fatal.refuses(&target("/kill"), time(1)));
+        assert!(fatal.died(lost("/kill", 1, 2), time(2)));
+        assert!(fatal.refuses(&target("/kill"), time(61)) && !fatal.refuses(&target("/"), time(2)));
+        assert!(!fatal.refuses(&target("/kill"), time(62)), "tried once more");
+        assert!(fatal.died(lost("/kill", 70, 71), time(71)), "one is enough now");
+        assert!(fatal.refuses(&target("/kill"), time(190)) && !fatal.refuses(&target("/kill"), time(191)));
+        assert!(!fatal.died(lost("/kill", 900, 901), time(901)), "long ago");
+    }
+
+    #[test]
+    fn what_is_answered_or_was_in_hand_at_both_is_innocent() {
+        let (mut fatal, time) = (Fatal::default(), |s: u32| Instant::ZERO + SECOND * s);
+        fatal.died(lost("/", 0, 10), time(10));
+        assert!(!fatal.died(lost("/", 5, 11), time(11)), "given before the first was lost");
+        fatal.answered(&target("/"));
+        assert!(fatal.is_empty() && !fatal.died(lost("/", 12, 13), time(13)));
+        assert!(fatal.died(lost("/", 14, 15), time(15)));
+        fatal.answered(&target("/"));
+        assert!(!fatal.refuses(&target("/"), time(15)), "one that waited already was answered");
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_whom_it_refuses() {
+        let mut fatal = Fatal::default();
+        let now = Instant::ZERO + SECOND * 3;
+        fatal.died(lost("/kill", 0, 1), now);
+        fatal.died(lost("/kill", 1, 2), now);
+        for n in 0..10 * MOST {
+            fatal.died(lost(&format!("/{n}"), 0, 3), now);
+        }
+        assert_eq!(fatal.entries.len(), MOST);
+        assert!(fatal.refuses(&target("/kill"), now));
+    }
+}

@@ -1,0 +1,113 @@
+//! Whether the end of a link can be believed.
+//!
+//! A response without a length ends with its stream (RFC 9112 §6.3), so that a stream that was cut must not pass for one
+//! that has ended. Between the appliance and most workers lies a relay, and a vsock daemon that turns every reset into
+//! an orderly end. So the relay says how a stream ended where nothing can change it: over the control connection
+//! ([`StreamEnded`](crate::control::message::Request::StreamEnded)), by the name that the appliance gave the stream, which
+//! is the first thing it sends over it.
+//!
+//! The two ways have no order, so that either may come first. An end without a verdict is *unknown*: the last of the response
+//! is held back until the verdict is here, at most for [`VERDICT_LIMIT`]; without one the end is *broken*, which is
+//! what a supervisor means that was killed. Responses with framing need no verdict, nor do links over TLS, where
+//! the worker itself says that it is the end (close_notify), nor workers that are reached without a relay.
+
+use super::link::LinkState;
+use super::{PoolEvent, Pools};
+use crate::time::Instant;
+use core::time::Duration;
+use netdrv::stream::{CloseReason, StreamTransport};
+
+/// Longest wait for a verdict.
+pub const VERDICT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How a link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The worker ended it, and everything it sent is here.
+    Whole,
+    /// Not known yet; [`PoolEvent::Ready`] follows.
+    Unknown,
+    /// It was cut, or nobody knows.
+    Broken,
+}
+
+/// What is known of a link's end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict {
+    /// The name of its stream, where somebody will say how it ended.
+    name: Option<u64>,
+    whole: Option<bool>,
+    /// From its end: when a verdict is too late.
+    due: Option<Instant>,
+}
+
+impl Verdict {
+    pub(super) fn of(name: Option<u64>) -> Self {
+        Self { name, whole: None, due: None }
+    }
+
+    /// The stream has ended, as far as the transport knows. Returns until when there has to be a verdict.
+    pub(super) fn ended(&mut self, reason: CloseReason, now: Instant) -> Option<Instant> {
+        let open = reason == CloseReason::Shutdown && self.name.is_some() && self.whole.is_none();
+        self.due = open.then(|| now + VERDICT_LIMIT);
+        self.due
+    }
+
+    fn ending(&self) -> Ending {
+        match (self.name, self.whole) {
+            (None, _) | (_, Some(true)) => Ending::Whole,
+            (_, Some(false)) => Ending::Broken,
+            (_, None) => Ending::Unknown,
+        }
+    }
+}
+
+/// Gives names to streams. They begin with the time, so that one of an appliance that has been started anew is none that the
+/// relay knows from before.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    last: u64,
+}
+
+impl Names {
+    pub(super) fn next(&mut self, now: Instant) -> u64 {
+        self.last = now.as_nanos().max(self.last + 1);
+        self.last
+    }
+}
+
+impl<S: StreamTransport> Pools<S> {
+    /// How this link ended, for one whose stream was shut down.
+    pub fn ending(&self, id: super::LinkId) -> Ending {
+        self.links.get(id).map_or(Ending::Broken, |link| link.verdict.ending())
+    }
+
+    /// Whoever relays the stream of this name says how it ended. That it was cut is never taken back. A name that is not
+    /// known is that of a link that nobody uses any more.
+    pub fn stream_ended(&mut self, name: u64, whole: bool) {
+        let Some(id) = self.links.find(|link| link.verdict.name == Some(name)) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.verdict.whole = Some(whole && link.verdict.whole != Some(false));
+        link.verdict.due = None;
+        if let LinkState::InUse(requester) = link.state
+            && link.ended
+        {
+            self.events.push_back(PoolEvent::Ready(requester));
+        }
+    }
+
+    pub(super) fn end_late_verdicts(&mut self, now: Instant) {
+        if self.verdicts_at.is_none_or(|at| at > now) {
+            return;
+        }
+        while let Some(id) = self.links.find(|link| link.verdict.due.is_some_and(|at| at <= now)) {
+            let Some(link) = self.links.get_mut(id) else { break };
+            (link.verdict.due, link.verdict.whole) = (None, Some(false));
+            if let LinkState::InUse(requester) = link.state {
+                self.counters.unconfirmed += 1;
+                self.events.push_back(PoolEvent::Ready(requester));
+            }
+        }
+        self.verdicts_at = self.links.iter().filter_map(|(_, link)| link.verdict.due).min();
+    }
+}

@@ -1,0 +1,214 @@
+//! What decisions about workers come to, and what is heard of them.
+
+use super::address::{Change, Watch};
+use super::check::Question;
+use super::pool::{Action, Event, PoolState, Why, WorkerId};
+use super::worker::{Birth, Order, Report};
+use super::{Address, Member, Pool, PoolPlan, Supervisor, at};
+use crate::relay::ends::{Tell, Witness};
+use crate::relay::{Limits, Relay};
+use anyhow::Result;
+use appliance::control::message::Request;
+use appliance::pool::{Outage, Service};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+impl Supervisor {
+    /// Begins to look after a pool, and after the servers of it that are there already.
+    pub(super) fn add(&mut self, plan: PoolPlan) -> Result<()> {
+        let (mut addresses, pool) = (Vec::new(), self.pools.len());
+        for (address, target) in plan.addresses.iter().enumerate() {
+            let port = self.port();
+            let ends = Some((self.tell(), Witness::Nobody));
+            let path = Relay::path_for(&self.vsock, port);
+            let relay = Relay::bind_telling(&path, target.clone(), Limits::default(), ends)?;
+            let watch = Watch {
+                pool,
+                address,
+                target: target.clone(),
+                ping: plan.policy.ping.clone(),
+                question: question(&plan),
+                signs: relay.signs(),
+                changes: self.changes.clone(),
+            };
+            addresses.push(Address { port, open: relay.open(), name: target.to_string(), down: None });
+            self.tasks.spawn_local(relay.run());
+            self.tasks.spawn_local(watch.run());
+        }
+        let places = plan.places.iter().map(|place| place.instances).collect();
+        let state = PoolState::new(plan.policy.clone(), places, Instant::now());
+        let (members, last_failure, out) = (BTreeMap::new(), String::new(), None);
+        self.pools.push(Pool { plan, state, members, addresses, last_failure, out });
+        Ok(())
+    }
+
+    /// Tells the appliance how streams ended.
+    fn tell(&self) -> Tell {
+        let client = self.client.clone();
+        Rc::new(move |name, whole| client.tell(Request::StreamEnded { name, whole }))
+    }
+
+    /// Of a server that was there already.
+    pub(super) fn changed(&mut self, Change { pool: index, address, down }: Change) {
+        let Some(pool) = self.pools.get_mut(index) else { return };
+        let Some(there) = pool.addresses.get_mut(address) else { return };
+        match &down {
+            Some(why) => eprintln!("[weir] pool {}: {} is down: it {why}", pool.plan.name, there.name),
+            None => eprintln!("[weir] pool {}: {} is well again", pool.plan.name, there.name),
+        }
+        there.down = down;
+        if self.leaves_at.is_none() {
+            self.client.tell(there.is(index as u16));
+        }
+    }
+
+    /// Of a worker that was started here.
+    pub(super) fn take(&mut self, Report { pool: index, event, why }: Report) {
+        let Some(pool) = self.pools.get_mut(index) else { return };
+        let name = &pool.plan.name;
+        match event {
+            Event::Ended(id) => {
+                eprintln!("[weir] pool {name}: worker {id} ended: {why}");
+                pool.last_failure = format!("worker {id} ended: {why}");
+                if let Some(member) = pool.members.remove(&id)
+                    && member.announced
+                {
+                    let address = at(member.port);
+                    self.client.tell(Request::WorkerGone { pool: index as u16, address, died: true });
+                }
+            }
+            Event::Ill(id) => {
+                match why.as_str() {
+                    "" => eprintln!("[weir] pool {name}: worker {id} is well again"),
+                    why => eprintln!(
+                        "[weir] pool {name}: worker {id} {why}; it is ended if that lasts {} s",
+                        pool.plan.policy.ping.limit.as_secs()
+                    ),
+                }
+                if let Some(member) = pool.members.get(&id).filter(|member| member.announced) {
+                    let (pool, address) = (index as u16, at(member.port));
+                    self.client.tell(Request::WorkerIs { pool, address, down: false, note: why });
+                }
+            }
+            _ => {}
+        }
+        self.on(index, event);
+    }
+
+    /// Says why a pool is out of service, and what brings it back.
+    pub(super) fn explain_outage(&mut self, index: usize) {
+        let pool = &mut self.pools[index];
+        let (name, failures) = (&pool.plan.name, pool.out.as_ref().is_some_and(|out| out.failures));
+        let order = format!("weir ctl pool {name} start");
+        let often = match pool.state.failures() {
+            // Under an earlier supervisor.
+            0 => "failures in a short time".to_owned(),
+            failures => format!("{failures} failures in a short time"),
+        };
+        let last = match pool.last_failure.as_str() {
+            "" => String::new(),
+            failure => format!("; the last: {failure}"),
+        };
+        let what = match (failures, pool.state.opens_at()) {
+            (false, _) => format!("by order; `{order}` takes it back into service"),
+            (true, Some(at)) => {
+                let at = utc(at.saturating_duration_since(Instant::now()));
+                format!("{often}; tried again at {at}, or at once with `{order}`{last}")
+            }
+            (true, None) => format!("{often}; `{order}` takes it back into service{last}"),
+        };
+        eprintln!("[weir] pool {name}: out of service: {what}");
+        let out = Some(Outage { failures, what });
+        pool.out.clone_from(&out);
+        self.client.tell(Request::SetService { pool: index as u16, service: Service::Offline, out });
+    }
+
+    pub(super) fn perform(&mut self, index: usize, action: Action) {
+        let number = index as u16;
+        let pool = &mut self.pools[index];
+        let name = &pool.plan.name;
+        match action {
+            Action::Start(id, place) => self.start_worker(index, id, place),
+            Action::Announce(id) => {
+                let Some(member) = pool.members.get_mut(&id) else { return };
+                eprintln!("[weir] pool {name}: worker {id} is up");
+                member.announced = true;
+                let address = at(member.port);
+                self.client.tell(Request::WorkerUp { pool: number, address, named: true });
+            }
+            Action::Ping(id) => pool.order(id, Order::Ping),
+            Action::Retire(id, why) => {
+                eprintln!("[weir] pool {name}: worker {id} leaves: {why}");
+                let Some(member) = pool.members.get_mut(&id) else { return };
+                member.announced = false;
+                let (orders, address) = (member.orders.clone(), at(member.port));
+                let told = self.client.send(Request::WorkerLeaving { pool: number, address });
+                tokio::task::spawn_local(async move {
+                    // It may end only when the appliance gives it nothing more; without an answer it has to go as well.
+                    let _ = told.await;
+                    let _ = orders.send(Order::Retire);
+                });
+            }
+            Action::Kill(id, why) => {
+                eprintln!("[weir] pool {name}: worker {id} {why}");
+                pool.last_failure = format!("worker {id} {why}");
+                let Some(member) = pool.members.get_mut(&id) else { return };
+                member.announced = false;
+                // One that never answered is not known there.
+                if why != Why::StartLimit {
+                    let (address, died) = (at(member.port), why == Why::PingLimit);
+                    self.client.tell(Request::WorkerGone { pool: number, address, died });
+                }
+                pool.order(id, Order::Kill);
+            }
+            Action::Orphan(id) => {
+                pool.order(id, Order::Orphan(pool.plan.policy.orphan.clone().unwrap_or_default()));
+            }
+            Action::Open => {
+                eprintln!("[weir] pool {name}: in service");
+                pool.out = None;
+                self.client.tell(Request::SetService { pool: number, service: Service::Open, out: None });
+            }
+            Action::Close(why) => {
+                pool.out = Some(Outage { failures: why == Why::RapidFail, what: why.to_string() });
+                self.explain_outage(index);
+            }
+        }
+    }
+
+    fn start_worker(&mut self, index: usize, id: WorkerId, place: usize) {
+        let (port, tell) = (self.port(), self.tell());
+        let pool = &mut self.pools[index];
+        let Some(place) = pool.plan.places.get(place) else { return };
+        let birth = Birth {
+            pool: index,
+            id,
+            place: place.clone(),
+            host: self.host.clone(),
+            directory: self.directory.join(format!("{}-{id}", place.name)),
+            relay: Relay::path_for(&self.vsock, port),
+            reports: self.reports.clone(),
+            stop_limit: pool.plan.policy.stop_limit,
+            question: question(&pool.plan),
+            ping_limit: pool.plan.policy.ping.limit,
+            tell,
+        };
+        let (orders, given) = mpsc::unbounded_channel();
+        pool.members.insert(id, Member { orders, port, announced: false });
+        self.tasks.spawn_local(birth.live(given));
+    }
+}
+
+/// How a pool's workers are asked whether they are well.
+fn question(plan: &PoolPlan) -> Question {
+    Question { check: plan.policy.ping.check.clone(), secured: plan.secured }
+}
+
+/// The time of day after a pause.
+fn utc(pause: Duration) -> String {
+    let seconds = (SystemTime::now() + pause).duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02} UTC")
+}

@@ -1,0 +1,196 @@
+//! Workers that are dead, hung, or not there, and what is seen of them: in answers, on standard error and in `weir ctl status`.
+
+use crate::bench::Bench;
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use weir_tests::curl::curl;
+use weir_tests::process::Process;
+use weir_tests::{free_port, workspace};
+
+type Test = fn() -> Result<()>;
+
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("health::ends_hangs_and_deaths", ends_hangs_and_deaths),
+    ("health::a_pool_that_failed_is_tried_again", tried_again),
+];
+
+/// Longest wait for something that happens within seconds on a machine that is not busy.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A server that was started here.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    fn start(port: u16) -> Result<Self> {
+        let mut command = Command::new("python3");
+        command.arg(script()).arg(port.to_string()).stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(Self(command.spawn()?))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Process::find(self.0.id().try_into()?).context("the server is gone")?.signal(signal);
+        Ok(())
+    }
+}
+
+fn script() -> String {
+    workspace().join("tests/e2e/unwell.py").display().to_string()
+}
+
+/// A process, a server at an address, and a name that does not exist, each in a pool of its own.
+fn bench(port: u16) -> Result<Bench> {
+    let directory = TempDir::new()?;
+    std::fs::create_dir(directory.path().join("www"))?;
+    let prefix = |path: &str, pool: &str| {
+        format!("[[site.prefix]]\nurl = \"http://*:80/{path}/\"\npool = \"{pool}\"\n")
+    };
+    let pool = |name: &str, worker: String| {
+        format!(
+            "[[pool]]\nname = \"{name}\"\n[pool.ping]\ninterval = 1\nlimit = 3\n\
+             [pool.rapid_fail]\nfailures = 0\n[[pool.worker]]\n{worker}\n"
+        )
+    };
+    let process = format!("kind = \"process\"\ncommand = [\"python3\", {:?}, \"{{port}}\"]", script());
+    let config = [
+        "[[site]]\nname = \"a\"\n".to_owned(),
+        prefix("process", "process") + &prefix("there", "there") + &prefix("nowhere", "nowhere"),
+        pool("process", process),
+        pool("there", format!("kind = \"address\"\nat = \"tcp:127.0.0.1:{port}\"")),
+        pool("nowhere", "kind = \"address\"\nat = \"tcp:nosuchhost.invalid:9000\"".into()),
+    ];
+    Bench::boot(directory, &config.concat())
+}
+
+impl Bench {
+    /// What curl makes of a path: an error if the answer is not whole.
+    fn fetch(&self, path: &str) -> Result<String> {
+        Ok(curl(60, ["--fail".to_owned(), format!("http://{}{path}", self.at)])?.text())
+    }
+
+    /// Waits until `weir ctl status` says this.
+    fn status_says(&self, what: &[&str]) -> Result<String> {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            let status = self.ctl(&["status"])?;
+            if status.lines().any(|line| what.iter().all(|word| line.contains(word))) {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < limit, "no {what:?} in {status}{}", self.weir.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn ends_hangs_and_deaths() -> Result<()> {
+    let port = free_port()?;
+    let server = Server::start(port)?;
+    let bench = bench(port)?;
+    bench.status_says(&["down", "tcp:nosuchhost.invalid:9000 cannot be connected to"])?;
+    ensure!(bench.weir.log().contains("pool nowhere: tcp:nosuchhost.invalid:9000 is down"));
+    ends(&bench)?;
+    hangs(&bench, &server, port)?;
+    deaths(&bench)
+}
+
+/// An answer whose length only its end tells.
+fn ends(bench: &Bench) -> Result<()> {
+    for pool in ["process", "there"] {
+        for len in [0, 100, 300_000] {
+            let got = bench.fetch(&format!("/{pool}/whole/{len}"))?;
+            ensure!(got.len() == len, "{pool}: {} of {len} bytes", got.len());
+        }
+        for len in [100, 300_000] {
+            let got = bench.fetch(&format!("/{pool}/reset/{len}"));
+            ensure!(got.is_err(), "{pool}: a reset after half of {len} bytes passes for the end");
+        }
+    }
+    for len in [100, 300_000] {
+        let got = bench.fetch(&format!("/process/killed/{len}"));
+        ensure!(got.is_err(), "the death of a process after half of {len} bytes passes for the end");
+    }
+    ensure!(bench.counter("weir_links_unconfirmed_total")? == 0, "somebody was not told how a stream ended");
+    Ok(())
+}
+
+/// One that is stopped accepts connections and nothing else.
+fn hangs(bench: &Bench, server: &Server, port: u16) -> Result<()> {
+    let pid: i32 = bench.fetch("/process/pid")?.parse()?;
+    let worker = Process::find(pid).context("the worker is gone")?;
+    worker.signal(Signal::STOP);
+    server.signal(Signal::STOP)?;
+    let limit = Instant::now() + PATIENCE;
+    while worker.is_there() {
+        ensure!(
+            Instant::now() < limit,
+            "a process that is stopped is taken to be well: {}",
+            bench.weir.log()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ensure!(bench.weir.log().contains("answered no ping within its limit"), "{}", bench.weir.log());
+    ensure!(bench.fetch("/process/pid")?.parse::<i32>()? != pid, "another one answers");
+    let name = format!("tcp:127.0.0.1:{port}");
+    bench.status_says(&["down", &name, "does not answer its pings"])?;
+    ensure!(bench.weir.log().contains(&format!("pool there: {name} is down")), "{}", bench.weir.log());
+    server.signal(Signal::CONT)?;
+    bench.status_says(&["healthy", &name])?;
+    bench.fetch("/there/pid")?;
+    Ok(())
+}
+
+/// A request that its worker dies of is given to two, and then to none.
+fn deaths(bench: &Bench) -> Result<()> {
+    // Of the death in the middle of an answer, known by now: another one has started since.
+    let before = bench.counter("weir_fatal_targets_total")?;
+    ensure!(bench.get("/process/kill")?.0 == 502);
+    // Told by the supervisor, a moment after the streams have ended.
+    let limit = Instant::now() + PATIENCE;
+    while bench.counter("weir_fatal_targets_total")? == before {
+        ensure!(Instant::now() < limit, "{}", bench.weir.log());
+    }
+    let pid = bench.fetch("/process/pid")?;
+    for query in 0..5 {
+        let (status, _) = bench.get(&format!("/process/kill?{query}"))?;
+        ensure!(status == 502, "{status}");
+    }
+    ensure!(bench.fetch("/process/pid")? == pid, "the same request has ended another worker");
+    bench.status_says(&["refused Request_Ends_Workers: 5"])?;
+    Ok(())
+}
+
+/// A pool that went out of service says why and comes back by itself once its workers start.
+fn tried_again() -> Result<()> {
+    let directory = TempDir::new()?;
+    std::fs::create_dir(directory.path().join("www"))?;
+    let mended = directory.path().join("mended");
+    let line = format!("test -e {} || exit 7; exec python3 {} {{port}}", mended.display(), script());
+    let config = format!(
+        "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\npool = \"app\"\n[[pool]]\nname = \"app\"\n\
+         [[pool.worker]]\nkind = \"process\"\ncommand = [\"sh\", \"-c\", {line:?}]\n"
+    );
+    let bench = Bench::boot(directory, &config)?;
+    ensure!(bench.get("/pid")?.0 == 503);
+    let status = bench.status_says(&["out of service: 5 failures", "weir ctl pool app start"])?;
+    ensure!(status.contains("pool app: Disabled") && status.contains("tried again at"), "{status}");
+    ensure!(status.contains("exit status: 7"), "{status}");
+    std::fs::write(mended, "")?;
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        match bench.get("/pid")?.0 {
+            200 => return Ok(()),
+            503 => std::thread::sleep(Duration::from_millis(100)),
+            status => bail!("{status}"),
+        }
+        ensure!(Instant::now() < limit, "it stays out of service: {}", bench.weir.log());
+    }
+}

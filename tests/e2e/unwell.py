@@ -1,0 +1,74 @@
+"""A worker that is not always well: unwell.py PORT
+
+GET /pid           its process number
+GET /whole/N       N bytes, and their end is the end of the connection
+GET /reset/N       half of N bytes in the same way, then a reset
+GET /killed/N      half of N bytes in the same way, then the end of this process
+GET /kill          the end of this process, without an answer
+
+Whatever is before the last such path is ignored.
+"""
+import os
+import signal
+import socket
+import struct
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def send_unframed(self, length):
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"x" * length)
+        self.wfile.flush()
+        self.close_connection = True
+
+    def wait_until_sent(self):
+        """Until the other side has everything: what follows must not overtake it."""
+        while struct.unpack("i", self.ioctl_outq())[0] > 0:
+            pass
+
+    def ioctl_outq(self):
+        import fcntl
+        import termios
+
+        return fcntl.ioctl(self.connection, termios.TIOCOUTQ, b"\0\0\0\0")
+
+    def do_GET(self):
+        what, _, number = self.path.rpartition("/")
+        what = what.rpartition("/")[2]
+        if what == "whole":
+            self.send_unframed(int(number))
+        elif what in ("reset", "killed"):
+            self.send_unframed(int(number) // 2)
+            self.wait_until_sent()
+            if what == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
+        elif number == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            content = str(os.getpid()).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_):
+        """A connection that was reset is no news."""
+
+
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
