@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use weir_tests::process::survivors;
 use weir_tests::weir::{Weir, command, program};
-use weir_tests::{free_port, workspace};
+use weir_tests::{PATIENCE, free_port, workspace};
 
 type Test = fn() -> Result<()>;
 
@@ -34,14 +34,12 @@ fn refused(command: &mut Command) -> Result<String> {
             break status;
         }
     };
-    // The reader of standard error may be a moment behind.
-    std::thread::sleep(Duration::from_millis(100));
     let log = weir.log();
     ensure!(!status.success(), "accepted: {log}");
     let mut lines = log.lines().filter(|line| line.starts_with("weir: "));
     let line = lines.next().with_context(|| format!("no line: {log}"))?;
     ensure!(lines.next().is_none() && log.ends_with(&format!("{line}\n")), "more than one line: {log}");
-    let left = survivors(&seen, Duration::from_secs(1));
+    let left = survivors(&seen, PATIENCE);
     ensure!(left.is_empty(), "still there: {left:#?}");
     Ok(line.to_owned())
 }

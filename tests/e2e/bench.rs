@@ -6,13 +6,11 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 use tempfile::TempDir;
 use weir_tests::raw::Connection;
 use weir_tests::weir::{Weir, command, program};
-use weir_tests::{free_port, pattern, workspace};
+use weir_tests::{PATIENCE, free_port, pattern, workspace};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const SITE: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n\
     [[site.prefix]]\nurl = \"http://*:80/api/\"\npool = \"app\"\n[[pool]]\nname = \"app\"\n";
 

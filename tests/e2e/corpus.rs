@@ -11,7 +11,7 @@ type Test = fn() -> Result<()>;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[("corpus::every_request_has_its_fate", every_request)];
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = weir_tests::PATIENCE;
 
 fn every_request() -> Result<()> {
     let machine = Logged::start("fields = [\"c-port\", \"sc-status\", \"s-reason\"]\n")?;

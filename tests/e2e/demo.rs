@@ -19,7 +19,7 @@ pub(crate) struct Demo {
 impl Demo {
     /// The first start may have to build the images.
     pub(crate) const START_LIMIT: Duration = Duration::from_secs(900);
-    pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+    pub(crate) const PATIENCE: Duration = weir_tests::PATIENCE;
 
     pub(crate) fn start(&self) -> Result<()> {
         let mut weir = Weir::start([

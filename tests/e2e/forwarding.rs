@@ -3,9 +3,9 @@
 use crate::demo::{Demo, SharedTest};
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
-use std::time::{Duration, Instant};
 use weir_tests::curl::curl;
 use weir_tests::pattern;
+use weir_tests::raw::Connection;
 
 pub(crate) const TESTS: &[(&str, SharedTest)] = &[
     ("forward::hello", hello),
@@ -21,10 +21,10 @@ pub(crate) const TESTS: &[(&str, SharedTest)] = &[
 ];
 
 fn hello(demo: &Demo) -> Result<()> {
-    let got = curl(10, ["-v", &demo.url("/api/hello"), &demo.url("/api/hello")])?;
+    let got = curl(60, ["-v", &demo.url("/api/hello"), &demo.url("/api/hello")])?;
     ensure!(got.text() == "hello from a worker VM\n".repeat(2), "{}", got.text());
     ensure!(got.stderr.contains("Re-using existing connection"), "{}", got.stderr);
-    let missing = curl(10, ["-o", "/dev/null", "-w", "%{http_code}", &demo.url("/api/nothing")])?;
+    let missing = curl(60, ["-o", "/dev/null", "-w", "%{http_code}", &demo.url("/api/nothing")])?;
     ensure!(missing.text() == "404", "the worker's own 404 is {}", missing.text());
     Ok(())
 }
@@ -54,10 +54,10 @@ fn head_as_the_worker_sees_it(demo: &Demo) -> Result<()> {
 
 fn echo(demo: &Demo) -> Result<()> {
     let url = demo.url("/api/echo");
-    let got = curl(10, ["-v", "-H", "Content-Type: text/x-test", "--data-binary", "some content", &url])?;
+    let got = curl(60, ["-v", "-H", "Content-Type: text/x-test", "--data-binary", "some content", &url])?;
     ensure!(got.text() == "some content", "{}", got.text());
     ensure!(got.field("content-type").as_deref() == Some("text/x-test"), "{}", got.stderr);
-    let empty = curl(10, ["-X", "POST", "-w", "%{http_code}", &url])?;
+    let empty = curl(60, ["-X", "POST", "-w", "%{http_code}", &url])?;
     ensure!(empty.text() == "200", "{}", empty.text());
     Ok(())
 }
@@ -69,7 +69,7 @@ fn echo_chunked(demo: &Demo) -> Result<()> {
     let file = format!("@{}", file.path().display());
     let url = demo.url("/api/echo");
     let got =
-        curl(30, ["-v", "-H", "Transfer-Encoding: chunked", "-H", "Expect:", "--data-binary", &file, &url])?;
+        curl(120, ["-v", "-H", "Transfer-Encoding: chunked", "-H", "Expect:", "--data-binary", &file, &url])?;
     ensure!(got.stdout == content, "{} bytes, which differ", got.stdout.len());
     ensure!(got.field("transfer-encoding").as_deref() == Some("chunked"), "{}", got.stderr);
     Ok(())
@@ -77,13 +77,12 @@ fn echo_chunked(demo: &Demo) -> Result<()> {
 
 fn expect_continue(demo: &Demo) -> Result<()> {
     let url = demo.url("/api/echo");
-    let began = Instant::now();
     let got = curl(
-        30,
-        ["-v", "-H", "Expect: 100-continue", "--expect100-timeout", "20", "--data-binary", "waited", &url],
+        200,
+        ["-v", "-H", "Expect: 100-continue", "--expect100-timeout", "150", "--data-binary", "waited", &url],
     )?;
     ensure!(got.text() == "waited" && got.stderr.contains("< HTTP/1.1 100"), "{}", got.stderr);
-    ensure!(began.elapsed() < Duration::from_secs(15), "curl gave up waiting for 100 Continue");
+    ensure!(!got.stderr.contains("Done waiting for 100-continue"), "{}", got.stderr);
     Ok(())
 }
 
@@ -95,23 +94,19 @@ fn ten_megabytes_are_exact(demo: &Demo) -> Result<()> {
     Ok(())
 }
 
+/// Others are answered long before the sleepers, which then have waited enough for a test.
 fn sleeping_requests_do_not_hold_others(demo: &Demo) -> Result<()> {
-    let mut sleepers = (0..5)
-        .map(|_| {
-            let mut connection = demo.connect()?;
-            connection.send("GET /api/sleep/4000 HTTP/1.1\r\nHost: a\r\n\r\n")?;
-            Ok(connection)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let began = Instant::now();
+    let sleep = |ms: u32| {
+        let mut connection = demo.connect()?;
+        connection.send(format!("GET /api/sleep/{ms} HTTP/1.1\r\nHost: a\r\n\r\n"))?;
+        Ok(connection)
+    };
+    let _sleepers = (0..5).map(|_| sleep(60_000)).collect::<Result<Vec<_>>>()?;
     for _ in 0..5 {
-        curl(10, [demo.url("/api/hello")])?;
+        curl(11, [demo.url("/api/hello")])?;
     }
-    ensure!(began.elapsed() < Duration::from_millis(3500), "others waited {:?}", began.elapsed());
-    for sleeper in &mut sleepers {
-        let response = sleeper.response()?.context("no response")?;
-        ensure!(response.content == b"slept 4000 ms\n", "{}", response.head);
-    }
+    let response = sleep(10)?.response()?.context("no response")?;
+    ensure!(response.content == b"slept 10 ms\n", "{}", response.head);
     Ok(())
 }
 
@@ -142,7 +137,7 @@ fn client_that_leaves(demo: &Demo) -> Result<()> {
         connection.send("POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nonly this")?;
         drop(connection);
     }
-    ensure!(curl(20, [demo.url("/api/hello")])?.text() == "hello from a worker VM\n");
+    ensure!(curl(60, [demo.url("/api/hello")])?.text() == "hello from a worker VM\n");
     Ok(())
 }
 
@@ -155,8 +150,8 @@ fn slow_reader(demo: &Demo) -> Result<()> {
             Ok(connection)
         })
         .collect::<Result<Vec<_>>>()?;
-    std::thread::sleep(Duration::from_secs(2));
-    ensure!(curl(20, [demo.url("/api/bytes/100000")])?.stdout == pattern(100_000));
+    readers.iter_mut().try_for_each(Connection::some)?;
+    ensure!(curl(60, [demo.url("/api/bytes/100000")])?.stdout == pattern(100_000));
     let response = readers[0].response()?.context("no response")?;
     ensure!(
         weir_worker::pattern::mismatch(0, &response.content).is_none()

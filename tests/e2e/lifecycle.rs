@@ -9,7 +9,7 @@ use weir_tests::curl::curl;
 use weir_tests::net::{GUEST, Namespace, TAP};
 use weir_tests::process::survivors;
 use weir_tests::weir::{Weir, program};
-use weir_tests::{free_port, pattern};
+use weir_tests::{PATIENCE, free_port, pattern};
 
 type Test = fn() -> Result<()>;
 
@@ -25,8 +25,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 ];
 
 /// The time that a machine and its images, already built, may take.
-pub(crate) const START: Duration = Duration::from_secs(120);
-const END: Duration = Duration::from_secs(10);
+pub(crate) const START: Duration = Duration::from_secs(300);
+const END: Duration = PATIENCE;
 
 fn start(args: &[&str]) -> Result<(Weir, String)> {
     let (port, tls) = (free_port()?.to_string(), free_port()?.to_string());
@@ -37,7 +37,7 @@ fn start(args: &[&str]) -> Result<(Weir, String)> {
 
 fn ends_clean(signal: Signal) -> Result<()> {
     let (mut weir, url) = start(&[])?;
-    ensure!(curl(10, [format!("{url}/128")])?.stdout == pattern(128));
+    ensure!(curl(60, [format!("{url}/128")])?.stdout == pattern(128));
     let processes = weir.processes();
     ensure!(processes.len() >= 4, "expected two QEMUs and two daemons: {processes:#?}");
     weir.signal(signal)?;
@@ -62,13 +62,13 @@ fn worker_vm_killed() -> Result<()> {
     let (weir, url) = start(&[])?;
     let hello = format!("{url}/api/hello");
     for round in 0..3 {
-        ensure!(curl(10, [&hello])?.text() == "hello from a worker VM\n");
+        ensure!(curl(60, [&hello])?.text() == "hello from a worker VM\n");
         weir.qemu("app-0")?.kill();
-        let limit = Instant::now() + Duration::from_secs(20);
+        let limit = Instant::now() + PATIENCE;
         // The appliance may answer 502 for as long as it takes the worker to come back.
-        while curl(5, [&hello]).map(|got| got.text()).ok().as_deref() != Some("hello from a worker VM\n") {
+        while curl(20, [&hello]).map(|got| got.text()).ok().as_deref() != Some("hello from a worker VM\n") {
             ensure!(Instant::now() < limit, "round {round}: no worker came back: {}", weir.log());
-            ensure!(curl(10, [format!("{url}/128")])?.stdout == pattern(128), "static files go on");
+            ensure!(curl(60, [format!("{url}/128")])?.stdout == pattern(128), "static files go on");
         }
     }
     Ok(())
@@ -83,7 +83,7 @@ fn ends_with_an_error(mut weir: Weir, victim: &weir_tests::process::Process) -> 
     let log = weir.log();
     let last = log.lines().last().context("no line")?;
     ensure!(last.starts_with("weir: appliance: "), "{log}");
-    let left = survivors(&processes, Duration::from_secs(1));
+    let left = survivors(&processes, END);
     ensure!(left.is_empty(), "still there: {left:#?}");
     Ok(())
 }
@@ -120,7 +120,7 @@ fn static_address_and_large_file() -> Result<()> {
     let (_weir, url) = start(&[&config, "--address", "10.77.0.9/24", "--memory", "64M"])?;
     let got = curl(60, [format!("{url}/down/large.bin")])?.stdout;
     ensure!(got == content, "{} bytes, which differ", got.len());
-    let missing = curl(10, ["-o", "/dev/null", "-w", "%{http_code}", &format!("{url}/large.bin")])?.text();
+    let missing = curl(60, ["-o", "/dev/null", "-w", "%{http_code}", &format!("{url}/large.bin")])?.text();
     ensure!(missing == "400" || missing == "404", "outside of every prefix: {missing}");
     Ok(())
 }

@@ -4,19 +4,15 @@ use crate::lifecycle::START;
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_tests::curl::curl;
 use weir_tests::raw::Connection;
 use weir_tests::weir::Weir;
-use weir_tests::{free_port, pattern, workspace};
+use weir_tests::{PATIENCE, free_port, pattern, wait_for, workspace};
 
 type Test = fn() -> Result<()>;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[("logs::files_on_the_host", files_on_the_host)];
-
-/// The longest that a line takes to its file.
-const DELAY: Duration = Duration::from_secs(10);
 
 /// The demo with logs.
 pub(crate) struct Logged {
@@ -51,15 +47,8 @@ impl Logged {
 
     /// Waits until a line of such a file contains this, and returns it.
     pub(crate) fn wait_for(&self, start: &str, text: &str) -> Result<String> {
-        let limit = Instant::now() + DELAY;
-        loop {
-            let lines = self.lines(start)?;
-            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
-                return Ok(line.clone());
-            }
-            ensure!(Instant::now() < limit, "no line with {text:?} in {start}: {lines:#?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let missing = || format!("no line with {text:?} in {start}: {:#?}", self.lines(start));
+        wait_for(missing, || Ok(self.lines(start)?.into_iter().find(|line| line.contains(text))))
     }
 }
 
@@ -82,7 +71,7 @@ fn files_on_the_host() -> Result<()> {
     let url = |path: &str| format!("http://{}{path}", machine.at);
     ensure!(curl(10, [url("/128?first")])?.stdout == pattern(128));
     ensure!(curl(10, ["-A", "evil\tagent x", &url("/api/sleep/300?second")])?.text().contains("300"));
-    let mut refused = Connection::open(machine.at, DELAY)?;
+    let mut refused = Connection::open(machine.at, PATIENCE)?;
     refused.send("GET /third HTTP/1.1\r\nHost : a\r\n\r\n")?;
     ensure!(refused.response()?.context("no response")?.status == 400);
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();

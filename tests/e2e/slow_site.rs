@@ -10,10 +10,10 @@ pub(crate) const TESTS: &[(&str, SharedTest)] = &[("slow_site::takes_its_time", 
 
 fn takes_its_time(demo: &Demo) -> Result<()> {
     let began = Instant::now();
-    let got = curl(60, ["-H", "Host: slow.test", &demo.url("/8m.bin")])?.stdout;
+    let got = curl(240, ["-H", "Host: slow.test", &demo.url("/8m.bin")])?.stdout;
     let seconds = began.elapsed().as_secs_f64();
     ensure!(got == pattern(8 << 20), "{} bytes, which differ", got.len());
-    // 16 s less the burst; curl's own start and a busy host come on top.
-    ensure!((15.5..20.0).contains(&seconds), "8 MiB in {seconds:.2} s");
+    // 16 s less the burst; how much more it is, is the host's affair here: the simulator measures to the byte.
+    ensure!(seconds >= 15.5, "8 MiB in {seconds:.2} s");
     Ok(())
 }

@@ -6,10 +6,10 @@ use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use weir_tests::pattern;
 use weir_tests::process::{Process, survivors};
 use weir_tests::raw::Connection;
 use weir_tests::weir::Weir;
+use weir_tests::{PATIENCE, pattern, wait_for};
 
 type Test = fn() -> Result<()>;
 
@@ -19,11 +19,9 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("supervisor::ends_in_order", ends_in_order),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(60);
-const END: Duration = Duration::from_secs(10);
 const ROUNDS: u64 = 3;
-/// How long there is no supervisor.
-const ABSENCE: Duration = Duration::from_secs(2);
+/// Answers that are seen before a supervisor is killed, and files while there is none.
+const ANSWERS: u64 = 20;
 
 /// What clients got, and the longest that one of them waited, in milliseconds.
 #[derive(Default)]
@@ -101,17 +99,12 @@ fn die_and_come_back(bench: &Bench, files: &Tally, pool: &Tally) -> Result<()> {
     let answered = |tally: &Tally| tally.answered.load(Ordering::Relaxed);
     let before = answered(pool);
     let mut supervisor = bench.supervise()?;
-    let limit = Instant::now() + PATIENCE;
-    while answered(pool) < before + 20 {
-        ensure!(Instant::now() < limit, "workers do not answer: {}", supervisor.log());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let served = || Ok((answered(pool) >= before + ANSWERS).then_some(()));
+    wait_for(|| format!("workers do not answer: {}", supervisor.log()), served)?;
     kill(&mut supervisor)?;
     let before = answered(files);
-    std::thread::sleep(ABSENCE);
-    let meanwhile = answered(files) - before;
-    ensure!(meanwhile > 20, "{meanwhile} files within {ABSENCE:?} without a supervisor");
-    Ok(())
+    let served = || Ok((answered(files) >= before + ANSWERS).then_some(()));
+    wait_for(|| "files are not served without a supervisor".into(), served)
 }
 
 /// Nothing that it started itself outlives it.
@@ -120,8 +113,8 @@ fn kill(supervisor: &mut Weir) -> Result<()> {
     // A worker's own children are for the next supervisor to find.
     children.retain(|process| !is_grandchild(process));
     supervisor.signal(Signal::KILL)?;
-    supervisor.wait(END)?;
-    let left = survivors(&children, END);
+    supervisor.wait(PATIENCE)?;
+    let left = survivors(&children, PATIENCE);
     ensure!(left.is_empty(), "still there: {left:#?}");
     Ok(())
 }
@@ -145,7 +138,7 @@ fn takes_over() -> Result<()> {
     ensure!(ask()?.0 == 503);
     kill(&mut first)?;
     let mut second = bench.supervise()?;
-    ensure!(survivors(&grandchildren, END).is_empty(), "{}", second.log());
+    ensure!(survivors(&grandchildren, PATIENCE).is_empty(), "{}", second.log());
     ensure!(ask()?.0 == 503, "a pool that was stopped is in service again");
     bench.ctl_at("supervisor", &["pool", "app", "start"])?;
     ensure!(ask()? == (200, true));
@@ -173,12 +166,18 @@ fn ends_in_order() -> Result<()> {
     let at = bench.at;
     let ask = move |path: &str| get(&mut Connection::open(at, PATIENCE)?, path);
     let ended = std::thread::scope(|scope| {
-        let slow = scope.spawn(move || ask("/api/slow/1000"));
-        std::thread::sleep(Duration::from_millis(500));
-        supervisor.signal(Signal::TERM)?;
-        std::thread::sleep(Duration::from_millis(200));
+        let slow = scope.spawn(move || ask("/api/held/1000"));
+        let in_hand = || bench.counter("weir_links_in_use").map(|links| (links == 1).then_some(()));
+        let begun = wait_for(|| "the worker has nothing in hand".into(), in_hand).and_then(|()| {
+            supervisor.signal(Signal::TERM)?;
+            // Also the appliance knows: it gives the worker nothing more.
+            let leaves = || Ok(bench.ctl(&["status"])?.contains("leaving").then_some(()));
+            wait_for(|| format!("the worker does not leave: {}", supervisor.log()), leaves)
+        });
         let next = scope.spawn(move || ask("/api/bytes/10"));
-        let status = supervisor.wait(END)?;
+        std::fs::write(bench.directory.path().join("log-held"), "")?;
+        begun?;
+        let status = supervisor.wait(PATIENCE)?;
         ensure!(status.success(), "{status}: {}", supervisor.log());
         let left = survivors(&children, Duration::ZERO);
         ensure!(left.is_empty(), "still there: {left:#?}");

@@ -524,7 +524,7 @@ fn without_entropy() -> Result<()> {
 
 fn entropy_case(cpu: &str, http: u16, https: u16, log: &str, expected: bool) -> Result<()> {
     let get = |url: String| -> Result<bool> {
-        let done = output(Command::new("curl").args(["-sk", "--max-time", "3", "-o", "/dev/null", &url]))?;
+        let done = output(Command::new("curl").args(["-sk", "--max-time", "60", "-o", "/dev/null", &url]))?;
         Ok(done.status.success())
     };
     let watch = Instant::now();

@@ -5,7 +5,7 @@ With files in PEM it speaks TLS 1.3 and wants a certificate by CA.
 GET /api/bytes/N   the first N bytes of the file PATTERN
 POST /api/mark/M   appends M to the file LOG, answers with it
 GET /api/pid       the process number
-GET /api/slow/N    the first N bytes, after two seconds
+GET /api/held/N    the first N bytes, when the file LOG-held is there
 
 and what no worker should do:
 
@@ -80,8 +80,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(str(os.getpid()).encode())
         if what == "evil":
             return self.evil(last)
-        if what == "slow":
-            time.sleep(2)
+        while what == "held" and not os.path.exists(LOG + "-held"):
+            time.sleep(0.01)
         if what == "half" or (what == "once" and first_time(self.path)):
             return self.half(int(last))
         self.answer(PATTERN[: int(last)])

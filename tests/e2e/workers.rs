@@ -9,10 +9,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use weir_tests::pattern;
 use weir_tests::raw::Connection;
+use weir_tests::{PATIENCE, pattern, wait_for};
 
 type Test = fn() -> Result<()>;
+
+/// Least number of times that something is wrecked, however long that takes, and answers before each.
+const WRECKED_MIN: u64 = 4;
+const ANSWERS_BETWEEN: u64 = 20;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("workers::demand_start", demand_start),
@@ -31,13 +35,11 @@ fn demand_start() -> Result<()> {
     ensure!(bench.get("/")? == (200, b"static\n".to_vec()));
     let began = Instant::now();
     ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)));
-    let took = began.elapsed();
-    println!("first request to response with a cold worker VM: {} ms", took.as_millis());
-    ensure!(bench.weir.log().contains("pool app needs a worker"), "{}", bench.weir.log());
-    ensure!(took < Duration::from_secs(20), "{took:?}");
-    let began = Instant::now();
+    println!("first request to response with a cold worker VM: {} ms", began.elapsed().as_millis());
+    let demands = || bench.weir.log().matches("pool app needs a worker").count();
+    ensure!(demands() == 1, "{}", bench.weir.log());
     ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)));
-    ensure!(began.elapsed() < Duration::from_secs(1), "the worker is there now");
+    ensure!(demands() == 1, "the worker is there now: {}", bench.weir.log());
     Ok(())
 }
 
@@ -67,7 +69,7 @@ fn load(at: SocketAddr, stop: &AtomicBool, tally: &Tally, marks: bool) -> Result
             }
             let mut open = match connection.take() {
                 Some(open) => open,
-                None => Connection::open(at, Duration::from_secs(60))?,
+                None => Connection::open(at, PATIENCE)?,
             };
             match turn % 8 {
                 6 if marks => {
@@ -122,15 +124,20 @@ fn load(at: SocketAddr, stop: &AtomicBool, tally: &Tally, marks: bool) -> Result
     })
 }
 
-/// Load while `wreck` does its worst every other second.
+/// Load while `wreck` does its worst every other second, but not before there have been answers since the last time.
 fn chaos(bench: &Bench, marks: bool, mut wreck: impl FnMut() -> Result<()>) -> Result<Tally> {
     let (stop, tally, at) = (AtomicBool::new(false), Tally::default(), bench.at);
     let wrecked = std::thread::scope(|scope| -> Result<()> {
         let load = scope.spawn(|| load(at, &stop, &tally, marks));
-        let (end, mut result) = (Instant::now() + chaos_seconds(), Ok(()));
-        while Instant::now() < end && result.is_ok() && !load.is_finished() {
+        let (end, mut result, mut wrecked) = (Instant::now() + chaos_seconds(), Ok(()), 0);
+        let answered = || tally.answered.load(Ordering::Relaxed);
+        while (Instant::now() < end || wrecked < WRECKED_MIN) && result.is_ok() && !load.is_finished() {
             std::thread::sleep(Duration::from_secs(2));
-            result = wreck();
+            let before = answered();
+            let more = || Ok((load.is_finished() || answered() >= before + ANSWERS_BETWEEN).then_some(()));
+            result =
+                wait_for(|| format!("only {} answers", answered() - before), more).and_then(|()| wreck());
+            wrecked += 1;
         }
         stop.store(true, Ordering::Relaxed);
         load.join().unwrap_or_else(|_| Err(anyhow::anyhow!("panicked"))).and(result)
@@ -144,7 +151,7 @@ fn chaos(bench: &Bench, marks: bool, mut wreck: impl FnMut() -> Result<()>) -> R
         "{answered} requests, {cut_off} cut off, {} POSTs refused; queued {submitted}, served {served}, replayed {replayed}",
         tally.refused_posts.load(Ordering::Relaxed)
     );
-    ensure!(answered > 100, "{answered} requests only");
+    ensure!(answered >= ANSWERS_BETWEEN * WRECKED_MIN, "{answered} requests only");
     ensure!(
         bench.counter("weir_links_in_use")? == 0 && bench.counter("weir_held_bytes")? == 0,
         "something is left"
@@ -207,12 +214,8 @@ fn recycling_is_not_seen() -> Result<()> {
     ensure!(bench.counter("weir_truncated_total")? == 0, "somebody saw it");
     ensure!(pid()? != first, "the same worker as before");
     let worker = |p: &&weir_tests::process::Process| p.command.contains("worker.py");
-    let limit = Instant::now() + Duration::from_secs(10);
-    while bench.weir.processes().iter().filter(worker).count() != 1 {
-        ensure!(Instant::now() < limit, "old workers are left: {}", bench.weir.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
+    let alone = || Ok((bench.weir.processes().iter().filter(worker).count() == 1).then_some(()));
+    wait_for(|| format!("old workers are left: {}", bench.weir.log()), alone)
 }
 
 /// A process that takes no notice of SIGTERM is killed after its stop limit.
@@ -223,13 +226,11 @@ fn does_not_end() -> Result<()> {
     let worker = |p: &weir_tests::process::Process| p.command.contains("worker.py");
     let first = bench.weir.processes().into_iter().find(worker).context("no worker")?;
     ensure!(bench.get("/api/bytes/10")? == (200, pattern(10)));
-    bench.ctl(&["pool", "app", "recycle"])?;
     let began = Instant::now();
-    while first.is_there() {
-        ensure!(began.elapsed() < Duration::from_secs(20), "it goes on: {}", bench.weir.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    ensure!(began.elapsed() >= STOP_LIMIT / 2, "it was not asked: {:?}", began.elapsed());
+    bench.ctl(&["pool", "app", "recycle"])?;
+    let gone = || Ok((!first.is_there()).then_some(()));
+    wait_for(|| format!("it goes on: {}", bench.weir.log()), gone)?;
+    ensure!(began.elapsed() >= STOP_LIMIT, "it was not asked: {:?}", began.elapsed());
     ensure!(bench.get("/api/bytes/10")? == (200, pattern(10)));
     Ok(())
 }
@@ -240,8 +241,7 @@ fn never_starts() -> Result<()> {
     let (status, _) = bench.get("/api/x")?;
     ensure!(status == 503, "{status}");
     ensure!(began.elapsed() > Duration::from_secs(4), "five attempts, and pauses that grow");
-    let began = Instant::now();
-    ensure!(bench.get("/api/x")?.0 == 503 && began.elapsed() < Duration::from_secs(1), "now at once");
+    ensure!(bench.get("/api/x")?.0 == 503);
     ensure!(bench.get("/")? == (200, b"static\n".to_vec()), "the rest is served");
     let log = bench.weir.log();
     ensure!(log.contains("pool app: out of service: 5 failures in a short time"), "{log}");
@@ -333,7 +333,8 @@ fn orders() -> Result<()> {
     let began = Instant::now();
     ensure!(bench.get("/api/bytes/200000")? == (200, pattern(200_000)));
     let seconds = began.elapsed().as_secs_f64();
-    ensure!((2.5..4.5).contains(&seconds), "200,000 bytes at 64 KiB/s in {seconds:.2} s");
+    // How much more it is, is the host's affair.
+    ensure!(seconds >= 2.5, "200,000 bytes at 64 KiB/s in {seconds:.2} s");
     bench.ctl(&["site", "a", "--ceil", "none"])?;
     for (arguments, says) in [
         (&["site", "a", "--ceil", "5"][..], "ceil \"5\", expected a number with"),

@@ -56,10 +56,16 @@ fn no_interrupt_is_lost(shelf: &Shelf) -> Result<()> {
         let ready = machine.line("weir: 1 sites", PATIENCE)?;
         Ok(machine.line("weir: serving at", PATIENCE)?.saturating_sub(ready))
     };
-    // The host may be busy in one boot or another.
-    let took = (0..3).map(|_| address()).collect::<Result<Vec<_>>>()?.into_iter().min();
-    ensure!(took < Some(Duration::from_millis(500)), "{took:?} from the start to an address");
-    Ok(())
+    // One that slept needs a second each time; one that did not may need as long on a busy host, but not in all of so many boots.
+    let mut all = Vec::new();
+    while all.len() < 20 {
+        let took = address()?;
+        if took < Duration::from_millis(500) {
+            return Ok(());
+        }
+        all.push(took);
+    }
+    anyhow::bail!("{all:?} from the start to an address")
 }
 
 /// Unpacked by GNU tar, as whoever receives it does.

@@ -9,9 +9,28 @@ pub mod process;
 pub mod raw;
 pub mod weir;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What only a failure waits for: on a machine that is busy, things come when they come.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between two looks at whether something has come.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Looks until there is something, at most for [`PATIENCE`]; an error says what was missing.
+pub fn wait_for<T>(missing: impl Fn() -> String, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        ensure!(Instant::now() < limit, "not within {PATIENCE:?}: {}", missing());
+        std::thread::sleep(LOOK_PAUSE);
+    }
+}
 
 /// The checkout.
 pub fn workspace() -> PathBuf {

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub struct Weir {
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Ends when all of standard error has been read.
+    logged: Receiver<()>,
     stdout: Receiver<String>,
     https: Option<SocketAddr>,
     /// Whether what it says on standard error is still read.
@@ -64,7 +66,9 @@ impl Weir {
         let listens = Arc::new(AtomicBool::new(true));
         let goes_on = listens.clone();
         let lines = log.clone();
+        let (logging, logged) = channel::<()>();
         each_line(err, move |line| {
+            let _until_the_end = &logging;
             if std::env::var_os("WEIR_TEST_LOG").is_some() {
                 eprintln!("{line}");
             }
@@ -73,14 +77,15 @@ impl Weir {
             lines.push('\n');
             goes_on.load(Ordering::Relaxed)
         });
-        Ok(Self { child, log, stdout, https: None, listens })
+        Ok(Self { child, log, logged, stdout, https: None, listens })
     }
 
     /// Waits for the next line on standard output.
     pub fn line(&self, patience: Duration) -> Result<String> {
-        self.stdout.recv_timeout(patience).map_err(|_| {
-            // Its last line may still be on its way.
-            std::thread::sleep(Duration::from_millis(100));
+        self.stdout.recv_timeout(patience).map_err(|error| {
+            if error == RecvTimeoutError::Disconnected {
+                self.wait_for_log();
+            }
             anyhow!("not ready: {}", self.log())
         })
     }
@@ -130,11 +135,24 @@ impl Weir {
         kill_process(pid, signal).context("signalling weir")
     }
 
-    /// Waits for its end.
+    /// Waits until a line of standard error contains this.
+    pub fn says(&self, text: &str) -> Result<()> {
+        let there = || Ok(self.log().contains(text).then_some(()));
+        crate::wait_for(|| format!("no {text:?} in {}", self.log()), there)
+    }
+
+    /// Waits until all that it has said has been read: after its end, its last lines may still be on their way.
+    fn wait_for_log(&self) {
+        // Nothing is ever sent; the channel ends with the reader.
+        let _ = self.logged.recv_timeout(crate::PATIENCE);
+    }
+
+    /// Waits for its end, and for its last words.
     pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         let limit = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait()? {
+                self.wait_for_log();
                 return Ok(status);
             }
             if Instant::now() > limit {

@@ -28,6 +28,21 @@ fn writer(mut to: UnixStream, content: Vec<u8>, piece: usize) -> JoinHandle<()> 
     spawn(move || content.chunks(piece.max(1)).for_each(|piece| to.write_all(piece).expect("written")))
 }
 
+/// Writes until more is under way than the application's socket takes: what fills this side's once, and what is held in between.
+fn fill(mut host: &UnixStream) {
+    host.set_nonblocking(true).expect("flag");
+    let (mut sent, mut first) = (0, None);
+    while first.is_none_or(|first| sent <= first + 2 * 65_536) {
+        match host.write(&[0; 65_536]) {
+            Ok(n) => sent += n,
+            Err(_) => {
+                first.get_or_insert(sent);
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
 fn read_exact(from: &mut impl Read, len: usize) -> Vec<u8> {
     let mut got = vec![0; len];
     from.read_exact(&mut got).expect("as many bytes as were sent");
@@ -103,11 +118,7 @@ fn a_side_that_is_not_read_holds_no_more_than_buffers() {
 #[test]
 fn a_host_that_is_gone_is_given_up_when_the_application_is_stuck() {
     let (host, application, thread) = joined();
-    host.set_nonblocking(true).expect("flag");
-    let until = Instant::now() + QUICK;
-    while Instant::now() < until {
-        let _ = (&host).write(&[0; 65_536]);
-    }
+    fill(&host);
     let began = Instant::now();
     drop(host);
     let outcome = thread.join().expect("joined");
@@ -161,13 +172,7 @@ fn an_idle_pair_takes_no_processor_time() {
         ticks()
     });
     // The application is stuck with full buffers and the host is gone: both ends are in sight and nothing can be done.
-    host.set_nonblocking(true).expect("flag");
-    let until = Instant::now() + QUICK;
-    while Instant::now() < until {
-        if (&host).write(&[0; 65_536]).is_err() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
+    fill(&host);
     drop(host);
     let used = thread.join().expect("joined");
     drop(application);

@@ -29,7 +29,7 @@ impl Served {
 
     fn connect(&self) -> io::Result<UnixStream> {
         let stream = UnixStream::connect(self.path())?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         Ok(stream)
     }
 
@@ -42,7 +42,7 @@ impl Served {
     }
 
     fn wait_for_streams(&self, number: u64) {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(60);
         while self.streams() != number {
             assert!(Instant::now() < until, "{} streams, not {number}", self.streams());
             sleep(Duration::from_millis(1));
