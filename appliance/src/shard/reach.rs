@@ -50,14 +50,14 @@ mod tests {
             Http { url_segment_max_length: Some(10), url_segment_max_count: Some(3), ..Http::default() };
         let sites = vec![Site::default(), Site { http, ..Site::default() }];
         let reach = Reach::new(&Settings { sites, ..Settings::default() });
-        for path in ["/", "/a b", "/b\u{fc}cher/\u{4f8b}", "/100%", "/a;b?c#d", "/%7e/a"] {
+        for path in ["/", "/a b", "/b\u{fc}cher/\u{4f8b}", "/100%", "/a;b?c#d"] {
             assert!(reach.has(0, path), "{path}");
         }
         let long = format!("/{}", "x".repeat(256));
         let deep = "/x".repeat(65);
         let longest = "/y".repeat(20) + &"/x".repeat(200).repeat(20);
         for path in
-            ["/a\nb", "/a\u{7f}", "/a\\b", "/a%2fb", "/a%2Fb", "/a//b", "/./a", &long, &deep, &longest]
+            ["/a\nb", "/a\u{7f}", "/a\\b", "/a%2fb", "/a%2Fb", "/%7e/a", "/./a", &long, &deep, &longest]
         {
             assert!(!reach.has(0, path), "{path:?}");
         }
