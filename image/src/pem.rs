@@ -193,7 +193,7 @@ fn diagnose(text: &str, wanted: Wanted) -> PemError {
     let kind = if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
     {
         PemErrorKind::Encrypted
-    } else if text.lines().any(|line| is_fused(line)) {
+    } else if text.lines().any(is_fused) {
         PemErrorKind::LineEnds
     } else if let Some(label) = labels(text).find(|label| wanted.is(label)) {
         match text.contains(&format!("-----END {label}-----")) {

@@ -83,7 +83,7 @@ fn streams_and_tunnels_end_with_timers_of_their_own() {
     for (head, upgrade, seconds, reason) in
         [(EVENTS, false, 20, Reason::TimerResponse), (WEBSOCKET, true, 200, Reason::TimerConnectionIdle)]
     {
-        let mut world = world(head, http.clone());
+        let mut world = world(head, http);
         begin(&mut world, upgrade);
         ends_after(world, seconds, reason);
     }
