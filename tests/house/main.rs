@@ -1,0 +1,25 @@
+//! The rules of the house that no compiler holds: which file may import which, and that every promise has its test.
+
+mod imports;
+mod modules;
+mod specification;
+
+use std::path::{Path, PathBuf};
+
+/// Every file below `directory` with this ending, build directories left out.
+fn files(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    let entries =
+        std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    for entry in entries {
+        let path = entry.expect("a readable directory").path();
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with(".git") {
+            files(&path, ending, found);
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -1,0 +1,107 @@
+//! Every row of SPECIFICATION.md has an id of its own, and what it says it is held by exists.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+struct Row {
+    id: String,
+    held_by: String,
+}
+
+fn rows(text: &str) -> Vec<Row> {
+    let is_id = |cell: &str| {
+        let (area, number) = cell.split_once('-').unwrap_or_default();
+        !area.is_empty()
+            && area.bytes().all(|b| b.is_ascii_uppercase())
+            && number.len() == 2
+            && number.bytes().all(|b| b.is_ascii_digit())
+    };
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let id = cells.get(1).filter(|id| is_id(id))?;
+        assert_eq!(cells.len(), 6, "{id}: id, promise, number, held by");
+        Some(Row { id: (*id).to_owned(), held_by: cells[4].to_owned() })
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// What the tests of this checkout are called.
+struct Known {
+    root: PathBuf,
+    /// Functions, modules, and names in string literals, such as the end-to-end tests have.
+    names: BTreeSet<String>,
+}
+
+impl Known {
+    fn read(root: &Path) -> Self {
+        let mut names = BTreeSet::new();
+        let mut sources = Vec::new();
+        crate::files(root, "rs", &mut sources);
+        for file in sources {
+            names.extend(file.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            let text = crate::read(&file);
+            let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+            let mut last = "";
+            for word in words {
+                if ["fn", "mod"].contains(&last) || word.contains("::") {
+                    names.insert(word.to_owned());
+                }
+                last = word;
+            }
+        }
+        Self { root: root.to_owned(), names }
+    }
+
+    /// `name` as the specification writes it: `module::test`, `module::*`, `the_beginning_of…`, a path, or a command.
+    fn has(&self, name: &str) -> bool {
+        let first = name.split_whitespace().next().unwrap_or_default();
+        if first == "cargo" || first.starts_with("--") || first.contains('=') {
+            return true;
+        }
+        if first.contains('/') {
+            return self.root.join(first.trim_end_matches("/*")).exists();
+        }
+        let is_known = |name: &str| match name.strip_suffix(['…', '*']) {
+            Some(start) => self.names.iter().any(|known| known.starts_with(start)),
+            None => self.names.contains(name),
+        };
+        match name.rsplit_once("::") {
+            Some((module, "*")) => is_known(module.rsplit("::").next().unwrap_or(module)),
+            Some((_, test)) => is_known(test) || is_known(name),
+            None => is_known(name) || self.root.join(name).exists(),
+        }
+    }
+}
+
+#[test]
+fn every_promise_has_its_test() {
+    let root = weir_tests::workspace();
+    let known = Known::read(&root);
+    let mut ids = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for row in rows(&crate::read(&root.join("tests/SPECIFICATION.md"))) {
+        if !ids.insert(row.id.clone()) {
+            wrong.push(format!("{}: there are two of it", row.id));
+        }
+        // Between backticks stands what can be looked for.
+        let names: Vec<_> = row.held_by.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            wrong.push(format!("{}: held by nothing", row.id));
+        }
+        let missing = names.into_iter().filter(|name| !known.has(name));
+        wrong.extend(missing.map(|name| format!("{}: there is no `{name}`", row.id)));
+    }
+    assert!(ids.len() > 40, "the rows were not read");
+    assert!(wrong.is_empty(), "tests/SPECIFICATION.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_does_not_exist_is_not_known() {
+    let known = Known::read(&weir_tests::workspace());
+    assert!(known.has("what_does_not_exist…") && known.has("specification::*") && known.has("tests/run"));
+    for name in
+        [["no_such", "test_anywhere"].concat(), ["no_such", "_module::*"].concat(), "tests/no".to_owned()]
+    {
+        assert!(!known.has(&name), "{name}");
+    }
+}
