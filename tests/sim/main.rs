@@ -7,6 +7,7 @@
 mod answers;
 mod attacks;
 mod bandwidth;
+mod beside;
 mod chaos;
 mod client;
 mod collector;

@@ -205,7 +205,10 @@ impl World {
         worker_tls: Option<Arc<ServerConfig>>,
         script: impl Fn(usize, u32) -> Script + 'static,
     ) -> Self {
-        Self::scripted_in(seed, &Settings { pools: vec![pool], ..settings(&["*"]) }, worker_tls, script)
+        let mut settings = Settings { pools: vec![pool], ..settings(&["*"]) };
+        // The end of an answer that stands still is seen before a run is over.
+        settings.server.http.stream_idle_s = Some(300);
+        Self::scripted_in(seed, &settings, worker_tls, script)
     }
 
     /// The same, with all settings.

@@ -3,6 +3,7 @@
 use crate::http::chunked::{ChunkError, Decoder};
 use crate::http::{Refusal, request, response};
 use crate::reason::Reason;
+use alloc::boxed::Box;
 use core::ops::Range;
 
 /// What remains of a message's content.
@@ -10,8 +11,8 @@ use core::ops::Range;
 pub(super) enum Body {
     /// So many bytes.
     Length(u64),
-    /// Chunks, and how many bytes they may hold in all.
-    Chunked { decoder: Decoder, most: u64 },
+    /// Chunks, and how many bytes they may hold in all. Boxed: every connection has room for a body, few have chunks.
+    Chunked { decoder: Box<Decoder>, most: u64 },
     /// Everything until the stream ends.
     UntilClose,
 }
@@ -58,7 +59,7 @@ impl Body {
         match framing {
             request::Framing::None => Self::NONE,
             request::Framing::Length(n) => Self::Length(n),
-            request::Framing::Chunked => Self::Chunked { decoder: Decoder::new(), most },
+            request::Framing::Chunked => Self::Chunked { decoder: Box::new(Decoder::new()), most },
         }
     }
 
@@ -126,7 +127,9 @@ impl From<response::Framing> for Body {
         match framing {
             response::Framing::None => Self::NONE,
             response::Framing::Length(n) => Self::Length(n),
-            response::Framing::Chunked => Self::Chunked { decoder: Decoder::of_response(), most: u64::MAX },
+            response::Framing::Chunked => {
+                Self::Chunked { decoder: Box::new(Decoder::of_response()), most: u64::MAX }
+            }
             response::Framing::UntilClose => Self::UntilClose,
         }
     }
