@@ -121,7 +121,7 @@ fn weir_agent() -> Result<()> {
     let (accepting, bell) = (counters.clone(), stop.clone());
     let agent = std::thread::spawn(move || {
         let of_stream = accepting.clone();
-        let serve = move |stream| server::relay(&stream, Some(&tls), &target, &of_stream);
+        let serve = move |stream| server::relay(&stream, 7, Some(&tls), &target, &of_stream);
         server::accept(listener.into(), 256, &accepting, &bell, serve);
     });
     let worker = format!("[[pool.worker]]\nkind = \"address\"\nat = \"unix:{}\"\n", socket.display());

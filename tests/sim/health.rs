@@ -19,7 +19,7 @@ const CONTENT: usize = 30_000;
 
 fn refused(path: &str) -> Exchange {
     let mut exchange = get(path, Vec::new());
-    exchange.expected = Expected { status: 502, content: None };
+    exchange.expected = Expected { status: 502, content: Some(b"502 Bad Gateway\n".to_vec()) };
     exchange
 }
 

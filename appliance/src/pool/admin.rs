@@ -194,8 +194,10 @@ impl<S: StreamTransport> Pools<S> {
         }
         let index = usize::from(pool);
         let found = self.pools[index].workers.iter_mut().find(|w| died && w.address == address);
-        for lost in found.map_or_else(Vec::new, |worker| worker.has_died(now)) {
-            self.died(lost, now);
+        self.deaths += 1;
+        let death = self.deaths;
+        for lost in found.map_or_else(Vec::new, |worker| worker.has_died(death, now)) {
+            self.died(lost, death, now);
         }
         let lost = |(id, link): (LinkId, &Link)| {
             let its = link.pool == index && self.pools[index].workers[link.worker].address == address;

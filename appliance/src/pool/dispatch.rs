@@ -43,7 +43,7 @@ impl<S: StreamTransport> Pools<S> {
                 self.pools[index].workers[link.worker].given(now);
                 self.events.push_back(PoolEvent::Assigned(waiting.requester, id));
             }
-            // A link to a suspect is for later: meanwhile the request may have one that was not good enough before.
+            // A probe of a suspect is for later: meanwhile the request may have a link that was not good enough before.
             if self.wanted_links(index, now) == 0 || !self.open_link(index, now) {
                 return;
             }
@@ -56,8 +56,12 @@ impl<S: StreamTransport> Pools<S> {
         let workers = &self.pools[index].workers;
         // Those at the front may have to wait for somebody in particular to be avoided.
         let mut front = 0..self.pools[index].waiting.len().min(AVOIDING);
-        let suits = |position| worker::pick(workers, limit, self.avoided(index, position, now), now);
-        let Some(worker) = front.find_map(suits) else { return false };
+        let suits = |position| {
+            let avoid = self.avoided(index, position, now);
+            let worker = worker::pick(workers, limit, avoid, now)?;
+            Some((worker, worker::is_probe(workers, worker, limit, avoid, now)))
+        };
+        let Some((worker, probe)) = front.find_map(suits) else { return false };
         if !self.make_room_for_link(index, now) {
             return false;
         }
@@ -81,7 +85,7 @@ impl<S: StreamTransport> Pools<S> {
             verdict = Verdict::of(None);
         }
         self.counters.links_opened += 1;
-        self.pools[index].workers[worker].connecting(now);
+        self.pools[index].workers[worker].connecting(probe, now);
         let (state, given) = (LinkState::Connecting, now);
         let (pool, ended, spoiled) = (index, false, false);
         self.links.insert(Link { pool, worker, stream, state, given, verdict, ended, spoiled });

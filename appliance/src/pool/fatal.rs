@@ -33,6 +33,8 @@ pub(super) struct Lost {
 struct Entry {
     lost: Lost,
     deaths: u8,
+    /// The number of the last one.
+    last: u64,
     refused_until: Option<Instant>,
     /// For how long next time.
     pause: Duration,
@@ -54,8 +56,8 @@ impl Fatal {
         self.entries.iter().any(|e| e.lost.target == *target && e.refused_until.is_some_and(|at| at > now))
     }
 
-    /// A worker has died that had lost this. True if such requests are refused from now on.
-    pub(super) fn died(&mut self, lost: Lost, now: Instant) -> bool {
+    /// A worker has died that had lost this; each death has its own number. True if such requests are refused from now on.
+    pub(super) fn died(&mut self, lost: Lost, death: u64, now: Instant) -> bool {
         self.forget(now);
         let Some(entry) = self.entries.iter_mut().find(|e| e.lost.target == lost.target) else {
             if self.entries.len() >= MOST {
@@ -64,14 +66,14 @@ impl Fatal {
                     self.entries.swap_remove(first);
                 }
             }
-            self.entries.push(Entry { lost, deaths: 1, refused_until: None, pause: REFUSED });
+            self.entries.push(Entry { lost, deaths: 1, last: death, refused_until: None, pause: REFUSED });
             return false;
         };
-        // In hand at two workers that died together: that is one death as far as this target is concerned.
-        if lost.given < entry.lost.at {
+        // In hand twice at one worker, or at two that died together: that is one death as far as this target is concerned.
+        if death == entry.last || lost.given < entry.lost.at {
             return false;
         }
-        entry.lost = lost;
+        (entry.lost, entry.last) = (lost, death);
         entry.deaths = entry.deaths.saturating_add(1);
         if entry.deaths < WORKERS {
             return false;
@@ -104,13 +106,13 @@ impl<S: StreamTransport> Pools<S> {
         let worker = &mut self.pools[link.pool].workers[link.worker];
         worker.failed(evidence.source, now);
         let lost = Lost { target: evidence.target, given: link.given, at: now };
-        if worker.lost(lost) {
-            self.died(lost, now);
+        if let Some(death) = worker.lost(lost) {
+            self.died(lost, death, now);
         }
     }
 
-    pub(super) fn died(&mut self, lost: Lost, now: Instant) {
-        self.counters.fatal_targets += u64::from(self.fatal.died(lost, now));
+    pub(super) fn died(&mut self, lost: Lost, death: u64, now: Instant) {
+        self.counters.fatal_targets += u64::from(self.fatal.died(lost, death, now));
     }
 
     /// Whether any target is under suspicion; if none is, nobody has to ask for one in particular.
@@ -148,35 +150,44 @@ mod tests {
     #[test]
     fn a_request_that_has_ended_two_workers_is_refused_for_a_while_and_then_longer() {
         let (mut fatal, time) = (Fatal::default(), |s: u32| Instant::ZERO + SECOND * s);
-        assert!(!fatal.died(lost("/kill", 0, 1), time(1)) && !fatal.refuses(&target("/kill"), time(1)));
-        assert!(fatal.died(lost("/kill", 1, 2), time(2)));
+        assert!(!fatal.died(lost("/kill", 0, 1), 1, time(1)) && !fatal.refuses(&target("/kill"), time(1)));
+        assert!(fatal.died(lost("/kill", 1, 2), 2, time(2)));
         assert!(fatal.refuses(&target("/kill"), time(61)) && !fatal.refuses(&target("/"), time(2)));
         assert!(!fatal.refuses(&target("/kill"), time(62)), "tried once more");
-        assert!(fatal.died(lost("/kill", 70, 71), time(71)), "one is enough now");
+        assert!(fatal.died(lost("/kill", 70, 71), 3, time(71)), "one is enough now");
         assert!(fatal.refuses(&target("/kill"), time(190)) && !fatal.refuses(&target("/kill"), time(191)));
-        assert!(!fatal.died(lost("/kill", 900, 901), time(901)), "long ago");
+        assert!(!fatal.died(lost("/kill", 900, 901), 4, time(901)), "long ago");
     }
 
     #[test]
     fn what_is_answered_or_was_in_hand_at_both_is_innocent() {
         let (mut fatal, time) = (Fatal::default(), |s: u32| Instant::ZERO + SECOND * s);
-        fatal.died(lost("/", 0, 10), time(10));
-        assert!(!fatal.died(lost("/", 5, 11), time(11)), "given before the first was lost");
+        fatal.died(lost("/", 0, 10), 5, time(10));
+        assert!(!fatal.died(lost("/", 5, 11), 6, time(11)), "given before the first was lost");
         fatal.answered(&target("/"));
-        assert!(fatal.is_empty() && !fatal.died(lost("/", 12, 13), time(13)));
-        assert!(fatal.died(lost("/", 14, 15), time(15)));
+        assert!(fatal.is_empty() && !fatal.died(lost("/", 12, 13), 7, time(13)));
+        assert!(fatal.died(lost("/", 14, 15), 8, time(15)));
         fatal.answered(&target("/"));
         assert!(!fatal.refuses(&target("/"), time(15)), "one that waited already was answered");
+    }
+
+    #[test]
+    fn one_death_counts_once_however_many_it_takes_along() {
+        let (mut fatal, time) = (Fatal::default(), |s: u32| Instant::ZERO + SECOND * s);
+        for second in 1..5 {
+            assert!(!fatal.died(lost("/", second, second), 1, time(5)));
+        }
+        assert!(fatal.died(lost("/", 6, 7), 2, time(7)));
     }
 
     #[test]
     fn the_table_is_bounded_and_keeps_whom_it_refuses() {
         let mut fatal = Fatal::default();
         let now = Instant::ZERO + SECOND * 3;
-        fatal.died(lost("/kill", 0, 1), now);
-        fatal.died(lost("/kill", 1, 2), now);
+        fatal.died(lost("/kill", 0, 1), 9, now);
+        fatal.died(lost("/kill", 1, 2), 10, now);
         for n in 0..10 * MOST {
-            fatal.died(lost(&format!("/{n}"), 0, 3), now);
+            fatal.died(lost(&format!("/{n}"), 0, 3), 100 + n as u64, now);
         }
         assert_eq!(fatal.entries.len(), MOST);
         assert!(fatal.refuses(&target("/kill"), now));

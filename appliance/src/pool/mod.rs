@@ -231,6 +231,8 @@ pub struct Pools<S> {
     verdicts_at: Option<Instant>,
     names: Names,
     fatal: Fatal,
+    /// Workers that have died.
+    deaths: u64,
     counters: Counters,
 }
 
@@ -251,6 +253,7 @@ impl<S: StreamTransport> Pools<S> {
             verdicts_at: None,
             names: Names::default(),
             fatal: Fatal::default(),
+            deaths: 0,
             counters: Counters::default(),
         }
     }
@@ -489,7 +492,7 @@ impl<S: StreamTransport> Pools<S> {
         let worker = &mut self.pools[link.pool].workers[link.worker];
         worker.links -= 1;
         match link.state {
-            LinkState::Connecting => worker.connecting -= 1,
+            LinkState::Connecting => worker.opened(),
             LinkState::InUse(_) => worker.in_use -= 1,
             LinkState::Idle { .. } => {}
         }

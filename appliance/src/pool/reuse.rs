@@ -76,16 +76,10 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Links that may serve waiting requests soon: those that are being opened, and those that have yet to be seen idle for
-    /// a turn of the transport. Those to a suspect serve nobody while another worker has room.
+    /// a turn of the transport. Those that are opened to see how a suspect is serve nobody yet.
     pub(super) fn under_way(&self, index: usize, now: Instant) -> usize {
-        let pool = &self.pools[index];
-        let room = |w: &Worker| !w.is_suspect() && w.is_fit(now) && w.links < pool.links_per_worker;
-        let suspects_serve = !pool.workers.iter().any(room);
-        let serves = |w: &Worker| suspects_serve || !w.is_suspect();
-        let fresh = self.links.iter().filter(|(_, link)| {
-            link.pool == index && self.is_fresh(link, now) && serves(&pool.workers[link.worker])
-        });
-        let connecting: usize = pool.workers.iter().filter(|w| serves(w)).map(|w| w.connecting).sum();
+        let fresh = self.links.iter().filter(|(_, link)| link.pool == index && self.is_fresh(link, now));
+        let connecting: usize = self.pools[index].workers.iter().map(Worker::opening).sum();
         connecting + fresh.count()
     }
 

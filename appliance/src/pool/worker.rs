@@ -70,6 +70,8 @@ pub(super) struct Worker {
     /// The first different requests that failed.
     sources: heapless::Vec<u64, SOURCES>,
     suspect: bool,
+    /// Links that are being opened to see how it is, while requests go elsewhere.
+    probes: usize,
     /// Until when others are preferred to a suspect.
     rests_until: Instant,
     rest: Duration,
@@ -77,7 +79,8 @@ pub(super) struct Worker {
     retry_at: Option<Instant>,
     pause: Duration,
     losses: Vec<Lost>,
-    died: Option<Instant>,
+    /// When it died, and the number of that death.
+    died: Option<(Instant, u64)>,
 }
 
 impl Worker {
@@ -99,6 +102,7 @@ impl Worker {
             in_a_row: 0,
             sources: heapless::Vec::new(),
             suspect: false,
+            probes: 0,
             rests_until: now,
             rest: RETRY_MIN,
             retry_at: None,
@@ -165,17 +169,30 @@ impl Worker {
         self.rests_until = now + self.rest;
     }
 
-    /// A link is being opened. To a suspect one is enough: until it is there, requests go elsewhere.
-    pub(super) fn connecting(&mut self, now: Instant) {
+    /// A link is being opened; `probe`: to a suspect, while another worker could have the request. One is enough: until it is
+    /// there, requests go elsewhere.
+    pub(super) fn connecting(&mut self, probe: bool, now: Instant) {
         self.links += 1;
         self.connecting += 1;
+        self.probes += usize::from(probe);
         self.retry_at = None;
         self.rests_until = now + self.rest;
     }
 
+    /// Links under way for requests that wait.
+    pub(super) fn opening(&self) -> usize {
+        self.connecting - self.probes.min(self.connecting)
+    }
+
+    /// A link is no longer being opened.
+    pub(super) fn opened(&mut self) {
+        self.connecting -= 1;
+        self.probes = self.probes.min(self.connecting);
+    }
+
     /// A link came up. Whether the worker answers as well remains to be seen.
     pub(super) fn connected(&mut self) {
-        self.connecting -= 1;
+        self.opened();
         self.in_sight = true;
         self.pause = RETRY_MIN;
     }
@@ -237,21 +254,22 @@ impl Worker {
         }
     }
 
-    /// It lost this request. True if it is known to have died of it, or of one beside it; else that may still be told.
-    pub(super) fn lost(&mut self, lost: Lost) -> bool {
-        if self.died.is_some_and(|at| lost.at.since(at) < DEATH_IS_TOLD) {
-            return true;
+    /// It lost this request. The number of its death, if it is known to have died of this one or of one beside it; else that may
+    /// still be told.
+    pub(super) fn lost(&mut self, lost: Lost) -> Option<u64> {
+        if let Some((_, death)) = self.died.filter(|(at, _)| lost.at.since(*at) < DEATH_IS_TOLD) {
+            return Some(death);
         }
         if self.losses.len() >= LOSSES {
             self.losses.remove(0);
         }
         self.losses.push(lost);
-        false
+        None
     }
 
     /// It has died; what it had lost just before.
-    pub(super) fn has_died(&mut self, now: Instant) -> Vec<Lost> {
-        self.died = Some(now);
+    pub(super) fn has_died(&mut self, death: u64, now: Instant) -> Vec<Lost> {
+        self.died = Some((now, death));
         let mut lost = core::mem::take(&mut self.losses);
         lost.retain(|lost| now.since(lost.at) < DEATH_IS_TOLD);
         lost
@@ -267,4 +285,18 @@ pub(super) fn pick(workers: &[Worker], limit: usize, avoid: Option<usize>, now: 
         .filter(|(index, w)| w.links < limit && w.is_fit(now) && Some(*index) != avoid)
         .min_by_key(|(_, w)| (w.choice(now), w.in_use + w.connecting, w.links))
         .map(|(index, _)| index)
+}
+
+/// Whether a link to this worker, which was picked, would only show how it is, because a worker that nothing is held against
+/// has room for the same request.
+pub(super) fn is_probe(
+    workers: &[Worker],
+    picked: usize,
+    limit: usize,
+    avoid: Option<usize>,
+    now: Instant,
+) -> bool {
+    let other =
+        |(index, w): (usize, &Worker)| !w.suspect && w.links < limit && w.is_fit(now) && Some(index) != avoid;
+    workers.get(picked).is_some_and(Worker::is_suspect) && workers.iter().enumerate().any(other)
 }
