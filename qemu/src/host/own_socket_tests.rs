@@ -44,8 +44,7 @@ fn one_that_was_killed_is_followed_and_one_that_runs_is_not() {
     assert!(refused(&path).ends_with("another supervisor listens there"));
     // As a process leaves it that is killed: the files stay, the descriptors are closed.
     let mut first = std::mem::ManuallyDrop::new(first);
-    let nowhere = || File::open("/dev/null").expect("/dev/null");
-    first._lock.file = nowhere();
+    first._lock.file = File::open("/dev/null").expect("/dev/null");
     first.listener = UnixListener::bind(directory.path().join("elsewhere")).expect("bound");
     let second = OwnSocket::bind(&path, &Access { mode: Some(0o666), group: None }).expect("bound");
     assert_eq!(mode(&path), 0o666);
