@@ -52,7 +52,7 @@ fn up(args: &[&str]) -> Result<Command> {
 }
 
 /// A directory of links to some programs, as the only PATH.
-pub(crate) fn path_with(names: &[&str]) -> Result<TempDir> {
+fn path_with(names: &[&str]) -> Result<TempDir> {
     let directory = TempDir::new()?;
     for name in names {
         let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
@@ -101,7 +101,7 @@ fn config_does_not_parse() -> Result<()> {
     let directory = TempDir::new()?;
     let config = directory.path().join("weir.toml");
     let name = config.to_string_lossy().into_owned();
-    std::fs::write(&config, "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = 7\n")?;
+    std::fs::write(&config, "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = 7\nfiles = \".\"\n")?;
     for line in [refused(&mut up(&[&name])?)?, refused(command(program()).args(["check", &name]))?] {
         ensure!(line.contains("weir.toml:4:"), "no line and column: {line}");
     }

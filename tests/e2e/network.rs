@@ -1,6 +1,5 @@
 //! The network between clients and the appliance: how many it takes at once, and whom the appliance sees.
 
-use crate::bad_input::path_with;
 use crate::bench::Bench;
 use crate::lifecycle::START;
 use crate::logs::read_logs;
@@ -18,7 +17,7 @@ use weir_tests::curl::curl;
 use weir_tests::net::Namespace;
 use weir_tests::process::survivors;
 use weir_tests::weir::{Weir, command, program};
-use weir_tests::{free_port, pattern, workspace};
+use weir_tests::{free_port, pattern};
 
 type Test = fn() -> Result<()>;
 
@@ -119,21 +118,19 @@ fn addresses() -> Result<()> {
 }
 
 fn without_passt() -> Result<()> {
-    let path = path_with(&["setpriv", "sh", "git", "qemu-system-x86_64"])?;
+    // Hidden from this one command, in a mount namespace of its own, which takes root.
+    if !rustix::process::getuid().is_root() {
+        eprintln!("without_passt: skipped, needs root");
+        return Ok(());
+    }
     let directory = TempDir::new()?;
     let config = directory.path().join("weir.toml");
     std::fs::write(&config, site(directory.path(), "")?)?;
-    let daemon = workspace().join("target/tools/bin/vhost-device-vsock");
-    if !daemon.is_file() {
-        // Then it is in PATH, from where it goes with the rest.
-        std::os::unix::fs::symlink(
-            image::toolchain::in_path("vhost-device-vsock").context("no daemon")?,
-            path.path().join("vhost-device-vsock"),
-        )?;
-    }
-    let mut up = command(program());
+    let hide = "mount --bind /dev/null \"$(command -v passt)\"; exec \"$@\"";
     let (http, https) = (free_port()?.to_string(), free_port()?.to_string());
-    up.arg("up").arg(&config).args(["--http-port", &http, "--https-port", &https]).env("PATH", path.path());
+    let mut up = command("unshare");
+    up.args(["--mount", "sh", "-c", hide, "sh"]).arg(program());
+    up.arg("up").arg(&config).args(["--http-port", &http, "--https-port", &https]);
     let mut weir = Weir::start_command(&mut up)?;
     let at = weir.ready(START)?;
     ensure!(curl(30, [format!("http://{at}/file")])?.stdout == pattern(FILE));

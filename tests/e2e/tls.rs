@@ -413,7 +413,10 @@ fn replacement(client: &Client<'_>) -> Result<()> {
     };
     for (words, expected) in [
         ("certificate ec --chain fresh.pem --key ec.key", "ec.key is not the key of fresh.pem"),
-        ("certificate ec --chain fresh.pem --key fresh.pem", "fresh.pem: expected a private key in PEM"),
+        (
+            "certificate ec --chain fresh.pem --key fresh.pem",
+            "fresh.pem: a certificate, expected a private key",
+        ),
         ("certificate ec --chain fresh.key --key fresh.key", "fresh.key: "),
         ("certificate ec --chain expired.pem --key expired.key", "expired.pem: expired "),
         (

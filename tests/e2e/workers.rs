@@ -6,6 +6,7 @@ use crate::bench::{Bench, get, processes, shell, vms};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -274,11 +275,13 @@ server.serve_forever()
 fn surroundings() -> Result<()> {
     let directory = TempDir::new()?;
     std::fs::create_dir(directory.path().join("www"))?;
+    // One below a home directory is not for every user.
+    let python = ["/usr/bin/python3", "python3"][usize::from(!Path::new("/usr/bin/python3").is_file())];
     let pool = |name: &str, words: &str, keys: &str| {
         let prefix = format!("[[site.prefix]]\nurl = \"http://*:80/{name}/\"\npool = \"{name}\"\n");
         let pool = format!(
             "[[pool]]\nname = \"{name}\"\n[[pool.worker]]\nkind = \"process\"\n\
-             command = [\"python3\", \"-c\", {TELLER:?}{words}]\n{keys}"
+             command = [{python:?}, \"-c\", {TELLER:?}{words}]\n{keys}"
         );
         (prefix, pool)
     };

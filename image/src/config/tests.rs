@@ -488,7 +488,7 @@ fn supervision() {
         assert!(error.contains(says), "{error}");
     }
     let ping = |keys| pool(keys).supervision.ping;
-    assert_eq!(ping("[pool.ping]\nlimit = 4\n").interval, seconds(1), "there is time for three");
+    assert_eq!(ping("[pool.ping]\nlimit = 6\n").interval, seconds(2), "there is time for three");
     assert_eq!(ping("[pool.ping]\ninterval = 60\n").limit, seconds(180));
     let check = ping("[pool.ping]\npath = \"/\"\n").check.expect("a check");
     assert_eq!((check.host.as_str(), check.expect), ("localhost", vec![200..=399]));

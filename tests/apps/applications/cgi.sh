@@ -8,7 +8,7 @@ letters() { head -c "$1" /dev/zero | tr '\0' "$2"; }
 
 case $what in
 204) printf 'Status: 204 No Content\r\n\r\n' ;;
-early | close) text; printf 'Content-Length: 6\r\n\r\n'; [ "$what" = early ] && echo early || echo close ;;
+early | close) text; printf 'Content-Length: 6\r\n\r\n'; if [ "$what" = early ]; then echo early; cat >/dev/null; else echo close; fi ;;
 sum) sum=$(sha256sum); text; printf '\r\n%s' "${sum%% *}" ;;
 down) text; printf '\r\n'; for letter in a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d; do letters 10000 $letter; done ;;
 sse) printf 'Content-Type: text/event-stream\r\n\r\ndata: 1\n\n'; wait_until_told; printf 'data: 2\n\n' ;;
