@@ -52,7 +52,7 @@ fn no_allocation_per_packet_and_per_static_hit() {
 
 #[test]
 fn ten_thousand_idle_connections_take_at_most_120_mb() {
-    let world = idle_world(10_000, 109_000_000);
+    let world = idle_world(10_000, 106_000_000);
     let bytes = world.work.heap_bytes;
     assert!(bytes <= 120_000_000, "{bytes} bytes for 10,000 connections");
     assert!(bytes >= 10_000 * 4096, "{bytes} bytes: were they counted?");

@@ -7,26 +7,27 @@ use crate::reason::Reason;
 use crate::shard::env::Env;
 use crate::shard::wire::Wire;
 use crate::tcp::FlowKey;
+use alloc::boxed::Box;
 use core::net::IpAddr;
 use netdrv::stream::StreamTransport;
 
 /// What is known of who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) enum PassedOn {
     /// Whoever connected.
     #[default]
     No,
     /// The header is still to come.
     Awaited,
-    /// The header named somebody.
-    From(IpAddr, u16),
+    /// The header named somebody. Boxed: every connection has room for this, few are passed on.
+    From(Box<(IpAddr, u16)>),
 }
 
 impl PassedOn {
     /// The connection with the client that it is for.
-    pub(super) fn key(self, key: &FlowKey) -> FlowKey {
+    pub(super) fn key(&self, key: &FlowKey) -> FlowKey {
         match self {
-            Self::From(remote, remote_port) => FlowKey { remote, remote_port, ..*key },
+            Self::From(client) => FlowKey { remote: client.0, remote_port: client.1, ..*key },
             Self::No | Self::Awaited => *key,
         }
     }
@@ -65,7 +66,7 @@ impl<'b> Session<'b> {
             Ok(Parsed::Complete { source, .. }) => {
                 self.passed_on = PassedOn::No;
                 if let Some((address, port)) = source {
-                    self.passed_on = PassedOn::From(address, port);
+                    self.passed_on = PassedOn::From(Box::new((address, port)));
                     self.journal.comes_from((address, port));
                 }
                 true
