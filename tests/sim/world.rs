@@ -207,7 +207,7 @@ impl World {
     ) -> Self {
         let mut settings = Settings { pools: vec![pool], ..settings(&["*"]) };
         // The end of an answer that stands still is seen before a run is over.
-        settings.server.http.stream_idle_s = Some(300);
+        settings.server.http.stream_idle_s = Some(90);
         Self::scripted_in(seed, &settings, worker_tls, script)
     }
 
