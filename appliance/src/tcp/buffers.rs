@@ -1,7 +1,7 @@
 //! Sockets with their buffers: what a connection costs, and how that shrinks as memory fills up.
 //!
 //! smoltcp cannot change a socket's buffers, so the choice is made when a connection opens: generous while there is
-//! room, small when there is not. Sockets are recycled whole, because clearing 124 KiB costs more than a request.
+//! room, small when there is not. Sockets are recycled whole, because clearing 128 KiB costs more than a request.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -12,8 +12,9 @@ use smoltcp::socket::tcp;
 /// A choice of buffer sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
-    /// 60 KiB to receive, 64 KiB to send: the largest window that is told to the byte, without scaling (RFC 7323 §2.2). A host's network that keeps to our window (passt) sends on at once only with a window
-    /// above a loopback segment's half; below, its kernel waits 200 ms for every window.
+    /// 65,535 bytes to receive, 64 KiB to send: the largest window that is told to the byte, without scaling (RFC 7323 §2.2), and
+    /// not less than a segment of a host's loopback (65,483 bytes). A host's network that keeps to our window (passt) is
+    /// sent smaller ones only every 200 ms.
     Large,
     /// 8 KiB to receive, 16 KiB to send.
     Medium,
@@ -27,7 +28,7 @@ impl Tier {
     /// Receive buffer in bytes.
     pub const fn receive_len(self) -> usize {
         match self {
-            Tier::Large => 60 << 10,
+            Tier::Large => 65_535,
             Tier::Medium => 8 << 10,
             Tier::Small => 2 << 10,
         }
