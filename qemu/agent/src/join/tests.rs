@@ -28,19 +28,26 @@ fn writer(mut to: UnixStream, content: Vec<u8>, piece: usize) -> JoinHandle<()> 
     spawn(move || content.chunks(piece.max(1)).for_each(|piece| to.write_all(piece).expect("written")))
 }
 
-/// Writes until more is under way than the application's socket takes: what fills this side's once, and what is held in between.
-fn fill(mut host: &UnixStream) {
-    host.set_nonblocking(true).expect("flag");
-    let (mut sent, mut first) = (0, None);
-    while first.is_none_or(|first| sent <= first + 2 * 65_536) {
-        match host.write(&[0; 65_536]) {
-            Ok(n) => sent += n,
-            Err(_) => {
-                first.get_or_insert(sent);
-                std::thread::yield_now();
-            }
-        }
+/// As [`joined`], for an application that takes nothing: its socket is full before the two are joined.
+fn joined_to_stuck(stall_limit: Duration) -> (UnixStream, UnixStream, JoinHandle<(Outcome, u64)>) {
+    let (host, near_host) = UnixStream::pair().expect("pair");
+    let (application, mut near_application) = UnixStream::pair().expect("pair");
+    for near in [&near_host, &near_application] {
+        near.set_nonblocking(true).expect("flag");
     }
+    while near_application.write(&[0; 65_536]).is_ok() {}
+    let thread = spawn(move || {
+        let outcome = join_within(&mut near_host.as_fd(), &near_application, stall_limit);
+        (outcome, processor_time())
+    });
+    (host, application, thread)
+}
+
+/// What this thread has used, in hundredths of a second.
+fn processor_time() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("stat");
+    let fields: Vec<_> = stat.rsplit_once(')').expect("name").1.split_whitespace().collect();
+    fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
 }
 
 fn read_exact(from: &mut impl Read, len: usize) -> Vec<u8> {
@@ -117,11 +124,11 @@ fn a_side_that_is_not_read_holds_no_more_than_buffers() {
 
 #[test]
 fn a_host_that_is_gone_is_given_up_when_the_application_is_stuck() {
-    let (host, application, thread) = joined();
-    fill(&host);
+    let (mut host, application, thread) = joined_to_stuck(QUICK);
+    host.write_all(b"request").expect("written");
     let began = Instant::now();
     drop(host);
-    let outcome = thread.join().expect("joined");
+    let (outcome, _) = thread.join().expect("joined");
     assert!(outcome.aborted && began.elapsed() >= QUICK, "{outcome:?} {:?}", began.elapsed());
     drop(application);
 }
@@ -158,23 +165,11 @@ fn an_application_that_takes_no_more_is_heard_out() {
 
 #[test]
 fn an_idle_pair_takes_no_processor_time() {
-    let ticks = || {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("stat");
-        let fields: Vec<_> = stat.rsplit_once(')').expect("name").1.split_whitespace().collect();
-        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
-    };
-    let (host, near_host) = UnixStream::pair().expect("pair");
-    let (application, near_application) = UnixStream::pair().expect("pair");
-    near_host.set_nonblocking(true).expect("flag");
-    near_application.set_nonblocking(true).expect("flag");
-    let thread = spawn(move || {
-        join_within(&mut near_host.as_fd(), &near_application, Duration::from_secs(1));
-        ticks()
-    });
-    // The application is stuck with full buffers and the host is gone: both ends are in sight and nothing can be done.
-    fill(&host);
+    // The application is stuck and the host is gone: both ends are in sight and nothing can be done.
+    let (mut host, application, thread) = joined_to_stuck(Duration::from_secs(1));
+    host.write_all(b"request").expect("written");
     drop(host);
-    let used = thread.join().expect("joined");
+    let (_, used) = thread.join().expect("joined");
     drop(application);
     assert!(used <= 30, "{used} hundredths of a second in one that did nothing");
 }
