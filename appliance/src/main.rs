@@ -66,7 +66,7 @@ mod image {
 
     /// Says which certificates have expired or soon will.
     fn report_expiry<N: netdrv::nic::Nic, S: netdrv::stream::StreamTransport>(
-        shard: &Shard<'_, N, S>,
+        shard: &Shard<N, S>,
         settings: &appliance::settings::Settings,
         now: u64,
     ) {

@@ -11,8 +11,8 @@ use appliance::http::{Limits, Sink, Version, forward, request, response, serve};
 use appliance::log::line::Moment;
 use appliance::log::{Ends, Field, Log, Outcome, Value};
 use appliance::reason::Reason;
+use appliance::serving::{RouteResult, Router, Scheme};
 use appliance::settings::{self, Handler, LogFormat, Prefix, Settings, Site};
-use appliance::site::{RouteResult, Router, Scheme};
 use appliance::time::Instant;
 use core::net::{IpAddr, Ipv4Addr};
 

@@ -3,7 +3,7 @@
 use appliance::control::CONTROL_PORT;
 use appliance::control::frame::{Decoder, encode};
 use appliance::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
-use appliance::pool::{PoolState, Service};
+use appliance::upstream::{PoolState, Service};
 use image::config::Supervision;
 use std::path::PathBuf;
 use std::time::Duration;

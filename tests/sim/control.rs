@@ -9,9 +9,9 @@ use appliance::control::frame::{Decoder, encode};
 use appliance::control::message::{
     Answer, Ask, FRAME_MAX, Message, PREAMBLE, PoolInfo, Refusal, Request, Status,
 };
-use appliance::pool::Service;
 use appliance::reason::Reason;
 use appliance::settings::Worker;
+use appliance::upstream::Service;
 use netdrv::stream::{StreamEvent, StreamId, StreamTransport, VsockAddr};
 
 const SECOND: u64 = 1_000_000_000;

@@ -7,9 +7,9 @@ use crate::requests::get;
 use crate::script::{Action, Script};
 use crate::world::{WORKER, World};
 use appliance::control::message::{Answer, Request};
-use appliance::pool::VERDICT_LIMIT;
 use appliance::reason::Reason;
 use appliance::settings::Worker;
+use appliance::upstream::VERDICT_LIMIT;
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -5,9 +5,9 @@ use crate::requests::get;
 use crate::scenarios::nothing_leaks;
 use crate::script::{Action, Script};
 use crate::world::{Fault, WORKER, World, pattern};
-use appliance::pool::{PoolState, Service};
 use appliance::reason::Reason;
 use appliance::settings::{Pool, Verbosity, Worker};
+use appliance::upstream::{PoolState, Service};
 
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;

@@ -146,7 +146,7 @@ pub struct Work {
 
 pub struct World {
     pub now_ns: u64,
-    pub shard: Shard<'static, SimNic, SimStreams>,
+    pub shard: Shard<SimNic, SimStreams>,
     wake: Option<u64>,
     pub clients: Vec<Client>,
     /// When to look at which client; may name one more often than needed.

@@ -145,7 +145,7 @@ impl<'a> StaticStore<'a> {
         Self { files, names, slots }
     }
 
-    /// Finds a file. `rest` is [`crate::site::Match::rest`]: the path below the prefix with its leading slash, or
+    /// Finds a file. `rest` is [`crate::serving::Match::rest`]: the path below the prefix with its leading slash, or
     /// empty. Names are case-sensitive.
     pub fn lookup(&self, tree: u16, rest: &str) -> Lookup<'_, 'a> {
         for slot in probes(hash(tree, rest), self.slots.len()) {

@@ -5,9 +5,9 @@
 //! everything behind it may change with [`VERSION`].
 
 use crate::flow::SiteMetrics;
-use crate::pool::{Outage, Service};
 use crate::settings::{Certificate, Limits, ServerBandwidth, SiteBandwidth, Worker};
 use crate::tls;
+use crate::upstream::{Outage, Service};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -59,7 +59,7 @@ pub enum Request {
         address: Worker,
         /// It cannot serve: it is to get no further requests until this is taken back, and finishes those it has.
         down: bool,
-        /// For people, at most [`NOTE_MAX`](crate::pool::NOTE_MAX) bytes.
+        /// For people, at most [`NOTE_MAX`](crate::upstream::NOTE_MAX) bytes.
         note: String,
     },
     /// How a stream ended whose name this is.

@@ -7,8 +7,8 @@ use super::fields::trim;
 use super::forward::{Forwarded, host};
 use super::request::content_length;
 use super::{Overflow, RequestHead, Sink, Version, target};
+use crate::serving::Scheme;
 use crate::settings::{ClientField, Trust};
-use crate::site::Scheme;
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 

@@ -2,8 +2,8 @@
 
 use super::request::{Framing, Present, TargetForm, content_length};
 use super::{Method, Overflow, RequestHead, Sink, client, hop, syntax, upgrade};
+use crate::serving::Scheme;
 use crate::settings::ClientField;
-use crate::site::Scheme;
 use alloc::string::String;
 use core::net::IpAddr;
 

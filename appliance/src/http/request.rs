@@ -7,7 +7,7 @@ mod summary;
 
 use super::target::{self, Authority};
 use super::{Fields, Limits, Method, Reason, Refusal, Version, diagnosis};
-use crate::site::Scheme;
+use crate::serving::Scheme;
 use core::mem::MaybeUninit;
 use core::num::NonZeroU16;
 use summary::{CR_LF, HOSTNAME, Summary};

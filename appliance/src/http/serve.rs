@@ -5,7 +5,7 @@ use super::request::{Framing, Present};
 use super::{Field, Method, Overflow, RequestHead, Sink, Version, conditional, range};
 use crate::cache::StoredResponse;
 use crate::date::DateCache;
-use crate::site::Scheme;
+use crate::serving::Scheme;
 use core::fmt::Write as _;
 use core::net::IpAddr;
 use core::ops::Range;

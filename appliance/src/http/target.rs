@@ -12,7 +12,7 @@ use super::limits::characters;
 use super::request::TargetForm;
 use super::syntax::{self, HostForm};
 use super::{Limits, Method, Reason, Refusal};
-use crate::site::Scheme;
+use crate::serving::Scheme;
 use core::net::Ipv6Addr;
 use core::num::NonZeroU16;
 

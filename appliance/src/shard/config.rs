@@ -1,11 +1,11 @@
 //! What a shard may take of its machine, and why it cannot serve.
 
-use super::Timers;
 use crate::flow::FlowError;
-use crate::pool::PoolLimits;
+use crate::serving::RouterError;
+use crate::serving::Timers;
 use crate::settings::Settings;
-use crate::site::RouterError;
 use crate::tls::link::SESSION_BYTES;
+use crate::upstream::PoolLimits;
 use netdrv::entropy;
 
 /// What a link to a worker takes: the transport's receive buffer.

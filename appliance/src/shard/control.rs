@@ -5,11 +5,11 @@ use crate::control::message::{
     Answer, EntropyInfo, Message, PAGE, PoolInfo, Refusal, Request, SiteInfo, Status, TlsInfo, WorkerInfo,
 };
 use crate::flow::FlowError;
-use crate::pool;
 use crate::reason::Reason;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::tls::{Store, TlsError};
+use crate::upstream;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -18,7 +18,7 @@ use netdrv::entropy::{self, Source};
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamId, StreamTransport};
 
-impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
+impl<N: Nic, S: StreamTransport> Shard<N, S> {
     pub(super) fn answer_asks(&mut self) {
         while let Some((who, ask)) = self.control.next_ask(self.env.pools.streams()) {
             let result = self.answer(who, ask.request);
@@ -201,7 +201,7 @@ impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
     fn pool_info(&self, pool: u16) -> Option<PoolInfo> {
         let settings = self.settings.pools.get(usize::from(pool))?;
         let status = self.env.pools.status(pool);
-        let worker = |w: pool::WorkerStatus| WorkerInfo {
+        let worker = |w: upstream::WorkerStatus| WorkerInfo {
             address: w.address.into(),
             leaving: w.leaving,
             healthy: w.healthy,
@@ -246,5 +246,5 @@ impl From<entropy::Status> for EntropyInfo {
     }
 }
 
-/// Most pools of one page: each may have up to [`pool::MAX_WORKERS`] workers with a note each.
+/// Most pools of one page: each may have up to [`upstream::MAX_WORKERS`] workers with a note each.
 const POOLS_PAGE: usize = 3;

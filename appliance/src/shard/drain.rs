@@ -6,6 +6,7 @@
 //! the time that was given is cut off with the reason `AppShutdown`.
 
 use super::{Shard, requester};
+use crate::connection::drain::Drain;
 use crate::control::message::Draining;
 use crate::tcp::{ConnId, Socket, State};
 use crate::time::Instant;
@@ -16,45 +17,7 @@ use netdrv::stream::StreamTransport;
 /// How long a connection may keep silent whose first request has not come.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How far it has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Drain {
-    /// Not asked for.
-    #[default]
-    No,
-    /// Begun: connections that have asked nothing yet are spared until then.
-    Begun { silent_until: Instant, ends_at: Instant },
-    /// They are not any more.
-    Late { ends_at: Instant },
-    /// Time is up.
-    Over,
-}
-
-impl Drain {
-    /// Connections are to end with what they have in hand.
-    pub(super) fn has_begun(self) -> bool {
-        self != Self::No
-    }
-
-    /// A connection that waits for a request, after so many, is to be closed.
-    pub(super) fn closes_idle(self, served: u32) -> bool {
-        match self {
-            Self::No => false,
-            Self::Begun { .. } => served > 0,
-            Self::Late { .. } | Self::Over => true,
-        }
-    }
-
-    pub(super) fn next_deadline(self) -> Option<Instant> {
-        match self {
-            Self::No | Self::Over => None,
-            Self::Begun { silent_until, ends_at } => Some(silent_until.min(ends_at)),
-            Self::Late { ends_at } => Some(ends_at),
-        }
-    }
-}
-
-impl<N: Nic, S: StreamTransport> Shard<'_, N, S> {
+impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// Begins to drain, to be done within `limit`, or changes the limit. Says what is left to do.
     pub fn drain(&mut self, limit: Duration) -> Draining {
         let now = self.env.now;

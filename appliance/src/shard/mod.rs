@@ -14,53 +14,36 @@
 //!            └──────────────────────────────────┘
 //! ```
 
-mod body;
-mod budget;
 mod config;
 mod control;
 mod drain;
-mod env;
-mod exchange;
-mod first_buffer;
-mod gate;
-mod journal;
-mod reach;
-mod request;
-mod rules;
-mod session;
-mod tls;
-mod tunnel;
-mod upload;
-mod wire;
 
 pub use config::{SettingsError, ShardConfig};
-pub use env::Timers;
-pub use reach::Reach;
 
 use crate::bundle::Bundle;
 use crate::cache::StaticStore;
+use crate::connection::Connection;
+use crate::connection::security::Security;
 use crate::control::Control;
+use crate::env::Env;
 use crate::flow::{Flow, SiteMetrics};
 use crate::log::{Counters, Ends, Log, LogLink};
-use crate::pool::{PoolEvent, Pools, Requester, Service};
 use crate::reason::Reason;
+use crate::serving::{Router, Scheme, Serving};
 use crate::settings::Settings;
-use crate::site::{Router, Scheme};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig, State};
 use crate::time::Instant;
 use crate::tls::{Keys, Store, TlsError, WallClock};
+use crate::upstream::{PoolEvent, Pools, Requester, Service};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
-use env::Env;
 use netdrv::entropy;
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamEvent, StreamTransport};
 use netdrv::transport::Faults;
-use session::Session;
-use tls::Security;
 
 /// Frames taken in before connections get their turn.
 const RECEIVE_BUDGET: usize = 64;
@@ -83,10 +66,10 @@ pub enum Wake {
 }
 
 /// Everything one core serves.
-pub struct Shard<'b, N: Nic, S: StreamTransport> {
+pub struct Shard<N: Nic, S: StreamTransport> {
     nic: N,
-    stack: Stack<Session<'b>>,
-    env: Env<'b, S>,
+    stack: Stack<Connection>,
+    env: Env<S>,
     control: Control,
     /// What is in force.
     settings: Settings,
@@ -104,12 +87,12 @@ pub struct Shard<'b, N: Nic, S: StreamTransport> {
     without_links: Vec<(u16, TlsError)>,
 }
 
-impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
+impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// A shard that serves what the bundle says. Private keys that it only names are looked for in `keys`. If there can be
     /// no TLS, its ports are closed: see [`Shard::without_tls`].
     pub fn new(
         config: ShardConfig,
-        bundle: &Bundle<'b>,
+        bundle: &Bundle<'static>,
         keys: Keys<'_>,
         nic: N,
         streams: S,
@@ -143,13 +126,13 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
         let mut pools = Pools::new(&settings.pools, config.pools, streams, now);
         let without_links = pools.secure(&settings.pools, keys, &clock);
         let files = StaticStore::new(bundle);
-        let redirects = settings.sites.iter().map(|site| site.redirect_https).collect();
-        let security = Security::new(store, redirects, &router, config.tls_bytes, clock);
+        let security = Security::new(store, &router, config.tls_bytes, clock);
+        let serving = Serving::new(settings, router, files, config.timers);
         Ok(Self {
             control: Control::new(pools.streams()),
             settings: settings.clone(),
             stack: Stack::new(stack_config, nic.info(), now),
-            env: Env::new(router, files, pools, flow, security, settings, &config),
+            env: Env::new(settings, serving, pools, flow, security, config.head_bytes),
             dirty: VecDeque::with_capacity(1024),
             blocked: 0,
             started: now,
@@ -209,7 +192,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     }
 
     /// The TCP layer's counters.
-    pub fn tcp(&self) -> &Stack<impl Default + use<'b, N, S>> {
+    pub fn tcp(&self) -> &Stack<impl Default + use<N, S>> {
         &self.stack
     }
 
@@ -247,7 +230,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     pub fn poll(&mut self, now: Instant) -> Wake {
         self.env.now = now;
         let unix_seconds = self.unix_time + now.since(self.started).as_secs();
-        self.env.serving.date.set(unix_seconds);
+        self.env.date.set(unix_seconds);
         self.env.security.begin(unix_seconds);
         let more = self.receive(now);
         self.stack.maintain(now, &mut self.nic);
@@ -430,7 +413,7 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// Writes error lines for connections that never were, only some of them: a flood must not fill the log.
     fn log_turned_away(&mut self) {
         while let Some(key) = self.stack.next_turned_away() {
-            let unix = self.env.serving.date.unix();
+            let unix = self.env.date.unix();
             if core::mem::replace(&mut self.turned_away.0, unix) != unix {
                 self.turned_away.1 = 0;
             }
@@ -455,8 +438,8 @@ impl<'b, N: Nic, S: StreamTransport> Shard<'b, N, S> {
     /// waiting, as those do who want all memory for themselves. False if there is none.
     fn evict(&mut self) -> bool {
         let now = self.env.now;
-        let idle = |socket: &Socket<'_>, session: &Session<'_>| session.is_idle(socket);
-        let late = |socket: &Socket<'_>, session: &Session<'_>| {
+        let idle = |socket: &Socket<'_>, session: &Connection| session.is_idle(socket);
+        let late = |socket: &Socket<'_>, session: &Connection| {
             socket.state() != State::Closed && session.is_late(EVICTION_PATIENCE, now)
         };
         let found = self.stack.find(EVICTION_SCAN, idle).map(|id| (id, true));

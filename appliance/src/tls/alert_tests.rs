@@ -2,7 +2,7 @@
 
 use super::alert::Alert;
 use super::tests::{Ca, one};
-use super::{Connection, Fault, Store};
+use super::{Fault, ServerTls, Store};
 
 /// A ClientHello of which everything can be wrong.
 #[derive(Clone)]
@@ -114,7 +114,7 @@ fn record(kind: u8, content: &[u8]) -> Vec<u8> {
 
 /// What the appliance says to these bytes, one after the other, after the first of them.
 fn told(store: &Store, all: &[&[u8]]) -> (Option<Fault>, Vec<u8>) {
-    let mut connection = Connection::new(443);
+    let mut connection = ServerTls::new(443);
     let mut said = Vec::new();
     for bytes in all {
         said = Vec::new();
@@ -292,13 +292,13 @@ fn a_handshake_that_is_given_up_says_so_while_it_can() {
     let store = one(&Ca::new("ca"));
     let canceled = [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0];
     for (hello, can) in [(Hello::tls12(), true), (Hello::tls13(), false)] {
-        let mut connection = Connection::new(443);
+        let mut connection = ServerTls::new(443);
         connection.receive(&mut hello.record(), false, Some(&store));
         connection.sent(usize::MAX / 2);
         assert_eq!(connection.cancel(), can);
         assert_eq!(connection.output(), if can { &canceled[..] } else { &[] });
     }
-    let mut connection = Connection::new(443);
+    let mut connection = ServerTls::new(443);
     assert!(connection.cancel());
     assert_eq!(connection.output(), canceled);
 }

@@ -44,7 +44,7 @@ pub enum Fault {
 pub struct Ended;
 
 /// TLS of one TCP connection, as a server.
-pub struct Connection {
+pub struct ServerTls {
     port: u16,
     /// None until the ClientHello is there.
     inner: Option<Box<UnbufferedServerConnection>>,
@@ -78,7 +78,7 @@ enum Stop {
     Failed,
 }
 
-impl Connection {
+impl ServerTls {
     /// A connection to this port of ours.
     pub fn new(port: u16) -> Self {
         Self {

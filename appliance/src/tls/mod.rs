@@ -34,7 +34,7 @@ mod ticket;
 pub use certificate::{check, validity};
 pub use client::{ClientCertificate, ClientStatus, NO_CERTIFICATE};
 pub use clock::WallClock;
-pub use connection::{Connection, Ended, Fault, MAX_RECORD_OVERHEAD};
+pub use connection::{Ended, Fault, MAX_RECORD_OVERHEAD, ServerTls};
 pub use error::TlsError;
 pub use keys::Keys;
 pub use processor::missing_features;

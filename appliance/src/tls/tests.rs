@@ -120,7 +120,7 @@ impl Client {
 
 /// A receive buffer of limited size, as a TCP socket has one.
 struct Link {
-    server: Connection,
+    server: ServerTls,
     buffer: Vec<u8>,
     capacity: usize,
     /// Bytes that arrive at once.
@@ -130,7 +130,7 @@ struct Link {
 
 impl Link {
     fn new(capacity: usize, step: usize) -> Self {
-        Self { server: Connection::new(443), buffer: Vec::new(), capacity, step, received: Vec::new() }
+        Self { server: ServerTls::new(443), buffer: Vec::new(), capacity, step, received: Vec::new() }
     }
 
     fn arrive(&mut self, mut bytes: &[u8], store: &Store) {
@@ -144,7 +144,7 @@ impl Link {
             let mut progress = n > 0;
             loop {
                 let queued = self.buffer.len();
-                let full = Connection::is_full(queued, queued, self.capacity);
+                let full = ServerTls::is_full(queued, queued, self.capacity);
                 let before = (self.server.plaintext().len(), self.server.is_gathering());
                 let gathered = self.server.receive_gathered(Some(store));
                 let done =

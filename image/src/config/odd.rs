@@ -3,9 +3,9 @@
 use super::error::Faults;
 use super::{Config, Site, raw};
 use crate::files;
+use appliance::serving::Reach;
+use appliance::serving::{PrefixHost, Scheme, UrlPrefix};
 use appliance::settings::Handler;
-use appliance::shard::Reach;
-use appliance::site::{PrefixHost, Scheme, UrlPrefix};
 use nix::unistd::{AccessFlags, access};
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};

@@ -4,8 +4,8 @@ use super::error::Faults;
 use super::{Prefix, Site, raw};
 use appliance::http::forward::is_withheld;
 use appliance::http::upgrade::{self, ProtocolError};
+use appliance::serving::{UrlPrefix, has_one_reading};
 use appliance::settings::{ClientCertificates, Passing};
-use appliance::site::{UrlPrefix, has_one_reading};
 
 pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passing {
     let mut passing = Passing::default();

@@ -35,8 +35,8 @@ use crate::vm::Host;
 use address::Change;
 use anyhow::{Result, bail};
 use appliance::control::message::{PoolInfo, Request};
-use appliance::pool::{Outage, Service};
 use appliance::settings::Worker;
+use appliance::upstream::{Outage, Service};
 use client::{Client, News};
 use image::config::Supervision;
 use pool::{Event, PoolState, WorkerId};
@@ -275,7 +275,8 @@ impl Supervisor {
         }
         let adopts = !std::mem::replace(&mut self.met, true);
         for (index, info) in infos.iter().enumerate() {
-            let disabled = [appliance::pool::PoolState::Disabling, appliance::pool::PoolState::Disabled];
+            let disabled =
+                [appliance::upstream::PoolState::Disabling, appliance::upstream::PoolState::Disabled];
             let disabled = disabled.map(|state| state as u8).contains(&info.state);
             let (pool, number) = (&self.pools[index], index as u16);
             for worker in info.workers.iter().filter(|w| w.address.cid == HOST_CID && !pool.has(w.address)) {

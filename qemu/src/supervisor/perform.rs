@@ -9,7 +9,7 @@ use crate::relay::ends::{Tell, Witness};
 use crate::relay::{Limits, Relay};
 use anyhow::Result;
 use appliance::control::message::Request;
-use appliance::pool::{Outage, Service};
+use appliance::upstream::{Outage, Service};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -4,7 +4,7 @@ use super::UpArgs;
 use crate::vm::net::{Net, NetKind};
 use crate::vm::serial::Serial;
 use anyhow::{Result, ensure};
-use appliance::site::Scheme;
+use appliance::serving::Scheme;
 use image::config::Config;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};

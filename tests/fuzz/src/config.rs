@@ -2,7 +2,7 @@
 
 use appliance::bundle::{Bundle, encode};
 use appliance::flow;
-use appliance::site::Router;
+use appliance::serving::Router;
 use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::TempDir;

@@ -6,7 +6,7 @@ use appliance::http::forward::{Forwarded, write_request};
 use appliance::http::request::{self, Parsed, Progress, TargetForm};
 use appliance::http::response::{self, Asked, Bounds, Client, Framing, write_response};
 use appliance::http::{Limits, RequestHead, Sink, Version};
-use appliance::site::Scheme;
+use appliance::serving::Scheme;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Bytes before a head that say how to look at it.

@@ -1,8 +1,8 @@
 //! What a session reads from and writes to: a TCP connection, or TLS over it. The same calls for both.
 
-use super::env::Env;
+use crate::env::Env;
 use crate::tcp::{Socket, State};
-use crate::tls::{Connection, Ended, MAX_RECORD_OVERHEAD};
+use crate::tls::{Ended, MAX_RECORD_OVERHEAD, ServerTls};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -16,26 +16,26 @@ const PROBE_INTERVAL: smoltcp::time::Duration = smoltcp::time::Duration::from_se
 const PROBE_LIMIT: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(90);
 
 /// One client's byte stream.
-pub(super) struct Wire<'a, 's> {
-    pub(super) socket: &'a mut Socket<'s>,
-    pub(super) tls: Option<Box<Connection>>,
+pub(crate) struct Wire<'a, 's> {
+    pub(crate) socket: &'a mut Socket<'s>,
+    pub(crate) tls: Option<Box<ServerTls>>,
     /// For records that do not lie in one piece in the send buffer.
-    pub(super) scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
 }
 
 impl<'a, 's> Wire<'a, 's> {
     /// Joins a socket with the TLS of its connection, until [`Wire::part`].
-    pub(super) fn join<S>(
+    pub(crate) fn join<S>(
         socket: &'a mut Socket<'s>,
-        tls: &mut Option<Box<Connection>>,
-        env: &mut Env<'_, S>,
+        tls: &mut Option<Box<ServerTls>>,
+        env: &mut Env<S>,
     ) -> Self {
         let scratch = if tls.is_some() { core::mem::take(&mut env.security.scratch) } else { Vec::new() };
         Self { socket, tls: tls.take(), scratch }
     }
 
     /// Gives back what [`Wire::join`] took.
-    pub(super) fn part<S>(self, tls: &mut Option<Box<Connection>>, env: &mut Env<'_, S>) {
+    pub(crate) fn part<S>(self, tls: &mut Option<Box<ServerTls>>, env: &mut Env<S>) {
         // TLS may have come to nothing meanwhile.
         if !self.scratch.is_empty() {
             env.security.scratch = self.scratch;
@@ -43,16 +43,16 @@ impl<'a, 's> Wire<'a, 's> {
         *tls = self.tls;
     }
 
-    pub(super) fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.socket.state()
     }
 
     /// Bytes that can be read at once.
-    pub(super) fn recv_queue(&self) -> usize {
+    pub(crate) fn recv_queue(&self) -> usize {
         match &self.tls {
             None => self.socket.recv_queue(),
             Some(tls) => tls.plaintext().len(),
@@ -60,12 +60,12 @@ impl<'a, 's> Wire<'a, 's> {
     }
 
     /// Nothing of the client's waits to be read, encrypted or not.
-    pub(super) fn is_read(&self) -> bool {
+    pub(crate) fn is_read(&self) -> bool {
         self.socket.recv_queue() == 0 && self.tls.as_ref().is_none_or(|tls| !tls.holds_input())
     }
 
     /// The client sends nothing beyond what can be read now.
-    pub(super) fn is_all(&self) -> bool {
+    pub(crate) fn is_all(&self) -> bool {
         let ended = matches!(
             self.socket.state(),
             State::CloseWait | State::LastAck | State::Closing | State::TimeWait | State::Closed
@@ -74,7 +74,7 @@ impl<'a, 's> Wire<'a, 's> {
     }
 
     /// What [`Wire::recv_queue`] may grow to without anything being read.
-    pub(super) fn recv_capacity(&self) -> usize {
+    pub(crate) fn recv_capacity(&self) -> usize {
         match &self.tls {
             None => self.socket.recv_capacity(),
             Some(tls) => tls.plaintext().len(),
@@ -82,7 +82,7 @@ impl<'a, 's> Wire<'a, 's> {
     }
 
     /// Shows what was received to `f`, which says how much of it is done with.
-    pub(super) fn recv<R>(&mut self, f: impl FnOnce(&[u8]) -> (usize, R)) -> Result<R, Ended> {
+    pub(crate) fn recv<R>(&mut self, f: impl FnOnce(&[u8]) -> (usize, R)) -> Result<R, Ended> {
         let Some(tls) = &mut self.tls else {
             return self.socket.recv(|input| f(input)).map_err(|_| Ended);
         };
@@ -96,22 +96,22 @@ impl<'a, 's> Wire<'a, 's> {
     }
 
     /// Throws away what was received, unread.
-    pub(super) fn discard(&mut self) -> usize {
+    pub(crate) fn discard(&mut self) -> usize {
         self.socket.recv(|input| (input.len(), input.len())).unwrap_or(0)
     }
 
     /// Bytes that wait to be sent or acknowledged, as they are on the wire.
-    pub(super) fn send_queue(&self) -> usize {
+    pub(crate) fn send_queue(&self) -> usize {
         self.socket.send_queue() + self.tls.as_ref().map_or(0, |tls| tls.output().len())
     }
 
     /// Free bytes of the send buffer.
-    pub(super) fn send_room(&self) -> usize {
+    pub(crate) fn send_room(&self) -> usize {
         self.socket.send_capacity() - self.socket.send_queue()
     }
 
     /// How many bytes of content go into so many on the wire, at least.
-    pub(super) fn fit(&self, on_wire: usize) -> usize {
+    pub(crate) fn fit(&self, on_wire: usize) -> usize {
         match &self.tls {
             None => on_wire,
             Some(_) => {
@@ -122,7 +122,7 @@ impl<'a, 's> Wire<'a, 's> {
     }
 
     /// What so many bytes of content are on the wire, at most.
-    pub(super) fn on_wire(&self, content: usize) -> usize {
+    pub(crate) fn on_wire(&self, content: usize) -> usize {
         match &self.tls {
             None => content,
             Some(_) => content + content.div_ceil(RECORD) * MAX_RECORD_OVERHEAD,
@@ -130,7 +130,7 @@ impl<'a, 's> Wire<'a, 's> {
     }
 
     /// Sends as much as there is room for. Returns how many bytes, and how many they are on the wire.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> (usize, usize) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> (usize, usize) {
         let Some(tls) = &mut self.tls else {
             let sent = self.socket.send_slice(bytes).unwrap_or(0);
             return (sent, sent);
@@ -172,12 +172,12 @@ impl<'a, 's> Wire<'a, 's> {
     }
 
     /// Sends what TLS has to say for itself. True once nothing of it is left.
-    pub(super) fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         self.tls.as_mut().is_none_or(|tls| flush(self.socket, tls))
     }
 
     /// Sends FIN after everything that was written, and before it, over TLS, that this is the end.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.close();
             // What finds no room is lost with its connection: an end without close_notify, which readers of content with a
@@ -189,18 +189,18 @@ impl<'a, 's> Wire<'a, 's> {
 
     /// From now on, or no longer, asks the client every [`PROBE_INTERVAL`] whether it is there: one that has not answered for
     /// [`PROBE_LIMIT`] is gone.
-    pub(super) fn probe(&mut self, on: bool) {
+    pub(crate) fn probe(&mut self, on: bool) {
         self.socket.set_keep_alive(on.then_some(PROBE_INTERVAL));
         self.socket.set_timeout(on.then_some(PROBE_LIMIT));
     }
 
-    pub(super) fn abort(&mut self) {
+    pub(crate) fn abort(&mut self) {
         self.socket.abort();
     }
 }
 
 /// Decrypts until there is plaintext or nothing more can be done. True if the client will send nothing more.
-pub(super) fn pull(socket: &mut Socket<'_>, tls: &mut Connection, store: Option<&crate::tls::Store>) -> bool {
+pub(crate) fn pull(socket: &mut Socket<'_>, tls: &mut ServerTls, store: Option<&crate::tls::Store>) -> bool {
     loop {
         if !tls.plaintext().is_empty() || tls.fault().is_some() {
             return false;
@@ -213,7 +213,7 @@ pub(super) fn pull(socket: &mut Socket<'_>, tls: &mut Connection, store: Option<
             if input.is_empty() {
                 return (0, 0);
             }
-            let full = Connection::is_full(input.len(), queued, capacity);
+            let full = ServerTls::is_full(input.len(), queued, capacity);
             let taken = tls.receive(input, full, store);
             (taken, taken)
         });
@@ -225,7 +225,7 @@ pub(super) fn pull(socket: &mut Socket<'_>, tls: &mut Connection, store: Option<
     }
 }
 
-fn flush(socket: &mut Socket<'_>, tls: &mut Connection) -> bool {
+fn flush(socket: &mut Socket<'_>, tls: &mut ServerTls) -> bool {
     if tls.output().is_empty() {
         return true;
     }

@@ -4,8 +4,8 @@
 //! most one line in the error log: the first reason there is. Connections that end without a request have a line in the
 //! error log only.
 
-use super::budget::{Budget, Lease};
-use super::env::Env;
+use crate::budget::{Budget, Lease};
+use crate::env::Env;
 use crate::http::{RequestHead, Version};
 use crate::log::line::Moment;
 use crate::log::{Ends, Log, Outcome, Record, Value};
@@ -18,7 +18,7 @@ use core::net::IpAddr;
 
 /// Of one connection. Takes no memory where nothing is logged.
 #[derive(Default)]
-pub(super) struct Journal(Option<Box<Entry>>);
+pub(crate) struct Journal(Option<Box<Entry>>);
 
 struct Entry {
     ends: Ends,
@@ -34,7 +34,7 @@ struct Entry {
 
 impl Journal {
     /// Says whose journal it is.
-    pub(super) fn name(&mut self, key: &FlowKey, log: &Log) {
+    pub(crate) fn name(&mut self, key: &FlowKey, log: &Log) {
         if log.is_on() && self.0.is_none() {
             let ends = Ends { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
             let outcome = Outcome::default();
@@ -44,28 +44,28 @@ impl Journal {
     }
 
     /// The connection is passed on from there, as the PROXY protocol says.
-    pub(super) fn comes_from(&mut self, client: (IpAddr, u16)) {
+    pub(crate) fn comes_from(&mut self, client: (IpAddr, u16)) {
         if let Some(entry) = &mut self.0 {
             entry.ends.client = client;
         }
     }
 
     /// A trusted proxy sent the request for this client. The port in the logs stays the connection's.
-    pub(super) fn is_for(&mut self, client: IpAddr) {
+    pub(crate) fn is_for(&mut self, client: IpAddr) {
         if let Some(entry) = &mut self.0 {
             entry.client = Some(client);
         }
     }
 
     /// A byte of a request is there.
-    pub(super) fn see(&mut self, now: Instant) {
+    pub(crate) fn see(&mut self, now: Instant) {
         if let Some(entry) = &mut self.0 {
             entry.began.get_or_insert(now);
         }
     }
 
     /// A head is complete. `len`: its bytes; `client`: the certificate of whoever sent it.
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         head: &RequestHead<'_>,
         len: usize,
@@ -101,7 +101,7 @@ impl Journal {
     }
 
     /// A head was refused. `head`: what there is of it.
-    pub(super) fn open_refused(&mut self, head: &[u8], log: &mut Log, budget: &Budget) {
+    pub(crate) fn open_refused(&mut self, head: &[u8], log: &mut Log, budget: &Budget) {
         if let Some(entry) = &mut self.0 {
             entry.begin(head.len(), log).read_refused(head);
             entry.account(budget);
@@ -109,21 +109,21 @@ impl Journal {
     }
 
     /// It was routed to this site.
-    pub(super) fn routed(&mut self, site: usize, pool: Option<u16>) {
+    pub(crate) fn routed(&mut self, site: usize, pool: Option<u16>) {
         if let Some(record) = self.0.as_mut().and_then(|entry| entry.record.as_mut()) {
             (record.site, record.pool) = (Some(site), pool);
         }
     }
 
     /// It is answered with this status.
-    pub(super) fn answered(&mut self, status: u16) {
+    pub(crate) fn answered(&mut self, status: u16) {
         if let Some(entry) = &mut self.0 {
             entry.outcome.status = status;
         }
     }
 
     /// The request is refused or its connection ended, and why. `status`: of the response, if there is one.
-    pub(super) fn refused<S>(&mut self, status: Option<u16>, reason: Reason, env: &mut Env<'_, S>) {
+    pub(crate) fn refused<S>(&mut self, status: Option<u16>, reason: Reason, env: &mut Env<S>) {
         let Some(entry) = &mut self.0 else { return };
         if entry.outcome.reason.is_some() {
             return;
@@ -132,11 +132,11 @@ impl Journal {
         if let Some(status) = status {
             entry.outcome.status = status;
         }
-        env.log.error(entry.record.as_deref(), &entry.ends(), status, reason, env.serving.date.unix());
+        env.log.error(entry.record.as_deref(), &entry.ends(), status, reason, env.date.unix());
     }
 
     /// The request is done with. `complete`: its response went out whole.
-    pub(super) fn close<S>(&mut self, complete: bool, sent: u64, content: u64, env: &mut Env<'_, S>) {
+    pub(crate) fn close<S>(&mut self, complete: bool, sent: u64, content: u64, env: &mut Env<S>) {
         let Some(entry) = &mut self.0 else { return };
         entry.began = None;
         entry.lease = None;
@@ -147,7 +147,7 @@ impl Journal {
         outcome.complete = complete;
         outcome.sent = sent;
         outcome.received += content;
-        let moment = Moment { unix: env.serving.date.unix(), now: env.now };
+        let moment = Moment { unix: env.date.unix(), now: env.now };
         env.log.access(&record, &ends, &outcome, moment);
         env.log.recycle(record);
     }

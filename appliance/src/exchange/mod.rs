@@ -1,30 +1,36 @@
 //! One request at a worker: content up, response down, both with back-pressure and neither ever held whole.
 
+pub(crate) mod body;
+pub(crate) mod decide;
 mod down;
+mod first_buffer;
 mod head;
+pub(crate) mod journal;
+mod tunnel;
 mod up;
+mod upload;
 
-use super::body::Body;
-use super::budget::Lease;
-use super::env::Env;
-use super::first_buffer::FirstBuffer;
-use super::gate::Gate;
-use super::tunnel::{self, Tunnel};
-use super::upload::Upload;
-use super::wire::Wire;
+use crate::budget::Lease;
+use crate::connection::gate::Gate;
+use crate::connection::wire::Wire;
+use crate::env::Env;
 use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::request::RequestHead;
 use crate::http::response::{Client, Delivery};
 use crate::http::{Overflow, Refusal, Sink};
-use crate::pool::{Ending, Evidence, LinkId, Loss, Requester};
 use crate::reason::Reason;
 use crate::time::Instant;
+use crate::upstream::{Ending, Evidence, LinkId, Loss, Requester};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use body::Body;
 use core::time::Duration;
 use down::{Progress, Unfit};
+use first_buffer::FirstBuffer;
 use head::Gathered;
 use netdrv::stream::{CloseReason, StreamTransport};
+use tunnel::Tunnel;
+use upload::Upload;
 
 /// Most that a chunk's size line, the line end after its data, and the last chunk take.
 const CHUNK_OVERHEAD: usize = 18 + CHUNK_END.len() + LAST_CHUNK.len();
@@ -34,7 +40,7 @@ const REPLAYS: u8 = 1;
 const RESUBMITS: u8 = 8;
 
 /// How far an exchange has come.
-pub(super) enum Status {
+pub(crate) enum Status {
     /// It waits for the worker, the client, or a link.
     Waiting,
     /// The response went out whole; the connection may live on once this rest of the request's content is read.
@@ -46,7 +52,7 @@ pub(super) enum Status {
 }
 
 /// A request on its way through a pool.
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     pool: u16,
     /// The site, if the request came over TLS.
     secure_site: Option<usize>,
@@ -92,7 +98,7 @@ enum Response {
 }
 
 impl Exchange {
-    pub(super) fn new(
+    pub(crate) fn new(
         pool: u16,
         secure_site: Option<usize>,
         head: &RequestHead<'_>,
@@ -134,15 +140,15 @@ impl Exchange {
     }
 
     /// What is still to be read of the request's content.
-    pub(super) const fn content(&self) -> &Body {
+    pub(crate) const fn content(&self) -> &Body {
         &self.content
     }
 
     /// Takes a place in the pool's queue, and memory for the head while it waits there.
-    pub(super) fn start<S: StreamTransport>(
+    pub(crate) fn start<S: StreamTransport>(
         &mut self,
         me: Requester,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Result<(), Refusal> {
         self.may_be_asked(env)?;
         let lease = env.heads.lease(self.request_head.len());
@@ -152,7 +158,7 @@ impl Exchange {
     }
 
     /// Refuses what has ended workers.
-    fn may_be_asked<S: StreamTransport>(&self, env: &Env<'_, S>) -> Result<(), Refusal> {
+    fn may_be_asked<S: StreamTransport>(&self, env: &Env<S>) -> Result<(), Refusal> {
         match env.pools.suspects_targets() && env.pools.is_fatal(&self.evidence(), env.now) {
             true => Err(Refusal::new(502, Reason::RequestEndsWorkers)),
             false => Ok(()),
@@ -165,42 +171,42 @@ impl Exchange {
     }
 
     /// The worker's stream has ended, which is the end of the response if somebody says that it was not cut.
-    fn awaits_verdict<S: StreamTransport>(&self, link: LinkId, env: &Env<'_, S>) -> bool {
+    fn awaits_verdict<S: StreamTransport>(&self, link: LinkId, env: &Env<S>) -> bool {
         let by_end = matches!(self.response, Response::Content { from: Body::UntilClose, .. });
         by_end && self.link_ended == Some(CloseReason::Shutdown) && env.pools.ending(link) == Ending::Unknown
     }
 
-    pub(super) fn on_assigned(&mut self, link: LinkId) {
+    pub(crate) fn on_assigned(&mut self, link: LinkId) {
         self.link = Some(link);
         self.link_ended = None;
     }
 
-    pub(super) fn on_link_ended(&mut self, reason: CloseReason) {
+    pub(crate) fn on_link_ended(&mut self, reason: CloseReason) {
         self.link_ended = Some(reason);
     }
 
     /// Content of the client's is still to be read.
-    pub(super) fn reads_content(&self) -> bool {
+    pub(crate) fn reads_content(&self) -> bool {
         self.link.is_some() && !self.content_ended
     }
 
     /// The client is expected to send more content before anything else can happen.
-    pub(super) fn waits_for_client(&self, socket: &Wire<'_, '_>) -> bool {
+    pub(crate) fn waits_for_client(&self, socket: &Wire<'_, '_>) -> bool {
         self.link.is_some() && !self.content_ended && socket.is_read()
     }
 
     /// The worker has the request, and how long it may be silent.
-    pub(super) fn waits_for_worker(&self) -> Option<Duration> {
+    pub(crate) fn waits_for_worker(&self) -> Option<Duration> {
         self.link.map(|_| self.patience)
     }
 
     /// The connection has changed its protocol.
-    pub(super) fn is_tunnel(&self) -> bool {
+    pub(crate) fn is_tunnel(&self) -> bool {
         matches!(self.response, Response::Tunnel(_))
     }
 
     /// The worker's answer has begun, and only the worker knows when it will go on: its length was not said.
-    pub(super) fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         let Response::Content { from, .. } = &self.response else { return false };
         let of_unknown_length = matches!(from, Body::UntilClose | Body::Chunked { .. });
         // Trailers are waited for no longer than a head.
@@ -208,11 +214,11 @@ impl Exchange {
     }
 
     /// A tunnel has been silent for too long: ends it as its protocol wants it. `None` if this is no tunnel.
-    pub(super) fn end_tunnel<S: StreamTransport>(
+    pub(crate) fn end_tunnel<S: StreamTransport>(
         &mut self,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Option<Status> {
         let Response::Tunnel(tunnel) = &self.response else { return None };
         let link = self.link.take()?;
@@ -222,26 +228,26 @@ impl Exchange {
     }
 
     /// When something has to be sent to the client even if nothing arrives.
-    pub(super) fn release_at(&self) -> Option<Instant> {
+    pub(crate) fn release_at(&self) -> Option<Instant> {
         self.first.as_ref().map(FirstBuffer::release_at)
     }
 
-    pub(super) fn pool(&self) -> u16 {
+    pub(crate) fn pool(&self) -> u16 {
         self.pool
     }
 
     /// Status of the response, 0 if none has begun.
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         if self.has_begun() { self.status } else { 0 }
     }
 
     /// What it means for the client to go now.
-    pub(super) fn reason_if_dropped(&self) -> Reason {
+    pub(crate) fn reason_if_dropped(&self) -> Reason {
         if self.link.is_some() { Reason::ConnectionDropped } else { Reason::ClientReset }
     }
 
     /// Gives up the link or the place in the queue: the client has gone, or is to be told something else.
-    pub(super) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<'_, S>) {
+    pub(crate) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<S>) {
         match self.link.take() {
             Some(link) => env.pools.abandon(link, env.now),
             None => env.pools.withdraw(self.pool, me),
@@ -249,19 +255,19 @@ impl Exchange {
         self.drop_first(env);
     }
 
-    fn drop_first<S>(&mut self, env: &mut Env<'_, S>) {
+    fn drop_first<S>(&mut self, env: &mut Env<S>) {
         if let Some(first) = self.first.take() {
             env.recycle(first.into_bytes());
         }
     }
 
     /// Moves whatever can be moved, starting with nothing held at the gate. Second value: whether any byte moved.
-    pub(super) fn run<S: StreamTransport>(
+    pub(crate) fn run<S: StreamTransport>(
         &mut self,
         me: Requester,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> (Status, bool) {
         let Some(link) = self.link else { return (Status::Waiting, false) };
         let mut moved = false;
@@ -325,7 +331,7 @@ impl Exchange {
         link: LinkId,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
         moved: bool,
     ) -> (Status, bool) {
         let Response::Tunnel(tunnel) = &mut self.response else { return (Status::Waiting, moved) };
@@ -339,7 +345,7 @@ impl Exchange {
     }
 
     /// Not replayed: another worker would be asked to say the same.
-    fn unfit<S: StreamTransport>(&mut self, link: LinkId, why: Unfit, env: &mut Env<'_, S>) -> Status {
+    fn unfit<S: StreamTransport>(&mut self, link: LinkId, why: Unfit, env: &mut Env<S>) -> Status {
         self.link = None;
         self.gathered.clear();
         let status = match why {
@@ -368,10 +374,10 @@ impl Exchange {
     }
 
     /// The worker has been silent for too long.
-    pub(super) fn on_silence<S: StreamTransport>(
+    pub(crate) fn on_silence<S: StreamTransport>(
         &mut self,
         me: Requester,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Option<Status> {
         // Something came in at the last moment.
         self.link.filter(|link| env.pools.readable(*link).is_empty())?;
@@ -391,7 +397,7 @@ impl Exchange {
         &mut self,
         me: Requester,
         refusal: Refusal,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Status {
         let Some(link) = self.link.take() else { return Status::Waiting };
         // When our own device was reset, the worker is not to blame.

@@ -1,39 +1,43 @@
 //! One client connection: requests in, responses out, one at a time and in order (RFC 9112 §9.3.2).
 
+pub(crate) mod drain;
 mod ending;
+pub(crate) mod gate;
 mod handshake;
 mod head;
 mod passed_on;
+pub(crate) mod security;
 mod timer;
+pub(crate) mod wire;
 
-use super::body::{Body, ContentError};
-use super::env::Env;
-use super::exchange::{Exchange, Status};
-use super::gate::Gate;
-use super::journal::Journal;
-use super::wire::Wire;
+use crate::env::Env;
+use crate::exchange::body::{Body, ContentError};
+use crate::exchange::journal::Journal;
+use crate::exchange::{Exchange, Status};
 use crate::flow::Direction;
 use crate::http::Refusal;
 use crate::http::request::Progress;
-use crate::pool::{LinkId, Requester};
 use crate::reason::Reason;
 use crate::tcp::{FlowKey, Socket, State};
 use crate::time::Instant;
-use crate::tls::Connection;
+use crate::tls::ServerTls;
+use crate::upstream::{LinkId, Requester};
 use alloc::boxed::Box;
+use gate::Gate;
 use handshake::Secured;
 use head::Gathered;
 use netdrv::stream::{CloseReason, StreamTransport};
 use passed_on::PassedOn;
 use timer::{Timer, TimerKind};
+use wire::Wire;
 
 /// Content nobody wants is read so far to keep the connection; beyond that, closing it is cheaper.
 const MAX_DRAIN: u64 = 256 << 10;
 
 /// The state of one client connection beside its socket.
 #[derive(Default)]
-pub(super) struct Session<'b> {
-    phase: Phase<'b>,
+pub(crate) struct Connection {
+    phase: Phase,
     head: Option<Gathered>,
     progress: Progress,
     gate: Gate,
@@ -48,22 +52,22 @@ pub(super) struct Session<'b> {
     /// When MinSendRate ends it.
     too_slow_at: Option<Instant>,
     /// It stands in the shard's queue.
-    pub(super) queued: bool,
+    pub(crate) queued: bool,
     /// It has been looked at.
     opened: bool,
     passed_on: PassedOn,
     /// Boxed: without TLS it is not to cost anything.
     security: Option<Box<Secured>>,
-    tls: Option<Box<Connection>>,
+    tls: Option<Box<ServerTls>>,
 }
 
 #[derive(Default)]
-enum Phase<'b> {
+enum Phase {
     /// Waiting for a head.
     #[default]
     Head,
     /// Sending content from memory.
-    Respond { content: &'b [u8], keep_alive: bool, drain: Body },
+    Respond { content: &'static [u8], keep_alive: bool, drain: Body },
     /// Reading content that nobody wants.
     Drain { content: Body, read: u64 },
     /// Waiting for or served by a worker.
@@ -80,9 +84,9 @@ enum Step {
     Wait,
 }
 
-impl<'b> Session<'b> {
+impl Connection {
     /// Neither a request nor a response is under way, not even in the socket's buffers.
-    pub(super) fn is_idle(&self, socket: &Socket<'_>) -> bool {
+    pub(crate) fn is_idle(&self, socket: &Socket<'_>) -> bool {
         matches!(self.phase, Phase::Head)
             && self.served > 0
             && self.head.is_none()
@@ -92,7 +96,7 @@ impl<'b> Session<'b> {
     }
 
     /// When this connection's timer fires.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let release = match &self.phase {
             Phase::Forward(exchange) => exchange.release_at(),
             _ => None,
@@ -101,11 +105,11 @@ impl<'b> Session<'b> {
     }
 
     /// `flow` lets it move so many bytes more.
-    pub(super) fn grant(&mut self, direction: Direction, bytes: usize) {
+    pub(crate) fn grant(&mut self, direction: Direction, bytes: usize) {
         self.gate.grant(direction, bytes);
     }
 
-    pub(super) fn on_assigned(&mut self, link: LinkId) -> bool {
+    pub(crate) fn on_assigned(&mut self, link: LinkId) -> bool {
         match &mut self.phase {
             Phase::Forward(exchange) => exchange.on_assigned(link),
             _ => return false,
@@ -113,18 +117,18 @@ impl<'b> Session<'b> {
         true
     }
 
-    pub(super) fn on_link_ended(&mut self, reason: CloseReason) {
+    pub(crate) fn on_link_ended(&mut self, reason: CloseReason) {
         if let Phase::Forward(exchange) = &mut self.phase {
             exchange.on_link_ended(reason);
         }
     }
 
     /// The pool will not serve the request that waits in its queue.
-    pub(super) fn on_refused<S: StreamTransport>(
+    pub(crate) fn on_refused<S: StreamTransport>(
         &mut self,
         reason: Reason,
         socket: &mut Socket<'_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) {
         if matches!(self.phase, Phase::Forward(_)) {
             let mut wire = Wire::join(socket, &mut self.tls, env);
@@ -136,12 +140,12 @@ impl<'b> Session<'b> {
     }
 
     /// Does all that can be done now.
-    pub(super) fn run<S: StreamTransport>(
+    pub(crate) fn run<S: StreamTransport>(
         &mut self,
         me: Requester,
         key: &FlowKey,
         socket: &mut Socket<'_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) {
         self.gate.name(me);
         self.journal.name(key, &env.log);
@@ -162,7 +166,7 @@ impl<'b> Session<'b> {
         me: Requester,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) {
         let mut moved = self.check_silence(me, socket, env);
         loop {
@@ -195,7 +199,7 @@ impl<'b> Session<'b> {
         me: Requester,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
         moved: &mut bool,
     ) -> Step {
         match &mut self.phase {
@@ -242,7 +246,7 @@ impl<'b> Session<'b> {
         &mut self,
         status: Status,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> Step {
         match status {
             Status::Waiting => Step::Wait,
@@ -269,7 +273,7 @@ impl<'b> Session<'b> {
         &mut self,
         me: Requester,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> bool {
         if self.timer.kind != TimerKind::Response || self.timer.deadline.is_none_or(|at| at > env.now) {
             return false;
@@ -287,7 +291,7 @@ fn skip<S>(
     content: &mut Body,
     gate: &mut Gate,
     socket: &mut Wire<'_, '_>,
-    env: &mut Env<'_, S>,
+    env: &mut Env<S>,
 ) -> Result<Option<usize>, ContentError> {
     let step = socket.recv(|input| {
         let admitted = gate.admit(content.wanted(input.len()), env);

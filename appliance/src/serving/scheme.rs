@@ -1,15 +1,6 @@
-//! Sites: which URL prefix a request falls under, by HTTP.sys's rules.
+//! URI schemes.
 
-mod prefix;
-mod readings;
-mod router;
-mod table;
-
-pub use prefix::{PrefixError, PrefixErrorKind, PrefixHost, UrlPrefix};
-pub use readings::has_one_reading;
-pub use router::{Match, RouteResult, Router, RouterError};
-
-/// URI schemes.
+/// A URI scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scheme {
     /// http (RFC 9110 §4.2.1)

@@ -4,42 +4,42 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 
 /// Bytes that may still be leased.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     left: Rc<Cell<usize>>,
     total: usize,
 }
 
 impl Budget {
-    pub(super) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         Self { left: Rc::new(Cell::new(bytes)), total: bytes }
     }
 
     /// Takes `bytes` until the lease is dropped, if there are so many left.
-    pub(super) fn lease(&self, bytes: usize) -> Option<Lease> {
+    pub(crate) fn lease(&self, bytes: usize) -> Option<Lease> {
         self.left.set(self.left.get().checked_sub(bytes)?);
         Some(Lease { budget: self.left.clone(), bytes })
     }
 
     /// Whether so many bytes could be leased.
-    pub(super) fn has(&self, bytes: usize) -> bool {
+    pub(crate) fn has(&self, bytes: usize) -> bool {
         self.left.get() >= bytes
     }
 
     /// Bytes that are leased.
-    pub(super) fn leased(&self) -> usize {
+    pub(crate) fn leased(&self) -> usize {
         self.total - self.left.get()
     }
 }
 
 /// Part of a [`Budget`], given back when dropped.
-pub(super) struct Lease {
+pub(crate) struct Lease {
     budget: Rc<Cell<usize>>,
     bytes: usize,
 }
 
 impl Lease {
     /// Takes or gives back what makes it a lease of `bytes`. False, and nothing changes, if there are not so many left.
-    pub(super) fn resize(&mut self, bytes: usize) -> bool {
+    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let Some(left) = (self.budget.get() + self.bytes).checked_sub(bytes) else { return false };
         self.budget.set(left);
         self.bytes = bytes;

@@ -1,25 +1,25 @@
 //! How a response, and how a connection ends: orderly, with an error, or at once.
 
-use super::{Phase, Session, Step};
+use super::{Connection, Phase, Step};
+use crate::connection::security::Security;
+use crate::connection::wire::Wire;
+use crate::env::Env;
+use crate::exchange::body::Body;
 use crate::http::error::Answer;
 use crate::http::{Refusal, Sink};
-use crate::pool::Requester;
 use crate::reason::Reason;
 use crate::settings::Verbosity;
-use crate::shard::body::Body;
-use crate::shard::env::Env;
-use crate::shard::tls::Security;
-use crate::shard::wire::Wire;
 use crate::tcp::Socket;
+use crate::upstream::Requester;
 use netdrv::stream::StreamTransport;
 
-impl<'b> Session<'b> {
+impl Connection {
     /// Time is up for whatever it has in hand.
-    pub(in crate::shard) fn shut_down<S: StreamTransport>(
+    pub(crate) fn shut_down<S: StreamTransport>(
         &mut self,
         me: Requester,
         socket: &mut Socket<'_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) {
         match self.phase {
             Phase::Linger => self.abort(me, socket, env),
@@ -28,12 +28,12 @@ impl<'b> Session<'b> {
     }
 
     /// Ends the connection at once for a reason of ours.
-    pub(in crate::shard) fn cut_off<S: StreamTransport>(
+    pub(crate) fn cut_off<S: StreamTransport>(
         &mut self,
         reason: Reason,
         me: Requester,
         socket: &mut Socket<'_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) {
         env.counters.count(reason);
         self.journal.refused(None, reason, env);
@@ -41,18 +41,18 @@ impl<'b> Session<'b> {
     }
 
     /// Ends the connection at once, with RST.
-    pub(in crate::shard) fn abort<S: StreamTransport>(
+    pub(crate) fn abort<S: StreamTransport>(
         &mut self,
         me: Requester,
         socket: &mut Socket<'_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) {
         self.abandon(me, env);
         socket.abort();
     }
 
     /// Gives back what the session holds elsewhere; its socket is gone or going.
-    pub(in crate::shard) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<'b, S>) {
+    pub(crate) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<S>) {
         let reason = match &mut self.phase {
             Phase::Forward(exchange) => {
                 let reason = exchange.reason_if_dropped();
@@ -80,7 +80,7 @@ impl<'b> Session<'b> {
         keep_alive: bool,
         drain: Body,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> Step {
         self.gate.end(env);
         if let Phase::Forward(exchange) = &self.phase {
@@ -100,7 +100,7 @@ impl<'b> Session<'b> {
         &mut self,
         refusal: Refusal,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> Step {
         env.counters.count(refusal.reason);
         self.journal.refused(Some(refusal.status), refusal.reason, env);
@@ -126,12 +126,12 @@ impl<'b> Session<'b> {
         &mut self,
         answer: Answer<'_>,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> Step {
         let answer = Answer { site_fields: self.hsts(socket, &env.security), ..answer };
         let mut out = Sink::new(&mut env.render);
         // There is room: the buffer holds the longest head there is.
-        let len = answer.write(&env.serving.date, &mut out).map_or(0, |()| out.len());
+        let len = answer.write(&env.date, &mut out).map_or(0, |()| out.len());
         self.gate.send_rendered(socket, len, 0, env);
         self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
         Step::Again
@@ -154,7 +154,7 @@ impl<'b> Session<'b> {
     }
 
     /// The request is done with.
-    pub(super) fn close_journal<S>(&mut self, complete: bool, env: &mut Env<'b, S>) {
+    pub(super) fn close_journal<S>(&mut self, complete: bool, env: &mut Env<S>) {
         let (sent, content) = self.gate.totals();
         self.journal.close(complete, sent, content, env);
     }

@@ -6,10 +6,10 @@
 
 mod frames;
 
-use super::env::Env;
-use super::gate::Gate;
-use super::wire::Wire;
-use crate::pool::LinkId;
+use crate::connection::gate::Gate;
+use crate::connection::wire::Wire;
+use crate::env::Env;
+use crate::upstream::LinkId;
 use frames::Frames;
 use netdrv::stream::StreamTransport;
 
@@ -40,7 +40,7 @@ impl Tunnel {
         seed: u64,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) {
         let Some((up, down)) = &self.frames else { return };
         if down.is_between() {
@@ -59,7 +59,7 @@ pub(super) fn pump<S: StreamTransport>(
     link_ended: bool,
     socket: &mut Wire<'_, '_>,
     gate: &mut Gate,
-    env: &mut Env<'_, S>,
+    env: &mut Env<S>,
 ) -> Turn {
     let (mut up, mut down) = (0, 0);
     let client_ended = loop {

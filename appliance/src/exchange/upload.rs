@@ -1,7 +1,7 @@
 //! Content on its way to a worker: what the link did not take yet, and, where a replay is allowed, a copy of all of it.
 
-use super::budget::{Budget, Lease};
-use crate::pool::{LinkId, Pools};
+use crate::budget::{Budget, Lease};
+use crate::upstream::{LinkId, Pools};
 use alloc::vec::Vec;
 use netdrv::stream::StreamTransport;
 

@@ -1,14 +1,14 @@
 //! The response: taken from the worker, judged, and given to the client as it has room.
 
 use super::{CHUNK_OVERHEAD, Exchange, Response, put_chunk};
+use crate::connection::gate::Gate;
+use crate::connection::wire::Wire;
+use crate::env::Env;
+use crate::exchange::body::Body;
 use crate::http::Sink;
 use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::response::Framing;
-use crate::pool::{Ending, LinkId};
-use crate::shard::body::Body;
-use crate::shard::env::Env;
-use crate::shard::gate::Gate;
-use crate::shard::wire::Wire;
+use crate::upstream::{Ending, LinkId};
 use netdrv::stream::{CloseReason, StreamTransport};
 
 /// Why a response is not passed on.
@@ -29,12 +29,7 @@ pub(super) enum Progress {
 
 impl Exchange {
     /// Sends what was held back; from here on there is no replay.
-    pub(super) fn release_first<S>(
-        &mut self,
-        socket: &mut Wire<'_, '_>,
-        gate: &mut Gate,
-        env: &mut Env<'_, S>,
-    ) {
+    pub(super) fn release_first<S>(&mut self, socket: &mut Wire<'_, '_>, gate: &mut Gate, env: &mut Env<S>) {
         let Some(first) = self.first.take() else { return };
         let bytes = first.into_bytes();
         gate.send(socket, &bytes, 0, env);
@@ -46,7 +41,7 @@ impl Exchange {
         link: LinkId,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Result<Progress, Unfit> {
         if !gate.is_empty() {
             return Ok(Progress::Stuck);
@@ -63,7 +58,7 @@ impl Exchange {
         link: LinkId,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Result<Progress, Unfit> {
         let Response::Content { from, delivery, reuse } = &mut self.response else {
             return Ok(Progress::Stuck);

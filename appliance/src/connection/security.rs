@@ -1,53 +1,44 @@
 //! What all TLS connections of a shard share: the store, the bound on handshakes and the memory.
 
-use super::budget::{Budget, Lease};
-use crate::pool::Requester;
+use crate::budget::{Budget, Lease};
 use crate::reason::Reason;
-use crate::site::{Router, Scheme};
+use crate::serving::{Router, Scheme};
 use crate::tls::{Counters, Fault, MAX_RECORD_OVERHEAD, Store, WallClock};
+use crate::upstream::Requester;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// Handshakes in progress at most; the oldest gives way to a new one.
-pub(super) const MAX_HANDSHAKES: usize = 256;
+pub(crate) const MAX_HANDSHAKES: usize = 256;
 /// Handshakes that go a step further before everything else gets its turn.
 const TURNS: usize = 8;
 /// Reserved for each connection, in bytes: rustls's state, about 5 KiB, and what it allocates in a handshake.
-pub(super) const CONNECTION_BYTES: usize = 12 << 10;
+pub(crate) const CONNECTION_BYTES: usize = 12 << 10;
 const SCRATCH: usize = (16 << 10) + MAX_RECORD_OVERHEAD;
 
-pub(super) struct Security {
+pub(crate) struct Security {
     store: Option<Store>,
     /// By which certificates are judged, those of workers as well.
     clock: Arc<WallClock>,
-    /// By site: the port of https that plain HTTP is sent to.
-    pub(super) redirects: Vec<Option<u16>>,
     ports: Vec<u16>,
     memory: Budget,
     /// In the order in which they began.
     handshakes: VecDeque<Requester>,
     victim: Option<Requester>,
     turns: usize,
-    pub(super) scratch: Vec<u8>,
-    pub(super) counters: Counters,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) counters: Counters,
 }
 
 impl Security {
-    pub(super) fn new(
-        store: Option<Store>,
-        redirects: Vec<Option<u16>>,
-        router: &Router,
-        memory: usize,
-        clock: Arc<WallClock>,
-    ) -> Self {
+    pub(crate) fn new(store: Option<Store>, router: &Router, memory: usize, clock: Arc<WallClock>) -> Self {
         let scratch = if store.is_some() { vec![0; SCRATCH] } else { Vec::new() };
         let https = router.ports().filter(|&(_, scheme)| scheme == Scheme::Https);
         Self {
             store,
             clock,
-            redirects,
             ports: https.map(|(port, _)| port).collect(),
             memory: Budget::new(memory),
             handshakes: VecDeque::new(),
@@ -59,7 +50,7 @@ impl Security {
     }
 
     /// Begins a turn of the shard.
-    pub(super) fn begin(&mut self, unix_seconds: u64) {
+    pub(crate) fn begin(&mut self, unix_seconds: u64) {
         self.turns = TURNS;
         self.clock.set(unix_seconds);
         if let Some(store) = &mut self.store {
@@ -67,27 +58,27 @@ impl Security {
         }
     }
 
-    pub(super) fn store(&self) -> Option<&Store> {
+    pub(crate) fn store(&self) -> Option<&Store> {
         self.store.as_ref()
     }
 
     /// To change what connections that begin from now on have.
-    pub(super) fn store_mut(&mut self) -> Option<&mut Store> {
+    pub(crate) fn store_mut(&mut self) -> Option<&mut Store> {
         self.store.as_mut()
     }
 
     /// Whether the port speaks TLS.
-    pub(super) fn is_secure(&self, port: u16) -> bool {
+    pub(crate) fn is_secure(&self, port: u16) -> bool {
         self.ports.contains(&port)
     }
 
     /// No further connection would get memory.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         !self.ports.is_empty() && !self.memory.has(CONNECTION_BYTES)
     }
 
     /// A connection opens: memory for it, `None` if there is none.
-    pub(super) fn open(&mut self, me: Requester) -> Option<Lease> {
+    pub(crate) fn open(&mut self, me: Requester) -> Option<Lease> {
         let Some(lease) = self.memory.lease(CONNECTION_BYTES) else {
             self.counters.refused += 1;
             return None;
@@ -101,31 +92,31 @@ impl Security {
     }
 
     /// A handshake has ended, one way or another.
-    pub(super) fn end_handshake(&mut self, me: Requester) {
+    pub(crate) fn end_handshake(&mut self, me: Requester) {
         if let Some(at) = self.handshakes.iter().position(|&other| other == me) {
             self.handshakes.remove(at);
         }
     }
 
     /// Handshakes in progress.
-    pub(super) fn handshakes(&self) -> usize {
+    pub(crate) fn handshakes(&self) -> usize {
         self.handshakes.len()
     }
 
     /// The connection that has to give way.
-    pub(super) fn take_victim(&mut self) -> Option<Requester> {
+    pub(crate) fn take_victim(&mut self) -> Option<Requester> {
         self.victim.take()
     }
 
     /// Whether a handshake may go a step further now.
-    pub(super) fn take_turn(&mut self) -> bool {
+    pub(crate) fn take_turn(&mut self) -> bool {
         let left = self.turns.checked_sub(1);
         self.turns = left.unwrap_or(0);
         left.is_some()
     }
 
     /// Counts a refused request, if that has to do with TLS.
-    pub(super) fn count_refusal(&mut self, reason: Reason) {
+    pub(crate) fn count_refusal(&mut self, reason: Reason) {
         match reason {
             Reason::Misdirected => self.counters.misdirected += 1,
             Reason::ClientCertExpired
@@ -136,7 +127,7 @@ impl Security {
         }
     }
 
-    pub(super) fn count(&mut self, fault: Fault) {
+    pub(crate) fn count(&mut self, fault: Fault) {
         let counters = &mut self.counters;
         match fault {
             Fault::Garbage => counters.garbage += 1,

@@ -8,7 +8,7 @@ use core::ops::Range;
 
 /// What remains of a message's content.
 #[derive(Clone, Debug)]
-pub(super) enum Body {
+pub(crate) enum Body {
     /// So many bytes.
     Length(u64),
     /// Chunks, and how many bytes they may hold in all. Boxed: every connection has room for a body, few have chunks.
@@ -19,7 +19,7 @@ pub(super) enum Body {
 
 /// Why content cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ContentError {
+pub(crate) enum ContentError {
     /// Its chunks are broken.
     Malformed,
     /// It is, or says that it will be, longer than allowed.
@@ -28,7 +28,7 @@ pub(super) enum ContentError {
 
 impl ContentError {
     /// What becomes of a request with such content.
-    pub(super) const fn refusal(self) -> Refusal {
+    pub(crate) const fn refusal(self) -> Refusal {
         match self {
             Self::Malformed => Refusal::new(400, Reason::BadRequest),
             Self::TooLarge => Refusal::new(413, Reason::EntityTooLarge),
@@ -44,18 +44,18 @@ impl From<ChunkError> for ContentError {
 
 /// One step through the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// Input bytes done with.
-    pub(super) consumed: usize,
+    pub(crate) consumed: usize,
     /// Where in them content lies.
-    pub(super) content: Range<usize>,
+    pub(crate) content: Range<usize>,
 }
 
 impl Body {
-    pub(super) const NONE: Self = Self::Length(0);
+    pub(crate) const NONE: Self = Self::Length(0);
 
     /// A request's content. A length has been compared with `most` before; chunks say only later how long they are.
-    pub(super) fn of_request(framing: request::Framing, most: u64) -> Self {
+    pub(crate) fn of_request(framing: request::Framing, most: u64) -> Self {
         match framing {
             request::Framing::None => Self::NONE,
             request::Framing::Length(n) => Self::Length(n),
@@ -64,7 +64,7 @@ impl Body {
     }
 
     /// Judges what has arrived of it without reading it.
-    pub(super) fn judge(&self, mut input: &[u8]) -> Result<(), ContentError> {
+    pub(crate) fn judge(&self, mut input: &[u8]) -> Result<(), ContentError> {
         let Self::Chunked { .. } = self else { return Ok(()) };
         let mut body = self.clone();
         while !body.is_finished() && !input.is_empty() {
@@ -74,12 +74,12 @@ impl Body {
         Ok(())
     }
 
-    pub(super) fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         matches!(self, Self::Length(0))
     }
 
     /// All content has been read, though the trailer section may still come.
-    pub(super) fn has_content(&self) -> bool {
+    pub(crate) fn has_content(&self) -> bool {
         match self {
             Self::Chunked { decoder, .. } => decoder.has_content(),
             Self::Length(_) | Self::UntilClose => self.is_finished(),
@@ -87,7 +87,7 @@ impl Body {
     }
 
     /// How much of so many bytes of input can belong to it.
-    pub(super) fn wanted(&self, available: usize) -> usize {
+    pub(crate) fn wanted(&self, available: usize) -> usize {
         match self {
             Self::Length(left) => usize::try_from(*left).map_or(available, |left| left.min(available)),
             Self::Chunked { .. } | Self::UntilClose => available,
@@ -96,7 +96,7 @@ impl Body {
 
     /// Reads on. An empty input gives an empty span. A response is finished where its trailer section is wrong, and that is
     /// left unread.
-    pub(super) fn read(&mut self, input: &[u8]) -> Result<Span, ContentError> {
+    pub(crate) fn read(&mut self, input: &[u8]) -> Result<Span, ContentError> {
         let taken = self.wanted(input.len());
         match self {
             Self::Length(left) => *left -= taken as u64,

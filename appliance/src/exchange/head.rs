@@ -2,17 +2,17 @@
 
 use super::down::{Progress, Unfit};
 use super::{Exchange, Response};
+use crate::budget::{Budget, Lease};
+use crate::connection::gate::Gate;
+use crate::connection::wire::Wire;
+use crate::env::Env;
+use crate::exchange::body::Body;
+use crate::exchange::decide::add_fields;
+use crate::exchange::first_buffer::FirstBuffer;
+use crate::exchange::tunnel::Tunnel;
 use crate::http::response::{self, Asked, Client, ResponseHead};
 use crate::http::{Sink, Version};
-use crate::pool::LinkId;
-use crate::shard::body::Body;
-use crate::shard::budget::{Budget, Lease};
-use crate::shard::env::Env;
-use crate::shard::first_buffer::FirstBuffer;
-use crate::shard::gate::Gate;
-use crate::shard::request::add_fields;
-use crate::shard::tunnel::Tunnel;
-use crate::shard::wire::Wire;
+use crate::upstream::LinkId;
 use alloc::vec::Vec;
 use netdrv::stream::StreamTransport;
 
@@ -60,7 +60,7 @@ impl Exchange {
         link: LinkId,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Result<Progress, Unfit> {
         let input = env.pools.readable(link);
         if input.is_empty() {
@@ -118,7 +118,7 @@ impl Exchange {
                 let keep_alive = self.client.keep_alive && !env.drain.has_begun();
                 let client = Client { keep_alive, ..self.client };
                 let mut out = Sink::new(&mut env.render);
-                let delivery = response::write_response(&head, client, &env.serving.date, &mut out)
+                let delivery = response::write_response(&head, client, &env.date, &mut out)
                     .map_err(|_| Unfit::Malformed)?;
                 let mut rendered = out.len();
                 let hsts = self.secure_site.and_then(|site| env.security.store()?.hsts(site));
@@ -161,7 +161,7 @@ impl Exchange {
         rendered: usize,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) {
         if heard.interim || heard.upgraded || heard.live {
             return gate.send_rendered(socket, rendered, 0, env);

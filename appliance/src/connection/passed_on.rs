@@ -1,12 +1,12 @@
 //! Connections that a load balancer passes on: their first bytes are a header of the PROXY protocol, which says whose they are.
 
-use super::Session;
-use crate::pool::Requester;
+use super::Connection;
+use crate::connection::wire::Wire;
+use crate::env::Env;
 use crate::proxy::{self, Parsed};
 use crate::reason::Reason;
-use crate::shard::env::Env;
-use crate::shard::wire::Wire;
 use crate::tcp::FlowKey;
+use crate::upstream::Requester;
 use alloc::boxed::Box;
 use core::net::IpAddr;
 use netdrv::stream::StreamTransport;
@@ -33,9 +33,9 @@ impl PassedOn {
     }
 }
 
-impl<'b> Session<'b> {
+impl Connection {
     /// A connection to this port was opened.
-    pub(super) fn await_proxy<S>(&mut self, port: u16, env: &Env<'b, S>) {
+    pub(super) fn await_proxy<S>(&mut self, port: u16, env: &Env<S>) {
         if env.serving.trust.proxy_protocol.binary_search(&port).is_ok() {
             self.passed_on = PassedOn::Awaited;
         }
@@ -48,7 +48,7 @@ impl<'b> Session<'b> {
         me: Requester,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> bool {
         if !matches!(self.passed_on, PassedOn::Awaited) {
             return true;

@@ -1,13 +1,13 @@
 //! The timers of a client connection.
 
-use super::{Phase, Session};
+use super::{Connection, Phase};
+use crate::connection::wire::Wire;
+use crate::env::Env;
 use crate::flow::Direction;
-use crate::pool::Requester;
 use crate::reason::Reason;
-use crate::shard::env::Env;
-use crate::shard::wire::Wire;
 use crate::tcp::Socket;
 use crate::time::Instant;
+use crate::upstream::Requester;
 use core::time::Duration;
 use netdrv::stream::StreamTransport;
 
@@ -52,9 +52,9 @@ pub(super) struct Timer {
     probes: bool,
 }
 
-impl<'b> Session<'b> {
+impl Connection {
     /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
-    pub(super) fn set_timer<S>(&mut self, socket: &mut Wire<'_, '_>, env: &Env<'b, S>, moved: bool) {
+    pub(super) fn set_timer<S>(&mut self, socket: &mut Wire<'_, '_>, env: &Env<S>, moved: bool) {
         let unsent = !self.gate.is_empty() || matches!(self.phase, Phase::Respond { .. });
         let reads = matches!(&self.phase, Phase::Drain { .. })
             || matches!(&self.phase, Phase::Forward(exchange) if exchange.reads_content());
@@ -97,7 +97,7 @@ impl<'b> Session<'b> {
         } else if self.timer.kind == TimerKind::HeaderWait {
             waited = Duration::ZERO;
         }
-        let rules = env.serving.rules.of(self.site);
+        let rules = env.serving.rules(self.site);
         let timers = &rules.timers;
         let after = |duration: Duration| Some(env.now + duration);
         let deadline = match kind {
@@ -126,8 +126,8 @@ impl<'b> Session<'b> {
     }
 
     /// Silence is over when this has passed since the timer was started; until then the client is asked whether it is there.
-    fn goes_on_probing<S>(&mut self, socket: &mut Wire<'_, '_>, env: &Env<'b, S>) -> bool {
-        let timers = &env.serving.rules.of(self.site).timers;
+    fn goes_on_probing<S>(&mut self, socket: &mut Wire<'_, '_>, env: &Env<S>) -> bool {
+        let timers = &env.serving.rules(self.site).timers;
         let limit = match self.timer.kind {
             TimerKind::TunnelIdle => timers.tunnel_idle,
             TimerKind::StreamIdle => timers.stream_idle,
@@ -143,7 +143,7 @@ impl<'b> Session<'b> {
     }
 
     /// The client has kept us waiting for at least so long. Not told of one whose connection waits for its next request.
-    pub(in crate::shard) fn is_late(&self, patience: Duration, now: Instant) -> bool {
+    pub(crate) fn is_late(&self, patience: Duration, now: Instant) -> bool {
         let awaited = matches!(
             self.timer.kind,
             TimerKind::HeaderWait
@@ -159,11 +159,11 @@ impl<'b> Session<'b> {
     }
 
     /// Lets the timer that runs run out before its time.
-    pub(in crate::shard) fn expire<S: StreamTransport>(
+    pub(crate) fn expire<S: StreamTransport>(
         &mut self,
         me: Requester,
         socket: &mut Socket<'_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) {
         if self.timer.kind == TimerKind::TlsHandshake {
             // There is to be room at once, and not when the client has read why.
@@ -180,7 +180,7 @@ impl<'b> Session<'b> {
         &mut self,
         me: Requester,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) {
         if self.goes_on_probing(socket, env) {
             return;
@@ -217,12 +217,7 @@ impl<'b> Session<'b> {
     }
 
     /// Ends a tunnel in which nothing has moved for too long.
-    fn end_tunnel<S: StreamTransport>(
-        &mut self,
-        me: Requester,
-        socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
-    ) {
+    fn end_tunnel<S: StreamTransport>(&mut self, me: Requester, socket: &mut Wire<'_, '_>, env: &mut Env<S>) {
         let Phase::Forward(exchange) = &mut self.phase else { return };
         let Some(status) = exchange.end_tunnel(socket, &mut self.gate, env) else {
             return self.cut_off(Reason::TimerConnectionIdle, me, socket.socket, env);

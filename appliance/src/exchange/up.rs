@@ -1,14 +1,14 @@
 //! The request: its head, then content as it comes from the client.
 
 use super::{CHUNK_OVERHEAD, Exchange, put_chunk};
+use crate::connection::gate::Gate;
+use crate::connection::wire::Wire;
+use crate::env::Env;
+use crate::exchange::body::ContentError;
+use crate::exchange::upload;
 use crate::http::{Refusal, Sink, error};
-use crate::pool::LinkId;
 use crate::reason::Reason;
-use crate::shard::body::ContentError;
-use crate::shard::env::Env;
-use crate::shard::gate::Gate;
-use crate::shard::upload;
-use crate::shard::wire::Wire;
+use crate::upstream::LinkId;
 use netdrv::stream::StreamTransport;
 
 impl Exchange {
@@ -18,7 +18,7 @@ impl Exchange {
         link: LinkId,
         socket: &mut Wire<'_, '_>,
         gate: &mut Gate,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Result<bool, Refusal> {
         if self.link_ended.is_some() {
             return Ok(false);
@@ -69,7 +69,7 @@ impl Exchange {
         &mut self,
         link: LinkId,
         input: &[u8],
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) -> Result<usize, ContentError> {
         if input.is_empty() {
             return Ok(0);

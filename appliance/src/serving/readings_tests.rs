@@ -1,6 +1,6 @@
 use super::*;
+use crate::serving::{RouteResult, Router, Scheme};
 use crate::settings::{ClientCertificates, Handler, Passing, Pool, Prefix, Settings, Site};
-use crate::site::{RouteResult, Router, Scheme};
 use core::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 

@@ -14,7 +14,7 @@
 //! **No requester ever reads a byte that was not sent in answer to its own request.** A worker may send anything at any
 //! time, because somebody made it: content after the answer to a HEAD request, more than Content-Length, an answer nobody
 //! asked for. HTTP/1.1 has no name for the request that an answer belongs to, so whatever lies on a link when the next
-//! request is sent would be taken for its answer. The rules, all in `pool/reuse.rs`, which every link
+//! request is sent would be taken for its answer. The rules, all in `upstream/reuse.rs`, which every link
 //! passes on its way to a request, new ones included:
 //!
 //! 1. A link whose answer announced or may have had content that is not part of it (HEAD, 204, 304, 1xx) is not used

@@ -1,7 +1,7 @@
 //! For the host: which paths a request can ask for at all.
 
-use super::env::Timers;
 use super::rules::AllRules;
+use super::timers::Timers;
 use crate::http::target;
 use crate::settings::Settings;
 use alloc::format;

@@ -4,16 +4,16 @@
 //! is kept as allowance. Heads that may not or cannot go yet are held here, content waits where it is. Content of requests
 //! is read from the socket only as far as `flow` grants; what stays there closes the receive window.
 
-use super::env::Env;
-use super::wire::Wire;
+use crate::connection::wire::Wire;
+use crate::env::Env;
 use crate::flow::{Direction, SendFloor};
-use crate::pool::Requester;
 use crate::time::Instant;
+use crate::upstream::Requester;
 use alloc::vec::Vec;
 
 /// What a session may move, and output that waits.
 #[derive(Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     conn: u32,
     /// Bytes that may be sent.
     allowance: usize,
@@ -31,22 +31,22 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Says whose gate it is.
-    pub(super) fn name(&mut self, me: Requester) {
+    pub(crate) fn name(&mut self, me: Requester) {
         // The dense part of a connection's name (`ConnId::index`).
         self.conn = me as u32;
     }
 
-    pub(super) const fn conn(&self) -> u32 {
+    pub(crate) const fn conn(&self) -> u32 {
         self.conn
     }
 
     /// Nothing is held.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sent == self.bytes.len()
     }
 
     /// A grant came from `flow`.
-    pub(super) fn grant(&mut self, direction: Direction, bytes: usize) {
+    pub(crate) fn grant(&mut self, direction: Direction, bytes: usize) {
         match direction {
             Direction::Down => self.allowance += bytes,
             Direction::Up => self.intake += bytes,
@@ -54,12 +54,12 @@ impl Gate {
     }
 
     /// Sends now what may go and holds the rest. `follows`: how much content comes after it, as far as is known.
-    pub(super) fn send<S>(
+    pub(crate) fn send<S>(
         &mut self,
         socket: &mut Wire<'_, '_>,
         bytes: &[u8],
         follows: usize,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) {
         let mut sent = 0;
         if self.is_empty() {
@@ -75,12 +75,12 @@ impl Gate {
     }
 
     /// As [`Gate::send`], for the first `len` bytes of the render buffer.
-    pub(super) fn send_rendered<S>(
+    pub(crate) fn send_rendered<S>(
         &mut self,
         socket: &mut Wire<'_, '_>,
         len: usize,
         follows: usize,
-        env: &mut Env<'_, S>,
+        env: &mut Env<S>,
     ) {
         let render = core::mem::take(&mut env.render);
         self.send(socket, &render[..len], follows, env);
@@ -88,7 +88,7 @@ impl Gate {
     }
 
     /// Tries again to send what is held. True once nothing is left.
-    pub(super) fn flush<S>(&mut self, socket: &mut Wire<'_, '_>, env: &mut Env<'_, S>) -> bool {
+    pub(crate) fn flush<S>(&mut self, socket: &mut Wire<'_, '_>, env: &mut Env<S>) -> bool {
         if self.is_empty() {
             return true;
         }
@@ -106,7 +106,7 @@ impl Gate {
 
     /// How many of `wanted` bytes may be sent now and have room in the send buffer. If not all may, `flow` will name the
     /// connection later.
-    pub(super) fn open<S>(&mut self, wanted: usize, socket: &Wire<'_, '_>, env: &mut Env<'_, S>) -> usize {
+    pub(crate) fn open<S>(&mut self, wanted: usize, socket: &Wire<'_, '_>, env: &mut Env<S>) -> usize {
         let on_wire = socket.on_wire(wanted).min(socket.send_room());
         if on_wire > self.allowance {
             let more = on_wire - self.allowance;
@@ -117,7 +117,7 @@ impl Gate {
 
     /// Sends as much as was granted and has room; returns how much that is. A closed socket takes nothing, which its owner
     /// notices by itself.
-    pub(super) fn write(&mut self, socket: &mut Wire<'_, '_>, bytes: &[u8]) -> usize {
+    pub(crate) fn write(&mut self, socket: &mut Wire<'_, '_>, bytes: &[u8]) -> usize {
         let bytes = &bytes[..bytes.len().min(socket.fit(self.allowance))];
         let (sent, on_wire) = socket.send(bytes);
         self.allowance = self.allowance.saturating_sub(on_wire);
@@ -127,7 +127,7 @@ impl Gate {
     }
 
     /// How many of `wanted` bytes of content may be read now. Tell [`Gate::took`] how many were.
-    pub(super) fn admit<S>(&mut self, wanted: usize, env: &mut Env<'_, S>) -> usize {
+    pub(crate) fn admit<S>(&mut self, wanted: usize, env: &mut Env<S>) -> usize {
         if wanted > self.intake {
             let more = wanted - self.intake;
             self.intake += env.flow.request(Direction::Up, self.conn, more, env.now.as_nanos());
@@ -136,24 +136,24 @@ impl Gate {
     }
 
     /// Content was read.
-    pub(super) fn took(&mut self, bytes: usize) {
+    pub(crate) fn took(&mut self, bytes: usize) {
         self.intake = self.intake.saturating_sub(bytes);
         self.totals.1 += bytes as u64;
     }
 
     /// A response begins.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.floor.restart();
         self.totals = (0, 0);
     }
 
     /// Bytes sent and bytes of content read since the request began.
-    pub(super) const fn totals(&self) -> (u64, u64) {
+    pub(crate) const fn totals(&self) -> (u64, u64) {
         self.totals
     }
 
     /// A response is complete: nothing more is wanted.
-    pub(super) fn end<S>(&mut self, env: &mut Env<'_, S>) {
+    pub(crate) fn end<S>(&mut self, env: &mut Env<S>) {
         for direction in [Direction::Down, Direction::Up] {
             if env.flow.is_waiting(direction, self.conn) {
                 env.flow.request(direction, self.conn, 0, env.now.as_nanos());
@@ -162,12 +162,12 @@ impl Gate {
     }
 
     /// Our own limits, and not the client, hold it up.
-    pub(super) fn is_held<S>(&self, direction: Direction, socket: &Wire<'_, '_>, env: &Env<'_, S>) -> bool {
+    pub(crate) fn is_held<S>(&self, direction: Direction, socket: &Wire<'_, '_>, env: &Env<S>) -> bool {
         env.flow.is_waiting(direction, self.conn) && (direction == Direction::Up || socket.send_queue() == 0)
     }
 
     /// When the client will have taken its response too slowly (MinSendRate).
-    pub(super) fn deadline<S>(&mut self, socket: &Wire<'_, '_>, env: &Env<'_, S>) -> Option<Instant> {
+    pub(crate) fn deadline<S>(&mut self, socket: &Wire<'_, '_>, env: &Env<S>) -> Option<Instant> {
         self.floor.update(socket.send_queue() > 0, env.now.as_nanos());
         let floor = env.flow.min_send_rate(self.conn)?;
         self.floor.deadline_ns(floor).map(Instant::from_nanos)

@@ -1,6 +1,6 @@
 //! By which limits and timers requests are read: the server's until their site is known, then the site's.
 
-use super::env::Timers;
+use super::timers::Timers;
 use crate::http::{Limits, Refusal, RequestHead};
 use crate::reason::Reason;
 use crate::settings::{self, Http, Profile};
@@ -14,11 +14,11 @@ const HTTP_SYS_TIMER: Duration = Duration::from_secs(120);
 
 /// The rules of one site, or of the server.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
-    pub(super) limits: Limits,
-    pub(super) timers: Timers,
+pub(crate) struct Rules {
+    pub(crate) limits: Limits,
+    pub(crate) timers: Timers,
     /// Most content of a request, in bytes.
-    pub(super) max_content: u64,
+    pub(crate) max_content: u64,
     /// Bytes per second; 0: no floor.
     entity_body_rate: u64,
     /// Heads that were parsed by the widest limits have to be looked at again.
@@ -81,7 +81,7 @@ impl Rules {
     }
 
     /// How long so much content may be waited for in all.
-    pub(super) fn content_time(&self, bytes: u64) -> Duration {
+    pub(crate) fn content_time(&self, bytes: u64) -> Duration {
         match self.entity_body_rate {
             0 => Duration::MAX,
             rate => self
@@ -92,7 +92,7 @@ impl Rules {
     }
 
     /// Refuses a head of `len` bytes that is longer than these limits allow, and content that is known to be.
-    pub(super) fn check(&self, head: &RequestHead<'_>, len: usize) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, head: &RequestHead<'_>, len: usize) -> Result<(), Refusal> {
         if head.framing.is_longer_than(self.max_content) {
             return Err(Refusal::new(413, Reason::EntityTooLarge));
         }
@@ -102,13 +102,13 @@ impl Rules {
 
 /// Everybody's rules.
 #[derive(Clone, Debug)]
-pub(super) struct AllRules {
+pub(crate) struct AllRules {
     server: Rules,
     sites: Vec<Rules>,
 }
 
 impl AllRules {
-    pub(super) fn new(settings: &settings::Settings, timers: Timers) -> Self {
+    pub(crate) fn new(settings: &settings::Settings, timers: Timers) -> Self {
         let server = Rules::server(&settings.server.http, timers);
         let sites = settings.sites.iter().map(|site| match site.http.profile {
             None => server.with(&site.http),
@@ -123,12 +123,12 @@ impl AllRules {
     }
 
     /// Those of a site, or the server's.
-    pub(super) fn of(&self, site: Option<u16>) -> &Rules {
+    pub(crate) fn of(&self, site: Option<u16>) -> &Rules {
         site.and_then(|site| self.sites.get(usize::from(site))).unwrap_or(&self.server)
     }
 
     /// Limits that let everything pass that anybody lets pass.
-    pub(super) fn widest(&self) -> Limits {
+    pub(crate) fn widest(&self) -> Limits {
         self.sites.iter().fold(self.server.limits.clone(), |widest, rules| widest.or(&rules.limits))
     }
 }

@@ -1,29 +1,30 @@
 //! What to do with a request, decided from its head alone.
 
-use super::body::Body;
-use super::env::Serving;
-use super::exchange::Exchange;
-use super::journal::Journal;
 use crate::cache::Lookup;
+use crate::date::DateCache;
+use crate::exchange::Exchange;
+use crate::exchange::body::Body;
+use crate::exchange::journal::Journal;
 use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, max_forwards, write_request};
 use crate::http::request::{Framing, RequestHead, TargetForm};
 use crate::http::{Method, Refusal, Sink, client, error, serve, upgrade};
 use crate::reason::Reason;
+use crate::serving::Serving;
+use crate::serving::{Match, RouteResult, Scheme};
 use crate::settings::{ClientCertificates, Handler, Nobody};
-use crate::site::{Match, RouteResult, Scheme};
 use crate::tcp::FlowKey;
 use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus, NO_CERTIFICATE, Store};
 use alloc::boxed::Box;
 
 /// The verdict on a request.
-pub(super) enum Decision<'b> {
+pub(crate) enum Decision {
     /// Answer from memory.
     Respond {
         /// The response head (for generated responses, all of it) is this much of the render buffer.
         head_len: usize,
-        content: &'b [u8],
+        content: &'static [u8],
         keep_alive: bool,
         /// The request's own content, which nobody wants.
         drain: Body,
@@ -36,9 +37,9 @@ pub(super) enum Decision<'b> {
     TooMany { head_len: usize },
 }
 
-impl Decision<'_> {
+impl Decision {
     /// The same unless something is wrong with what has arrived of the request's content, whoever is to answer.
-    pub(super) fn judged(self, arrived: &[u8]) -> Self {
+    pub(crate) fn judged(self, arrived: &[u8]) -> Self {
         let content = match &self {
             Self::Respond { drain, .. } => drain,
             Self::Forward(exchange) => exchange.content(),
@@ -52,30 +53,29 @@ impl Decision<'_> {
 }
 
 /// What a decision takes besides the request.
-pub(super) struct Desk<'d, 'b> {
-    pub(super) serving: &'d Serving<'b>,
-    pub(super) flow: &'d mut Flow,
-    pub(super) journal: &'d mut Journal,
-    pub(super) render: &'d mut [u8],
+pub(crate) struct Desk<'d> {
+    pub(crate) serving: &'d Serving,
+    pub(crate) date: &'d DateCache,
+    pub(crate) flow: &'d mut Flow,
+    pub(crate) journal: &'d mut Journal,
+    pub(crate) render: &'d mut [u8],
     /// The connection's number in `flow`.
-    pub(super) conn: u32,
-    pub(super) now: Instant,
-    pub(super) head_len: usize,
+    pub(crate) conn: u32,
+    pub(crate) now: Instant,
+    pub(crate) head_len: usize,
     /// Receives which site it is for.
-    pub(super) site: &'d mut Option<u16>,
-    /// By site: the port of https that plain HTTP is sent to.
-    pub(super) redirects: &'d [Option<u16>],
+    pub(crate) site: &'d mut Option<u16>,
     /// For a connection over TLS.
-    pub(super) secure: Option<Secure<'d>>,
+    pub(crate) secure: Option<Secure<'d>>,
 }
 
 /// What TLS knows of a connection.
 #[derive(Clone, Copy)]
-pub(super) struct Secure<'d> {
+pub(crate) struct Secure<'d> {
     /// The site whose configuration it has.
-    pub(super) site: usize,
-    pub(super) client: Option<&'d ClientCertificate>,
-    pub(super) store: &'d Store,
+    pub(crate) site: usize,
+    pub(crate) client: Option<&'d ClientCertificate>,
+    pub(crate) store: &'d Store,
 }
 
 impl<'d> Secure<'d> {
@@ -105,7 +105,7 @@ impl<'d> Secure<'d> {
 }
 
 /// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in `render`.
-pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, 'b>) -> Decision<'b> {
+pub(crate) fn decide(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_>) -> Decision {
     let scheme = if desk.secure.is_some() { Scheme::Https } else { Scheme::Http };
     let trust = &desk.serving.trust;
     let trusted = trust.covers(key.remote).then_some(trust.field);
@@ -131,7 +131,7 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     };
     desk.journal.routed(matched.site, pool);
     *desk.site = u16::try_from(matched.site).ok();
-    let rules = desk.serving.rules.of(*desk.site);
+    let rules = desk.serving.rules(*desk.site);
     if let Err(refusal) = rules.check(head, desk.head_len) {
         return Decision::Refuse(refusal);
     }
@@ -142,7 +142,7 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
         Err(Refused::Requests { retry_after_secs }) => {
             let mut out = Sink::new(desk.render);
             let to_head = head.method == Method::Head;
-            let (date, hsts) = (&desk.serving.date, hsts.unwrap_or_default());
+            let (date, hsts) = (desk.date, hsts.unwrap_or_default());
             return match error::too_many_requests(retry_after_secs, to_head, hsts, date, &mut out) {
                 Ok(()) => Decision::TooMany { head_len: out.len() },
                 Err(_) => Decision::Refuse(Refusal::new(429, Reason::RequestRate)),
@@ -155,14 +155,16 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
         return Decision::Refuse(refusal);
     }
     let content = Body::of_request(head.framing, rules.max_content);
-    let redirect = desk.redirects.get(matched.site).copied().flatten();
+    let redirect = desk.serving.redirects.get(matched.site).copied().flatten();
     let mut decision = match (redirect, matched.handler) {
         (Some(port), _) if scheme == Scheme::Http => {
-            redirect_to_https(head, port, key, content, desk.serving, desk.render)
+            redirect_to_https(head, port, key, content, desk.date, desk.render)
         }
-        (_, Handler::Files(tree)) => serve_file(head, tree, matched.rest, content, desk.serving, desk.render),
+        (_, Handler::Files(tree)) => {
+            serve_file(head, tree, matched.rest, content, (desk.serving, desk.date), desk.render)
+        }
         (_, Handler::Pool(_)) if max_forwards(head) == Some(0) => {
-            last_recipient(head, content, desk.serving, desk.render)
+            last_recipient(head, content, desk.date, desk.render)
         }
         (_, Handler::Pool(pool)) => {
             let certificate = desk.secure.map_or(&[][..], |secure| secure.fields(&matched));
@@ -193,57 +195,56 @@ pub(super) fn decide<'b>(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_, '
     decision.unwrap_or_else(Decision::Refuse)
 }
 
-fn redirect_to_https<'b>(
+fn redirect_to_https(
     head: &RequestHead<'_>,
     port: u16,
     key: &FlowKey,
     content: Body,
-    serving: &Serving<'b>,
+    date: &DateCache,
     render: &mut [u8],
-) -> Result<Decision<'b>, Refusal> {
+) -> Result<Decision, Refusal> {
     let mut out = Sink::new(render);
-    let plan = serve::redirect_to_https(head, port, key.local, &serving.date, &mut out);
+    let plan = serve::redirect_to_https(head, port, key.local, date, &mut out);
     let plan = plan.map_err(|_| Refusal::new(500, Reason::Internal))?;
     let (head_len, keep_alive) = (out.len(), plan.keep_alive);
     Ok(Decision::Respond { head_len, content: &[], keep_alive, drain: content })
 }
 
 /// Answers what is not to be forwarded any further.
-fn last_recipient<'b>(
+fn last_recipient(
     head: &RequestHead<'_>,
     content: Body,
-    serving: &Serving<'b>,
+    date: &DateCache,
     render: &mut [u8],
-) -> Result<Decision<'b>, Refusal> {
+) -> Result<Decision, Refusal> {
     let mut out = Sink::new(render);
-    let plan = serve::last_recipient(head, &serving.date, &mut out);
+    let plan = serve::last_recipient(head, date, &mut out);
     let keep_alive = plan.map_err(|_| Refusal::new(500, Reason::Internal))?.keep_alive;
     Ok(Decision::Respond { head_len: out.len(), content: &[], keep_alive, drain: content })
 }
 
 /// Answers `OPTIONS *`, which asks about the server and not about any of its URLs: by the server's rules.
-fn answer_asterisk<'b>(head: &RequestHead<'_>, desk: Desk<'_, 'b>) -> Result<Decision<'b>, Refusal> {
-    let rules = desk.serving.rules.of(None);
+fn answer_asterisk(head: &RequestHead<'_>, desk: Desk<'_>) -> Result<Decision, Refusal> {
+    let rules = desk.serving.rules(None);
     rules.check(head, desk.head_len)?;
     let mut out = Sink::new(desk.render);
-    let plan = serve::options_asterisk(head, true, &desk.serving.date, &mut out);
+    let plan = serve::options_asterisk(head, true, desk.date, &mut out);
     let keep_alive = plan.map_err(|_| Refusal::new(500, Reason::Internal))?.keep_alive;
     let content = Body::of_request(head.framing, rules.max_content);
     Ok(Decision::Respond { head_len: out.len(), content: &[], keep_alive, drain: content })
 }
 
-fn serve_file<'b>(
+fn serve_file(
     head: &RequestHead<'_>,
     tree: u16,
     rest: &str,
     unwanted: Body,
-    serving: &Serving<'b>,
+    (serving, date): (&Serving, &DateCache),
     render: &mut [u8],
-) -> Result<Decision<'b>, Refusal> {
+) -> Result<Decision, Refusal> {
     // A client that waits for 100 (Continue) may or may not send its content after another answer: close
     // (RFC 9110 §10.1.1).
     let keep_alive = !(head.expects_continue() && head.framing != Framing::None);
-    let date = &serving.date;
     let mut out = Sink::new(render);
     let (plan, content): (_, &[u8]) = match serving.files.lookup(tree, rest) {
         Lookup::Found(stored) => (serve::plan(head, stored, keep_alive, date, &mut out), stored.content()),
@@ -268,7 +269,7 @@ fn forward(head: &RequestHead<'_>, forwarded: &Forwarded<'_>, render: &mut [u8])
 
 /// Puts `lines` at the end of the head that `render` begins with, whose response is `len` bytes long. Returns the new length;
 /// the old one if there is no room.
-pub(super) fn add_fields(render: &mut [u8], len: usize, lines: &[u8]) -> usize {
+pub(crate) fn add_fields(render: &mut [u8], len: usize, lines: &[u8]) -> usize {
     let Some(end) = render.get(..len).and_then(|r| r.windows(4).position(|w| w == b"\r\n\r\n")) else {
         return len;
     };

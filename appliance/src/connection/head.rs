@@ -1,16 +1,16 @@
 //! From the bytes of a request head to what is done with the request.
 
-use super::{Phase, Session, Step, skip};
+use super::{Connection, Phase, Step, skip};
+use crate::budget::Lease;
+use crate::connection::wire::Wire;
+use crate::env::Env;
+use crate::exchange::body::Body;
+use crate::exchange::decide::{Decision, Desk, Secure, decide};
 use crate::http::request::{Parsed, Progress, parse};
 use crate::http::{Refusal, error};
-use crate::pool::Requester;
 use crate::reason::Reason;
-use crate::shard::body::Body;
-use crate::shard::budget::Lease;
-use crate::shard::env::Env;
-use crate::shard::request::{Decision, Desk, Secure, decide};
-use crate::shard::wire::Wire;
 use crate::tcp::FlowKey;
+use crate::upstream::Requester;
 use alloc::vec::Vec;
 use netdrv::stream::StreamTransport;
 
@@ -24,18 +24,18 @@ pub(super) struct Gathered {
 }
 
 /// What became of the bytes of a head.
-enum Head<'b> {
+enum Head {
     Wait,
     Gathered,
-    Decided(Decision<'b>),
+    Decided(Decision),
 }
 
-impl<'b> Session<'b> {
+impl Connection {
     pub(super) fn head_begun(&self, socket: &Wire<'_, '_>) -> bool {
         self.head.is_some() || !socket.is_read()
     }
 
-    pub(super) fn drop_head<S>(&mut self, env: &mut Env<'b, S>) {
+    pub(super) fn drop_head<S>(&mut self, env: &mut Env<S>) {
         self.progress = Progress::default();
         if let Some(gathered) = self.head.take() {
             env.recycle(gathered.bytes);
@@ -48,7 +48,7 @@ impl<'b> Session<'b> {
         me: Requester,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> Step {
         let (queued, capacity) = (socket.recv_queue(), socket.recv_capacity());
         let received = socket.recv(|input| {
@@ -80,6 +80,7 @@ impl<'b> Session<'b> {
                         secured.map(|(security, store)| Secure { site: security.site, client, store });
                     let desk = Desk {
                         serving: &env.serving,
+                        date: &env.date,
                         flow: &mut env.flow,
                         journal: &mut self.journal,
                         render: &mut env.render,
@@ -87,7 +88,6 @@ impl<'b> Session<'b> {
                         now: env.now,
                         head_len: len,
                         site: &mut self.site,
-                        redirects: &env.security.redirects,
                         secure,
                     };
                     let decision = decide(&head, key, desk).judged(&input[len - before..]);
@@ -137,7 +137,7 @@ impl<'b> Session<'b> {
         &mut self,
         content: &mut Body,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> Result<(), Refusal> {
         while !content.is_finished() {
             match skip(content, &mut self.gate, socket, env) {
@@ -151,7 +151,7 @@ impl<'b> Session<'b> {
     }
 
     /// The client has ended its side in the middle of a head: there is nobody who could send the rest, and nothing to answer.
-    fn head_is_cut_off<S>(&mut self, socket: &mut Wire<'_, '_>, env: &mut Env<'b, S>) -> Step {
+    fn head_is_cut_off<S>(&mut self, socket: &mut Wire<'_, '_>, env: &mut Env<S>) -> Step {
         env.counters.count(Reason::ConnectionDropped);
         self.journal.refused(None, Reason::ConnectionDropped, env);
         self.close_journal(false, env);
@@ -162,10 +162,10 @@ impl<'b> Session<'b> {
     /// Begins what was decided about a request.
     fn carry_out<S: StreamTransport>(
         &mut self,
-        decision: Decision<'b>,
+        decision: Decision,
         me: Requester,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> Step {
         match decision {
             Decision::Refuse(refusal) => {

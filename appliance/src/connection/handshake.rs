@@ -1,14 +1,14 @@
 //! The TLS of a client connection, from its first byte to the end of its handshake.
 
-use super::{Phase, Session};
+use super::{Connection, Phase};
+use crate::budget::Lease;
+use crate::connection::wire::{self, Wire};
+use crate::env::Env;
 use crate::http::error::{Answer, PLAIN_HTTP};
-use crate::pool::Requester;
 use crate::reason::Reason;
-use crate::shard::budget::Lease;
-use crate::shard::env::Env;
-use crate::shard::wire::{self, Wire};
 use crate::tcp::State;
-use crate::tls::{ClientCertificate, Connection, Fault};
+use crate::tls::{ClientCertificate, Fault, ServerTls};
+use crate::upstream::Requester;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use netdrv::stream::StreamTransport;
@@ -24,9 +24,9 @@ pub(super) struct Secured {
     pub(super) client: Option<Arc<ClientCertificate>>,
 }
 
-impl<'b> Session<'b> {
+impl Connection {
     /// Its TLS handshake could go on at once.
-    pub(in crate::shard) fn waits_for_turn(&self) -> bool {
+    pub(crate) fn waits_for_turn(&self) -> bool {
         self.security.as_ref().is_some_and(|security| security.waits)
     }
 
@@ -35,7 +35,7 @@ impl<'b> Session<'b> {
     }
 
     /// Begins TLS. False if there is no memory for it.
-    pub(super) fn open_tls<S>(&mut self, me: Requester, port: u16, env: &mut Env<'b, S>) -> bool {
+    pub(super) fn open_tls<S>(&mut self, me: Requester, port: u16, env: &mut Env<S>) -> bool {
         let Some(memory) = env.security.open(me) else {
             env.counters.count(Reason::ConnectionsRefused);
             self.journal.refused(None, Reason::ConnectionsRefused, env);
@@ -45,7 +45,7 @@ impl<'b> Session<'b> {
         let (waits, counted, site, client) = (false, false, 0, None);
         let secured = Secured { _memory: memory, handshaking: true, waits, counted, site, client };
         self.security = Some(Box::new(secured));
-        self.tls = Some(Box::new(Connection::new(port)));
+        self.tls = Some(Box::new(ServerTls::new(port)));
         true
     }
 
@@ -54,7 +54,7 @@ impl<'b> Session<'b> {
         &mut self,
         me: Requester,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<'b, S>,
+        env: &mut Env<S>,
     ) -> bool {
         let (Some(security), Some(tls)) = (&mut self.security, &mut socket.tls) else { return true };
         if !security.handshaking {
@@ -98,7 +98,7 @@ impl<'b> Session<'b> {
         true
     }
 
-    pub(super) fn end_handshake<S>(&mut self, me: Requester, env: &mut Env<'b, S>) {
+    pub(super) fn end_handshake<S>(&mut self, me: Requester, env: &mut Env<S>) {
         if let Some(security) = &mut self.security
             && security.handshaking
         {
