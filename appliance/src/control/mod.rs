@@ -11,11 +11,9 @@
 //! [`message`] is what travels, [`frame`] how, for both ends; [`Control`] keeps the appliance's connections. It knows nothing of
 //! what is asked: the shard answers.
 
-pub mod frame;
-pub mod message;
 mod session;
 
-pub use message::{CONTROL_PORT, VERSION};
+pub use model::control::{CONTROL_PORT, VERSION, frame, message};
 
 use alloc::vec::Vec;
 use message::{Ask, Message};

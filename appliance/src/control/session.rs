@@ -1,8 +1,8 @@
 //! One control connection as the appliance keeps it.
 
-use super::frame::{Decoder, FrameError, encode};
-use super::message::{Ask, FRAME_MAX, Message, PREAMBLE, Refusal};
 use alloc::vec::Vec;
+use model::control::frame::{Decoder, FrameError, encode};
+use model::control::message::{Ask, FRAME_MAX, Message, PREAMBLE, Refusal};
 use netdrv::stream::{StreamId, StreamTransport};
 
 /// Bytes waiting for a peer that takes none, beyond which it is given up.

@@ -3,7 +3,7 @@
 use super::heap::Heap;
 use super::list::{Linked, Links, List, NONE};
 use super::rate::{Bucket, BytesPerSec, SECOND_NS, TURN_MAX};
-use serde::{Deserialize, Serialize};
+use model::metrics::Usage;
 
 /// Rates of one site in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,23 +15,6 @@ pub(super) struct SiteRates {
     /// At least 1.
     pub(super) weight: u32,
     pub(super) client_ceil: Option<BytesPerSec>,
-}
-
-/// What a site has done and has waiting, in one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Bytes granted since the start, and those charged without asking (retransmissions).
-    pub bytes: u64,
-    /// Bytes per second in the last whole second.
-    pub rate: u64,
-    /// Bytes the ceiling would let through at once; negative while more was sent than is paid for. `None` without ceiling.
-    pub tokens: Option<i64>,
-    /// Connections that wait for their turn.
-    pub queued: u32,
-    /// Bytes that those could send now if they were let.
-    pub queued_bytes: u64,
-    /// How often a connection had to wait.
-    pub delayed: u64,
 }
 
 /// Bytes per second, counted in whole seconds.

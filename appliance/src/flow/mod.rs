@@ -56,8 +56,8 @@ mod tournament;
 mod tree;
 
 pub use check::{Field, FlowError, FlowErrorKind, WEIGHT_MAX, check};
-pub use class::Usage;
 pub use floor::SendFloor;
+pub use model::metrics::{SiteMetrics, Usage};
 pub use rate::{Bucket, BytesPerSec};
 
 use crate::settings::{Limits, RequestRate, Settings};
@@ -68,7 +68,6 @@ use directory::{ClientKey, Directory, KeyedHash};
 use list::NONE;
 use rate::SECOND_NS;
 use requests::RequestBucket;
-use serde::{Deserialize, Serialize};
 use tree::Tree;
 
 /// HTTP.sys's default of MinSendRate, in bytes per second.
@@ -93,23 +92,6 @@ pub enum Refused {
         /// For `Retry-After`; at least 1.
         retry_after_secs: u64,
     },
-}
-
-/// What a site has done, waits for and was refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SiteMetrics {
-    /// Responses.
-    pub down: Usage,
-    /// Content of requests.
-    pub up: Usage,
-    /// Connections whose last request was for this site.
-    pub connections: u32,
-    /// Requests refused because of a connection limit of the site, the client or the server.
-    pub refused_connections: u64,
-    /// Requests refused because of a limit on requests per second.
-    pub refused_requests: u64,
-    /// Connections ended because the client took its response too slowly.
-    pub too_slow: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

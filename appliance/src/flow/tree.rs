@@ -13,12 +13,13 @@
 //! site:        idle │ ready (by tag; by guarantee's time) │ waiting (by its ceiling's time)
 //! ```
 
-use super::class::{Client, Conn, Queue, Site, SiteRates, Usage};
+use super::class::{Client, Conn, Queue, Site, SiteRates};
 use super::heap::{Heap, Places};
 use super::list::NONE;
 use super::rate::{Bucket, BytesPerSec, MSS, TURN_MAX};
 use super::tournament::Tournament;
 use alloc::vec::Vec;
+use model::metrics::Usage;
 
 /// A response of at most so many bytes is small: two segments.
 pub(super) const SMALL: u32 = 2 * MSS;

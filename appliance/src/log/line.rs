@@ -211,23 +211,6 @@ impl Entry<'_> {
     }
 }
 
-impl Field {
-    /// In JSON without quotation marks.
-    const fn is_number(self) -> bool {
-        matches!(
-            self,
-            Self::ServerPort
-                | Self::ClientPort
-                | Self::Status
-                | Self::Substatus
-                | Self::Win32Status
-                | Self::BytesSent
-                | Self::BytesReceived
-                | Self::TimeTaken
-        )
-    }
-}
-
 fn date(civil: &Civil, out: &mut Vec<u8>) {
     put(out, format_args!("{:04}-{:02}-{:02}", civil.year, civil.month, civil.day));
 }

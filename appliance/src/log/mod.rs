@@ -13,17 +13,16 @@
 
 mod counters;
 mod escape;
-mod field;
 pub mod line;
 mod link;
 mod record;
 mod spool;
 
 pub use counters::Counters;
-pub use field::Field;
 pub use link::LogLink;
+pub use model::log::{Field, Kind};
 pub use record::{Ends, Outcome, Record, Value};
-pub use spool::{Kind, Spool};
+pub use spool::Spool;
 
 use crate::settings;
 use alloc::boxed::Box;

@@ -2,18 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::format;
-
-/// What a line is: its first byte on the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    /// Of the access log.
-    Access = b'a',
-    /// Of the error log.
-    Error = b'e',
-    /// A decimal number: so many lines found no room.
-    Dropped = b'd',
-}
+use model::log::Kind;
 
 /// Room kept for telling how much was dropped.
 const NOTICE: usize = 24;

@@ -2,21 +2,18 @@
 //!
 //! A [`Serving`] never changes. Requests look at it and connections are judged by it.
 
-mod prefix;
 mod reach;
 mod readings;
 mod router;
 mod rules;
-mod scheme;
 mod table;
 mod timers;
 
-pub use prefix::{PrefixError, PrefixErrorKind, PrefixHost, UrlPrefix};
+pub use model::url::{PrefixError, PrefixErrorKind, PrefixHost, Scheme, UrlPrefix};
 pub use reach::Reach;
 pub use readings::has_one_reading;
 pub use router::{Match, RouteResult, Router, RouterError};
 pub(crate) use rules::Rules;
-pub use scheme::Scheme;
 pub use timers::Timers;
 
 use crate::cache::StaticStore;

@@ -4,7 +4,6 @@
 //! walks at most five categories and, inside a binding, the segments of the path up to the length of the binding's
 //! longest prefix, whatever the number of prefixes.
 
-use super::prefix::{PrefixHost, UrlPrefix};
 use super::readings::{Reading, combinations, fold, habits};
 use super::table::{Hash, Table};
 use super::{PrefixError, Scheme};
@@ -14,6 +13,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
+use model::url::{PrefixHost, UrlPrefix};
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use crate::control::message::{
 };
 use crate::flow::FlowError;
 use crate::reason::Reason;
-use crate::settings::Settings;
+use crate::settings::{Settings, Worker};
 use crate::time::Instant;
 use crate::tls::{Store, TlsError};
-use crate::upstream;
+use crate::upstream::{self, vsock};
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -51,26 +51,26 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             }
             Request::WorkerUp { pool, address, named } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_came(pool, address.into(), named, now) {
+                if !self.env.pools.worker_came(pool, vsock(address), named, now) {
                     return Err(Refusal::TooManyWorkers);
                 }
             }
             Request::WorkerIs { pool, address, down, note } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_is(pool, address.into(), down, note, now) {
+                if !self.env.pools.worker_is(pool, vsock(address), down, note, now) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
             Request::StreamEnded { name, whole } => self.env.pools.stream_ended(name, whole),
             Request::WorkerLeaving { pool, address } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_leaves(pool, address.into()) {
+                if !self.env.pools.worker_leaves(pool, vsock(address)) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
             Request::WorkerGone { pool, address, died } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_gone(pool, address.into(), died, now) {
+                if !self.env.pools.worker_gone(pool, vsock(address), died, now) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
@@ -188,7 +188,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             counters: counters.iter().map(named).collect(),
             reasons: reasons.iter().map(named).collect(),
             tls: self.tls_info().map(Box::new),
-            entropy: (self.entropy)().into(),
+            entropy: entropy_info((self.entropy)()),
         }
     }
 
@@ -202,7 +202,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         let settings = self.settings.pools.get(usize::from(pool))?;
         let status = self.env.pools.status(pool);
         let worker = |w: upstream::WorkerStatus| WorkerInfo {
-            address: w.address.into(),
+            address: Worker { cid: w.address.cid, port: w.address.port },
             leaving: w.leaving,
             healthy: w.healthy,
             down: w.down,
@@ -233,16 +233,14 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     }
 }
 
-impl From<entropy::Status> for EntropyInfo {
-    fn from(status: entropy::Status) -> Self {
-        let sources = [("processor", status.processor), ("virtio-rng", status.device)];
-        let there = sources.into_iter().filter(|(_, source)| *source != Source::Absent);
-        Self {
-            seeded: status.seeded,
-            sources: there.map(|(name, source)| (name.into(), source == Source::Good)).collect(),
-            seeds: status.seeds,
-            bytes: status.bytes,
-        }
+fn entropy_info(status: entropy::Status) -> EntropyInfo {
+    let sources = [("processor", status.processor), ("virtio-rng", status.device)];
+    let there = sources.into_iter().filter(|(_, source)| *source != Source::Absent);
+    EntropyInfo {
+        seeded: status.seeded,
+        sources: there.map(|(name, source)| (name.into(), source == Source::Good)).collect(),
+        seeds: status.seeds,
+        bytes: status.bytes,
     }
 }
 

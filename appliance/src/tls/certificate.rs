@@ -1,10 +1,10 @@
 //! A site's certificates and which one a client gets.
 
-use super::error::TlsError;
 use super::keys::Keys;
 use crate::settings::{Certificate, Key};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use model::tls::TlsError;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;

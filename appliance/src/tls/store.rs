@@ -3,7 +3,6 @@
 use super::certificate::Certificates;
 use super::client::{Asking, ClientCertificate};
 use super::clock::WallClock;
-use super::error::TlsError;
 use super::keys::Keys;
 use super::ticket::{ROTATE_AFTER_S, TicketKeys};
 use crate::serving::{PrefixHost, Scheme, UrlPrefix};
@@ -11,6 +10,7 @@ use crate::settings::{Certificate, ClientCertificates, Settings, Site};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use model::tls::TlsError;
 use rustls::crypto::{CryptoProvider, SecureRandom};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;

@@ -10,12 +10,8 @@ use crate::time::Instant;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
+use model::pool::{MAX_WORKERS, NOTE_MAX};
 use netdrv::stream::{CloseReason, StreamTransport, VsockAddr};
-
-/// Workers that one pool may have; more are a supervisor gone mad.
-pub const MAX_WORKERS: usize = 64;
-/// Bytes of what is said of a worker or a pool; more is cut off.
-pub const NOTE_MAX: usize = 200;
 
 /// A pool at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,17 +39,16 @@ mod evidence;
 mod fatal;
 mod link;
 mod reuse;
-mod state;
 mod streams;
 mod verdict;
 mod worker;
 
-pub use admin::{MAX_WORKERS, NOTE_MAX, PoolStatus, WorkerStatus};
+pub use admin::{PoolStatus, WorkerStatus};
 pub use evidence::{Evidence, Target};
 pub use link::LinkId;
-pub use state::{Outage, PoolState, Service};
+pub use model::pool::{MAX_WORKERS, NOTE_MAX, Outage, PoolState, Service, VERDICT_LIMIT};
 pub use streams::{SecureCounters, Streams};
-pub use verdict::{Ending, VERDICT_LIMIT};
+pub use verdict::Ending;
 
 use crate::http::response::Bounds;
 use crate::reason::Reason;
@@ -64,10 +63,15 @@ use core::time::Duration;
 use dispatch::{AVOID_FOR, AVOIDING};
 use fatal::Fatal;
 use link::{Link, LinkState, Links};
-use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport};
+use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport, VsockAddr};
 use netdrv::transport::Faults;
 use verdict::Names;
 use worker::Worker;
+
+/// Where the transport reaches a worker.
+pub fn vsock(worker: settings::Worker) -> VsockAddr {
+    VsockAddr { cid: worker.cid, port: worker.port }
+}
 
 /// Whoever waits for or uses a link; opaque here.
 pub type Requester = u64;
@@ -196,7 +200,7 @@ struct Pool {
 impl Pool {
     fn new(settings: &settings::Pool, limits: &PoolLimits, now: Instant) -> Self {
         let seconds = |s: Option<u32>, default| s.map_or(default, |s| Duration::from_secs(s.into()));
-        let worker = |w: &settings::Worker| Worker::new((*w).into(), now);
+        let worker = |w: &settings::Worker| Worker::new(vsock(*w), now);
         Self {
             workers: settings.workers.iter().map(worker).collect(),
             security: if settings.tls.is_some() { Security::Unavailable } else { Security::Plain },

@@ -14,11 +14,8 @@
 use super::link::LinkState;
 use super::{PoolEvent, Pools};
 use crate::time::Instant;
-use core::time::Duration;
+use model::pool::VERDICT_LIMIT;
 use netdrv::stream::{CloseReason, StreamTransport};
-
-/// Longest wait for a verdict.
-pub const VERDICT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How a link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

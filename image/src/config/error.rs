@@ -1,6 +1,6 @@
 //! One line per refusal: `FILE:LINE:COLUMN: what, expected what`.
 
-use appliance::mask::Masked;
+use netdrv::mask::Masked;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 

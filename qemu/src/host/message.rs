@@ -1,8 +1,8 @@
-//! The one way to standard error: whatever is said passes [`appliance::mask`], so that no message shows a private key that it
+//! The one way to standard error: whatever is said passes [`netdrv::mask`], so that no message shows a private key that it
 //! is about. `eprintln!` of this crate (`say.rs`) leads here.
 
-use appliance::mask::Masked;
 use image::{Config, ConfigError, ConfigErrors};
+use netdrv::mask::Masked;
 use std::fmt;
 use std::io::Write as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Why a site or a pool has no TLS.
+//! Why a site or a pool has no TLS, and what happened where there is some.
 
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -49,3 +49,36 @@ impl fmt::Display for TlsError {
 }
 
 impl core::error::Error for TlsError {}
+
+/// What happened to TLS connections, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Handshakes completed, resumed ones included.
+    pub handshakes: u64,
+    /// Of those, resumed ones.
+    pub resumed: u64,
+    /// Of all, TLS 1.2.
+    pub tls12: u64,
+    /// Handshakes that failed for what the client sent or offered.
+    pub failed: u64,
+    /// Connections that began with something else than TLS.
+    pub garbage: u64,
+    /// Of those, plain HTTP, answered with a 400 that says so.
+    pub plain_http: u64,
+    /// Handshake messages larger than allowed.
+    pub oversized: u64,
+    /// Names no site answers to.
+    pub unknown_name: u64,
+    /// Handshakes that took too long.
+    pub timed_out: u64,
+    /// Handshakes that gave way to newer ones.
+    pub evicted: u64,
+    /// Connections refused because the memory for TLS was used up.
+    pub refused: u64,
+    /// Established connections that broke the protocol: altered records, renegotiation.
+    pub broken: u64,
+    /// Requests whose host belongs to another site than the handshake's name: 421.
+    pub misdirected: u64,
+    /// Requests answered 403 because of the client's certificate.
+    pub client_certificates_refused: u64,
+}

@@ -1,7 +1,15 @@
-//! The states of a pool, as WAS shows them.
+//! The states of a pool, as WAS shows them, and the bounds that both sides keep to.
 
 use alloc::string::String;
+use core::time::Duration;
 use serde::{Deserialize, Serialize};
+
+/// Workers that one pool may have; more are a supervisor gone mad.
+pub const MAX_WORKERS: usize = 64;
+/// Bytes of what is said of a worker or a pool; more is cut off.
+pub const NOTE_MAX: usize = 200;
+/// Longest wait for the supervisor's word on how a stream ended.
+pub const VERDICT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A pool's state; the numbers are those of the APP_POOL_WAS performance counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +53,8 @@ pub struct Outage {
 }
 
 impl Service {
-    pub(super) fn state(self, in_hand: usize, worker_in_sight: bool) -> PoolState {
+    /// The state of a pool in this service, by the requests that its workers have and whether there is one to take more.
+    pub fn state(self, in_hand: usize, worker_in_sight: bool) -> PoolState {
         match self {
             Self::Open if worker_in_sight => PoolState::Running,
             Self::Open => PoolState::Initialized,

@@ -103,6 +103,21 @@ impl Field {
         Self::TimeTaken,
     ];
 
+    /// In JSON without quotation marks.
+    pub const fn is_number(self) -> bool {
+        matches!(
+            self,
+            Self::ServerPort
+                | Self::ClientPort
+                | Self::Status
+                | Self::Substatus
+                | Self::Win32Status
+                | Self::BytesSent
+                | Self::BytesReceived
+                | Self::TimeTaken
+        )
+    }
+
     /// The field of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|field| field.name().eq_ignore_ascii_case(name))

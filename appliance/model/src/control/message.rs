@@ -4,10 +4,10 @@
 //! of one message in postcard's encoding. The preamble never changes shape, so that any two versions can tell each other apart;
 //! everything behind it may change with [`VERSION`].
 
-use crate::flow::SiteMetrics;
+use crate::metrics::SiteMetrics;
+use crate::pool::{Outage, Service};
 use crate::settings::{Certificate, Limits, ServerBandwidth, SiteBandwidth, Worker};
 use crate::tls;
-use crate::upstream::{Outage, Service};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -59,7 +59,7 @@ pub enum Request {
         address: Worker,
         /// It cannot serve: it is to get no further requests until this is taken back, and finishes those it has.
         down: bool,
-        /// For people, at most [`NOTE_MAX`](crate::upstream::NOTE_MAX) bytes.
+        /// For people, at most [`NOTE_MAX`](crate::pool::NOTE_MAX) bytes.
         note: String,
     },
     /// How a stream ended whose name this is.

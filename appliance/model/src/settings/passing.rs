@@ -11,7 +11,7 @@ pub struct Passing {
     /// Protocols that a client may change its connection to (RFC 9110 §7.8), in lower case; only `websocket` if not said.
     pub upgrade: Vec<String>,
     /// Names of fields, in lower case, that are passed on although they name another target than the request line does
-    /// (see [`is_withheld`](crate::http::forward::is_withheld)).
+    /// (`http::forward::is_withheld` in the data plane).
     pub fields: Vec<String>,
     /// Paths are taken as they are written: whether other servers would read them differently is not asked.
     pub as_is: bool,

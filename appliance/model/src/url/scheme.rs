@@ -1,6 +1,6 @@
 //! URI schemes.
 
-/// A URI scheme.
+/// URI schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scheme {
     /// http (RFC 9110 §4.2.1)

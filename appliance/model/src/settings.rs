@@ -12,7 +12,6 @@ pub use trust::{ClientField, Network, Trust};
 use crate::log::Field;
 use alloc::string::String;
 use alloc::vec::Vec;
-use netdrv::stream::VsockAddr;
 use serde::{Deserialize, Serialize};
 
 /// All settings of one appliance.
@@ -139,7 +138,7 @@ pub struct ServerBandwidth {
 }
 
 /// Bandwidth of a site. Rates are in bytes per second, at least
-/// [`BytesPerSec::MIN`](crate::flow::BytesPerSec::MIN).
+/// what the data plane can count (`flow::BytesPerSec::MIN`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteBandwidth {
     /// Guaranteed for responses when the server's ceiling is short.
@@ -406,16 +405,4 @@ pub struct Worker {
     pub cid: u32,
     /// Port.
     pub port: u32,
-}
-
-impl From<Worker> for VsockAddr {
-    fn from(Worker { cid, port }: Worker) -> Self {
-        Self { cid, port }
-    }
-}
-
-impl From<VsockAddr> for Worker {
-    fn from(VsockAddr { cid, port }: VsockAddr) -> Self {
-        Self { cid, port }
-    }
 }

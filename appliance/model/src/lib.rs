@@ -1,0 +1,30 @@
+//! The values that travel between the host and the appliance, and the words in which both speak of them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`settings`] | `weir.toml` once it has been checked: what the bundle carries |
+//! | [`bundle`] | the part of an image that the host writes: settings and static files |
+//! | [`control`] | messages and frames of the control connection |
+//! | [`pool`], [`metrics`], [`tls`] | states, counters and errors that those messages carry |
+//! | [`log`] | the fields of the access log, and what a line on the log stream is |
+//! | [`reason`] | why a request was refused or a connection ended |
+//! | [`url`] | schemes and URL prefixes |
+//! | [`date`] | HTTP dates and the calendar |
+//!
+//! A type belongs here if both the host's tools (`image`, `qemu`) and the appliance need it. What only the data plane
+//! does with such a value stays in `appliance`, which depends on this crate and is never imported by it.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod bundle;
+pub mod control;
+pub mod date;
+pub mod log;
+pub mod metrics;
+pub mod pool;
+pub mod reason;
+pub mod settings;
+pub mod tls;
+pub mod url;
