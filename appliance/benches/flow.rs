@@ -8,7 +8,7 @@
 //! The difference between two runs of different length, divided by the difference in length, is the cost of one.
 
 use appliance::flow::{Direction, Flow};
-use appliance::settings::{Settings, Site, SiteBandwidth};
+use model::settings::{Settings, Site, SiteBandwidth};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 

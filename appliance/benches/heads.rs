@@ -3,17 +3,18 @@
 //! `cargo bench --bench heads` prints nanoseconds. For instructions, which is what counts under an emulator, run the
 //! binary as `valgrind --tool=callgrind BINARY NAME COUNT` with two counts and divide the difference.
 
-use appliance::bundle::{self, Bundle, File, Source};
 use appliance::cache::{Lookup, StaticStore};
-use appliance::date::DateCache;
 use appliance::http::request::{Parsed, Progress};
 use appliance::http::response::Client;
 use appliance::http::{Limits, Sink, Version, forward, request, response, serve};
-use appliance::serving::{RouteResult, Router, Scheme};
-use appliance::settings::{Handler, Pool, Prefix, Settings, Site};
+use appliance::serving::{RouteResult, Router};
 use core::hint::black_box;
 use core::mem::MaybeUninit;
 use core::net::{IpAddr, Ipv4Addr};
+use model::bundle::{self, Bundle, File, Source};
+use model::date::DateCache;
+use model::settings::{Handler, Pool, Prefix, Settings, Site};
+use model::url::Scheme;
 use std::time::Instant;
 
 /// As a load generator asks.

@@ -1,10 +1,10 @@
 //! Which configuration the machine boots with: what the host hands over wins over what is built in.
 //!
-//! Both are bundles ([`crate::bundle`]). One that is damaged or of another version ends the boot; it never makes way
+//! Both are bundles ([`model::bundle`]). One that is damaged or of another version ends the boot; it never makes way
 //! for the other, because the operator who gave it expects it to be in force.
 
-use crate::bundle::{Bundle, BundleError};
 use core::fmt;
+use model::bundle::{Bundle, BundleError};
 
 /// QEMU's `fw_cfg` name of a configuration.
 pub const CONFIG_NAME: &str = "opt/weir/config";
@@ -91,8 +91,8 @@ pub fn keys(bytes: &[u8]) -> Result<Bundle<'_>, ConfigurationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{VERSION, encode};
-    use crate::settings::{Pool, Settings};
+    use model::bundle::{VERSION, encode};
+    use model::settings::{Pool, Settings};
     use std::string::ToString;
 
     fn bundle(pool: &str) -> Vec<u8> {

@@ -3,17 +3,17 @@
 use crate::budget::Budget;
 use crate::connection::drain::Drain;
 use crate::connection::security::Security;
-use crate::date::DateCache;
 use crate::flow::Flow;
 use crate::http::response::Bounds;
 use crate::log::{Counters, Log, LogLink};
 use crate::serving::Serving;
-use crate::settings::Settings;
 use crate::time::Instant;
 use crate::upstream::Pools;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
+use model::date::DateCache;
+use model::settings::Settings;
 
 /// Longest response head of our own, in bytes.
 const MAX_RESPONSE_HEAD: usize = 16 << 10;

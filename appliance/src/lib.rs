@@ -21,5 +21,3 @@ pub mod tcp;
 pub mod time;
 pub mod tls;
 pub mod upstream;
-
-pub use model::{bundle, date, reason, settings};

@@ -67,14 +67,14 @@ mod image {
     /// Says which certificates have expired or soon will.
     fn report_expiry<N: netdrv::nic::Nic, S: netdrv::stream::StreamTransport>(
         shard: &Shard<N, S>,
-        settings: &appliance::settings::Settings,
+        settings: &model::settings::Settings,
         now: u64,
     ) {
         const SOON: u64 = 14 * 86_400;
         let Some(store) = shard.certificates() else { return };
         for (index, site) in settings.sites.iter().enumerate() {
             for end in store.expires(index).iter().filter(|&&end| end < now + SOON) {
-                let date = appliance::date::format(*end);
+                let date = model::date::format(*end);
                 let date = core::str::from_utf8(&date).unwrap_or_default();
                 println!("weir: site {}: a certificate expires {date}", site.name);
             }

@@ -1,20 +1,22 @@
 //! What a static hit, a forwarded request and its response cost the heap: nothing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use appliance::bundle::{self, Bundle, File, Source};
 use appliance::cache::{Lookup, StaticStore};
-use appliance::date::DateCache;
 use appliance::http::chunked::Decoder;
 use appliance::http::request::{Parsed, Progress};
 use appliance::http::response::Client;
 use appliance::http::{Limits, Sink, Version, forward, request, response, serve};
 use appliance::log::line::Moment;
-use appliance::log::{Ends, Field, Log, Outcome, Value};
-use appliance::reason::Reason;
-use appliance::serving::{RouteResult, Router, Scheme};
-use appliance::settings::{self, Handler, LogFormat, Prefix, Settings, Site};
+use appliance::log::{Ends, Log, Outcome, Value};
+use appliance::serving::{RouteResult, Router};
 use appliance::time::Instant;
 use core::net::{IpAddr, Ipv4Addr};
+use model::bundle::{self, Bundle, File, Source};
+use model::date::DateCache;
+use model::log::Field;
+use model::reason::Reason;
+use model::settings::{self, Handler, LogFormat, Prefix, Settings, Site};
+use model::url::Scheme;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

@@ -8,9 +8,10 @@ use crate::deploy::refuse_unless_bundle;
 use crate::pem::{self, PemError};
 use crate::private;
 use anyhow::{Context, anyhow, ensure};
-use appliance::bundle;
-use appliance::settings::{Certificate, Key, Secret};
-use appliance::tls::{self, TlsError};
+use appliance::tls;
+use model::bundle;
+use model::settings::{Certificate, Key, Secret};
+use model::tls::TlsError;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rcgen::{KeyUsagePurpose, SanType};
 use rustls::pki_types::CertificateDer;
@@ -99,7 +100,7 @@ pub fn load(chain: &Path, key: &Path, ocsp: Option<&Path>) -> Result<Certificate
         TlsError::NoCertificate => anyhow!("{}: expected an X.509 certificate", chain.display()),
         error => anyhow!("{}: {error}", key.display()),
     })?;
-    let date = |unix| String::from_utf8_lossy(&appliance::date::format(unix)).into_owned();
+    let date = |unix| String::from_utf8_lossy(&model::date::format(unix)).into_owned();
     ensure!(now_s() < ends, "{}: expired {}, expected a certificate in force", chain.display(), date(ends));
     ensure!(
         now_s() >= begins,
@@ -149,7 +150,7 @@ pub fn write_keys(keys: &[String], out: &Path) -> Result<String> {
         };
         sources.push(bundle::Source { file, content: der.expose().to_vec() });
     }
-    let bytes = bundle::encode(&appliance::settings::Settings::default(), sources);
+    let bytes = bundle::encode(&model::settings::Settings::default(), sources);
     private::write(out, &bytes)?;
     Ok(format!("{} {} keys, {} bytes", out.display(), keys.len(), bytes.len()))
 }

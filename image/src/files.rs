@@ -5,7 +5,7 @@
 
 use crate::artifact::hex_sha256;
 use crate::step::ask;
-use appliance::bundle::{File, Source};
+use model::bundle::{File, Source};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -9,6 +9,10 @@
 //!
 //! The usual way in: [`check`] a configuration, then [`build`] its image; [`build_program`] builds a Hermit
 //! program without a bundle (the demo worker).
+//!
+//! What settings, bundles and prefixes *are* comes from `model`. `appliance` is asked only by [`config`] and [`cert`], for dry
+//! runs: the router, the bandwidth tree, the limits of requests and the TLS store are built from the settings as the appliance
+//! will build them, so that `weir check` and the running machine cannot disagree about what is valid.
 #![forbid(unsafe_code)]
 
 pub mod artifact;
@@ -136,7 +140,7 @@ pub fn bundle(config: &Config) -> Result<Vec<u8>> {
     for (tree, root) in (0..).zip(&config.trees) {
         sources.extend(files::read(tree, root)?);
     }
-    Ok(appliance::bundle::encode(&config.settings(), sources))
+    Ok(model::bundle::encode(&config.settings(), sources))
 }
 
 /// Builds a program without a bundle.

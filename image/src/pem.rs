@@ -2,7 +2,7 @@
 //! around them. What cannot be read is said in words of our own, with a way to mend it: nothing of the file is ever quoted,
 //! which may be a private key.
 
-use appliance::settings::Secret;
+use model::settings::Secret;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use std::fmt;

@@ -1,10 +1,10 @@
 //! Orders to pools, given to a supervisor whose appliance is this test.
 
-use appliance::control::CONTROL_PORT;
-use appliance::control::frame::{Decoder, encode};
-use appliance::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
-use appliance::upstream::{PoolState, Service};
 use image::config::Supervision;
+use model::control::CONTROL_PORT;
+use model::control::frame::{Decoder, encode};
+use model::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
+use model::pool::{PoolState, Service};
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;

@@ -6,7 +6,7 @@ use crate::uploads::Sink;
 use crate::wrk::{Figures, Wrk};
 use crate::{Options, median};
 use anyhow::{Context, Result, ensure};
-use appliance::control::message::{Answer, Request};
+use model::control::message::{Answer, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -3,7 +3,7 @@
 use appliance::http::chunked::Decoder;
 use appliance::http::request::{Framing, Parsed, Progress, parse};
 use appliance::http::{Limits, RequestHead};
-use appliance::serving::Scheme;
+use model::url::Scheme;
 use weir_tests::corpus::{Refused, Row, rows};
 
 /// Heads longer than this are split at some bytes only.

@@ -7,9 +7,7 @@ use crate::secure::{Authority, Secure};
 use crate::tls::{AUTHORITY, clients};
 use crate::world::{ETAG, World, settings};
 use appliance::http::error::phrase;
-use appliance::settings::{
-    ClientCertificates, Handler, Http, Nobody, Prefix, RequestRate, Settings, Verbosity,
-};
+use model::settings::{ClientCertificates, Handler, Http, Nobody, Prefix, RequestRate, Settings, Verbosity};
 
 const SECOND: u64 = 1_000_000_000;
 const BROKEN: [&str; 6] =

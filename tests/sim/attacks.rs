@@ -4,8 +4,8 @@ use crate::client::{Exchange, Expected};
 use crate::network::Quality;
 use crate::requests;
 use crate::world::{World, pattern, settings};
-use appliance::reason::Reason;
-use appliance::settings::{Handler, Http, Pool, Prefix, Settings, Worker};
+use model::reason::Reason;
+use model::settings::{Handler, Http, Pool, Prefix, Settings, Worker};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -5,7 +5,7 @@
 use crate::network::Quality;
 use crate::requests;
 use crate::world::{self, World, pattern};
-use appliance::settings::{RequestRate, Settings, SiteBandwidth};
+use model::settings::{RequestRate, Settings, SiteBandwidth};
 use std::fmt::Write;
 
 const SECOND: u64 = 1_000_000_000;
@@ -346,7 +346,7 @@ fn limits_on_connections_and_requests() {
         world.run(SECOND).expect("answered as expected");
         world.run_for(pause * MS);
     }
-    use appliance::reason::Reason;
+    use model::reason::Reason;
     let counters = world.shard.counters();
     assert_eq!((counters.of(Reason::ConnLimit), counters.of(Reason::RequestRate)), (1, 1));
     assert_eq!((world.metrics(0).refused_connections, world.metrics(1).refused_requests), (1, 1));

@@ -9,7 +9,7 @@ use crate::scenarios::nothing_leaks;
 use crate::script::{Action, Script};
 use crate::secure::Authority;
 use crate::world::{Fault, World, pattern};
-use appliance::settings::Pool;
+use model::settings::Pool;
 use std::sync::LazyLock;
 
 const SECOND: u64 = 1_000_000_000;

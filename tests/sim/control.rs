@@ -4,14 +4,14 @@ use crate::pools::{head_end, pool, right};
 use crate::requests::get;
 use crate::script::Script;
 use crate::world::{WORKER, World, settings};
-use appliance::control::CONTROL_PORT;
-use appliance::control::frame::{Decoder, encode};
-use appliance::control::message::{
+use model::control::CONTROL_PORT;
+use model::control::frame::{Decoder, encode};
+use model::control::message::{
     Answer, Ask, FRAME_MAX, Message, PREAMBLE, PoolInfo, Refusal, Request, Status,
 };
-use appliance::reason::Reason;
-use appliance::settings::Worker;
-use appliance::upstream::Service;
+use model::pool::Service;
+use model::reason::Reason;
+use model::settings::Worker;
 use netdrv::stream::{StreamEvent, StreamId, StreamTransport, VsockAddr};
 
 const SECOND: u64 = 1_000_000_000;
@@ -267,7 +267,7 @@ fn rates_and_service_change_as_asked_or_not_at_all() {
     let mut world = World::with(&settings(&["*"]));
     let mut host = Host::connect(&mut world);
     let site = |name: &str, ceil| {
-        let bandwidth = appliance::settings::SiteBandwidth { ceil: Some(ceil), ..Default::default() };
+        let bandwidth = model::settings::SiteBandwidth { ceil: Some(ceil), ..Default::default() };
         Request::SetSite { site: name.into(), bandwidth, limits: Default::default() }
     };
     assert_eq!(host.ask(&mut world, site("nobody", 4096)), Err(Refusal::NoSuchSite));

@@ -4,8 +4,8 @@ use crate::control::Host;
 use crate::logs::{errors, logged, raw};
 use crate::requests;
 use crate::world::World;
-use appliance::control::message::{Answer, Draining, Request};
-use appliance::settings::{Settings, SiteBandwidth};
+use model::control::message::{Answer, Draining, Request};
+use model::settings::{Settings, SiteBandwidth};
 
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;

@@ -5,9 +5,9 @@ use crate::client::Exchange;
 use crate::logs::{logged, raw};
 use crate::script::{Action, Script};
 use crate::world::{World, settings};
-use appliance::log::Field;
-use appliance::reason::Reason;
-use appliance::settings::{
+use model::log::Field;
+use model::reason::Reason;
+use model::settings::{
     ClientCertificates, ClientField, Handler, Network, Passing, Prefix, RequestRate, Settings, Trust,
 };
 

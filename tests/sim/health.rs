@@ -6,10 +6,10 @@ use crate::pools::{head_end, pool, right};
 use crate::requests::get;
 use crate::script::{Action, Script};
 use crate::world::{WORKER, World};
-use appliance::control::message::{Answer, Request};
-use appliance::reason::Reason;
-use appliance::settings::Worker;
-use appliance::upstream::VERDICT_LIMIT;
+use model::control::message::{Answer, Request};
+use model::pool::VERDICT_LIMIT;
+use model::reason::Reason;
+use model::settings::Worker;
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -10,7 +10,7 @@ use crate::rough::{Rough, Step};
 use crate::scenarios::nothing_leaks;
 use crate::script::{Action, Script};
 use crate::world::World;
-use appliance::settings::Pool;
+use model::settings::Pool;
 
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;

@@ -3,9 +3,9 @@
 use crate::client::{Exchange, Expected};
 use crate::requests;
 use crate::world::{World, settings};
-use appliance::log::Field;
-use appliance::reason::Reason;
-use appliance::settings::{Limits, Log, LogFormat, Pool, RequestRate, Settings};
+use model::log::Field;
+use model::reason::Reason;
+use model::settings::{Limits, Log, LogFormat, Pool, RequestRate, Settings};
 
 const SECOND: u64 = 1_000_000_000;
 const FIELDS: &[Field] = &[

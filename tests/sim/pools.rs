@@ -5,9 +5,9 @@ use crate::requests::get;
 use crate::scenarios::nothing_leaks;
 use crate::script::{Action, Script};
 use crate::world::{Fault, WORKER, World, pattern};
-use appliance::reason::Reason;
-use appliance::settings::{Pool, Verbosity, Worker};
-use appliance::upstream::{PoolState, Service};
+use model::pool::{PoolState, Service};
+use model::reason::Reason;
+use model::settings::{Pool, Verbosity, Worker};
 
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;

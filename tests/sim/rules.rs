@@ -3,8 +3,8 @@
 use crate::client::{Exchange, Expected};
 use crate::requests;
 use crate::world::{World, settings};
-use appliance::reason::Reason;
-use appliance::settings::{Handler, Http, Nobody, Prefix, Profile, Settings};
+use model::reason::Reason;
+use model::settings::{Handler, Http, Nobody, Prefix, Profile, Settings};
 
 const SECOND: u64 = 1_000_000_000;
 

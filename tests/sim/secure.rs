@@ -2,7 +2,7 @@
 //! so that a seed decides everything but them and the length of a signature.
 
 use crate::world::UNIX_TIME;
-use appliance::settings::{Certificate, Key, LinkTls, Prefix, Secret, Settings, Site, Tls};
+use model::settings::{Certificate, Key, LinkTls, Prefix, Secret, Settings, Site, Tls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::client::WantsClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};

@@ -5,8 +5,8 @@ use crate::pools::{head_end, pool};
 use crate::scenarios::nothing_leaks;
 use crate::script::{Action, Script};
 use crate::world::{World, settings};
-use appliance::reason::Reason;
-use appliance::settings::{Http, Settings};
+use model::reason::Reason;
+use model::settings::{Http, Settings};
 
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;

@@ -6,8 +6,8 @@ use crate::requests::get;
 use crate::scenarios::nothing_leaks;
 use crate::script::{Action, Script};
 use crate::world::World;
-use appliance::reason::Reason;
-use appliance::settings::Pool;
+use model::reason::Reason;
+use model::settings::Pool;
 use std::cell::RefCell;
 use std::rc::Rc;
 

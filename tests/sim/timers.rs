@@ -4,7 +4,7 @@ use crate::client::{Exchange, Expected};
 use crate::network::Quality;
 use crate::requests;
 use crate::world::World;
-use appliance::reason::Reason;
+use model::reason::Reason;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -7,13 +7,11 @@ use crate::requests;
 use crate::scenarios::{for_seeds, nothing_leaks, quality};
 use crate::secure::{Authority, Secure, client_hello, fragmented};
 use crate::world::{World, settings};
-use appliance::control::message::{Answer, Refusal, Request};
-use appliance::log::Field;
-use appliance::reason::Reason;
-use appliance::settings::{
-    ClientCertificates, Handler, Log, LogFormat, Nobody, Prefix, RequestRate, Settings,
-};
-use appliance::tls::TlsError;
+use model::control::message::{Answer, Refusal, Request};
+use model::log::Field;
+use model::reason::Reason;
+use model::settings::{ClientCertificates, Handler, Log, LogFormat, Nobody, Prefix, RequestRate, Settings};
+use model::tls::TlsError;
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use std::sync::{Arc, LazyLock};

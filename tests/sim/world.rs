@@ -8,12 +8,12 @@ use crate::rough::Rough;
 use crate::script::Script;
 use crate::streams::{Packet, SimStreams};
 use crate::worker_streams::WorkerStreams;
-use appliance::bundle::{self, Bundle, File, Source};
-use appliance::reason::Reason;
-use appliance::settings::{Handler, Pool, Prefix, Settings, Site, StaticAddress, Worker};
 use appliance::shard::{Shard, ShardConfig, Wake};
 use appliance::time::Instant;
 use appliance::tls::Keys;
+use model::bundle::{self, Bundle, File, Source};
+use model::reason::Reason;
+use model::settings::{Handler, Pool, Prefix, Settings, Site, StaticAddress, Worker};
 use netdrv::stream::{StreamTransport, VsockAddr};
 use rustls::ServerConfig;
 use std::cmp::Reverse;
@@ -60,7 +60,7 @@ pub fn settings(hosts: &[&str]) -> Settings {
         ..Site::default()
     };
     Settings {
-        server: appliance::settings::Server {
+        server: model::settings::Server {
             address: Some(StaticAddress { address: [10, 0, 0, 1], prefix_len: 8, gateway: None }),
             ..Default::default()
         },
@@ -324,7 +324,7 @@ impl World {
     }
 
     /// What a site has done.
-    pub fn metrics(&self, site: usize) -> appliance::flow::SiteMetrics {
+    pub fn metrics(&self, site: usize) -> model::metrics::SiteMetrics {
         self.shard.site_metrics(site, Instant::from_nanos(self.now_ns)).expect("the site exists")
     }
 

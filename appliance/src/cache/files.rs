@@ -1,13 +1,13 @@
 //! Static files as stored responses: found by one hash lookup, their heads rendered once.
 
-use crate::bundle::{Bundle, File};
-use crate::date;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
+use model::bundle::{Bundle, File};
+use model::date;
 
 /// Served for a directory.
 const INDEX: &str = "index.html";

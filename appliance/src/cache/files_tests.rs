@@ -1,6 +1,6 @@
 use super::*;
-use crate::bundle::{Source, encode};
-use crate::settings::Settings;
+use model::bundle::{Source, encode};
+use model::settings::Settings;
 
 fn bundle(files: &[(u16, &str)]) -> Vec<u8> {
     let source = |&(tree, path): &(u16, &str)| Source {

@@ -7,10 +7,10 @@ use crate::env::Env;
 use crate::exchange::body::Body;
 use crate::http::error::Answer;
 use crate::http::{Refusal, Sink};
-use crate::reason::Reason;
-use crate::settings::Verbosity;
 use crate::tcp::Socket;
 use crate::upstream::Requester;
+use model::reason::Reason;
+use model::settings::Verbosity;
 use netdrv::stream::StreamTransport;
 
 impl Connection {

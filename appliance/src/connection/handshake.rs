@@ -5,12 +5,12 @@ use crate::budget::Lease;
 use crate::connection::wire::{self, Wire};
 use crate::env::Env;
 use crate::http::error::{Answer, PLAIN_HTTP};
-use crate::reason::Reason;
 use crate::tcp::State;
 use crate::tls::{ClientCertificate, Fault, ServerTls};
 use crate::upstream::Requester;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
 /// What a session keeps of its TLS.

@@ -8,10 +8,10 @@ use crate::exchange::body::Body;
 use crate::exchange::decide::{Decision, Desk, Secure, decide};
 use crate::http::request::{Parsed, Progress, parse};
 use crate::http::{Refusal, error};
-use crate::reason::Reason;
 use crate::tcp::FlowKey;
 use crate::upstream::Requester;
 use alloc::vec::Vec;
+use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
 /// Content up to here goes into one record with its head over TLS: a record costs more than a copy.

@@ -4,11 +4,11 @@ use super::Connection;
 use crate::connection::wire::Wire;
 use crate::env::Env;
 use crate::proxy::{self, Parsed};
-use crate::reason::Reason;
 use crate::tcp::FlowKey;
 use crate::upstream::Requester;
 use alloc::boxed::Box;
 use core::net::IpAddr;
+use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
 /// What is known of who is at the other end of a connection.

@@ -1,14 +1,16 @@
 //! What all TLS connections of a shard share: the store, the bound on handshakes and the memory.
 
 use crate::budget::{Budget, Lease};
-use crate::reason::Reason;
-use crate::serving::{Router, Scheme};
-use crate::tls::{Counters, Fault, MAX_RECORD_OVERHEAD, Store, WallClock};
+use crate::serving::Router;
+use crate::tls::{Fault, MAX_RECORD_OVERHEAD, Store, WallClock};
 use crate::upstream::Requester;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use model::reason::Reason;
+use model::tls::Counters;
+use model::url::Scheme;
 
 /// Handshakes in progress at most; the oldest gives way to a new one.
 pub(crate) const MAX_HANDSHAKES: usize = 256;

@@ -4,11 +4,11 @@ use super::{Connection, Phase};
 use crate::connection::wire::Wire;
 use crate::env::Env;
 use crate::flow::Direction;
-use crate::reason::Reason;
 use crate::tcp::Socket;
 use crate::time::Instant;
 use crate::upstream::Requester;
 use core::time::Duration;
+use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
 /// Which of the connection's timers runs.

@@ -8,15 +8,14 @@
 //! appliance: PREAMBLE  Reply{1, Done}   Demand{pool: 0}   Reply{2, Done}
 //! ```
 //!
-//! [`message`] is what travels, [`frame`] how, for both ends; [`Control`] keeps the appliance's connections. It knows nothing of
+//! [`message`](model::control::message) is what travels, [`frame`](model::control::frame) how, for both ends; [`Control`] keeps the appliance's connections. It knows nothing of
 //! what is asked: the shard answers.
 
 mod session;
 
-pub use model::control::{CONTROL_PORT, VERSION, frame, message};
-
 use alloc::vec::Vec;
-use message::{Ask, Message};
+use model::control::CONTROL_PORT;
+use model::control::message::{Ask, Message};
 use netdrv::stream::{HOST_CID, StreamEvent, StreamId, StreamTransport};
 use session::Session;
 

@@ -2,9 +2,9 @@
 
 use crate::http::chunked::{ChunkError, Decoder};
 use crate::http::{Refusal, request, response};
-use crate::reason::Reason;
 use alloc::boxed::Box;
 use core::ops::Range;
+use model::reason::Reason;
 
 /// What remains of a message's content.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! What to do with a request, decided from its head alone.
 
 use crate::cache::Lookup;
-use crate::date::DateCache;
 use crate::exchange::Exchange;
 use crate::exchange::body::Body;
 use crate::exchange::journal::Journal;
@@ -9,14 +8,16 @@ use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, max_forwards, write_request};
 use crate::http::request::{Framing, RequestHead, TargetForm};
 use crate::http::{Method, Refusal, Sink, client, error, serve, upgrade};
-use crate::reason::Reason;
 use crate::serving::Serving;
-use crate::serving::{Match, RouteResult, Scheme};
-use crate::settings::{ClientCertificates, Handler, Nobody};
+use crate::serving::{Match, RouteResult};
 use crate::tcp::FlowKey;
 use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus, NO_CERTIFICATE, Store};
 use alloc::boxed::Box;
+use model::date::DateCache;
+use model::reason::Reason;
+use model::settings::{ClientCertificates, Handler, Nobody};
+use model::url::Scheme;
 
 /// The verdict on a request.
 pub(crate) enum Decision {

@@ -9,12 +9,12 @@ use crate::env::Env;
 use crate::http::{RequestHead, Version};
 use crate::log::line::Moment;
 use crate::log::{Ends, Log, Outcome, Record, Value};
-use crate::reason::Reason;
 use crate::tcp::FlowKey;
 use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus};
 use alloc::boxed::Box;
 use core::net::IpAddr;
+use model::reason::Reason;
 
 /// Of one connection. Takes no memory where nothing is logged.
 #[derive(Default)]

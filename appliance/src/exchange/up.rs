@@ -7,8 +7,8 @@ use crate::env::Env;
 use crate::exchange::body::ContentError;
 use crate::exchange::upload;
 use crate::http::{Refusal, Sink, error};
-use crate::reason::Reason;
 use crate::upstream::LinkId;
+use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
 impl Exchange {

@@ -2,8 +2,8 @@
 //! before a change replaces anything.
 
 use super::rate::BytesPerSec;
-use crate::settings::{Limits, RequestRate, Settings};
 use core::fmt;
+use model::settings::{Limits, RequestRate, Settings};
 
 /// Largest weight of a site.
 pub const WEIGHT_MAX: u32 = 10_000;

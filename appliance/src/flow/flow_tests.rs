@@ -1,8 +1,8 @@
 //! The scheduler alone in virtual time: connections that always or sometimes want more, and a link that takes what is granted.
 
 use super::*;
-use crate::settings::{ServerBandwidth, Site, SiteBandwidth};
 use core::net::Ipv4Addr;
+use model::settings::{ServerBandwidth, Site, SiteBandwidth};
 use proptest::prelude::*;
 use std::vec;
 

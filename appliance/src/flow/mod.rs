@@ -57,15 +57,15 @@ mod tree;
 
 pub use check::{Field, FlowError, FlowErrorKind, WEIGHT_MAX, check};
 pub use floor::SendFloor;
-pub use model::metrics::{SiteMetrics, Usage};
 pub use rate::{Bucket, BytesPerSec};
 
-use crate::settings::{Limits, RequestRate, Settings};
 use alloc::vec::Vec;
 use class::SiteRates;
 use core::net::IpAddr;
 use directory::{ClientKey, Directory, KeyedHash};
 use list::NONE;
+use model::metrics::SiteMetrics;
+use model::settings::{Limits, RequestRate, Settings};
 use rate::SECOND_NS;
 use requests::RequestBucket;
 use tree::Tree;

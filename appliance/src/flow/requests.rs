@@ -1,7 +1,7 @@
 //! Requests per second with a burst, exact in integers as [`super::rate`] is.
 
 use super::rate::SECOND_NS;
-use crate::settings::RequestRate;
+use model::settings::RequestRate;
 
 /// Admits requests at a rate; a burst may come at once. Empty means: the whole burst may come now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use super::fields::trim;
 use super::forward::{Forwarded, host};
 use super::request::content_length;
 use super::{Overflow, RequestHead, Sink, Version, target};
-use crate::serving::Scheme;
-use crate::settings::{ClientField, Trust};
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use model::settings::{ClientField, Trust};
+use model::url::Scheme;
 
 /// The client's address for limits and logs: the last one in the list that is not a trusted proxy's, as long as there is an
 /// unbroken chain of trusted ones from `peer`, who sent the request, back to it (nginx: `real_ip_recursive on`).

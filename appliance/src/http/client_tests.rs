@@ -2,8 +2,8 @@ use super::super::Limits;
 use super::super::forward::write_request;
 use super::super::request::{Parsed, Progress, parse};
 use super::*;
-use crate::settings::Network;
 use core::net::Ipv4Addr;
+use model::settings::Network;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 const LOCAL: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 8080);

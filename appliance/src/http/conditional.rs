@@ -2,7 +2,7 @@
 
 use super::request::Present;
 use super::{RequestHead, fields};
-use crate::date;
+use model::date;
 
 /// What the preconditions of a GET or HEAD say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

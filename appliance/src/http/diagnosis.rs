@@ -4,7 +4,8 @@
 //! head was split.
 
 use super::syntax::is_tchar;
-use super::{Limits, Method, Reason, Refusal};
+use super::{Limits, Method, Refusal};
+use model::reason::Reason;
 
 const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
 const VERB: Refusal = Refusal::new(400, Reason::Verb);

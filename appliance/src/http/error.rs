@@ -1,7 +1,7 @@
 //! Answers of our own, and what all heads end with.
 
 use super::{Overflow, Sink, Version};
-use crate::date::DateCache;
+use model::date::DateCache;
 
 /// `100 Continue`, the interim response to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

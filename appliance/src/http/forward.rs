@@ -2,10 +2,10 @@
 
 use super::request::{Framing, Present, TargetForm, content_length};
 use super::{Method, Overflow, RequestHead, Sink, client, hop, syntax, upgrade};
-use crate::serving::Scheme;
-use crate::settings::ClientField;
 use alloc::string::String;
 use core::net::IpAddr;
+use model::settings::ClientField;
+use model::url::Scheme;
 
 /// What the appliance knows about the client and the worker does not, and what it lets through.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl Forwarded<'_> {
 }
 
 /// A field that tells some server to take another target, host or method than the request line says: it is dropped unless a
-/// prefix wants it ([`Passing::fields`](crate::settings::Passing::fields)).
+/// prefix wants it ([`Passing::fields`](model::settings::Passing::fields)).
 pub fn is_withheld(name: &str) -> bool {
     hop::fate(name.as_bytes()) == hop::Fate::Withheld
 }

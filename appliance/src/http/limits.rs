@@ -1,7 +1,8 @@
 //! Bounds on a request head, by HTTP.sys's names. Every size is a `usize`: sixteen bits were not enough for HTTP.sys
 //! (CVE-2026-47291).
 
-use super::{Method, Reason, Refusal, RequestHead};
+use super::{Method, Refusal, RequestHead};
+use model::reason::Reason;
 
 /// Bounds on a request head.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,13 +23,13 @@ mod syntax;
 pub(crate) mod target;
 pub mod upgrade;
 
-pub use crate::date;
-pub use crate::reason::Reason;
 pub use fields::{Field, Fields};
 pub use limits::Limits;
 pub use method::Method;
 pub use request::{Framing, RequestHead};
 pub use sink::{Overflow, Sink};
+
+use model::reason::Reason;
 
 /// The protocol versions we speak (RFC 9112 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,10 +6,11 @@
 mod summary;
 
 use super::target::{self, Authority};
-use super::{Fields, Limits, Method, Reason, Refusal, Version, diagnosis};
-use crate::serving::Scheme;
+use super::{Fields, Limits, Method, Refusal, Version, diagnosis};
 use core::mem::MaybeUninit;
 use core::num::NonZeroU16;
+use model::reason::Reason;
+use model::url::Scheme;
 use summary::{CR_LF, HOSTNAME, Summary};
 pub(crate) use summary::{MAX_CONNECTION_OPTIONS, content_length};
 

@@ -3,9 +3,9 @@
 use super::lines::Lines;
 use super::request::{MAX_CONNECTION_OPTIONS, content_length};
 use super::{Fields, Overflow, Sink, Version, error, hop, syntax};
-use crate::date::DateCache;
-use crate::settings;
 use core::mem::MaybeUninit;
+use model::date::DateCache;
+use model::settings;
 
 /// Most fields of a head that may be allowed.
 pub const MAX_FIELDS: usize = 512;

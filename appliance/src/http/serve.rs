@@ -4,11 +4,11 @@ use super::error::{self, Answer};
 use super::request::{Framing, Present};
 use super::{Field, Method, Overflow, RequestHead, Sink, Version, conditional, range};
 use crate::cache::StoredResponse;
-use crate::date::DateCache;
-use crate::serving::Scheme;
 use core::fmt::Write as _;
 use core::net::IpAddr;
 use core::ops::Range;
+use model::date::DateCache;
+use model::url::Scheme;
 
 /// What to send: the head is in the sink, then this part of the stored content.
 #[derive(Clone, Debug, PartialEq, Eq)]

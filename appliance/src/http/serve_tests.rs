@@ -1,9 +1,9 @@
 use super::super::request::{Parsed, Progress, parse};
 use super::super::{Limits, response};
 use super::*;
-use crate::bundle::{self, Bundle, File, Source};
 use crate::cache::{Lookup, StaticStore};
-use crate::settings::Settings;
+use model::bundle::{self, Bundle, File, Source};
+use model::settings::Settings;
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const DATE: &str = "Date: Sat, 21 Nov 2026 00:00:00 GMT\r\n";

@@ -11,10 +11,11 @@
 use super::limits::characters;
 use super::request::TargetForm;
 use super::syntax::{self, HostForm};
-use super::{Limits, Method, Reason, Refusal};
-use crate::serving::Scheme;
+use super::{Limits, Method, Refusal};
 use core::net::Ipv6Addr;
 use core::num::NonZeroU16;
+use model::reason::Reason;
+use model::url::Scheme;
 
 const URL: Refusal = Refusal::new(400, Reason::Url);
 const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);

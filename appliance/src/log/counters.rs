@@ -1,6 +1,6 @@
 //! Counters of everything that is answered and refused.
 
-use crate::reason::Reason;
+use model::reason::Reason;
 
 /// What happened to requests, since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,15 @@
 //! Lines as they stand in the files.
 
 use super::record::{Ends, Outcome, Record, Value};
-use super::{Field, Kind, Log, escape};
-use crate::date::Civil;
-use crate::reason::Reason;
-use crate::settings::LogFormat;
+use super::{Log, escape};
 use crate::time::Instant;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use model::date::Civil;
+use model::log::{Field, Kind};
+use model::reason::Reason;
+use model::settings::LogFormat;
 
 /// ERROR_NETNAME_DELETED: the client went away.
 const NETNAME_DELETED: u16 = 64;

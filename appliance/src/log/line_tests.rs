@@ -1,6 +1,6 @@
 use super::*;
-use crate::settings::{self, Pool, Settings, Site};
 use core::net::{IpAddr, Ipv4Addr};
+use model::settings::{self, Pool, Settings, Site};
 
 fn log(format: LogFormat, fields: &[Field]) -> Log {
     let settings = Settings {

@@ -3,7 +3,7 @@
 //! - The *access log* has a line for each request, also for those that were refused before they were routed: W3C extended
 //!   with the fields that the configuration names, or JSON lines ([`line`]).
 //! - The *error log* (HTTPERR) has a line for each request that was refused and each connection that was ended, with its
-//!   [`Reason`](crate::reason::Reason).
+//!   [`Reason`](model::reason::Reason).
 //!
 //! Lines go into a [`Spool`] of fixed size and from there over a vsock stream to the host ([`LogLink`]), which
 //! writes files. A line that finds no room is dropped and counted; the count is told to the host as soon as there is room
@@ -20,14 +20,13 @@ mod spool;
 
 pub use counters::Counters;
 pub use link::LogLink;
-pub use model::log::{Field, Kind};
 pub use record::{Ends, Outcome, Record, Value};
 pub use spool::Spool;
 
-use crate::settings;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use model::settings;
 
 /// What is logged, and the lines that wait to be fetched.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! What is kept of a request until its line can be written.
 
-use crate::reason::Reason;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use model::reason::Reason;
 
 /// Parts of a request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

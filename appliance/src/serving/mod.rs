@@ -9,7 +9,6 @@ mod rules;
 mod table;
 mod timers;
 
-pub use model::url::{PrefixError, PrefixErrorKind, PrefixHost, Scheme, UrlPrefix};
 pub use reach::Reach;
 pub use readings::has_one_reading;
 pub use router::{Match, RouteResult, Router, RouterError};
@@ -18,8 +17,8 @@ pub use timers::Timers;
 
 use crate::cache::StaticStore;
 use crate::http::Limits;
-use crate::settings::{Settings, Trust};
 use alloc::vec::Vec;
+use model::settings::{Settings, Trust};
 use rules::AllRules;
 
 /// What is served, and by which rules.

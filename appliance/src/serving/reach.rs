@@ -3,10 +3,10 @@
 use super::rules::AllRules;
 use super::timers::Timers;
 use crate::http::target;
-use crate::settings::Settings;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
+use model::settings::Settings;
 
 /// A request line's other words, and the shortest Host.
 const BESIDE: usize = "GET  HTTP/1.1\r\nHost: a\r\n\r\n".len();
@@ -42,7 +42,7 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Http, Site};
+    use model::settings::{Http, Site};
 
     #[test]
     fn what_no_request_can_ask_for() {

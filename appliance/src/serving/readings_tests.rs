@@ -1,7 +1,8 @@
 use super::*;
-use crate::serving::{RouteResult, Router, Scheme};
-use crate::settings::{ClientCertificates, Handler, Passing, Pool, Prefix, Settings, Site};
+use crate::serving::{RouteResult, Router};
 use core::net::{IpAddr, Ipv4Addr};
+use model::settings::{ClientCertificates, Handler, Passing, Pool, Prefix, Settings, Site};
+use model::url::Scheme;
 use proptest::prelude::*;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 65));

@@ -6,13 +6,13 @@
 
 use super::readings::{Reading, combinations, fold, habits};
 use super::table::{Hash, Table};
-use super::{PrefixError, Scheme};
-use crate::settings::{ClientCertificates, Handler, Passing, Settings};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
+use model::settings::{ClientCertificates, Handler, Passing, Settings};
+use model::url::{PrefixError, Scheme};
 use model::url::{PrefixHost, UrlPrefix};
 
 /// Where a request goes.
@@ -37,9 +37,9 @@ pub enum RouteResult<'p> {
     /// A prefix covers it.
     Matched(Match<'p>),
     /// A prefix covers it as we read its path, and another one, with other rules, as some server behind us may read it: 400,
-    /// reason [`Url`](crate::reason::Reason::Url).
+    /// reason [`Url`](model::reason::Reason::Url).
     Ambiguous,
-    /// None does: 400 (HTTP.sys), reason [`Hostname`](crate::reason::Reason::Hostname).
+    /// None does: 400 (HTTP.sys), reason [`Hostname`](model::reason::Reason::Hostname).
     NoMatch,
 }
 

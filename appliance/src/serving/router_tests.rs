@@ -1,6 +1,6 @@
 use super::*;
-use crate::settings::{Passing, Pool, Prefix, Site};
 use core::net::{Ipv4Addr, Ipv6Addr};
+use model::settings::{Passing, Pool, Prefix, Site};
 use proptest::prelude::*;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 65));

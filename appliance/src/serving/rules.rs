@@ -2,10 +2,10 @@
 
 use super::timers::Timers;
 use crate::http::{Limits, Refusal, RequestHead};
-use crate::reason::Reason;
-use crate::settings::{self, Http, Profile};
 use alloc::vec::Vec;
 use core::time::Duration;
+use model::reason::Reason;
+use model::settings::{self, Http, Profile};
 
 /// Floor for content on its way up unless something else is said, in bytes per second (IIS: minBytesPerSecond).
 const ENTITY_BODY_RATE: u64 = 240;

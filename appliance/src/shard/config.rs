@@ -3,9 +3,9 @@
 use crate::flow::FlowError;
 use crate::serving::RouterError;
 use crate::serving::Timers;
-use crate::settings::Settings;
 use crate::tls::link::SESSION_BYTES;
 use crate::upstream::PoolLimits;
+use model::settings::Settings;
 use netdrv::entropy;
 
 /// What a link to a worker takes: the transport's receive buffer.

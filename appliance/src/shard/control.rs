@@ -1,19 +1,20 @@
 //! What the shard does and says when it is asked over the control connection.
 
 use super::Shard;
-use crate::control::message::{
-    Answer, EntropyInfo, Message, PAGE, PoolInfo, Refusal, Request, SiteInfo, Status, TlsInfo, WorkerInfo,
-};
 use crate::flow::FlowError;
-use crate::reason::Reason;
-use crate::settings::{Settings, Worker};
 use crate::time::Instant;
-use crate::tls::{Store, TlsError};
+use crate::tls::Store;
 use crate::upstream::{self, vsock};
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
+use model::control::message::{
+    Answer, EntropyInfo, Message, PAGE, PoolInfo, Refusal, Request, SiteInfo, Status, TlsInfo, WorkerInfo,
+};
+use model::reason::Reason;
+use model::settings::{Settings, Worker};
+use model::tls::TlsError;
 use netdrv::entropy::{self, Source};
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamId, StreamTransport};
@@ -244,5 +245,5 @@ fn entropy_info(status: entropy::Status) -> EntropyInfo {
     }
 }
 
-/// Most pools of one page: each may have up to [`upstream::MAX_WORKERS`] workers with a note each.
+/// Most pools of one page: each may have up to [`MAX_WORKERS`](model::pool::MAX_WORKERS) workers with a note each.
 const POOLS_PAGE: usize = 3;

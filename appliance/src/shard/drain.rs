@@ -7,10 +7,10 @@
 
 use super::{Shard, requester};
 use crate::connection::drain::Drain;
-use crate::control::message::Draining;
 use crate::tcp::{ConnId, Socket, State};
 use crate::time::Instant;
 use core::time::Duration;
+use model::control::message::Draining;
 use netdrv::nic::Nic;
 use netdrv::stream::StreamTransport;
 

@@ -20,26 +20,30 @@ mod drain;
 
 pub use config::{SettingsError, ShardConfig};
 
-use crate::bundle::Bundle;
 use crate::cache::StaticStore;
 use crate::connection::Connection;
 use crate::connection::security::Security;
 use crate::control::Control;
 use crate::env::Env;
-use crate::flow::{Flow, SiteMetrics};
+use crate::flow::Flow;
 use crate::log::{Counters, Ends, Log, LogLink};
-use crate::reason::Reason;
-use crate::serving::{Router, Scheme, Serving};
-use crate::settings::Settings;
+use crate::serving::{Router, Serving};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig, State};
 use crate::time::Instant;
-use crate::tls::{Keys, Store, TlsError, WallClock};
-use crate::upstream::{PoolEvent, Pools, Requester, Service};
+use crate::tls::{Keys, Store, WallClock};
+use crate::upstream::{PoolEvent, Pools, Requester};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
+use model::bundle::Bundle;
+use model::metrics::SiteMetrics;
+use model::pool::Service;
+use model::reason::Reason;
+use model::settings::Settings;
+use model::tls::TlsError;
+use model::url::Scheme;
 use netdrv::entropy;
 use netdrv::nic::Nic;
 use netdrv::stream::{StreamEvent, StreamTransport};
@@ -166,7 +170,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     }
 
     /// What happened to TLS connections.
-    pub fn tls_counters(&self) -> crate::tls::Counters {
+    pub fn tls_counters(&self) -> model::tls::Counters {
         self.env.security.counters
     }
 

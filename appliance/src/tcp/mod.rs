@@ -25,7 +25,6 @@ pub use buffers::Tier;
 pub use flow::FlowKey;
 pub use smoltcp::socket::tcp::{Socket, State};
 
-use crate::settings::StaticAddress;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -34,6 +33,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use flow::KeyedHash;
 use hashbrown::HashMap;
+use model::settings::StaticAddress;
 use netdrv::nic::{Nic, NicInfo};
 use port::{CapabilitiesOnly, LastSent, Port};
 use smoltcp::iface::{Config, Interface, SocketSet};

@@ -1,9 +1,9 @@
 //! A site's certificates and which one a client gets.
 
 use super::keys::Keys;
-use crate::settings::{Certificate, Key};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use model::settings::{Certificate, Key};
 use model::tls::TlsError;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};

@@ -1,11 +1,11 @@
 //! Client certificates: asked for in the handshake, judged after it, so that a refusal can be an answer with a reason.
 
-use crate::reason::Reason;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
+use model::reason::Reason;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};

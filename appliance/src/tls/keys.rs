@@ -1,6 +1,6 @@
 //! Private keys that are not in the image.
 
-use crate::bundle::Bundle;
+use model::bundle::Bundle;
 
 /// Private keys that the host handed over beside the configuration: a bundle whose files are keys in DER.
 #[derive(Clone, Copy, Default)]

@@ -35,7 +35,6 @@ pub use client::{ClientCertificate, ClientStatus, NO_CERTIFICATE};
 pub use clock::WallClock;
 pub use connection::{Ended, Fault, MAX_RECORD_OVERHEAD, ServerTls};
 pub use keys::Keys;
-pub use model::tls::{Counters, TlsError};
 pub use processor::missing_features;
 pub use store::Store;
 

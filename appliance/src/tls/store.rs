@@ -5,12 +5,12 @@ use super::client::{Asking, ClientCertificate};
 use super::clock::WallClock;
 use super::keys::Keys;
 use super::ticket::{ROTATE_AFTER_S, TicketKeys};
-use crate::serving::{PrefixHost, Scheme, UrlPrefix};
-use crate::settings::{Certificate, ClientCertificates, Settings, Site};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use model::settings::{Certificate, ClientCertificates, Settings, Site};
 use model::tls::TlsError;
+use model::url::{PrefixHost, Scheme, UrlPrefix};
 use rustls::crypto::{CryptoProvider, SecureRandom};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
@@ -264,7 +264,7 @@ impl Profile {
 }
 
 fn verifier(
-    tls: &crate::settings::Tls,
+    tls: &model::settings::Tls,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();

@@ -1,8 +1,9 @@
 //! The connection against rustls's own client, the bytes cut in every way.
 
 use super::*;
-use crate::settings::{Certificate, ClientCertificates, Handler, Key, Prefix, Secret, Settings, Site, Tls};
 use alloc::sync::Arc;
+use model::settings::{Certificate, ClientCertificates, Handler, Key, Prefix, Secret, Settings, Site, Tls};
+use model::tls::TlsError;
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};

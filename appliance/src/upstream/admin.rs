@@ -2,15 +2,16 @@
 
 use super::link::{Link, LinkId, LinkState};
 use super::worker::{Standing, Worker};
-use super::{Outage, PoolEvent, PoolState, Pools, Service};
+use super::{PoolEvent, Pools};
 use crate::http::response::Bounds;
-use crate::reason::Reason;
-use crate::settings::Verbosity;
 use crate::time::Instant;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use model::pool::{MAX_WORKERS, NOTE_MAX};
+use model::pool::{Outage, PoolState, Service};
+use model::reason::Reason;
+use model::settings::Verbosity;
 use netdrv::stream::{CloseReason, StreamTransport, VsockAddr};
 
 /// A pool at one moment.

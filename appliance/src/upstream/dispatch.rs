@@ -3,9 +3,9 @@
 use super::link::{Link, LinkId, LinkState};
 use super::verdict::Verdict;
 use super::{PoolEvent, Pools, Requester, Security, worker};
-use crate::reason::Reason;
 use crate::time::Instant;
 use core::time::Duration;
+use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
 /// How long a request waits for another worker than the one that failed it. The end of a worker is seen on its links before

@@ -3,7 +3,7 @@
 //! A response without a length ends with its stream (RFC 9112 §6.3), so that a stream that was cut must not pass for one
 //! that has ended. Between the appliance and most workers lies a relay, and a vsock daemon that turns every reset into
 //! an orderly end. So the relay says how a stream ended where nothing can change it: over the control connection
-//! ([`StreamEnded`](crate::control::message::Request::StreamEnded)), by the name that the appliance gave the stream, which
+//! ([`StreamEnded`](model::control::message::Request::StreamEnded)), by the name that the appliance gave the stream, which
 //! is the first thing it sends over it.
 //!
 //! The two ways have no order, so that either may come first. An end without a verdict is *unknown*: the last of the response

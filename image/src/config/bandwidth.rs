@@ -4,7 +4,7 @@
 use super::error::{Faults, Wrong};
 use super::{raw, units};
 use appliance::flow::{Field, FlowError, FlowErrorKind, WEIGHT_MAX};
-use appliance::settings::{Limits, RequestRate, ServerBandwidth, Settings, SiteBandwidth};
+use model::settings::{Limits, RequestRate, ServerBandwidth, Settings, SiteBandwidth};
 use toml::Spanned;
 
 type Result<T> = std::result::Result<T, Wrong>;

@@ -16,8 +16,9 @@ use super::value::{AddressError, name, parse_address, prefix_error};
 use super::{Config, Pool, Prefix, Site, raw, worker};
 use crate::files;
 use appliance::flow;
-use appliance::serving::{PrefixHost, Router, RouterError, Scheme, UrlPrefix};
-use appliance::settings::{Handler, Nobody, Settings, StaticAddress};
+use appliance::serving::{Router, RouterError};
+use model::settings::{Handler, Nobody, Settings, StaticAddress};
+use model::url::{PrefixHost, Scheme, UrlPrefix};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 

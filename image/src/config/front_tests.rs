@@ -1,7 +1,7 @@
 //! What of a request is passed on, and proxies in front.
 
 use super::tests::{check_text, refuse};
-use appliance::settings::{ClientField, Network, Passing};
+use model::settings::{ClientField, Network, Passing};
 
 const PREFIX: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n";
 

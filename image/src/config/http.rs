@@ -2,7 +2,7 @@
 
 use super::error::{Faults, Wrong};
 use super::{raw, units};
-use appliance::settings::{Http, Nobody, Profile};
+use model::settings::{Http, Nobody, Profile};
 use std::time::Duration;
 use toml::Spanned;
 

@@ -2,8 +2,8 @@
 
 use super::error::{Faults, Wrong};
 use super::{raw, units};
-use appliance::log::Field;
-use appliance::settings::{self, LogFormat};
+use model::log::Field;
+use model::settings::{self, LogFormat};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 

@@ -32,8 +32,8 @@ pub use supervision::{Recycle, Supervision};
 pub use units::rate as parse_rate;
 pub use value::parse_address;
 
-use appliance::serving::Scheme;
-use appliance::settings::{self, Settings, StaticAddress};
+use model::settings::{self, Settings, StaticAddress};
+use model::url::Scheme;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;

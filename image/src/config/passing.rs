@@ -4,8 +4,9 @@ use super::error::Faults;
 use super::{Prefix, Site, raw};
 use appliance::http::forward::is_withheld;
 use appliance::http::upgrade::{self, ProtocolError};
-use appliance::serving::{UrlPrefix, has_one_reading};
-use appliance::settings::{ClientCertificates, Passing};
+use appliance::serving::has_one_reading;
+use model::settings::{ClientCertificates, Passing};
+use model::url::UrlPrefix;
 
 pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passing {
     let mut passing = Passing::default();

@@ -3,7 +3,7 @@
 use super::error::{Faults, Wrong};
 use super::raw;
 use appliance::http::response::{Bounds, MAX_FIELDS};
-use appliance::settings::Verbosity;
+use model::settings::Verbosity;
 use std::ops::RangeInclusive;
 use toml::Spanned;
 

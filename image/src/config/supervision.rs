@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Longest time, in seconds: 30 days.
 pub(super) const MAX_SECONDS: u32 = 30 * 86_400;
 /// Workers of one pool at most, as many as the appliance takes.
-pub(super) const MAX_WORKERS: u32 = appliance::upstream::MAX_WORKERS as u32;
+pub(super) const MAX_WORKERS: u32 = model::pool::MAX_WORKERS as u32;
 
 /// How the supervisor looks after a pool's workers. The defaults are IIS's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]

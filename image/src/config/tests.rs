@@ -1,7 +1,7 @@
 //! Configurations in a directory with `www/`, `www/a.html` and `app.elf`.
 
 use super::*;
-use appliance::settings::Handler;
+use model::settings::Handler;
 use std::path::Path;
 
 fn directory() -> tempfile::TempDir {
@@ -128,7 +128,7 @@ fn a_whole_configuration() {
     assert_eq!(settings.sites[0].prefixes[0].url, "http://www.example.org:8080/");
 
     let bytes = crate::bundle(&config).expect("readable");
-    let bundle = appliance::bundle::Bundle::parse(&bytes).expect("right");
+    let bundle = model::bundle::Bundle::parse(&bytes).expect("right");
     assert_eq!(bundle.manifest.settings, settings);
     assert_eq!(bundle.content(&bundle.manifest.files[0]), Some(&b"a"[..]));
 }
@@ -504,7 +504,7 @@ fn logs() {
     let log = config.log.expect("a log");
     assert!(log.directory.ends_with("logs") && log.directory.is_absolute());
     assert_eq!((log.rotate, log.max_size, log.keep), (Rotate::Day, 64 << 20, 0));
-    assert_eq!(log.settings.fields, appliance::log::Field::DEFAULT);
+    assert_eq!(log.settings.fields, model::log::Field::DEFAULT);
     let text = "[log]\ndirectory = \"/l\"\nformat = \"json\"\nfields = [\"c-ip\", \"sc-status\"]\nerrors = false\n\
                 computer = \"edge\"\nrotate = \"hour\"\nmax_size = \"2 MiB\"\nkeep = 3\n";
     let settings = check_text(&format!("{SITE}{text}")).expect("valid").settings().log.expect("a log");

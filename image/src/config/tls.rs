@@ -4,8 +4,9 @@ use super::error::{Faults, Wrong};
 use super::raw;
 use crate::cert::{self, DevCertificate};
 use crate::pem::{self, PemError};
-use appliance::settings::{Certificate, ClientCertificates, Key, LinkTls, Secret, Tls};
-use appliance::tls::{self, Keys, TlsError, link};
+use appliance::tls::{self, Keys, link};
+use model::settings::{Certificate, ClientCertificates, Key, LinkTls, Secret, Tls};
+use model::tls::TlsError;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -177,7 +178,7 @@ fn certificate(written: &Spanned<raw::Certificate>, dir: &Path, faults: &Faults)
         error => (key_file.span().start, format!("{:?}: {error}", key_file.get_ref())),
     }))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let date = |unix| String::from_utf8_lossy(&appliance::date::format(unix)).into_owned();
+    let date = |unix| String::from_utf8_lossy(&model::date::format(unix)).into_owned();
     let warn = |what: String| {
         faults.warn(chain_file.span().start, format!("warning: {:?} {what}", chain_file.get_ref()));
     };

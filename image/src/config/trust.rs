@@ -2,7 +2,7 @@
 
 use super::error::Faults;
 use super::raw;
-use appliance::settings::{ClientField, Network, Trust};
+use model::settings::{ClientField, Network, Trust};
 use std::net::IpAddr;
 
 /// `ports`: those of the URL prefixes.

@@ -1,7 +1,7 @@
 //! Numbers with units: `"2 MB/s"`, `"512 KiB/s"`, `"10 Mbit/s"`, `"64 KiB"`, `"100/s"`. An error is a text,
 //! `what, expected what`; the caller knows where it stands.
 
-use appliance::settings::RequestRate;
+use model::settings::RequestRate;
 
 type Result<T> = std::result::Result<T, String>;
 

@@ -1,8 +1,8 @@
 //! The syntax of single values. An error is a text, `what, expected what`; the caller knows where it stands.
 
 use super::Address;
-use appliance::serving::{PrefixError, PrefixErrorKind};
-use appliance::settings::StaticAddress;
+use model::settings::StaticAddress;
+use model::url::{PrefixError, PrefixErrorKind};
 use std::net::Ipv4Addr;
 use std::path::Path;
 

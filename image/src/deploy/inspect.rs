@@ -5,8 +5,8 @@ use crate::artifact::hex_sha256;
 use crate::payload;
 use crate::private::Scratch;
 use anyhow::{Context, Result, bail, ensure};
-use appliance::bundle::{Bundle, MAGIC};
-use appliance::settings::{Handler, Settings};
+use model::bundle::{Bundle, MAGIC};
+use model::settings::{Handler, Settings};
 use std::fmt::{self, Write};
 use std::path::Path;
 use x509_cert::der::Decode as _;
@@ -125,7 +125,7 @@ impl Contents {
         writeln!(
             out,
             "bundle format {}, {} bytes, {} files",
-            appliance::bundle::VERSION,
+            model::bundle::VERSION,
             self.bundle.len(),
             files.len()
         )?;

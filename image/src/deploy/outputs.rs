@@ -2,7 +2,7 @@
 
 use super::{Format, Manifest, beside};
 use anyhow::{Result, bail, ensure};
-use appliance::bundle::MAGIC;
+use model::bundle::MAGIC;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 

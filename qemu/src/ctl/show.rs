@@ -1,9 +1,9 @@
 //! Answers as people and as Prometheus read them.
 
 use super::Everything;
-use appliance::control::message::TlsInfo;
-use appliance::flow::Usage;
-use appliance::tls::Counters;
+use model::control::message::TlsInfo;
+use model::metrics::Usage;
+use model::tls::Counters;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -80,7 +80,7 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
             way(&site.metrics.up)
         )?;
         for end in &site.certificates_end {
-            let date = appliance::date::format(*end);
+            let date = model::date::format(*end);
             let left = (*end as i64 - now_s() as i64) / 86_400;
             writeln!(out, "  certificate until {}, {left} days left", String::from_utf8_lossy(&date))?;
         }
@@ -337,9 +337,9 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::logs::LogState;
-    use appliance::control::message::{EntropyInfo, PoolInfo, SiteInfo, Status, WorkerInfo};
-    use appliance::flow::SiteMetrics;
-    use appliance::settings::Worker;
+    use model::control::message::{EntropyInfo, PoolInfo, SiteInfo, Status, WorkerInfo};
+    use model::metrics::SiteMetrics;
+    use model::settings::Worker;
 
     fn everything() -> Everything {
         let worker = WorkerInfo {

@@ -5,8 +5,8 @@
 //! by the next, which finds no such interface.
 
 use anyhow::{Context, Result, bail, ensure};
-use appliance::settings::StaticAddress;
 use image::toolchain::in_path;
+use model::settings::StaticAddress;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};

@@ -2,9 +2,9 @@
 
 use super::series::Series;
 use super::{Kind, State};
-use appliance::log::Field;
-use appliance::settings::LogFormat;
 use image::config::Log;
+use model::log::Field;
+use model::settings::LogFormat;
 use std::io::Result;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The log collector: takes the appliance's log lines from its vsock stream and writes files.
 //!
-//! Every line begins with a byte that says what it is and ends with LF ([`appliance::log::Kind`]). The appliance
+//! Every line begins with a byte that says what it is and ends with LF ([`model::log::Kind`]). The appliance
 //! opens the stream when it has something to say and again when it ended; a line that was cut off by that is thrown away.
 //! What is on the disk is acknowledged, as a number of bytes in four bytes, least significant first: the appliance sends the rest
 //! again. What cannot be written is not acknowledged and tried again every second; the appliance meanwhile holds its lines, drops
@@ -17,9 +17,9 @@ pub use state::LogState;
 pub(crate) use state::State;
 
 use anyhow::{Context, Result};
-use appliance::log::Kind;
 use files::Files;
 use image::config::Log;
+use model::log::Kind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -7,8 +7,8 @@
 
 use super::State;
 use super::append::{Appended, append};
-use appliance::date::Civil;
 use image::config::{Log, Rotate};
+use model::date::Civil;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read as _, Result, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;

@@ -1,7 +1,7 @@
 use super::*;
-use appliance::log::Field;
-use appliance::settings::{self, LogFormat};
 use image::config::Rotate;
+use model::log::Field;
+use model::settings::{self, LogFormat};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

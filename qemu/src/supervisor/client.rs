@@ -2,9 +2,9 @@
 
 use crate::relay::target::connect_vsock;
 use anyhow::{Context, Result, anyhow, bail};
-use appliance::control::CONTROL_PORT;
-use appliance::control::frame::{Decoder, encode};
-use appliance::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
+use model::control::CONTROL_PORT;
+use model::control::frame::{Decoder, encode};
+use model::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -34,11 +34,11 @@ use crate::relay::target::Target;
 use crate::vm::Host;
 use address::Change;
 use anyhow::{Result, bail};
-use appliance::control::message::{PoolInfo, Request};
-use appliance::settings::Worker;
-use appliance::upstream::{Outage, Service};
 use client::{Client, News};
 use image::config::Supervision;
+use model::control::message::{PoolInfo, Request};
+use model::pool::{Outage, Service};
+use model::settings::Worker;
 use pool::{Event, PoolState, WorkerId};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -275,8 +275,7 @@ impl Supervisor {
         }
         let adopts = !std::mem::replace(&mut self.met, true);
         for (index, info) in infos.iter().enumerate() {
-            let disabled =
-                [appliance::upstream::PoolState::Disabling, appliance::upstream::PoolState::Disabled];
+            let disabled = [model::pool::PoolState::Disabling, model::pool::PoolState::Disabled];
             let disabled = disabled.map(|state| state as u8).contains(&info.state);
             let (pool, number) = (&self.pools[index], index as u16);
             for worker in info.workers.iter().filter(|w| w.address.cid == HOST_CID && !pool.has(w.address)) {

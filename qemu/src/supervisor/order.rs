@@ -3,7 +3,7 @@
 use super::Told;
 use super::client::Client;
 use super::pool::Event;
-use appliance::upstream::PoolState;
+use model::pool::PoolState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 

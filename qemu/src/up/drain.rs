@@ -2,7 +2,7 @@
 
 use crate::ctl::Begun;
 use crate::supervisor::client::Client;
-use appliance::control::message::{Answer, Draining, Request};
+use model::control::message::{Answer, Draining, Request};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep;

@@ -8,9 +8,9 @@ use crate::supervisor::plan;
 use crate::vm::Spec;
 use crate::vm::net::{Net, NetKind, gateway};
 use anyhow::{Result, bail, ensure};
-use appliance::serving::Scheme;
-use appliance::settings::StaticAddress;
 use image::config::{Config, Log};
+use model::settings::StaticAddress;
+use model::url::Scheme;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use crate::host::tap;
 use crate::host::tether::SOCKET;
 use anyhow::{Result, bail};
-use appliance::settings::StaticAddress;
+use model::settings::StaticAddress;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 

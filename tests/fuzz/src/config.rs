@@ -1,8 +1,8 @@
 //! `weir.toml`: checked without a panic; what is accepted makes a bundle that the appliance accepts, too.
 
-use appliance::bundle::{Bundle, encode};
 use appliance::flow;
 use appliance::serving::Router;
+use model::bundle::{Bundle, encode};
 use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::TempDir;

@@ -1,12 +1,12 @@
 //! Request and response heads: one verdict however they are split, and what goes out is as strict as what comes in.
 
 use crate::input::Input;
-use appliance::date::DateCache;
 use appliance::http::forward::{Forwarded, write_request};
 use appliance::http::request::{self, Parsed, Progress, TargetForm};
 use appliance::http::response::{self, Asked, Bounds, Client, Framing, write_response};
 use appliance::http::{Limits, RequestHead, Sink, Version};
-use appliance::serving::Scheme;
+use model::date::DateCache;
+use model::url::Scheme;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Bytes before a head that say how to look at it.

@@ -1,7 +1,8 @@
 //! URL prefixes: what is accepted has a canonical form that means the same, and routes to itself.
 
-use appliance::serving::{PrefixHost, RouteResult, Router, UrlPrefix};
-use appliance::settings::{Handler, Passing, Prefix, Settings, Site};
+use appliance::serving::{RouteResult, Router};
+use model::settings::{Handler, Passing, Prefix, Settings, Site};
+use model::url::{PrefixHost, UrlPrefix};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// URL prefixes, one a line.

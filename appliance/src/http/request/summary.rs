@@ -4,7 +4,8 @@
 use super::{Framing, Present};
 use crate::http::lines::Lines;
 use crate::http::syntax::{is_name, is_tchar};
-use crate::http::{Fields, Limits, Reason, Refusal, Version, diagnosis, fields, hop};
+use crate::http::{Fields, Limits, Refusal, Version, diagnosis, fields, hop};
+use model::reason::Reason;
 
 /// What the fields say about the request as a whole.
 #[derive(Default)]

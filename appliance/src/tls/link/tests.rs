@@ -2,7 +2,7 @@
 
 use super::super::tests::{Ca, NOW};
 use super::*;
-use crate::settings::{Certificate, Key};
+use model::settings::{Certificate, Key};
 use proptest::prelude::*;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use rustls::pki_types::PrivateKeyDer;

@@ -1,6 +1,7 @@
 //! What requests that go wrong do to the workers that they were given to, and to others.
 
 use super::*;
+use model::pool::{NOTE_MAX, PoolState};
 use std::format;
 
 const TUNNEL: Requester = 1000;

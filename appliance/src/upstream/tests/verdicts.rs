@@ -1,6 +1,7 @@
 //! Ends of streams that a relay has to confirm.
 
 use super::*;
+use model::pool::VERDICT_LIMIT;
 
 /// A link over a relay, its stream's name, and one request in hand.
 fn relayed() -> (Bench, LinkId, u64) {

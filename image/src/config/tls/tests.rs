@@ -1,7 +1,7 @@
 //! Configurations in a directory with `www/` and certificates `a` and `b`, each its own authority, in `.pem` and `.key`.
 
 use crate::config::{Config, ConfigError, ConfigErrors, check};
-use appliance::settings::{ClientCertificates, Key};
+use model::settings::{ClientCertificates, Key};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
 struct Lab(tempfile::TempDir);
