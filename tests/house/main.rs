@@ -1,7 +1,10 @@
-//! The rules of the house that no compiler holds: which file may import which, and that every promise has its test.
+//! The rules of the house that no compiler holds: which file may import which, and which crate
+//! which, that every promise has its test, and that every reason and status is used.
 
+mod crates;
 mod imports;
 mod modules;
+mod said;
 mod specification;
 
 use std::path::{Path, PathBuf};

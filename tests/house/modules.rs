@@ -67,10 +67,19 @@ impl Crate {
     }
 }
 
-fn is_test(src: &Path, file: &Path) -> bool {
+/// Whether the file holds tests, by its name.
+pub(crate) fn is_test(src: &Path, file: &Path) -> bool {
     let file = file.strip_prefix(src).expect("a file below src");
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     stem == "tests" || stem.ends_with("_tests") || file.components().any(|c| c.as_os_str() == "tests")
+}
+
+/// Whether the module is compiled for tests only.
+pub(crate) fn is_for_tests(item: &syn::ItemMod) -> bool {
+    item.attrs.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+    })
 }
 
 fn module_path(src: &Path, file: &Path) -> ModulePath {
@@ -91,11 +100,7 @@ struct Uses {
 
 impl<'ast> Visit<'ast> for Uses {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        let for_tests = item.attrs.iter().any(|attribute| {
-            attribute.path().is_ident("cfg")
-                && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
-        });
-        if !for_tests {
+        if !is_for_tests(item) {
             visit::visit_item_mod(self, item);
         }
     }

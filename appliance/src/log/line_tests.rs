@@ -104,7 +104,7 @@ fn error_lines_have_the_documented_fields() {
         error(Some(&record()), Some(503), Reason::QueueFull),
         "e1994-11-06 08:49:37 10.0.0.9 50000 10.0.0.1 80 HTTP/1.1 GET /a+b?x=1 503 1 QueueFull app"
     );
-    for reason in Reason::ALL {
+    for &reason in Reason::ALL {
         let line = error(None, None, reason);
         assert_eq!(
             line,
