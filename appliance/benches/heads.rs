@@ -13,6 +13,7 @@ use core::mem::MaybeUninit;
 use core::net::{IpAddr, Ipv4Addr};
 use model::bundle::{self, Bundle, File, Source};
 use model::date::DateCache;
+use model::id::PoolId;
 use model::settings::{Handler, Pool, Prefix, Settings, Site};
 use model::url::Scheme;
 use std::time::Instant;
@@ -106,7 +107,7 @@ fn settings(prefixes: usize) -> Settings {
         passing: Default::default(),
     };
     let mut all = vec![prefix("http://*:80/".into(), Handler::Files(0))];
-    all.push(prefix("http://*:80/api/".into(), Handler::Pool(0)));
+    all.push(prefix("http://*:80/api/".into(), Handler::Pool(PoolId(0))));
     all.extend((2..prefixes).map(|i| prefix(format!("http://h{i}.example:80/a{i}/"), Handler::Files(0))));
     Settings {
         sites: vec![Site { name: "bench".into(), prefixes: all, ..Site::default() }],

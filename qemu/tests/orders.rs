@@ -4,6 +4,7 @@ use image::config::Supervision;
 use model::control::CONTROL_PORT;
 use model::control::frame::{Decoder, encode};
 use model::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
+use model::id::PoolId;
 use model::pool::{PoolState, Service};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,7 +61,7 @@ impl Appliance {
 
     async fn reply(&mut self, ask: &Ask) -> Result {
         let result: std::result::Result<Answer, Refusal> = Ok(match ask.request {
-            Request::Pools(0) => Answer::Pools(vec![PoolInfo {
+            Request::Pools(PoolId(0)) => Answer::Pools(vec![PoolInfo {
                 out: None,
                 name: POOL.into(),
                 state: self.state as u8,
@@ -154,7 +155,7 @@ async fn an_order_is_answered_when_it_is_in_force() -> Result {
             assert!(!ordered.is_finished(), "{order:?} was answered before the appliance had taken it");
             appliance.state = state;
             appliance.reply(&told).await?;
-            let asked = appliance.until(|request| *request == Request::Pools(0)).await?;
+            let asked = appliance.until(|request| *request == Request::Pools(PoolId(0))).await?;
             appliance.reply(&asked).await?;
             assert_eq!(ordered.await?, Some(Outcome::InForce), "{order:?}");
         }

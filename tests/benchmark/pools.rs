@@ -7,6 +7,7 @@ use crate::wrk::{Figures, Wrk};
 use crate::{Options, median};
 use anyhow::{Context, Result, ensure};
 use model::control::message::{Answer, Request};
+use model::id::PoolId;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,7 +109,9 @@ async fn run(wrk: Wrk) -> Result<Figures> {
 
 /// Requests that wait for this pool, and bytes of heads and content held for all.
 async fn state(client: &Client, pool: &str) -> Result<(u64, u64)> {
-    let Answer::Pools(pools) = client.ask(Request::Pools(0)).await?? else { anyhow::bail!("no pools") };
+    let Answer::Pools(pools) = client.ask(Request::Pools(PoolId(0))).await?? else {
+        anyhow::bail!("no pools")
+    };
     let Answer::Status(status) = client.ask(Request::Status).await?? else { anyhow::bail!("no status") };
     let found = pools.iter().find(|found| found.name == pool).context("no such pool")?;
     Ok((found.waiting.into(), status.held_bytes))

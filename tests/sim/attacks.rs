@@ -4,6 +4,7 @@ use crate::client::{Exchange, Expected};
 use crate::network::Quality;
 use crate::requests;
 use crate::world::{World, pattern, settings};
+use model::id::PoolId;
 use model::reason::Reason;
 use model::settings::{Handler, Http, Pool, Prefix, Settings, Worker};
 
@@ -271,7 +272,7 @@ fn a_dead_pool_takes_nothing_from_others() {
     let mut configured = Settings { pools: [alive.pools, vec![dead]].concat(), ..settings(&["*"]) };
     configured.sites[0].prefixes.push(Prefix {
         url: "http://*:80/dead/".into(),
-        handler: Handler::Pool(1),
+        handler: Handler::Pool(PoolId(1)),
         client_certificates: None,
         passing: Default::default(),
     });

@@ -9,6 +9,7 @@ use model::control::frame::{Decoder, encode};
 use model::control::message::{
     Answer, Ask, FRAME_MAX, Message, PREAMBLE, PoolInfo, Refusal, Request, Status,
 };
+use model::id::{PoolId, SiteId};
 use model::pool::Service;
 use model::reason::Reason;
 use model::settings::Worker;
@@ -66,7 +67,7 @@ impl Host {
         let mut last = None;
         while let Some(message) = self.take(world) {
             match message {
-                Message::Demand { pool, .. } => self.demands.push(pool),
+                Message::Demand { pool, .. } => self.demands.push(pool.0),
                 Message::Reply { id, result } => last = Some((id, result)),
             }
         }
@@ -92,7 +93,7 @@ impl Host {
     }
 
     fn pool(&mut self, world: &mut World) -> PoolInfo {
-        match self.ask(world, Request::Pools(0)) {
+        match self.ask(world, Request::Pools(PoolId(0))) {
             Ok(Answer::Pools(pools)) => pools.into_iter().next().expect("there is one"),
             other => panic!("{other:?}"),
         }
@@ -123,7 +124,7 @@ fn a_request_starts_a_worker_and_is_answered_by_it() {
     assert_eq!((host.pool(&mut world).state, host.pool(&mut world).waiting), (2, 3));
     world.revive(0);
     assert_eq!(
-        host.ask(&mut world, Request::WorkerUp { pool: 0, address: FIRST, named: false }),
+        host.ask(&mut world, Request::WorkerUp { pool: PoolId(0), address: FIRST, named: false }),
         Ok(Answer::Done)
     );
     world.run(SECOND).expect("answers");
@@ -197,8 +198,8 @@ fn a_worker_that_leaves_gets_nothing_new() {
     let mut world = unmanned();
     let mut host = Host::connect(&mut world);
     world.revive(0);
-    let up = Request::WorkerUp { pool: 0, address: FIRST, named: false };
-    let leaving = Request::WorkerLeaving { pool: 0, address: FIRST };
+    let up = Request::WorkerUp { pool: PoolId(0), address: FIRST, named: false };
+    let leaving = Request::WorkerLeaving { pool: PoolId(0), address: FIRST };
     assert_eq!(host.ask(&mut world, leaving.clone()), Err(Refusal::NoSuchWorker));
     assert_eq!(host.ask(&mut world, up.clone()), Ok(Answer::Done));
     assert_eq!(host.ask(&mut world, leaving), Ok(Answer::Done));
@@ -227,7 +228,7 @@ fn a_worker_that_is_said_to_be_gone_is_gone_at_once() {
     }
     world.run_for(100 * MS);
     assert_eq!(world.shard.pools().links_in_use(), 1, "one of them waits in vain");
-    let gone = Request::WorkerGone { pool: 0, address: FIRST, died: true };
+    let gone = Request::WorkerGone { pool: PoolId(0), address: FIRST, died: true };
     assert_eq!(host.ask(&mut world, gone), Ok(Answer::Done));
     world.run(SECOND).expect("the other worker's answer");
     assert_eq!((world.shard.counters().replayed, world.shard.pools().links_in_use()), (1, 0));
@@ -248,14 +249,14 @@ fn the_last_worker_is_not_asked_again_before_its_end_is_known() {
     world.run_for(100 * MS);
     assert_eq!(world.shard.counters().of(Reason::ConnectionAbandonedByAppPool), 0);
     assert_eq!(
-        host.ask(&mut world, Request::WorkerGone { pool: 0, address: FIRST, died: true }),
+        host.ask(&mut world, Request::WorkerGone { pool: PoolId(0), address: FIRST, died: true }),
         Ok(Answer::Done)
     );
     world.run_for(SECOND);
     world.revive(1);
     let second = Worker { port: FIRST.port + 1, ..FIRST };
     assert_eq!(
-        host.ask(&mut world, Request::WorkerUp { pool: 0, address: second, named: false }),
+        host.ask(&mut world, Request::WorkerUp { pool: PoolId(0), address: second, named: false }),
         Ok(Answer::Done)
     );
     world.run(SECOND).expect("answers");
@@ -280,10 +281,10 @@ fn rates_and_service_change_as_asked_or_not_at_all() {
     world.run_for(2 * SECOND);
     let got = world.metrics(0).down.bytes;
     assert!((190_000..=215_000).contains(&got), "{got} bytes in two seconds at 100,000 B/s, client {client}");
-    let Ok(Answer::Sites(sites)) = host.ask(&mut world, Request::Sites(0)) else { panic!() };
+    let Ok(Answer::Sites(sites)) = host.ask(&mut world, Request::Sites(SiteId(0))) else { panic!() };
     assert_eq!((sites.len(), sites[0].metrics.down.queued), (1, 1));
-    assert_eq!(host.ask(&mut world, Request::Sites(1)), Ok(Answer::Sites(vec![])));
-    let service = |pool| Request::SetService { pool, service: Service::Offline, out: None };
+    assert_eq!(host.ask(&mut world, Request::Sites(SiteId(1))), Ok(Answer::Sites(vec![])));
+    let service = |pool| Request::SetService { pool: PoolId(pool), service: Service::Offline, out: None };
     assert_eq!(host.ask(&mut world, service(1)), Err(Refusal::NoSuchPool));
     assert_eq!(host.ask(&mut world, service(0)), Ok(Answer::Done));
     assert_eq!(host.pool(&mut world).state, 5);

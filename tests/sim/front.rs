@@ -5,6 +5,7 @@ use crate::client::Exchange;
 use crate::logs::{logged, raw};
 use crate::script::{Action, Script};
 use crate::world::{World, settings};
+use model::id::PoolId;
 use model::log::Field;
 use model::reason::Reason;
 use model::settings::{
@@ -186,7 +187,7 @@ fn no_path_leads_round_a_prefix() {
     let mut settings = logged();
     settings.sites[0].prefixes.push(Prefix {
         url: "http://*:80/api/admin/".into(),
-        handler: Handler::Pool(0),
+        handler: Handler::Pool(PoolId(0)),
         client_certificates: Some(ClientCertificates::Require),
         passing: Passing::default(),
     });

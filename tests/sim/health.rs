@@ -7,6 +7,7 @@ use crate::requests::get;
 use crate::script::{Action, Script};
 use crate::world::{WORKER, World};
 use model::control::message::{Answer, Request};
+use model::id::PoolId;
 use model::pool::VERDICT_LIMIT;
 use model::reason::Reason;
 use model::settings::Worker;
@@ -83,7 +84,7 @@ fn relayed() -> (World, Host, Rc<RefCell<Vec<u64>>>) {
     let mut host = Host::connect(&mut world);
     world.revive(0);
     let address = Worker { cid: WORKER.cid, port: WORKER.port };
-    let up = Request::WorkerUp { pool: 0, address, named: true };
+    let up = Request::WorkerUp { pool: PoolId(0), address, named: true };
     assert_eq!(host.ask(&mut world, up), Ok(Answer::Done));
     (world, host, names)
 }
@@ -138,17 +139,17 @@ fn a_request_that_has_ended_two_workers_is_given_to_no_third() {
     let address = |n| Worker { cid: WORKER.cid, port: WORKER.port + n };
     for n in 0..2 {
         world.revive(n);
-        let up = Request::WorkerUp { pool: 0, address: address(n as u32), named: false };
+        let up = Request::WorkerUp { pool: PoolId(0), address: address(n as u32), named: false };
         assert_eq!(host.ask(&mut world, up), Ok(Answer::Done));
     }
     world.add_client(vec![refused("/api/kill?a=1")], 65_535, 1);
     world.run(SECOND).expect("502");
     for n in 0..2 {
-        let gone = Request::WorkerGone { pool: 0, address: address(n), died: true };
+        let gone = Request::WorkerGone { pool: PoolId(0), address: address(n), died: true };
         assert_eq!(host.ask(&mut world, gone), Ok(Answer::Done));
     }
     world.revive(0);
-    let up = Request::WorkerUp { pool: 0, address: address(0), named: false };
+    let up = Request::WorkerUp { pool: PoolId(0), address: address(0), named: false };
     assert_eq!(host.ask(&mut world, up), Ok(Answer::Done));
     let lost = world.shard.pools().counters().links_lost;
     for n in 0..3 {

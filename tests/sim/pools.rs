@@ -5,6 +5,7 @@ use crate::requests::get;
 use crate::scenarios::nothing_leaks;
 use crate::script::{Action, Script};
 use crate::world::{Fault, WORKER, World, pattern};
+use model::id::PoolId;
 use model::pool::{PoolState, Service};
 use model::reason::Reason;
 use model::settings::{Pool, Verbosity, Worker};
@@ -243,12 +244,12 @@ fn a_pool_out_of_service_says_so_at_once() {
             let slow = slow.clone();
             Script::new(Box::new(move |input| Some((head_end(input)?, slow.clone()))))
         });
-        assert_eq!(world.shard.pools().status(0).state, PoolState::Initialized);
+        assert_eq!(world.shard.pools().status(PoolId(0)).state, PoolState::Initialized);
         let before = world.add_client(vec![get("/api/x", b"right".to_vec())], 65_535, 1);
         world.run_for(SECOND / 2);
-        assert_eq!(world.shard.pools().status(0).state, PoolState::Running);
-        world.shard.set_service(0, service);
-        let state = world.shard.pools().status(0).state;
+        assert_eq!(world.shard.pools().status(PoolId(0)).state, PoolState::Running);
+        world.shard.set_service(PoolId(0), service);
+        let state = world.shard.pools().status(PoolId(0)).state;
         assert!(matches!(state, PoolState::Disabling | PoolState::ShutdownPending), "{state:?}");
         let mut exchange = refused(503);
         exchange.expected.content = says.map(|text| text.as_bytes().to_vec());
@@ -263,9 +264,9 @@ fn a_pool_out_of_service_says_so_at_once() {
         assert_eq!(tally.answered, usize::from(says.is_some()));
         world.run_for(SECOND);
         assert_eq!(world.clients[before].tally.answered, 1, "what a worker has is finished");
-        let state = world.shard.pools().status(0).state;
+        let state = world.shard.pools().status(PoolId(0)).state;
         assert!(matches!(state, PoolState::Disabled | PoolState::DeletePending), "{state:?}");
-        world.shard.set_service(0, Service::Open);
+        world.shard.set_service(PoolId(0), Service::Open);
         ask(&mut world, get("/api/x", b"right".to_vec()));
     }
 }
@@ -276,7 +277,7 @@ fn requests_that_wait_are_told_when_the_pool_goes_offline() {
     let clients: Vec<_> = (0..10).map(|_| world.add_client(vec![refused(503)], 65_535, 1)).collect();
     world.run_for(SECOND);
     assert_eq!(world.shard.pools().waiting(), clients.len());
-    world.shard.set_service(0, Service::Offline);
+    world.shard.set_service(PoolId(0), Service::Offline);
     world.poll_shard();
     world.run(SECOND).expect("all are told");
     assert_eq!(world.shard.counters().of(Reason::AppOffline), 10);

@@ -8,6 +8,7 @@ use crate::scenarios::{for_seeds, nothing_leaks, quality};
 use crate::secure::{Authority, Secure, client_hello, fragmented};
 use crate::world::{World, settings};
 use model::control::message::{Answer, Refusal, Request};
+use model::id::SiteId;
 use model::log::Field;
 use model::reason::Reason;
 use model::settings::{ClientCertificates, Handler, Log, LogFormat, Nobody, Prefix, RequestRate, Settings};
@@ -412,7 +413,9 @@ fn handshakes_and_certificates_stand_in_the_status() {
     let tls = host.status(&mut world).tls.expect("https is served");
     assert_eq!((tls.handshaking, tls.without), (1, None));
     assert_eq!((tls.counters.handshakes, tls.counters.resumed, tls.counters.garbage), (3, 2, 1));
-    let Ok(Answer::Sites(sites)) = host.ask(&mut world, Request::Sites(0)) else { panic!("no sites") };
+    let Ok(Answer::Sites(sites)) = host.ask(&mut world, Request::Sites(SiteId(0))) else {
+        panic!("no sites")
+    };
     // 2040-01-01.
     assert_eq!(sites[0].certificates_end, [2_208_988_800]);
 }

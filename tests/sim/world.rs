@@ -12,6 +12,7 @@ use appliance::shard::{Shard, ShardConfig, Wake};
 use appliance::time::Instant;
 use appliance::tls::Keys;
 use model::bundle::{self, Bundle, File, Source};
+use model::id::PoolId;
 use model::reason::Reason;
 use model::settings::{Handler, Pool, Prefix, Settings, Site, StaticAddress, Worker};
 use netdrv::stream::{StreamTransport, VsockAddr};
@@ -55,7 +56,7 @@ pub fn settings(hosts: &[&str]) -> Settings {
         name: if *host == "*" { "sim".into() } else { (*host).into() },
         prefixes: vec![
             prefix(format!("http://{host}:80/"), Handler::Files(0)),
-            prefix(format!("http://{host}:80/api/"), Handler::Pool(0)),
+            prefix(format!("http://{host}:80/api/"), Handler::Pool(PoolId(0))),
         ],
         ..Site::default()
     };

@@ -6,6 +6,7 @@
 //! | [`bundle`] | the part of an image that the host writes: settings and static files |
 //! | [`control`] | messages and frames of the control connection |
 //! | [`pool`], [`metrics`], [`tls`] | states, counters and errors that those messages carry |
+//! | [`id`] | numbers of sites and pools |
 //! | [`log`] | the fields of the access log, and what a line on the log stream is |
 //! | [`reason`] | why a request was refused or a connection ended |
 //! | [`url`] | schemes and URL prefixes |
@@ -21,6 +22,7 @@ extern crate alloc;
 pub mod bundle;
 pub mod control;
 pub mod date;
+pub mod id;
 pub mod log;
 pub mod metrics;
 pub mod pool;

@@ -9,6 +9,7 @@ mod trust;
 pub use passing::Passing;
 pub use trust::{ClientField, Network, Trust};
 
+use crate::id::PoolId;
 use crate::log::Field;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -333,7 +334,7 @@ pub enum Handler {
     /// The bundle's file tree of this number; the path below the prefix names the file.
     Files(u16),
     /// The pool of this index in [`Settings::pools`].
-    Pool(u16),
+    Pool(PoolId),
     /// Nobody, and why.
     Nobody(Nobody),
 }

@@ -27,6 +27,7 @@ use core::time::Duration;
 use down::{Progress, Unfit};
 use first_buffer::FirstBuffer;
 use head::Gathered;
+use model::id::PoolId;
 use model::reason::Reason;
 use netdrv::stream::{CloseReason, StreamTransport};
 use tunnel::Tunnel;
@@ -53,7 +54,7 @@ pub(crate) enum Status {
 
 /// A request on its way through a pool.
 pub(crate) struct Exchange {
-    pool: u16,
+    pool: PoolId,
     /// The site, if the request came over TLS.
     secure_site: Option<usize>,
     link: Option<LinkId>,
@@ -99,7 +100,7 @@ enum Response {
 
 impl Exchange {
     pub(crate) fn new(
-        pool: u16,
+        pool: PoolId,
         secure_site: Option<usize>,
         head: &RequestHead<'_>,
         for_worker: &[u8],
@@ -232,7 +233,7 @@ impl Exchange {
         self.first.as_ref().map(FirstBuffer::release_at)
     }
 
-    pub(crate) fn pool(&self) -> u16 {
+    pub(crate) fn pool(&self) -> PoolId {
         self.pool
     }
 

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use model::date::Civil;
+use model::id::PoolId;
 use model::log::{Field, Kind};
 use model::reason::Reason;
 use model::settings::LogFormat;
@@ -103,7 +104,7 @@ impl Log {
         line.push(b' ');
         line.extend_from_slice(reason.as_str().as_bytes());
         line.push(b' ');
-        let pool = record.pool.and_then(|pool| self.pools.get(usize::from(pool)));
+        let pool = record.pool.and_then(|pool| self.pools.get(pool.index()));
         escape::w3c(pool.map_or(&[], |name| name.as_bytes()), &mut line);
         self.spool.push(Kind::Error, &line);
         self.line = line;
@@ -163,7 +164,7 @@ impl Entry<'_> {
         fn name(found: Option<&String>) -> &str {
             found.map_or("", String::as_str)
         }
-        let pool = self.record.pool.map(usize::from);
+        let pool = self.record.pool.map(PoolId::index);
         Some(match field {
             Field::Method => self.record.get(Value::Method),
             Field::UriStem => self.record.get(Value::Stem),

@@ -3,6 +3,7 @@
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use model::id::PoolId;
 use model::reason::Reason;
 
 /// Parts of a request head.
@@ -79,7 +80,7 @@ pub struct Record {
     /// Index of the site that it was routed to.
     pub site: Option<usize>,
     /// Index of the pool that it was for.
-    pub pool: Option<u16>,
+    pub pool: Option<PoolId>,
     bytes: Vec<u8>,
     /// Start and end in `bytes`.
     places: [(u16, u16); Value::COUNT],

@@ -1,6 +1,7 @@
 use super::*;
 use crate::serving::{RouteResult, Router};
 use core::net::{IpAddr, Ipv4Addr};
+use model::id::PoolId;
 use model::settings::{ClientCertificates, Handler, Passing, Pool, Prefix, Settings, Site};
 use model::url::Scheme;
 use proptest::prelude::*;
@@ -76,10 +77,10 @@ const PROTECTED: Option<ClientCertificates> = Some(ClientCertificates::Require);
 #[test]
 fn no_path_leads_round_a_prefix() {
     let all = [
-        ("/", Handler::Pool(0), None, false),
-        ("/admin/", Handler::Pool(0), PROTECTED, false),
-        ("/caf\u{e9}/", Handler::Pool(1), None, false),
-        ("/\u{c9}COLE/", Handler::Pool(1), None, false),
+        ("/", Handler::Pool(PoolId(0)), None, false),
+        ("/admin/", Handler::Pool(PoolId(0)), PROTECTED, false),
+        ("/caf\u{e9}/", Handler::Pool(PoolId(1)), None, false),
+        ("/\u{c9}COLE/", Handler::Pool(PoolId(1)), None, false),
     ];
     let router = Router::new(&settings(&all)).unwrap();
     for path in [
@@ -136,7 +137,8 @@ fn no_path_leads_round_a_prefix() {
 #[test]
 fn what_makes_no_difference_is_let_through() {
     // The same pool by the same rules: whichever prefix a worker takes it for.
-    let same = [("/", Handler::Pool(0), None, false), ("/api/", Handler::Pool(0), None, false)];
+    let same =
+        [("/", Handler::Pool(PoolId(0)), None, false), ("/api/", Handler::Pool(PoolId(0)), None, false)];
     let router = Router::new(&settings(&same)).unwrap();
     assert!(matches!(route(&router, "//api/x"), RouteResult::Matched(_)));
     let mut sites = settings(&same);
@@ -145,7 +147,8 @@ fn what_makes_no_difference_is_let_through() {
     let router = Router::new(&sites).unwrap();
     assert_eq!(route(&router, "//api/x"), RouteResult::Ambiguous, "the site's limits are others");
     // As they are.
-    let as_is = [("/", Handler::Pool(0), None, true), ("/admin/", Handler::Pool(1), None, false)];
+    let as_is =
+        [("/", Handler::Pool(PoolId(0)), None, true), ("/admin/", Handler::Pool(PoolId(1)), None, false)];
     let router = Router::new(&settings(&as_is)).unwrap();
     assert!(matches!(route(&router, "//admin/x"), RouteResult::Matched(found) if found.prefix == 0));
     assert_eq!(route(&router, "/admin;/x"), route(&router, "/admin;/x"));
@@ -200,10 +203,10 @@ proptest! {
         // The parser has seen to those.
         prop_assume!(!path.split('/').any(|s| s == "." || s == ".."));
         let all = [
-            ("/", Handler::Pool(0), None, false),
-            ("/admin/", Handler::Pool(0), PROTECTED, false),
-            ("/admin/public/", Handler::Pool(1), None, false),
-            ("/a/b/", Handler::Pool(1), None, false),
+            ("/", Handler::Pool(PoolId(0)), None, false),
+            ("/admin/", Handler::Pool(PoolId(0)), PROTECTED, false),
+            ("/admin/public/", Handler::Pool(PoolId(1)), None, false),
+            ("/a/b/", Handler::Pool(PoolId(1)), None, false),
         ];
         let router = Router::new(&settings(&all)).unwrap();
         let naive = |path: &str| {

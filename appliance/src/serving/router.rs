@@ -162,7 +162,7 @@ impl Router {
             for (p, prefix) in site.prefixes.iter().enumerate() {
                 let url = UrlPrefix::parse(&prefix.url).map_err(|e| RouterError::Prefix(s, p, e))?;
                 if let Handler::Pool(pool) = prefix.handler
-                    && usize::from(pool) >= settings.pools.len()
+                    && pool.index() >= settings.pools.len()
                 {
                     return Err(RouterError::Pool(s, p));
                 }

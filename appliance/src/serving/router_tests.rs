@@ -1,5 +1,6 @@
 use super::*;
 use core::net::{Ipv4Addr, Ipv6Addr};
+use model::id::PoolId;
 use model::settings::{Passing, Pool, Prefix, Site};
 use proptest::prelude::*;
 
@@ -136,7 +137,7 @@ fn refused() {
     assert_eq!(error(&["http://a:80/x/", "http://A:80/X/"]), RouterError::Duplicate(1, 0));
     assert_eq!(error(&["http://a:80/", "https://b:80/"]), RouterError::SchemeConflict(1, 0));
     let mut bad = settings(&["http://a:80/"]);
-    bad.sites[0].prefixes[0].handler = Handler::Pool(0);
+    bad.sites[0].prefixes[0].handler = Handler::Pool(PoolId(0));
     assert_eq!(Router::new(&bad).unwrap_err(), RouterError::Pool(0, 0));
     bad.pools.push(Pool { name: "p".into(), ..Pool::default() });
     assert!(Router::new(&bad).is_ok());

@@ -12,6 +12,7 @@ use core::time::Duration;
 use model::control::message::{
     Answer, EntropyInfo, Message, PAGE, PoolInfo, Refusal, Request, SiteInfo, Status, TlsInfo, WorkerInfo,
 };
+use model::id::PoolId;
 use model::reason::Reason;
 use model::settings::{Settings, Worker};
 use model::tls::TlsError;
@@ -104,11 +105,13 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             }
             Request::Status => return Ok(Answer::Status(self.status())),
             Request::Pools(from) => {
-                let pools = (from..).take(POOLS_PAGE).map_while(|pool| self.pool_info(pool));
+                let pools =
+                    (from.0..=u16::MAX).take(POOLS_PAGE).map_while(|pool| self.pool_info(PoolId(pool)));
                 return Ok(Answer::Pools(pools.collect()));
             }
             Request::Sites(from) => {
-                let sites = (from as usize..).take(PAGE).map_while(|site| self.site_info(site));
+                let sites =
+                    (from.0..=u16::MAX).take(PAGE).map_while(|site| self.site_info(usize::from(site)));
                 return Ok(Answer::Sites(sites.collect()));
             }
         }
@@ -123,8 +126,8 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         self.env.security.store_mut().ok_or(Refusal::Certificates(TlsError::NoTls))
     }
 
-    fn pool_exists(&self, pool: u16) -> Result<(), Refusal> {
-        if usize::from(pool) < self.env.pools.count() { Ok(()) } else { Err(Refusal::NoSuchPool) }
+    fn pool_exists(&self, pool: PoolId) -> Result<(), Refusal> {
+        if pool.index() < self.env.pools.count() { Ok(()) } else { Err(Refusal::NoSuchPool) }
     }
 
     fn apply(&mut self, settings: Settings) -> Result<(), Refusal> {
@@ -199,8 +202,8 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         Some(TlsInfo { handshaking: self.tls_handshakes() as u32, counters: self.tls_counters(), without })
     }
 
-    fn pool_info(&self, pool: u16) -> Option<PoolInfo> {
-        let settings = self.settings.pools.get(usize::from(pool))?;
+    fn pool_info(&self, pool: PoolId) -> Option<PoolInfo> {
+        let settings = self.settings.pools.get(pool.index())?;
         let status = self.env.pools.status(pool);
         let worker = |w: upstream::WorkerStatus| WorkerInfo {
             address: Worker { cid: w.address.cid, port: w.address.port },

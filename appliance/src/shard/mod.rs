@@ -38,6 +38,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 use model::bundle::Bundle;
+use model::id::PoolId;
 use model::metrics::SiteMetrics;
 use model::pool::Service;
 use model::reason::Reason;
@@ -88,7 +89,7 @@ pub struct Shard<N: Nic, S: StreamTransport> {
     /// Why there is no TLS although the settings want it.
     without_tls: Option<TlsError>,
     /// Pools that want TLS on their links and do not have it.
-    without_links: Vec<(u16, TlsError)>,
+    without_links: Vec<(PoolId, TlsError)>,
 }
 
 impl<N: Nic, S: StreamTransport> Shard<N, S> {
@@ -191,7 +192,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
 
     /// The names of pools that are out of service, because their links are to be secured and cannot be, and why.
     pub fn without_links(&self) -> impl Iterator<Item = (&str, TlsError)> {
-        let name = |pool: u16| self.settings.pools.get(usize::from(pool)).map_or("", |pool| &pool.name);
+        let name = |pool: PoolId| self.settings.pools.get(pool.index()).map_or("", |pool| &pool.name);
         self.without_links.iter().map(move |&(pool, error)| (name(pool), error))
     }
 
@@ -211,7 +212,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     }
 
     /// Takes a pool into service or out of it.
-    pub fn set_service(&mut self, pool: u16, service: Service) {
+    pub fn set_service(&mut self, pool: PoolId, service: Service) {
         self.env.pools.set_service(pool, service, None);
     }
 

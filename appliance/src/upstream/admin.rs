@@ -8,6 +8,7 @@ use crate::time::Instant;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
+use model::id::PoolId;
 use model::pool::{MAX_WORKERS, NOTE_MAX};
 use model::pool::{Outage, PoolState, Service};
 use model::reason::Reason;
@@ -52,8 +53,8 @@ pub struct WorkerStatus {
 
 impl<S: StreamTransport> Pools<S> {
     /// How a pool is.
-    pub fn status(&self, pool: u16) -> PoolStatus {
-        let Some(pool) = self.pools.get(usize::from(pool)) else {
+    pub fn status(&self, pool: PoolId) -> PoolStatus {
+        let Some(pool) = self.pools.get(pool.index()) else {
             let state = PoolState::Uninitialized;
             return PoolStatus { state, waiting: 0, in_hand: 0, workers: 0, healthy: 0 };
         };
@@ -74,23 +75,23 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// How much a 503 of this pool says.
-    pub fn verbosity(&self, pool: u16) -> Verbosity {
-        self.pools.get(usize::from(pool)).map_or(Verbosity::Limited, |pool| pool.verbosity)
+    pub fn verbosity(&self, pool: PoolId) -> Verbosity {
+        self.pools.get(pool.index()).map_or(Verbosity::Limited, |pool| pool.verbosity)
     }
 
     /// How long this pool's workers may be silent with a request in hand.
-    pub fn response_timeout(&self, pool: u16) -> Duration {
-        self.pools.get(usize::from(pool)).map_or(self.limits.response_timeout, |pool| pool.response_timeout)
+    pub fn response_timeout(&self, pool: PoolId) -> Duration {
+        self.pools.get(pool.index()).map_or(self.limits.response_timeout, |pool| pool.response_timeout)
     }
 
     /// How long heads of answers of this pool's workers may be.
-    pub fn answer_bounds(&self, pool: u16) -> Bounds {
-        self.pools.get(usize::from(pool)).map_or(Bounds::default(), |pool| pool.answers)
+    pub fn answer_bounds(&self, pool: PoolId) -> Bounds {
+        self.pools.get(pool.index()).map_or(Bounds::default(), |pool| pool.answers)
     }
 
     /// Takes a pool into service or out of it. Requests that wait are told at once; those in hand are finished.
-    pub fn set_service(&mut self, pool: u16, service: Service, out: Option<Outage>) {
-        let Some(found) = self.pools.get_mut(usize::from(pool)) else { return };
+    pub fn set_service(&mut self, pool: PoolId, service: Service, out: Option<Outage>) {
+        let Some(found) = self.pools.get_mut(pool.index()) else { return };
         found.service = service;
         found.out = out.filter(|_| service != Service::Open);
         if let Some(out) = &mut found.out {
@@ -108,14 +109,14 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Why a pool is out of service, where somebody has said so.
-    pub fn outage(&self, pool: u16) -> Option<&Outage> {
-        self.pools.get(usize::from(pool))?.out.as_ref()
+    pub fn outage(&self, pool: PoolId) -> Option<&Outage> {
+        self.pools.get(pool.index())?.out.as_ref()
     }
 
     /// A worker has come up at this address; one that is known there becomes active again. `named`: its streams are to begin
     /// with their names. False if there is no such pool or no room in it.
-    pub fn worker_came(&mut self, pool: u16, address: VsockAddr, named: bool, now: Instant) -> bool {
-        let index = usize::from(pool);
+    pub fn worker_came(&mut self, pool: PoolId, address: VsockAddr, named: bool, now: Instant) -> bool {
+        let index = pool.index();
         let Some(found) = self.pools.get_mut(index) else { return false };
         found.demanded = false;
         let free = |w: &Worker| w.standing == Standing::Leaving && w.links == 0;
@@ -138,13 +139,13 @@ impl<S: StreamTransport> Pools<S> {
     /// to be well, or comes again; what it has in hand it may finish.
     pub fn worker_is(
         &mut self,
-        pool: u16,
+        pool: PoolId,
         address: VsockAddr,
         down: bool,
         mut note: String,
         now: Instant,
     ) -> bool {
-        let index = usize::from(pool);
+        let index = pool.index();
         let Some(found) = self.pools.get_mut(index) else { return false };
         let Some(worker) = found.workers.iter_mut().find(|w| w.address == address) else { return false };
         cut(&mut note);
@@ -157,18 +158,19 @@ impl<S: StreamTransport> Pools<S> {
     /// Whoever announced workers starts anew: those it has announced leave, unless it announces them again. Workers of the
     /// settings stay.
     pub fn forget_announced(&mut self) {
-        for index in 0..self.pools.len() {
-            let announced = self.pools[index].workers.iter().filter(|w| w.announced).map(|w| w.address);
+        for pool in PoolId::first(self.pools.len()) {
+            let announced =
+                self.pools[pool.index()].workers.iter().filter(|w| w.announced).map(|w| w.address);
             for address in announced.collect::<Vec<_>>() {
-                self.worker_leaves(index as u16, address);
+                self.worker_leaves(pool, address);
             }
         }
         self.demand_again();
     }
 
     /// The worker at this address gets no further requests and finishes those it has.
-    pub fn worker_leaves(&mut self, pool: u16, address: VsockAddr) -> bool {
-        let index = usize::from(pool);
+    pub fn worker_leaves(&mut self, pool: PoolId, address: VsockAddr) -> bool {
+        let index = pool.index();
         let Some(found) = self.pools.get_mut(index) else { return false };
         let Some(worker) = found.workers.iter().position(|w| w.address == address) else { return false };
         found.workers[worker].standing = Standing::Leaving;
@@ -185,11 +187,11 @@ impl<S: StreamTransport> Pools<S> {
 
     /// The worker at this address is gone. Its requesters learn it at once: the transport may be late with it, or never
     /// tell. `died`: it ended by itself or hung, and what it had in hand, or had just lost, may be why.
-    pub fn worker_gone(&mut self, pool: u16, address: VsockAddr, died: bool, now: Instant) -> bool {
+    pub fn worker_gone(&mut self, pool: PoolId, address: VsockAddr, died: bool, now: Instant) -> bool {
         if !self.worker_leaves(pool, address) {
             return false;
         }
-        let index = usize::from(pool);
+        let index = pool.index();
         let found = self.pools[index].workers.iter_mut().find(|w| died && w.address == address);
         self.deaths += 1;
         let death = self.deaths;
@@ -208,7 +210,7 @@ impl<S: StreamTransport> Pools<S> {
 
     /// The next pool that needs a worker, and for how long its oldest request has waited: nobody is fit to take it, or all
     /// have as much as they may have. Each is named once, until a worker comes or [`Pools::demand_again`].
-    pub fn next_demand(&mut self, now: Instant) -> Option<(u16, Duration)> {
+    pub fn next_demand(&mut self, now: Instant) -> Option<(PoolId, Duration)> {
         let needs = |index: &usize| {
             let pool = &self.pools[*index];
             !pool.demanded
@@ -220,12 +222,12 @@ impl<S: StreamTransport> Pools<S> {
         let pool = &mut self.pools[index];
         pool.demanded = true;
         let waited = pool.waiting.front().map_or(Duration::ZERO, |waiting| now.since(waiting.since));
-        Some((u16::try_from(index).ok()?, waited))
+        Some((PoolId::at(index)?, waited))
     }
 
     /// A pool's workers, those that are leaving included as long as they have something.
-    pub fn workers(&self, pool: u16) -> impl Iterator<Item = WorkerStatus> {
-        let workers = self.pools.get(usize::from(pool)).map_or(&[][..], |pool| &pool.workers);
+    pub fn workers(&self, pool: PoolId) -> impl Iterator<Item = WorkerStatus> {
+        let workers = self.pools.get(pool.index()).map_or(&[][..], |pool| &pool.workers);
         let there = workers.iter().filter(|w| w.standing == Standing::Active || w.links > 0);
         there.map(|w| WorkerStatus {
             address: w.address,

@@ -5,6 +5,7 @@ use super::verdict::Verdict;
 use super::{PoolEvent, Pools, Requester, Security, worker};
 use crate::time::Instant;
 use core::time::Duration;
+use model::id::PoolId;
 use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
@@ -157,8 +158,8 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Takes a request back that is still waiting.
-    pub fn withdraw(&mut self, pool: u16, requester: Requester) {
-        if let Some(pool) = self.pools.get_mut(usize::from(pool)) {
+    pub fn withdraw(&mut self, pool: PoolId, requester: Requester) {
+        if let Some(pool) = self.pools.get_mut(pool.index()) {
             pool.waiting.retain(|waiting| waiting.requester != requester);
         }
     }

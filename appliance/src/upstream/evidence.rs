@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::hash::Hasher as _;
+use model::id::PoolId;
 use ring::digest::{SHA256, digest};
 use siphasher::sip::SipHasher13;
 
@@ -20,7 +21,7 @@ pub struct Evidence {
 
 impl Evidence {
     /// Of a request to this pool with this head, as it is written for workers.
-    pub fn of(pool: u16, head: &[u8]) -> Self {
+    pub fn of(pool: PoolId, head: &[u8]) -> Self {
         let mut lines = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_end);
         let request_line = lines.next().unwrap_or_default();
         let (mut host, mut client) = (&[][..], &[][..]);
@@ -41,12 +42,12 @@ impl Evidence {
 }
 
 impl Target {
-    fn of(pool: u16, request_line: &[u8], host: &[u8]) -> Self {
+    fn of(pool: PoolId, request_line: &[u8], host: &[u8]) -> Self {
         let mut words = request_line.split(|b| *b == b' ');
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let path = target.split(|b| *b == b'?').next().unwrap_or_default();
         let mut all = Vec::with_capacity(method.len() + path.len() + host.len() + 4);
-        all.extend(pool.to_le_bytes());
+        all.extend(pool.0.to_le_bytes());
         all.extend(method);
         all.push(0);
         all.extend(host.to_ascii_lowercase());
@@ -93,7 +94,7 @@ mod tests {
 
     fn of(client: &str, method: &str, target: &str, host: &str) -> Evidence {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: {client}\r\n\r\n");
-        Evidence::of(0, head.as_bytes())
+        Evidence::of(PoolId(0), head.as_bytes())
     }
 
     #[test]
@@ -114,6 +115,9 @@ mod tests {
             assert_ne!(of("10.0.0.1", method, target, host).target, it.target, "{method} {target} {host}");
         }
         assert_eq!(of("10.0.0.1", "GET", "/kill?x=1", "a.test"), it, "the same again");
-        assert_ne!(Evidence::of(1, b"GET / HTTP/1.1\r\n\r\n"), Evidence::of(0, b"GET / HTTP/1.1\r\n\r\n"));
+        assert_ne!(
+            Evidence::of(PoolId(1), b"GET / HTTP/1.1\r\n\r\n"),
+            Evidence::of(PoolId(0), b"GET / HTTP/1.1\r\n\r\n")
+        );
     }
 }

@@ -134,12 +134,13 @@ impl<S: StreamTransport> Pools<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::id::PoolId;
     use std::format;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn target(path: &str) -> Target {
-        Evidence::of(0, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).target
+        Evidence::of(PoolId(0), format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).target
     }
 
     fn lost(path: &str, given: u64, at: u64) -> Lost {

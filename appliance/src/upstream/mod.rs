@@ -60,6 +60,7 @@ use core::time::Duration;
 use dispatch::{AVOID_FOR, AVOIDING};
 use fatal::Fatal;
 use link::{Link, LinkState, Links};
+use model::id::PoolId;
 use model::pool::{Outage, Service};
 use model::reason::Reason;
 use model::settings::{self, Verbosity};
@@ -269,13 +270,13 @@ impl<S: StreamTransport> Pools<S> {
         settings: &[settings::Pool],
         keys: Keys<'_>,
         clock: &Arc<WallClock>,
-    ) -> Vec<(u16, TlsError)> {
+    ) -> Vec<(PoolId, TlsError)> {
         let mut without = Vec::new();
-        for (index, (pool, settings)) in (0..).zip(self.pools.iter_mut().zip(settings)) {
+        for (id, (pool, settings)) in PoolId::first(settings.len()).zip(self.pools.iter_mut().zip(settings)) {
             let Some(tls) = &settings.tls else { continue };
             match LinkTls::new(tls, keys, clock.clone()) {
                 Ok(tls) => pool.security = Security::Tls(Arc::new(tls)),
-                Err(error) => without.push((index, error)),
+                Err(error) => without.push((id, error)),
             }
         }
         without
@@ -317,8 +318,8 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Queues a request for a link to one of the pool's workers. [`PoolEvent::Assigned`] or [`PoolEvent::Expired`] follows.
-    pub fn submit(&mut self, pool: u16, requester: Requester, now: Instant) -> Result<(), Reason> {
-        let Some(found) = self.pools.get_mut(usize::from(pool)) else {
+    pub fn submit(&mut self, pool: PoolId, requester: Requester, now: Instant) -> Result<(), Reason> {
+        let Some(found) = self.pools.get_mut(pool.index()) else {
             return Err(Reason::Internal);
         };
         let refusal = match found.service {
@@ -337,7 +338,7 @@ impl<S: StreamTransport> Pools<S> {
         }
         self.counters.submitted += 1;
         found.waiting.push_back(Waiting { requester, since: now, avoid: None, never: false });
-        self.dispatch(usize::from(pool), now);
+        self.dispatch(pool.index(), now);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use alloc::collections::BTreeMap;
+use model::id::PoolId;
 use netdrv::stream::{ConnectError, StreamId, VsockAddr};
 
 mod health;
@@ -88,7 +89,7 @@ impl Bench {
     }
 
     fn submit(&mut self, requester: Requester) -> Result<(), Reason> {
-        self.pools.submit(0, requester, self.now)
+        self.pools.submit(PoolId(0), requester, self.now)
     }
 
     /// All streams that are being connected become connected.
@@ -194,7 +195,7 @@ fn the_queue_is_bounded() {
     let mut bench = Bench::new(1, PoolLimits { queue_length: 2, ..PoolLimits::default() });
     assert_eq!([bench.submit(1), bench.submit(2), bench.submit(3)], [Ok(()), Ok(()), Err(Reason::QueueFull)]);
     assert_eq!(bench.pools.counters().rejected, 1);
-    bench.pools.withdraw(0, 1);
+    bench.pools.withdraw(PoolId(0), 1);
     assert_eq!(bench.submit(3), Ok(()));
 }
 
@@ -285,7 +286,7 @@ fn what_lies_on_a_link_reaches_no_requester() {
     bench.turn();
     assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(2, CloseReason::Protocol)));
     assert!(bench.pools.is_spoiled(second) && bench.pools.readable(second).is_empty());
-    bench.pools.resubmit(second, 2, Loss::Spoiled, &Evidence::of(0, b""), bench.now);
+    bench.pools.resubmit(second, 2, Loss::Spoiled, &Evidence::of(PoolId(0), b""), bench.now);
     bench.pools.streams.transport.early = false;
     bench.connect_all();
     let (requester, third) = bench.assigned();
@@ -317,7 +318,7 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     let (_, second) = bench.assigned();
     assert!(bench.pools.has_other(first, bench.now));
     let port = bench.port(first);
-    bench.pools.resubmit(first, 1, Loss::Silent, &Evidence::of(0, b""), bench.now);
+    bench.pools.resubmit(first, 1, Loss::Silent, &Evidence::of(PoolId(0), b""), bench.now);
     bench.later(Duration::from_secs(20));
     assert_eq!(bench.event(), None, "the other one is busy");
     bench.pools.finish(second, true, bench.now);
@@ -330,7 +331,7 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     bench.connect_all();
     let (_, link) = bench.assigned();
     assert!(!bench.pools.has_other(link, bench.now));
-    bench.pools.resubmit(link, 1, Loss::Silent, &Evidence::of(0, b""), bench.now);
+    bench.pools.resubmit(link, 1, Loss::Silent, &Evidence::of(PoolId(0), b""), bench.now);
     bench.later(AVOID_FOR);
     assert_eq!(bench.event(), Some(PoolEvent::Refused(1, Reason::TimerResponse)));
 }
@@ -351,10 +352,10 @@ fn links_are_bounded_over_all_pools() {
     assert_eq!((bench.pools.streams.transport.open.len(), bench.pools.waiting()), (2, 1));
     let (_, first) = bench.assigned();
     let (_, second) = bench.assigned();
-    bench.pools.withdraw(0, 3);
+    bench.pools.withdraw(PoolId(0), 3);
     bench.pools.finish(first, true, bench.now);
     // An idle link of one pool gives way to a request for another.
-    bench.pools.submit(1, 4, bench.now).unwrap();
+    bench.pools.submit(PoolId(1), 4, bench.now).unwrap();
     bench.connect_all();
     let (requester, link) = bench.assigned();
     assert_eq!((requester, bench.pools.streams.transport.open.len()), (4, 2));

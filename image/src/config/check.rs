@@ -17,6 +17,7 @@ use super::{Config, Pool, Prefix, Site, raw, worker};
 use crate::files;
 use appliance::flow;
 use appliance::serving::{Router, RouterError};
+use model::id::PoolId;
 use model::settings::{Handler, Nobody, Settings, StaticAddress};
 use model::url::{PrefixHost, Scheme, UrlPrefix};
 use std::path::{Path, PathBuf};
@@ -154,7 +155,7 @@ impl Checker<'_> {
             (None, Some(files), None) => self.tree(files).map(Handler::Files),
             (None, None, Some(pool)) => {
                 let found = self.pools.iter().position(|p| p.name == *pool.get_ref());
-                let index = found.and_then(|n| u16::try_from(n).ok());
+                let index = found.and_then(PoolId::at);
                 if index.is_none() {
                     let name = pool.get_ref();
                     self.error(pool, format!("no pool {name:?}, expected the name of a [[pool]]"));

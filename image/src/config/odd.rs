@@ -21,7 +21,7 @@ pub(super) fn look(config: &Config, file: &raw::File, faults: &Faults) {
         names(site, written.get_ref(), faults);
     }
     for (index, pool) in file.pool.iter().enumerate() {
-        let serves = |handler| matches!(handler, Handler::Pool(number) if usize::from(number) == index);
+        let serves = |handler| matches!(handler, Handler::Pool(number) if number.index() == index);
         let mut prefixes = config.sites.iter().flat_map(|site| &site.prefixes);
         if !prefixes.any(|prefix| serves(prefix.handler)) {
             let name = &pool.get_ref().name;

@@ -1,6 +1,7 @@
 //! Configurations in a directory with `www/`, `www/a.html` and `app.elf`.
 
 use super::*;
+use model::id::PoolId;
 use model::settings::Handler;
 use std::path::Path;
 
@@ -101,7 +102,10 @@ fn a_whole_configuration() {
         (prefix(0, 0).url.as_str(), prefix(0, 0).handler),
         ("http://www.example.org:8080/", Handler::Files(0))
     );
-    assert_eq!((prefix(0, 1).url.as_str(), prefix(0, 1).handler), ("http://*:80/api/", Handler::Pool(0)));
+    assert_eq!(
+        (prefix(0, 1).url.as_str(), prefix(0, 1).handler),
+        ("http://*:80/api/", Handler::Pool(PoolId(0)))
+    );
     assert_eq!(prefix(1, 0).handler, Handler::Files(0));
     let workers = &config.pools[0].workers;
     assert_eq!(workers[0].kind, WorkerKind::Vm { image: VmImage::Worker, memory_mib: 32 });

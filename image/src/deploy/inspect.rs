@@ -162,7 +162,7 @@ fn settings(settings: &Settings, out: &mut String) -> fmt::Result {
                 Handler::Files(tree) => format!("files of tree {tree}"),
                 Handler::Nobody(why) => format!("nobody ({why:?})"),
                 Handler::Pool(pool) => {
-                    let name = settings.pools.get(usize::from(pool)).map_or("?", |p| &p.name);
+                    let name = settings.pools.get(pool.index()).map_or("?", |p| &p.name);
                     format!("pool {name}")
                 }
             };

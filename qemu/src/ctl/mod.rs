@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use image::config::parse_rate;
 use model::control::message::{Answer, FRAME_MAX, PoolInfo, Request, SiteInfo, Status};
+use model::id::{PoolId, SiteId};
 use model::settings::Certificate;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
@@ -274,8 +275,8 @@ impl Asker {
             bail!("an answer to another question")
         };
         let mut pools = Vec::new();
-        while let Answer::Pools(page) =
-            self.ask(&Question::Appliance(Request::Pools(pools.len().try_into()?)))?
+        while let Some(from) = PoolId::at(pools.len())
+            && let Answer::Pools(page) = self.ask(&Question::Appliance(Request::Pools(from)))?
             && !page.is_empty()
         {
             pools.extend(page);
@@ -288,8 +289,8 @@ impl Asker {
 
     fn sites(&mut self) -> Result<Vec<SiteInfo>> {
         let mut sites = Vec::new();
-        while let Answer::Sites(page) =
-            self.ask(&Question::Appliance(Request::Sites(sites.len().try_into()?)))?
+        while let Some(from) = SiteId::at(sites.len())
+            && let Answer::Sites(page) = self.ask(&Question::Appliance(Request::Sites(from)))?
             && !page.is_empty()
         {
             sites.extend(page);

@@ -7,6 +7,7 @@ use super::check::{Ill, Question};
 use crate::relay::Signs;
 use crate::relay::target::Target;
 use image::config::Ping;
+use model::id::PoolId;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// What has become of a server.
 #[derive(Debug)]
 pub(super) struct Change {
-    pub(super) pool: usize,
+    pub(super) pool: PoolId,
     /// Which of the pool's addresses.
     pub(super) address: usize,
     /// Why it is down, `None` if it is well again.
@@ -29,7 +30,7 @@ pub(super) struct Change {
 
 /// A server, and how it is looked after.
 pub(super) struct Watch {
-    pub(super) pool: usize,
+    pub(super) pool: PoolId,
     pub(super) address: usize,
     pub(super) target: Target,
     pub(super) ping: Ping,

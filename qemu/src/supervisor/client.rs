@@ -5,6 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use model::control::CONTROL_PORT;
 use model::control::frame::{Decoder, encode};
 use model::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal, Request};
+use model::id::PoolId;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub enum News {
     /// The connection is there, perhaps again: the appliance gives nothing to the workers that it has been told of before.
     Connected,
     /// Requests wait in this pool, the oldest for so long.
-    Demand(u16, Duration),
+    Demand(PoolId, Duration),
 }
 
 type Reply = oneshot::Sender<Result<Answer, Refusal>>;
@@ -79,9 +80,9 @@ impl Client {
         }
     }
 
-    /// The pool of this index.
-    pub(super) async fn pool(&self, index: u16) -> Result<PoolInfo> {
-        match self.ask(Request::Pools(index)).await?? {
+    /// One pool.
+    pub(super) async fn pool(&self, pool: PoolId) -> Result<PoolInfo> {
+        match self.ask(Request::Pools(pool)).await?? {
             Answer::Pools(page) => page.into_iter().next().context("no such pool"),
             _ => bail!("an answer to another question"),
         }
@@ -90,12 +91,13 @@ impl Client {
     /// All pools with their workers.
     pub(super) async fn pools(&self) -> Result<Vec<PoolInfo>> {
         let mut pools = Vec::new();
-        loop {
-            match self.ask(Request::Pools(pools.len().try_into()?)).await?? {
-                Answer::Pools(page) if !page.is_empty() => pools.extend(page),
-                _ => return Ok(pools),
-            }
+        while let Some(from) = PoolId::at(pools.len())
+            && let Answer::Pools(page) = self.ask(Request::Pools(from)).await??
+            && !page.is_empty()
+        {
+            pools.extend(page);
         }
+        Ok(pools)
     }
 }
 

@@ -37,6 +37,7 @@ use anyhow::{Result, bail};
 use client::{Client, News};
 use image::config::Supervision;
 use model::control::message::{PoolInfo, Request};
+use model::id::PoolId;
 use model::pool::{Outage, Service};
 use model::settings::Worker;
 use pool::{Event, PoolState, WorkerId};
@@ -77,7 +78,7 @@ pub struct PoolPlan {
 /// What a supervisor is told by its own side.
 #[derive(Debug)]
 enum Told {
-    Order(usize, PoolOrder, oneshot::Sender<Outcome>),
+    Order(PoolId, PoolOrder, oneshot::Sender<Outcome>),
     Leave,
 }
 
@@ -204,7 +205,7 @@ impl Supervisor {
             tokio::select! {
                 Some(news) = news.recv() => match news {
                     News::Connected => self.ask_pools(met.clone()),
-                    News::Demand(pool, waited) => self.demanded(pool.into(), waited),
+                    News::Demand(pool, waited) => self.demanded(pool, waited),
                 },
                 Some(pools) = meetings.recv() => {
                     if let Some(pools) = pools {
@@ -230,29 +231,29 @@ impl Supervisor {
         }
     }
 
-    fn on(&mut self, pool: usize, event: Event) {
-        if let Some(pool) = self.pools.get_mut(pool) {
+    fn on(&mut self, pool: PoolId, event: Event) {
+        if let Some(pool) = self.pools.get_mut(pool.index()) {
             pool.state.on(event, Instant::now());
         }
     }
 
     /// Does what was ordered, and says so when the appliance does it.
-    fn follow(&mut self, pool: usize, order: PoolOrder, done: oneshot::Sender<Outcome>) {
+    fn follow(&mut self, pool: PoolId, order: PoolOrder, done: oneshot::Sender<Outcome>) {
         self.on(pool, order.into());
         self.act();
-        let running = self.pools.get(pool).map_or(0, |pool| pool.state.running());
+        let running = self.pools.get(pool.index()).map_or(0, |pool| pool.state.running());
         let client = self.client.clone();
         self.tasks.spawn_local(async move {
             // Fails if whoever ordered it has gone.
-            let _ = done.send(order::confirm(&client, pool as u16, order, running).await);
+            let _ = done.send(order::confirm(&client, pool, order, running).await);
         });
     }
 
-    fn demanded(&mut self, index: usize, waited: Duration) {
-        if let Some(found) = self.pools.get(index) {
+    fn demanded(&mut self, pool: PoolId, waited: Duration) {
+        if let Some(found) = self.pools.get(pool.index()) {
             eprintln!("[weir] pool {} needs a worker: told after {} µs", found.plan.name, waited.as_micros());
         }
-        self.on(index, Event::Demand);
+        self.on(pool, Event::Demand);
     }
 
     /// On a connection that has just come up: what the appliance knows. Without an answer it is taken to know nothing.
@@ -274,24 +275,24 @@ impl Supervisor {
             );
         }
         let adopts = !std::mem::replace(&mut self.met, true);
-        for (index, info) in infos.iter().enumerate() {
+        for (id, info) in PoolId::first(self.pools.len()).zip(infos) {
             let disabled = [model::pool::PoolState::Disabling, model::pool::PoolState::Disabled];
             let disabled = disabled.map(|state| state as u8).contains(&info.state);
-            let (pool, number) = (&self.pools[index], index as u16);
+            let pool = &self.pools[id.index()];
             for worker in info.workers.iter().filter(|w| w.address.cid == HOST_CID && !pool.has(w.address)) {
                 let address = worker.address;
                 eprintln!("[weir] pool {}: a worker of an earlier supervisor is gone", pool.plan.name);
-                self.client.tell(Request::WorkerGone { pool: number, address, died: false });
+                self.client.tell(Request::WorkerGone { pool: id, address, died: false });
             }
             if disabled && adopts {
                 let failed = info.out.as_ref().is_some_and(|out| out.failures);
-                self.pools[index].out = info.out.clone();
-                self.on(index, if failed { Event::FoundFailed } else { Event::Stop });
+                self.pools[id.index()].out = info.out.clone();
+                self.on(id, if failed { Event::FoundFailed } else { Event::Stop });
                 if failed {
-                    self.explain_outage(index);
+                    self.explain_outage(id);
                 }
             } else if disabled && pool.state.in_service() {
-                self.client.tell(Request::SetService { pool: number, service: Service::Open, out: None });
+                self.client.tell(Request::SetService { pool: id, service: Service::Open, out: None });
             }
         }
         Ok(())
@@ -303,18 +304,18 @@ impl Supervisor {
 
     /// What a connection that has just come up has to know.
     fn announce_all(&self) {
-        for (number, pool) in (0..).zip(&self.pools) {
+        for (id, pool) in PoolId::first(self.pools.len()).zip(&self.pools) {
             let announced = pool.members.values().filter(|member| member.announced).map(|member| member.port);
             let there = || pool.addresses.iter().filter(|_| self.leaves_at.is_none());
             for port in there().map(|there| there.port).chain(announced) {
-                self.client.tell(Request::WorkerUp { pool: number, address: at(port), named: true });
+                self.client.tell(Request::WorkerUp { pool: id, address: at(port), named: true });
             }
             for there in there() {
-                self.client.tell(there.is(number));
+                self.client.tell(there.is(id));
             }
             if !pool.state.in_service() {
                 let (service, out) = (Service::Offline, pool.out.clone());
-                self.client.tell(Request::SetService { pool: number, service, out });
+                self.client.tell(Request::SetService { pool: id, service, out });
             }
         }
     }
@@ -323,10 +324,9 @@ impl Supervisor {
     async fn leave(&mut self) {
         let limit = self.pools.iter().map(|pool| pool.plan.policy.stop_limit).max();
         self.leaves_at = Some(Instant::now() + limit.unwrap_or_default());
-        for index in 0..self.pools.len() {
-            self.on(index, Event::Leave);
-            let pool = index as u16;
-            for there in &self.pools[index].addresses {
+        for pool in PoolId::first(self.pools.len()) {
+            self.on(pool, Event::Leave);
+            for there in &self.pools[pool.index()].addresses {
                 // Without an answer we go as well.
                 let _ = self.client.ask(Request::WorkerLeaving { pool, address: at(there.port) }).await;
             }
@@ -344,9 +344,9 @@ impl Supervisor {
 
     /// Does what the pools' states ask for.
     fn act(&mut self) {
-        for index in 0..self.pools.len() {
-            while let Some(action) = self.pools[index].state.next_action() {
-                self.perform(index, action);
+        for pool in PoolId::first(self.pools.len()) {
+            while let Some(action) = self.pools[pool.index()].state.next_action() {
+                self.perform(pool, action);
             }
         }
         let settled =
@@ -399,7 +399,7 @@ impl Pool {
 
 impl Address {
     /// What the appliance is to know of it.
-    fn is(&self, pool: u16) -> Request {
+    fn is(&self, pool: PoolId) -> Request {
         let note = match &self.down {
             Some(why) => format!("{} {why}", self.name),
             None => self.name.clone(),

@@ -3,6 +3,7 @@
 use super::Told;
 use super::client::Client;
 use super::pool::Event;
+use model::id::PoolId;
 use model::pool::PoolState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -50,9 +51,9 @@ pub struct Handle {
 impl Handle {
     /// Gives an order to the pool of this name, and waits until the appliance has taken it. `None` if there is no such pool.
     pub async fn order(&self, pool: &str, order: PoolOrder) -> Option<Outcome> {
-        let index = self.pools.iter().position(|name| name == pool)?;
+        let id = PoolId::at(self.pools.iter().position(|name| name == pool)?)?;
         let (done, is_done) = oneshot::channel();
-        self.orders.send(Told::Order(index, order, done)).ok()?;
+        self.orders.send(Told::Order(id, order, done)).ok()?;
         is_done.await.ok()
     }
 
@@ -63,10 +64,10 @@ impl Handle {
     }
 }
 
-/// Asks the appliance how it treats the pool of this index now that everything that an order led to has been sent. `running`: the
+/// Asks the appliance how it treats the pool now that everything that an order led to has been sent. `running`: the
 /// workers that answer.
-pub(super) async fn confirm(client: &Client, index: u16, order: PoolOrder, running: usize) -> Outcome {
-    let state = match client.pool(index).await {
+pub(super) async fn confirm(client: &Client, pool: PoolId, order: PoolOrder, running: usize) -> Outcome {
+    let state = match client.pool(pool).await {
         Ok(info) => info.state,
         Err(error) => {
             return Outcome::NotYet(format!("{error:#}; the appliance is told as soon as it can be reached"));

@@ -7,8 +7,9 @@ use super::worker::{Birth, Order, Report};
 use super::{Address, Member, Pool, PoolPlan, Supervisor, at};
 use crate::relay::ends::{Tell, Witness};
 use crate::relay::{Limits, Relay};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use model::control::message::Request;
+use model::id::PoolId;
 use model::pool::{Outage, Service};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,7 +19,8 @@ use tokio::sync::mpsc;
 impl Supervisor {
     /// Begins to look after a pool, and after the servers of it that are there already.
     pub(super) fn add(&mut self, plan: PoolPlan) -> Result<()> {
-        let (mut addresses, pool) = (Vec::new(), self.pools.len());
+        let pool = PoolId::at(self.pools.len()).context("too many pools, expected at most 65536")?;
+        let mut addresses = Vec::new();
         for (address, target) in plan.addresses.iter().enumerate() {
             let port = self.port();
             let ends = Some((self.tell(), Witness::Nobody));
@@ -51,8 +53,8 @@ impl Supervisor {
     }
 
     /// Of a server that was there already.
-    pub(super) fn changed(&mut self, Change { pool: index, address, down }: Change) {
-        let Some(pool) = self.pools.get_mut(index) else { return };
+    pub(super) fn changed(&mut self, Change { pool: number, address, down }: Change) {
+        let Some(pool) = self.pools.get_mut(number.index()) else { return };
         let Some(there) = pool.addresses.get_mut(address) else { return };
         match &down {
             Some(why) => eprintln!("[weir] pool {}: {} is down: it {why}", pool.plan.name, there.name),
@@ -60,13 +62,13 @@ impl Supervisor {
         }
         there.down = down;
         if self.leaves_at.is_none() {
-            self.client.tell(there.is(index as u16));
+            self.client.tell(there.is(number));
         }
     }
 
     /// Of a worker that was started here.
-    pub(super) fn take(&mut self, Report { pool: index, event, why }: Report) {
-        let Some(pool) = self.pools.get_mut(index) else { return };
+    pub(super) fn take(&mut self, Report { pool: number, event, why }: Report) {
+        let Some(pool) = self.pools.get_mut(number.index()) else { return };
         let name = &pool.plan.name;
         match event {
             Event::Ended(id) => {
@@ -76,7 +78,7 @@ impl Supervisor {
                     && member.announced
                 {
                     let address = at(member.port);
-                    self.client.tell(Request::WorkerGone { pool: index as u16, address, died: true });
+                    self.client.tell(Request::WorkerGone { pool: number, address, died: true });
                 }
             }
             Event::Ill(id) => {
@@ -88,18 +90,18 @@ impl Supervisor {
                     ),
                 }
                 if let Some(member) = pool.members.get(&id).filter(|member| member.announced) {
-                    let (pool, address) = (index as u16, at(member.port));
+                    let (pool, address) = (number, at(member.port));
                     self.client.tell(Request::WorkerIs { pool, address, down: false, note: why });
                 }
             }
             _ => {}
         }
-        self.on(index, event);
+        self.on(number, event);
     }
 
     /// Says why a pool is out of service, and what brings it back.
-    pub(super) fn explain_outage(&mut self, index: usize) {
-        let pool = &mut self.pools[index];
+    pub(super) fn explain_outage(&mut self, number: PoolId) {
+        let pool = &mut self.pools[number.index()];
         let (name, failures) = (&pool.plan.name, pool.out.as_ref().is_some_and(|out| out.failures));
         let order = format!("weir ctl pool {name} start");
         let often = match pool.state.failures() {
@@ -122,15 +124,14 @@ impl Supervisor {
         eprintln!("[weir] pool {name}: out of service: {what}");
         let out = Some(Outage { failures, what });
         pool.out.clone_from(&out);
-        self.client.tell(Request::SetService { pool: index as u16, service: Service::Offline, out });
+        self.client.tell(Request::SetService { pool: number, service: Service::Offline, out });
     }
 
-    pub(super) fn perform(&mut self, index: usize, action: Action) {
-        let number = index as u16;
-        let pool = &mut self.pools[index];
+    pub(super) fn perform(&mut self, number: PoolId, action: Action) {
+        let pool = &mut self.pools[number.index()];
         let name = &pool.plan.name;
         match action {
-            Action::Start(id, place) => self.start_worker(index, id, place),
+            Action::Start(id, place) => self.start_worker(number, id, place),
             Action::Announce(id) => {
                 let Some(member) = pool.members.get_mut(&id) else { return };
                 eprintln!("[weir] pool {name}: worker {id} is up");
@@ -173,17 +174,17 @@ impl Supervisor {
             }
             Action::Close(why) => {
                 pool.out = Some(Outage { failures: why == Why::RapidFail, what: why.to_string() });
-                self.explain_outage(index);
+                self.explain_outage(number);
             }
         }
     }
 
-    fn start_worker(&mut self, index: usize, id: WorkerId, place: usize) {
+    fn start_worker(&mut self, number: PoolId, id: WorkerId, place: usize) {
         let (port, tell) = (self.port(), self.tell());
-        let pool = &mut self.pools[index];
+        let pool = &mut self.pools[number.index()];
         let Some(place) = pool.plan.places.get(place) else { return };
         let birth = Birth {
-            pool: index,
+            pool: number,
             id,
             place: place.clone(),
             host: self.host.clone(),

@@ -11,6 +11,7 @@ use crate::vm::serial::Serial;
 use crate::vm::{Host, Spec, Vm};
 use anyhow::{Context, Result, bail};
 use image::config::{ListensOn, Process};
+use model::id::PoolId;
 use nix::unistd::{User, geteuid};
 use rustix::process::{Pid, Signal, kill_process};
 use std::cell::{Cell, RefCell};
@@ -70,7 +71,7 @@ pub(super) enum Order {
 /// What a worker has to say, and in words what happened.
 #[derive(Debug)]
 pub(super) struct Report {
-    pub(super) pool: usize,
+    pub(super) pool: PoolId,
     pub(super) event: Event,
     pub(super) why: String,
 }
@@ -78,7 +79,7 @@ pub(super) struct Report {
 /// Everything a worker needs to be started.
 #[derive(Clone)]
 pub(super) struct Birth {
-    pub(super) pool: usize,
+    pub(super) pool: PoolId,
     pub(super) id: WorkerId,
     pub(super) place: Place,
     pub(super) host: Host,

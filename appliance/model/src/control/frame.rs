@@ -117,12 +117,13 @@ pub fn encode(message: &impl Serialize, out: &mut Vec<u8>) -> bool {
 mod tests {
     use super::super::message::{Ask, Request};
     use super::*;
+    use crate::id::PoolId;
     use std::vec;
 
     fn stream() -> (Vec<Ask>, Vec<u8>) {
         let asks = vec![
             Ask { id: 1, request: Request::Supervise },
-            Ask { id: 70_000, request: Request::Pools(3) },
+            Ask { id: 70_000, request: Request::Pools(PoolId(3)) },
             Ask { id: 3, request: Request::Status },
         ];
         let mut bytes = PREAMBLE.to_vec();

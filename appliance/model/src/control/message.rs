@@ -4,6 +4,7 @@
 //! of one message in postcard's encoding. The preamble never changes shape, so that any two versions can tell each other apart;
 //! everything behind it may change with [`VERSION`].
 
+use crate::id::{PoolId, SiteId};
 use crate::metrics::SiteMetrics;
 use crate::pool::{Outage, Service};
 use crate::settings::{Certificate, Limits, ServerBandwidth, SiteBandwidth, Worker};
@@ -44,7 +45,7 @@ pub enum Request {
     /// A worker is up.
     WorkerUp {
         /// Its pool.
-        pool: u16,
+        pool: PoolId,
         /// Where.
         address: Worker,
         /// A relay is in between: each stream is to begin with its name in eight bytes, least significant first, and
@@ -54,7 +55,7 @@ pub enum Request {
     /// What is to be known of a worker.
     WorkerIs {
         /// Its pool.
-        pool: u16,
+        pool: PoolId,
         /// Where it is.
         address: Worker,
         /// It cannot serve: it is to get no further requests until this is taken back, and finishes those it has.
@@ -72,14 +73,14 @@ pub enum Request {
     /// A worker is to get no further requests; it finishes those it has.
     WorkerLeaving {
         /// Its pool.
-        pool: u16,
+        pool: PoolId,
         /// Where it is.
         address: Worker,
     },
     /// A worker has died: what it had in hand is lost, and its links with it.
     WorkerGone {
         /// Its pool.
-        pool: u16,
+        pool: PoolId,
         /// Where it was.
         address: Worker,
         /// It ended by itself or hung: what it had in hand may be why. Else somebody ended it.
@@ -88,7 +89,7 @@ pub enum Request {
     /// Takes a pool into service or out of it.
     SetService {
         /// The pool.
-        pool: u16,
+        pool: PoolId,
         /// What it is to do with requests.
         service: Service,
         /// Why it is out of service.
@@ -129,9 +130,9 @@ pub enum Request {
     /// Counters of the whole appliance.
     Status,
     /// Pools and their workers, from this index on.
-    Pools(u16),
+    Pools(PoolId),
     /// Sites, from this index on.
-    Sites(u32),
+    Sites(SiteId),
     /// Finish what is under way and begin nothing new. Asked again, it says how far that has come, and may change the limit.
     Drain {
         /// What is not done by then is cut off, in milliseconds from now.
@@ -152,7 +153,7 @@ pub enum Message {
     /// Requests wait in this pool and no worker is there to take them.
     Demand {
         /// The pool.
-        pool: u16,
+        pool: PoolId,
         /// For how long the oldest of them has waited, in nanoseconds.
         waited_ns: u64,
     },

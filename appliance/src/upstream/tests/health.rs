@@ -1,6 +1,7 @@
 //! What requests that go wrong do to the workers that they were given to, and to others.
 
 use super::*;
+use model::id::PoolId;
 use model::pool::{NOTE_MAX, PoolState};
 use std::format;
 
@@ -8,7 +9,7 @@ const TUNNEL: Requester = 1000;
 
 fn evidence(client: u32, path: &str) -> Evidence {
     let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.{client}\r\n\r\n");
-    Evidence::of(0, head.as_bytes())
+    Evidence::of(PoolId(0), head.as_bytes())
 }
 
 /// Workers that take `links` requests at a time.
@@ -67,7 +68,7 @@ fn bad_requests_and_an_open_tunnel_do_not_take_the_last_worker_away() {
         let good = bench.link(8);
         bench.pools.abandon(good, bench.now);
     }
-    assert_eq!(bench.pools.status(0).state, PoolState::Running);
+    assert_eq!(bench.pools.status(PoolId(0)).state, PoolState::Running);
     bench.pools.finish(tunnel, false, bench.now);
 }
 
@@ -76,7 +77,7 @@ fn one_request_alone_says_nothing_of_its_worker() {
     for same in [evidence(1, "/bad"), evidence(1, "/bad?x")] {
         let mut bench = bench(2, 64);
         bench.fail_at(0, &[same; 30]);
-        assert_eq!(bench.pools.status(0).healthy, 2);
+        assert_eq!(bench.pools.status(PoolId(0)).healthy, 2);
     }
 }
 
@@ -86,7 +87,7 @@ fn a_suspect_gives_way_to_others_and_is_tried_again_beside_what_it_has() {
     let (tunnel, others) = bench.link_to(0);
     others.into_iter().for_each(|link| bench.pools.abandon(link, bench.now));
     bench.fail_at(0, &different());
-    assert_eq!(bench.pools.status(0).healthy, 1);
+    assert_eq!(bench.pools.status(PoolId(0)).healthy, 1);
     let links: Vec<_> = (0..4).map(|n| bench.link(n)).collect();
     assert!(links.iter().all(|link| bench.worker_of(*link) == 1), "the other is preferred, however busy");
     links.into_iter().for_each(|link| bench.pools.finish(link, true, bench.now));
@@ -97,7 +98,7 @@ fn a_suspect_gives_way_to_others_and_is_tried_again_beside_what_it_has() {
     let (probe, next) = (bench.link(9), bench.link(10));
     assert_eq!((bench.worker_of(probe), bench.worker_of(next)), (0, 1), "one at a time");
     bench.pools.finish(probe, true, bench.now);
-    assert_eq!(bench.pools.status(0).healthy, 2, "it has answered");
+    assert_eq!(bench.pools.status(PoolId(0)).healthy, 2, "it has answered");
     [first, next, tunnel].into_iter().for_each(|link| bench.pools.abandon(link, bench.now));
 }
 
@@ -115,7 +116,7 @@ fn a_suspect_serves_while_no_other_has_room() {
 fn half_of_all_requests_say_as_much_as_five_in_a_row() {
     let mut bench = bench(2, 64);
     for n in 0..16 {
-        assert_eq!(bench.pools.status(0).healthy, 2, "after {n}");
+        assert_eq!(bench.pools.status(PoolId(0)).healthy, 2, "after {n}");
         bench.fail_at(0, &[evidence(n, "/bad")]);
         if n < 15 {
             let (good, others) = bench.link_to(0);
@@ -123,7 +124,7 @@ fn half_of_all_requests_say_as_much_as_five_in_a_row() {
             others.into_iter().for_each(|link| bench.pools.abandon(link, bench.now));
         }
     }
-    assert_eq!(bench.pools.status(0).healthy, 1);
+    assert_eq!(bench.pools.status(PoolId(0)).healthy, 1);
 }
 
 #[test]
@@ -131,18 +132,18 @@ fn one_that_is_said_to_be_down_gets_nothing_until_it_is_well() {
     let mut bench = bench(1, 64);
     let at = VsockAddr { cid: 2, port: 10_000 };
     let note = "é".repeat(NOTE_MAX);
-    assert!(bench.pools.worker_is(0, at, true, note, bench.now));
-    let status: Vec<_> = bench.pools.workers(0).collect();
+    assert!(bench.pools.worker_is(PoolId(0), at, true, note, bench.now));
+    let status: Vec<_> = bench.pools.workers(PoolId(0)).collect();
     assert!(status[0].down && !status[0].healthy && status[0].note.len() == NOTE_MAX);
-    assert_eq!(bench.pools.status(0).state, PoolState::Initialized);
+    assert_eq!(bench.pools.status(PoolId(0)).state, PoolState::Initialized);
     bench.submit(1).expect("it waits");
     assert!(bench.pools.next_demand(bench.now).is_some(), "somebody else could take it");
     bench.connect_all();
     assert_eq!(bench.event(), None);
-    assert!(bench.pools.worker_is(0, at, false, String::new(), bench.now));
+    assert!(bench.pools.worker_is(PoolId(0), at, false, String::new(), bench.now));
     bench.connect_all();
     assert_eq!(bench.assigned().0, 1);
-    assert!(!bench.pools.worker_is(0, VsockAddr { cid: 2, port: 1 }, true, String::new(), bench.now));
+    assert!(!bench.pools.worker_is(PoolId(0), VsockAddr { cid: 2, port: 1 }, true, String::new(), bench.now));
 }
 
 #[test]
@@ -153,16 +154,16 @@ fn a_request_that_two_workers_died_of_is_remembered() {
         for port in [20_000, 20_001] {
             assert!(!bench.pools.is_fatal(&kill, bench.now));
             let at = VsockAddr { cid: 2, port };
-            bench.pools.worker_came(0, at, false, bench.now);
+            bench.pools.worker_came(PoolId(0), at, false, bench.now);
             let (link, beside) = (bench.link(1), bench.link(2));
             bench.later(Duration::from_millis(1));
             if told_before_the_link_ends {
-                bench.pools.worker_gone(0, at, true, bench.now);
+                bench.pools.worker_gone(PoolId(0), at, true, bench.now);
             }
             bench.pools.fail(link, &kill, bench.now);
             bench.pools.fail(beside, &evidence(2, &format!("/{port}")), bench.now);
             if !told_before_the_link_ends {
-                bench.pools.worker_gone(0, at, true, bench.now);
+                bench.pools.worker_gone(PoolId(0), at, true, bench.now);
             }
             while bench.event().is_some() {}
         }
@@ -177,9 +178,9 @@ fn workers_that_somebody_ends_are_held_against_nobody() {
     let mut bench = bench(0, 64);
     for port in 20_000..20_004 {
         let at = VsockAddr { cid: 2, port };
-        bench.pools.worker_came(0, at, false, bench.now);
+        bench.pools.worker_came(PoolId(0), at, false, bench.now);
         let link = bench.link(1);
-        bench.pools.worker_gone(0, at, false, bench.now);
+        bench.pools.worker_gone(PoolId(0), at, false, bench.now);
         bench.pools.fail(link, &evidence(1, "/long"), bench.now);
         while bench.event().is_some() {}
         bench.later(Duration::from_millis(1));

@@ -1,0 +1,62 @@
+//! Numbers of sites and pools: their places in the settings.
+
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+macro_rules! ids {
+    ($($(#[doc = $doc:literal])* $id:ident)*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $id(pub u16);
+
+        impl $id {
+            /// The number for this place; none for one that no settings have.
+            pub fn at(index: usize) -> Option<Self> {
+                u16::try_from(index).ok().map(Self)
+            }
+
+            /// The place.
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+
+            /// The numbers of so many places, from the first on.
+            pub fn first(count: usize) -> impl Iterator<Item = Self> {
+                (0..=u16::MAX).take(count).map(Self)
+            }
+        }
+
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A site: its place in [`Settings::sites`](crate::settings::Settings::sites).
+    SiteId
+    /// A pool: its place in [`Settings::pools`](crate::settings::Settings::pools).
+    PoolId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn places_and_numbers_lead_to_each_other() {
+        assert_eq!(PoolId::at(65_535).map(PoolId::index), Some(65_535));
+        assert_eq!(PoolId::at(65_536), None, "and not the first one");
+        assert_eq!(SiteId::first(3).collect::<Vec<_>>(), [SiteId(0), SiteId(1), SiteId(2)]);
+        assert_eq!(SiteId::first(usize::MAX).count(), 65_536);
+    }
+
+    #[test]
+    fn they_travel_as_their_numbers() {
+        assert_eq!(postcard::to_allocvec(&PoolId(300)), postcard::to_allocvec(&300_u16));
+    }
+}
