@@ -8,6 +8,7 @@
 //! The difference between two runs of different length, divided by the difference in length, is the cost of one.
 
 use appliance::flow::{Direction, Flow};
+use model::id::SiteId;
 use model::settings::{Settings, Site, SiteBandwidth};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -40,7 +41,7 @@ fn main() {
     let Ok(mut flow) = Flow::new(&settings(mode != "unlimited"), (1, 2), 0) else { return };
     let mut now = 1_000_000_000;
     for conn in 0..CLIENTS {
-        let _ = flow.admit(conn, (conn % SITES) as usize, address(conn), now);
+        let _ = flow.admit(conn, SiteId((conn % SITES) as u16), address(conn), now);
     }
     let mut granted = 0;
     if mode == "waiting" {
@@ -58,7 +59,7 @@ fn main() {
             // A stride through all clients: nothing is in the cache by luck.
             let conn = n.wrapping_mul(7_919) % CLIENTS;
             now += 10_000;
-            let _ = black_box(flow.admit(conn, (conn % SITES) as usize, address(conn), now));
+            let _ = black_box(flow.admit(conn, SiteId((conn % SITES) as u16), address(conn), now));
             granted += black_box(flow.request(Direction::Down, conn, RESPONSE, now));
             black_box(flow.pop_ready(now));
             black_box(flow.next_deadline_ns());

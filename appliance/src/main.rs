@@ -8,6 +8,7 @@ mod image {
     use appliance::time::Instant;
     use appliance::tls::Keys;
     use core::fmt;
+    use model::id::SiteId;
     use netdrv::fwcfg::FwCfgError;
     use netdrv::hermit::{Entropy, Machine, StartError, heap_use, payload};
     use netdrv::println;
@@ -72,8 +73,8 @@ mod image {
     ) {
         const SOON: u64 = 14 * 86_400;
         let Some(store) = shard.certificates() else { return };
-        for (index, site) in settings.sites.iter().enumerate() {
-            for end in store.expires(index).iter().filter(|&&end| end < now + SOON) {
+        for (id, site) in SiteId::first(settings.sites.len()).zip(&settings.sites) {
+            for end in store.expires(id).iter().filter(|&&end| end < now + SOON) {
                 let date = model::date::format(*end);
                 let date = core::str::from_utf8(&date).unwrap_or_default();
                 println!("weir: site {}: a certificate expires {date}", site.name);

@@ -12,7 +12,7 @@ use appliance::shard::{Shard, ShardConfig, Wake};
 use appliance::time::Instant;
 use appliance::tls::Keys;
 use model::bundle::{self, Bundle, File, Source};
-use model::id::PoolId;
+use model::id::{PoolId, SiteId};
 use model::reason::Reason;
 use model::settings::{Handler, Pool, Prefix, Settings, Site, StaticAddress, Worker};
 use netdrv::stream::{StreamTransport, VsockAddr};
@@ -325,8 +325,8 @@ impl World {
     }
 
     /// What a site has done.
-    pub fn metrics(&self, site: usize) -> model::metrics::SiteMetrics {
-        self.shard.site_metrics(site, Instant::from_nanos(self.now_ns)).expect("the site exists")
+    pub fn metrics(&self, site: u16) -> model::metrics::SiteMetrics {
+        self.shard.site_metrics(SiteId(site), Instant::from_nanos(self.now_ns)).expect("the site exists")
     }
 
     /// Gives a client that has stayed connected another request.

@@ -141,7 +141,7 @@ impl Connection {
     /// as that is not known, of the one that the client named in its handshake.
     fn hsts<'s>(&self, socket: &Wire<'_, '_>, security: &'s Security) -> &'s [u8] {
         let Some(secured) = self.security.as_ref().filter(|_| socket.is_secure()) else { return &[] };
-        let site = self.site.map_or(secured.site, usize::from);
+        let site = self.site.unwrap_or(secured.site);
         security.store().and_then(|store| store.hsts(site)).unwrap_or_default()
     }
 

@@ -10,6 +10,7 @@ use crate::tls::{ClientCertificate, Fault, ServerTls};
 use crate::upstream::Requester;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use model::id::SiteId;
 use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
@@ -20,7 +21,7 @@ pub(super) struct Secured {
     /// It could go on, but others come first.
     waits: bool,
     counted: bool,
-    pub(super) site: usize,
+    pub(super) site: SiteId,
     pub(super) client: Option<Arc<ClientCertificate>>,
 }
 
@@ -42,7 +43,7 @@ impl Connection {
             self.phase = Phase::Linger;
             return false;
         };
-        let (waits, counted, site, client) = (false, false, 0, None);
+        let (waits, counted, site, client) = (false, false, SiteId(0), None);
         let secured = Secured { _memory: memory, handshaking: true, waits, counted, site, client };
         self.security = Some(Box::new(secured));
         self.tls = Some(Box::new(ServerTls::new(port)));

@@ -25,6 +25,7 @@ use alloc::boxed::Box;
 use gate::Gate;
 use handshake::Secured;
 use head::Gathered;
+use model::id::SiteId;
 use model::reason::Reason;
 use netdrv::stream::{CloseReason, StreamTransport};
 use passed_on::PassedOn;
@@ -43,7 +44,7 @@ pub(crate) struct Connection {
     gate: Gate,
     journal: Journal,
     /// Index of the site that the last request was for: its rules are the connection's.
-    site: Option<u16>,
+    site: Option<SiteId>,
     /// The request under way is HEAD: no answer to it has content.
     to_head: bool,
     /// Requests answered on this connection.

@@ -15,6 +15,7 @@ use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus, NO_CERTIFICATE, Store};
 use alloc::boxed::Box;
 use model::date::DateCache;
+use model::id::SiteId;
 use model::reason::Reason;
 use model::settings::{ClientCertificates, Handler, Nobody};
 use model::url::Scheme;
@@ -65,7 +66,7 @@ pub(crate) struct Desk<'d> {
     pub(crate) now: Instant,
     pub(crate) head_len: usize,
     /// Receives which site it is for.
-    pub(crate) site: &'d mut Option<u16>,
+    pub(crate) site: &'d mut Option<SiteId>,
     /// For a connection over TLS.
     pub(crate) secure: Option<Secure<'d>>,
 }
@@ -74,7 +75,7 @@ pub(crate) struct Desk<'d> {
 #[derive(Clone, Copy)]
 pub(crate) struct Secure<'d> {
     /// The site whose configuration it has.
-    pub(crate) site: usize,
+    pub(crate) site: SiteId,
     pub(crate) client: Option<&'d ClientCertificate>,
     pub(crate) store: &'d Store,
 }
@@ -131,7 +132,7 @@ pub(crate) fn decide(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_>) -> D
         Handler::Files(_) | Handler::Nobody(_) => None,
     };
     desk.journal.routed(matched.site, pool);
-    *desk.site = u16::try_from(matched.site).ok();
+    *desk.site = Some(matched.site);
     let rules = desk.serving.rules(*desk.site);
     if let Err(refusal) = rules.check(head, desk.head_len) {
         return Decision::Refuse(refusal);
@@ -156,7 +157,7 @@ pub(crate) fn decide(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_>) -> D
         return Decision::Refuse(refusal);
     }
     let content = Body::of_request(head.framing, rules.max_content);
-    let redirect = desk.serving.redirects.get(matched.site).copied().flatten();
+    let redirect = desk.serving.redirects.get(matched.site.index()).copied().flatten();
     let mut decision = match (redirect, matched.handler) {
         (Some(port), _) if scheme == Scheme::Http => {
             redirect_to_https(head, port, key, content, desk.date, desk.render)

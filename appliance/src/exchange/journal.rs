@@ -14,7 +14,7 @@ use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus};
 use alloc::boxed::Box;
 use core::net::IpAddr;
-use model::id::PoolId;
+use model::id::{PoolId, SiteId};
 use model::reason::Reason;
 
 /// Of one connection. Takes no memory where nothing is logged.
@@ -110,7 +110,7 @@ impl Journal {
     }
 
     /// It was routed to this site.
-    pub(crate) fn routed(&mut self, site: usize, pool: Option<PoolId>) {
+    pub(crate) fn routed(&mut self, site: SiteId, pool: Option<PoolId>) {
         if let Some(record) = self.0.as_mut().and_then(|entry| entry.record.as_mut()) {
             (record.site, record.pool) = (Some(site), pool);
         }

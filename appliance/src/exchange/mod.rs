@@ -27,7 +27,7 @@ use core::time::Duration;
 use down::{Progress, Unfit};
 use first_buffer::FirstBuffer;
 use head::Gathered;
-use model::id::PoolId;
+use model::id::{PoolId, SiteId};
 use model::reason::Reason;
 use netdrv::stream::{CloseReason, StreamTransport};
 use tunnel::Tunnel;
@@ -56,7 +56,7 @@ pub(crate) enum Status {
 pub(crate) struct Exchange {
     pool: PoolId,
     /// The site, if the request came over TLS.
-    secure_site: Option<usize>,
+    secure_site: Option<SiteId>,
     link: Option<LinkId>,
     /// The link's stream has ended.
     link_ended: Option<CloseReason>,
@@ -101,7 +101,7 @@ enum Response {
 impl Exchange {
     pub(crate) fn new(
         pool: PoolId,
-        secure_site: Option<usize>,
+        secure_site: Option<SiteId>,
         head: &RequestHead<'_>,
         for_worker: &[u8],
         upgrade: Box<[u8]>,

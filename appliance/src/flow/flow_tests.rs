@@ -2,6 +2,7 @@
 
 use super::*;
 use core::net::Ipv4Addr;
+use model::id::SiteId;
 use model::settings::{ServerBandwidth, Site, SiteBandwidth};
 use proptest::prelude::*;
 use std::vec;
@@ -43,7 +44,7 @@ impl Model {
 
     fn bulk(&mut self, site: usize, client: u32) -> usize {
         let conn = self.got.len();
-        self.flow.admit(conn as u32, site, address(client), self.now).unwrap();
+        self.flow.admit(conn as u32, SiteId(site as u16), address(client), self.now).unwrap();
         self.got.push(0);
         self.wants.push(true);
         self.ask(conn, 64 << 10);
@@ -201,7 +202,7 @@ fn small_responses_overtake_bulk_but_cannot_starve_it() {
             // Well inside its fair share, as a client that just looks at pages is.
             model.run(SECOND + n * (1300 * 150 * SECOND / ceil) + n * 777);
             let asked = model.now;
-            model.flow.admit(conn as u32, 0, address(1000), model.now).unwrap();
+            model.flow.admit(conn as u32, SiteId(0), address(1000), model.now).unwrap();
             model.ask(conn, 1300);
             while model.got[conn] < (n + 1) * 1300 {
                 let at = model.flow.next_deadline_ns().unwrap();
@@ -218,7 +219,7 @@ fn small_responses_overtake_bulk_but_cannot_starve_it() {
         while model.now < start + 10 * SECOND {
             for (n, &conn) in small.iter().enumerate() {
                 if !model.flow.is_waiting(Direction::Down, conn as u32) {
-                    model.flow.admit(conn as u32, 0, address(2000 + n as u32), model.now).unwrap();
+                    model.flow.admit(conn as u32, SiteId(0), address(2000 + n as u32), model.now).unwrap();
                     model.ask_once(conn, 1300);
                 }
             }
@@ -266,9 +267,9 @@ fn changes_take_effect_at_once_or_not_at_all() {
         settings(None, vec![site(SiteBandwidth { weight: 0, ..SiteBandwidth::default() })]),
         settings(None, vec![site(SiteBandwidth { burst: Some(0), ..SiteBandwidth::default() })]),
     ] {
-        let usage = model.flow.metrics(0, model.now);
+        let usage = model.flow.metrics(SiteId(0), model.now);
         assert!(model.flow.configure(&bad, model.now).is_err());
-        assert_eq!(model.flow.metrics(0, model.now), usage);
+        assert_eq!(model.flow.metrics(SiteId(0), model.now), usage);
     }
     let (before, now) = (model.sum(&all), model.now);
     model.run(now + SECOND);
@@ -277,7 +278,7 @@ fn changes_take_effect_at_once_or_not_at_all() {
     model.flow.configure(&settings(None, vec![Site::default()]), model.now).unwrap();
     model.wants.fill(false);
     model.turn();
-    assert_eq!(model.flow.metrics(0, model.now).unwrap().down.queued, 0);
+    assert_eq!(model.flow.metrics(SiteId(0), model.now).unwrap().down.queued, 0);
     assert_eq!(model.flow.request(Direction::Down, 3, 1 << 30, model.now), 1 << 30);
     assert_eq!(model.flow.next_deadline_ns(), None);
 }
@@ -293,24 +294,27 @@ fn connection_limits_and_request_rates() {
     let mut settings = settings(None, vec![Site { limits, ..Site::default() }, Site::default()]);
     settings.server.limits.client_connections = Some(3);
     let mut flow = Flow::new(&settings, (1, 2), 0).unwrap();
-    flow.admit(0, 0, address(1), 0).unwrap();
-    flow.admit(1, 0, address(1), 0).unwrap();
-    assert_eq!(flow.admit(2, 0, address(1), 0), Err(Refused::Connections));
-    flow.admit(2, 0, address(2), 0).unwrap();
-    assert_eq!(flow.admit(3, 0, address(3), 0), Err(Refused::Connections));
+    flow.admit(0, SiteId(0), address(1), 0).unwrap();
+    flow.admit(1, SiteId(0), address(1), 0).unwrap();
+    assert_eq!(flow.admit(2, SiteId(0), address(1), 0), Err(Refused::Connections));
+    flow.admit(2, SiteId(0), address(2), 0).unwrap();
+    assert_eq!(flow.admit(3, SiteId(0), address(3), 0), Err(Refused::Connections));
     // The same connection again; then the burst of four is used up.
-    flow.admit(0, 0, address(1), 0).unwrap();
-    assert_eq!(flow.admit(0, 0, address(1), 0), Err(Refused::Requests { retry_after_secs: 2 }));
-    assert_eq!(flow.admit(0, 0, address(1), 1500 * MS), Err(Refused::Requests { retry_after_secs: 1 }));
-    flow.admit(0, 0, address(1), 2000 * MS).unwrap();
+    flow.admit(0, SiteId(0), address(1), 0).unwrap();
+    assert_eq!(flow.admit(0, SiteId(0), address(1), 0), Err(Refused::Requests { retry_after_secs: 2 }));
+    assert_eq!(
+        flow.admit(0, SiteId(0), address(1), 1500 * MS),
+        Err(Refused::Requests { retry_after_secs: 1 })
+    );
+    flow.admit(0, SiteId(0), address(1), 2000 * MS).unwrap();
     // One that went elsewhere or away makes room.
-    flow.admit(0, 1, address(1), 2000 * MS).unwrap();
+    flow.admit(0, SiteId(1), address(1), 2000 * MS).unwrap();
     flow.detach(1, 2000 * MS);
-    flow.admit(4, 0, address(4), 4000 * MS).unwrap();
-    flow.admit(5, 1, address(1), 4000 * MS).unwrap();
-    flow.admit(6, 1, address(1), 4000 * MS).unwrap();
-    assert_eq!(flow.admit(7, 1, address(1), 4000 * MS), Err(Refused::Connections));
-    let metrics = flow.metrics(0, 0).unwrap();
+    flow.admit(4, SiteId(0), address(4), 4000 * MS).unwrap();
+    flow.admit(5, SiteId(1), address(1), 4000 * MS).unwrap();
+    flow.admit(6, SiteId(1), address(1), 4000 * MS).unwrap();
+    assert_eq!(flow.admit(7, SiteId(1), address(1), 4000 * MS), Err(Refused::Connections));
+    let metrics = flow.metrics(SiteId(0), 0).unwrap();
     assert_eq!((metrics.connections, metrics.refused_connections, metrics.refused_requests), (2, 2, 2));
     // A detached connection means nothing to anybody.
     flow.detach(7, 0);
@@ -358,7 +362,7 @@ proptest! {
                     if home[c] != Some(site) || clients[c] != size % 5 {
                         wanted[c] = 0;
                     }
-                    flow.admit(conn, site, address(size % 5), now).unwrap();
+                    flow.admit(conn, SiteId(site as u16), address(size % 5), now).unwrap();
                     (home[c], clients[c]) = (Some(site), size % 5);
                 }
                 2 => {
@@ -400,7 +404,7 @@ proptest! {
         }
         prop_assert!(wanted.iter().all(|&left| left == 0), "{wanted:?}");
         for site in 0..count {
-            let usage = flow.metrics(site, now).unwrap().down;
+            let usage = flow.metrics(SiteId(site as u16), now).unwrap().down;
             prop_assert_eq!((usage.queued, usage.queued_bytes), (0, 0));
         }
     }

@@ -64,6 +64,7 @@ use class::SiteRates;
 use core::net::IpAddr;
 use directory::{ClientKey, Directory, KeyedHash};
 use list::NONE;
+use model::id::SiteId;
 use model::metrics::SiteMetrics;
 use model::settings::{Limits, RequestRate, Settings};
 use rate::SECOND_NS;
@@ -195,7 +196,8 @@ impl Flow {
     /// A request for a site begins on this connection. If it is admitted, the connection is that site's from now on, and that
     /// client's: a proxy may send requests of several on one connection.
     #[inline]
-    pub fn admit(&mut self, conn: u32, site: usize, address: IpAddr, now_ns: u64) -> Result<(), Refused> {
+    pub fn admit(&mut self, conn: u32, site: SiteId, address: IpAddr, now_ns: u64) -> Result<(), Refused> {
+        let site = site.index();
         let mut member = self.members.get(conn as usize).copied().unwrap_or(Membership::NONE);
         if member.address.is_some_and(|old| old != address) {
             self.detach(conn, now_ns);
@@ -300,7 +302,8 @@ impl Flow {
     }
 
     /// What a site has done, waits for and was refused.
-    pub fn metrics(&self, site: usize, now_ns: u64) -> Option<SiteMetrics> {
+    pub fn metrics(&self, site: SiteId, now_ns: u64) -> Option<SiteMetrics> {
+        let site = site.index();
         let counts = self.counts.get(site)?;
         Some(SiteMetrics {
             down: self.down.usage(site, now_ns)?,

@@ -98,7 +98,7 @@ impl Log {
         }
         match record.site {
             // IIS counts from 1.
-            Some(site) => put(&mut line, format_args!("{}", site + 1)),
+            Some(site) => put(&mut line, format_args!("{}", site.index() + 1)),
             None => line.push(b'-'),
         }
         line.push(b' ');
@@ -177,7 +177,9 @@ impl Entry<'_> {
             Field::ClientCertSubject => self.record.get(Value::CertSubject),
             Field::ClientCertSerial => self.record.get(Value::CertSerial),
             Field::ClientCertFingerprint => self.record.get(Value::CertFingerprint),
-            Field::SiteName => name(self.record.site.and_then(|site| self.log.sites.get(site))).as_bytes(),
+            Field::SiteName => {
+                name(self.record.site.and_then(|site| self.log.sites.get(site.index()))).as_bytes()
+            }
             Field::QueueName => name(pool.and_then(|pool| self.log.pools.get(pool))).as_bytes(),
             Field::ComputerName => name(self.log.settings.as_ref().map(|s| &s.computer)).as_bytes(),
             Field::Reason => self.outcome.reason.map_or("", Reason::as_str).as_bytes(),

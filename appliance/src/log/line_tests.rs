@@ -1,6 +1,6 @@
 use super::*;
 use core::net::{IpAddr, Ipv4Addr};
-use model::id::PoolId;
+use model::id::{PoolId, SiteId};
 use model::settings::{self, Pool, Settings, Site};
 
 fn log(format: LogFormat, fields: &[Field]) -> Log {
@@ -23,7 +23,7 @@ fn record() -> Record {
     let mut record = Record::default();
     record.began = Instant::from_nanos(5_000_000);
     record.version = Some((1, 1));
-    (record.site, record.pool) = (Some(0), Some(PoolId(0)));
+    (record.site, record.pool) = (Some(SiteId(0)), Some(PoolId(0)));
     record.set(Value::Method, b"GET");
     record.set(Value::Stem, b"/a b");
     record.set(Value::Query, b"x=1");

@@ -3,7 +3,7 @@
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use model::id::PoolId;
+use model::id::{PoolId, SiteId};
 use model::reason::Reason;
 
 /// Parts of a request head.
@@ -78,7 +78,7 @@ pub struct Record {
     /// `HTTP/` major and minor version, as received.
     pub version: Option<(u8, u8)>,
     /// Index of the site that it was routed to.
-    pub site: Option<usize>,
+    pub site: Option<SiteId>,
     /// Index of the pool that it was for.
     pub pool: Option<PoolId>,
     bytes: Vec<u8>,

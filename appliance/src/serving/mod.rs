@@ -18,6 +18,7 @@ pub use timers::Timers;
 use crate::cache::StaticStore;
 use crate::http::Limits;
 use alloc::vec::Vec;
+use model::id::SiteId;
 use model::settings::{Settings, Trust};
 use rules::AllRules;
 
@@ -54,7 +55,7 @@ impl Serving {
     }
 
     /// The rules of a site, or the server's.
-    pub(crate) fn rules(&self, site: Option<u16>) -> &Rules {
+    pub(crate) fn rules(&self, site: Option<SiteId>) -> &Rules {
         self.rules.of(site)
     }
 }

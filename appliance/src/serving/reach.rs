@@ -6,6 +6,7 @@ use crate::http::target;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
+use model::id::SiteId;
 use model::settings::Settings;
 
 /// A request line's other words, and the shortest Host.
@@ -24,7 +25,7 @@ impl Reach {
 
     /// Whether the path can be asked for at this site, a number in [`Settings::sites`].
     pub fn has(&self, site: usize, path: &str) -> bool {
-        let limits = &self.0.of(u16::try_from(site).ok()).limits;
+        let limits = &self.0.of(SiteId::at(site)).limits;
         let mut target = String::with_capacity(path.len());
         for byte in path.bytes() {
             match byte {

@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
+use model::id::SiteId;
 use model::settings::{ClientCertificates, Handler, Passing, Settings};
 use model::url::{PrefixError, Scheme};
 use model::url::{PrefixHost, UrlPrefix};
@@ -18,8 +19,8 @@ use model::url::{PrefixHost, UrlPrefix};
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match<'p> {
-    /// Index into [`Settings::sites`].
-    pub site: usize,
+    /// The site.
+    pub site: SiteId,
     /// Index into the site's prefixes.
     pub prefix: usize,
     /// What serves it.
@@ -54,6 +55,8 @@ pub enum RouterError {
     SchemeConflict(usize, usize),
     /// A prefix names a pool that does not exist.
     Pool(usize, usize),
+    /// This site is one more than there may be.
+    TooManySites(usize),
 }
 
 impl fmt::Display for RouterError {
@@ -65,6 +68,7 @@ impl fmt::Display for RouterError {
                 write!(f, "site {site}, prefix {prefix}: http and https on one port")
             }
             Self::Pool(site, prefix) => write!(f, "site {site}, prefix {prefix}: no such pool"),
+            Self::TooManySites(site) => write!(f, "site {site}: too many sites, expected at most 65536"),
         }
     }
 }
@@ -109,7 +113,7 @@ struct Entry {
     binding: usize,
     /// In lower case, without the slash at its end.
     path: Box<str>,
-    site: usize,
+    site: SiteId,
     prefix: usize,
     handler: Handler,
     client_certificates: Option<ClientCertificates>,
@@ -159,6 +163,7 @@ impl Router {
             ports: Vec::new(),
         };
         for (s, site) in settings.sites.iter().enumerate() {
+            let id = SiteId::at(s).ok_or(RouterError::TooManySites(s))?;
             for (p, prefix) in site.prefixes.iter().enumerate() {
                 let url = UrlPrefix::parse(&prefix.url).map_err(|e| RouterError::Prefix(s, p, e))?;
                 if let Handler::Pool(pool) = prefix.handler
@@ -174,7 +179,7 @@ impl Router {
                 let entry = Entry {
                     binding,
                     path: path.into(),
-                    site: s,
+                    site: id,
                     prefix: p,
                     handler: prefix.handler,
                     client_certificates: prefix.client_certificates,

@@ -1,6 +1,6 @@
 use super::*;
 use core::net::{Ipv4Addr, Ipv6Addr};
-use model::id::PoolId;
+use model::id::{PoolId, SiteId};
 use model::settings::{Passing, Pool, Prefix, Site};
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn settings(urls: &[&str]) -> Settings {
 
 fn route<'p>(router: &'p Router, host: &str, path: &'p str) -> Option<(usize, &'p str)> {
     match router.route(Scheme::Http, 80, host.as_bytes(), LOCAL, path) {
-        RouteResult::Matched(found) => Some((found.site, found.rest)),
+        RouteResult::Matched(found) => Some((found.site.index(), found.rest)),
         RouteResult::NoMatch | RouteResult::Ambiguous => None,
     }
 }
@@ -57,10 +57,10 @@ fn categories_in_their_order() {
         assert_eq!(route(&router, host, path).map(|r| r.0), Some(site), "{host} {path}");
     }
     let elsewhere = router.route(Scheme::Http, 80, b"c", IpAddr::V6(Ipv6Addr::LOCALHOST), "/");
-    assert!(matches!(elsewhere, RouteResult::Matched(Match { site: 0, .. })));
+    assert!(matches!(elsewhere, RouteResult::Matched(Match { site: SiteId(0), .. })));
     // 97 is 65 in lower case, if an address were a text.
     let similar = router.route(Scheme::Http, 80, b"c", IpAddr::V4(Ipv4Addr::new(192, 0, 2, 97)), "/");
-    assert!(matches!(similar, RouteResult::Matched(Match { site: 0, .. })));
+    assert!(matches!(similar, RouteResult::Matched(Match { site: SiteId(0), .. })));
 }
 
 #[test]
@@ -245,4 +245,14 @@ fn hosts_of_other_scripts_are_routed_in_their_ascii_form() {
     let router = Router::new(&settings(&["http://xn--bcher-kva.example:80/", "http://*:80/"])).unwrap();
     assert_eq!(route(&router, "XN--BCHER-KVA.example", "/").map(|r| r.0), Some(0));
     assert!(Router::new(&settings(&["http://b\u{fc}cher.example:80/"])).is_err());
+}
+
+#[test]
+fn no_site_is_without_a_number() {
+    let mut all = Settings { sites: vec![Site::default(); 65_536], ..Settings::default() };
+    all.sites[65_535] = settings(&["http://last.test:80/"]).sites.remove(0);
+    let router = Router::new(&all).expect("as many as there may be");
+    assert_eq!(route(&router, "last.test", "/"), Some((65_535, "/")));
+    all.sites.push(Site::default());
+    assert_eq!(Router::new(&all).unwrap_err(), RouterError::TooManySites(65_536));
 }

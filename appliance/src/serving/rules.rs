@@ -4,6 +4,7 @@ use super::timers::Timers;
 use crate::http::{Limits, Refusal, RequestHead};
 use alloc::vec::Vec;
 use core::time::Duration;
+use model::id::SiteId;
 use model::reason::Reason;
 use model::settings::{self, Http, Profile};
 
@@ -123,8 +124,8 @@ impl AllRules {
     }
 
     /// Those of a site, or the server's.
-    pub(crate) fn of(&self, site: Option<u16>) -> &Rules {
-        site.and_then(|site| self.sites.get(usize::from(site))).unwrap_or(&self.server)
+    pub(crate) fn of(&self, site: Option<SiteId>) -> &Rules {
+        site.and_then(|site| self.sites.get(site.index())).unwrap_or(&self.server)
     }
 
     /// Limits that let everything pass that anybody lets pass.

@@ -12,7 +12,7 @@ use core::time::Duration;
 use model::control::message::{
     Answer, EntropyInfo, Message, PAGE, PoolInfo, Refusal, Request, SiteInfo, Status, TlsInfo, WorkerInfo,
 };
-use model::id::PoolId;
+use model::id::{PoolId, SiteId};
 use model::reason::Reason;
 use model::settings::{Settings, Worker};
 use model::tls::TlsError;
@@ -110,16 +110,16 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
                 return Ok(Answer::Pools(pools.collect()));
             }
             Request::Sites(from) => {
-                let sites =
-                    (from.0..=u16::MAX).take(PAGE).map_while(|site| self.site_info(usize::from(site)));
+                let sites = (from.0..=u16::MAX).take(PAGE).map_while(|site| self.site_info(SiteId(site)));
                 return Ok(Answer::Sites(sites.collect()));
             }
         }
         Ok(Answer::Done)
     }
 
-    fn site_named(&self, name: &str) -> Result<usize, Refusal> {
-        self.settings.sites.iter().position(|site| site.name == name).ok_or(Refusal::NoSuchSite)
+    fn site_named(&self, name: &str) -> Result<SiteId, Refusal> {
+        let index = self.settings.sites.iter().position(|site| site.name == name);
+        index.and_then(SiteId::at).ok_or(Refusal::NoSuchSite)
     }
 
     fn store(&mut self) -> Result<&mut Store, Refusal> {
@@ -225,8 +225,8 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         })
     }
 
-    fn site_info(&self, site: usize) -> Option<SiteInfo> {
-        let settings = self.settings.sites.get(site)?;
+    fn site_info(&self, site: SiteId) -> Option<SiteInfo> {
+        let settings = self.settings.sites.get(site.index())?;
         Some(SiteInfo {
             name: settings.name.clone(),
             bandwidth: settings.bandwidth,

@@ -38,7 +38,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 use model::bundle::Bundle;
-use model::id::PoolId;
+use model::id::{PoolId, SiteId};
 use model::metrics::SiteMetrics;
 use model::pool::Service;
 use model::reason::Reason;
@@ -207,7 +207,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     }
 
     /// What a site has done, waits for and was refused, by its index in the settings.
-    pub fn site_metrics(&self, site: usize, now: Instant) -> Option<SiteMetrics> {
+    pub fn site_metrics(&self, site: SiteId, now: Instant) -> Option<SiteMetrics> {
         self.env.flow.metrics(site, now.as_nanos())
     }
 

@@ -7,6 +7,7 @@ use super::store::Store;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use model::id::SiteId;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{HandshakeKind, ProtocolVersion};
@@ -48,7 +49,7 @@ pub struct ServerTls {
     port: u16,
     /// None until the ClientHello is there.
     inner: Option<Box<UnbufferedServerConnection>>,
-    site: usize,
+    site: SiteId,
     /// Ciphertext that does not lie in one piece in the caller's buffer.
     gathered: Vec<u8>,
     plain: Vec<u8>,
@@ -84,7 +85,7 @@ impl ServerTls {
         Self {
             port,
             inner: None,
-            site: 0,
+            site: SiteId(0),
             gathered: Vec::new(),
             plain: Vec::new(),
             read: 0,
@@ -115,7 +116,7 @@ impl ServerTls {
     }
 
     /// The site whose configuration it has.
-    pub fn site(&self) -> usize {
+    pub fn site(&self) -> SiteId {
         self.site
     }
 

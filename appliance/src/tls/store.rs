@@ -8,6 +8,7 @@ use super::ticket::{ROTATE_AFTER_S, TicketKeys};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use model::id::SiteId;
 use model::settings::{Certificate, ClientCertificates, Settings, Site};
 use model::tls::TlsError;
 use model::url::{PrefixHost, Scheme, UrlPrefix};
@@ -38,7 +39,7 @@ struct Profile {
 }
 
 /// A host on a port, and the site whose configuration it has.
-type Name = ((u16, Vec<u8>), usize);
+type Name = ((u16, Vec<u8>), SiteId);
 
 /// Configurations by site, and the names that lead to them. Replaced as a whole: connections keep what they began with.
 pub struct Store {
@@ -73,13 +74,13 @@ impl Store {
             rotate_at: clock.seconds() + ROTATE_AFTER_S,
             clock,
         };
-        for (index, site) in settings.sites.iter().enumerate() {
+        for (id, site) in SiteId::first(settings.sites.len()).zip(&settings.sites) {
             let profile = match &site.tls {
                 Some(_) => Some(profile(site, keys, &store.clock, &provider)?),
                 None => None,
             };
             if profile.is_some() {
-                store.add_names(index, site);
+                store.add_names(id, site);
             }
             store.profiles.push(profile);
         }
@@ -91,7 +92,7 @@ impl Store {
         Ok(store)
     }
 
-    fn add_names(&mut self, site: usize, settings: &Site) {
+    fn add_names(&mut self, site: SiteId, settings: &Site) {
         for prefix in &settings.prefixes {
             let Ok(url) = UrlPrefix::parse(&prefix.url) else { continue };
             if url.scheme != Scheme::Https {
@@ -109,7 +110,7 @@ impl Store {
 
     /// The site whose configuration a name on a port has: the name itself, then the longest `*.domain` above it, then the
     /// site with a wildcard or an address on the port.
-    pub fn select(&self, port: u16, name: Option<&[u8]>) -> Option<usize> {
+    pub fn select(&self, port: u16, name: Option<&[u8]>) -> Option<SiteId> {
         let find = |names: &[Name], host: &[u8]| {
             let found = names.binary_search_by(|((p, h), _)| (*p, h.as_slice()).cmp(&(port, host)));
             found.ok().and_then(|at| names.get(at)).map(|&(_, site)| site)
@@ -131,33 +132,33 @@ impl Store {
             .or_else(default)
     }
 
-    fn profile(&self, site: usize) -> Option<&Profile> {
-        self.profiles.get(site)?.as_ref()
+    fn profile(&self, site: SiteId) -> Option<&Profile> {
+        self.profiles.get(site.index())?.as_ref()
     }
 
-    pub(super) fn config(&self, site: usize) -> Option<Arc<ServerConfig>> {
+    pub(super) fn config(&self, site: SiteId) -> Option<Arc<ServerConfig>> {
         self.profile(site).map(|profile| profile.config.clone())
     }
 
     /// What a client's chain is worth at a site.
-    pub(super) fn judge(&self, site: usize, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    pub(super) fn judge(&self, site: SiteId, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
         let verifier = self.profile(site)?.verifier.as_ref()?;
         ClientCertificate::judge(chain, &**verifier, self.clock.now())
     }
 
     /// What a URL prefix of a site asks of clients.
-    pub fn client_certificates(&self, site: usize, prefix: usize) -> ClientCertificates {
+    pub fn client_certificates(&self, site: SiteId, prefix: usize) -> ClientCertificates {
         let rule = self.profile(site).and_then(|profile| profile.client_certificates.get(prefix));
         rule.copied().unwrap_or_default()
     }
 
     /// The `Strict-Transport-Security` field of a site's responses, a line with its end.
-    pub fn hsts(&self, site: usize) -> Option<&[u8]> {
+    pub fn hsts(&self, site: SiteId) -> Option<&[u8]> {
         self.profile(site)?.hsts.as_deref()
     }
 
     /// When a site's certificates cease to be valid, in seconds since 1970-01-01 UTC and in the configuration's order.
-    pub fn expires(&self, site: usize) -> &[u64] {
+    pub fn expires(&self, site: SiteId) -> &[u64] {
         self.profile(site).map_or(&[], |profile| &profile.expires)
     }
 
@@ -168,8 +169,8 @@ impl Store {
 
     /// Gives a site other certificates, whole or, on error, not at all. Those whose key is of another algorithm stay.
     /// Connections keep what they began with, and tickets stay good.
-    pub fn set_certificates(&mut self, site: usize, new: &[Certificate]) -> Result<(), TlsError> {
-        let profile = self.profiles.get_mut(site).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
+    pub fn set_certificates(&mut self, site: SiteId, new: &[Certificate]) -> Result<(), TlsError> {
+        let profile = self.profiles.get_mut(site.index()).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
         let certificates = profile.certificates.merged(Certificates::new(new, Keys::NONE)?);
         profile.expires = certificates.ends();
         profile.resolve(certificates);
@@ -179,11 +180,11 @@ impl Store {
     /// Gives one of a site's certificates another OCSP response to staple, or none.
     pub fn set_staple(
         &mut self,
-        site: usize,
+        site: SiteId,
         certificate: usize,
         ocsp: Option<Vec<u8>>,
     ) -> Result<(), TlsError> {
-        let profile = self.profiles.get_mut(site).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
+        let profile = self.profiles.get_mut(site.index()).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
         let certificates = profile.certificates.with_staple(certificate, ocsp);
         profile.resolve(certificates.ok_or(TlsError::NoCertificate)?);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::*;
 use alloc::sync::Arc;
+use model::id::SiteId;
 use model::settings::{Certificate, ClientCertificates, Handler, Key, Prefix, Secret, Settings, Site, Tls};
 use model::tls::TlsError;
 use proptest::prelude::*;
@@ -307,13 +308,13 @@ fn names_lead_to_sites() {
         (Some("other"), 3),
         (None, 3),
     ] {
-        assert_eq!(store.select(443, name.map(str::as_bytes)), Some(expected), "{name:?}");
+        assert_eq!(store.select(443, name.map(str::as_bytes)), Some(SiteId(expected)), "{name:?}");
     }
     assert_eq!(store.select(444, Some(b"a.test")), None);
     let mut client = Client::new(&ca).connect("b.x.w.test");
     let mut link = Link::new(16 << 10, usize::MAX);
     link.run(&mut client, &store).unwrap();
-    assert_eq!(link.server.site(), 2);
+    assert_eq!(link.server.site(), SiteId(2));
 }
 
 #[test]
@@ -369,14 +370,14 @@ fn a_new_certificate_replaces_those_with_its_kind_of_key_alone() {
     let mut store =
         store_of(vec![site("a", &["a.test"], with(vec![old_ec.clone(), old_ed.clone()]))]).unwrap();
     // By its place and by what is shown when the other one is away.
-    store.set_certificates(0, core::slice::from_ref(&new_ec)).unwrap();
+    store.set_certificates(SiteId(0), core::slice::from_ref(&new_ec)).unwrap();
     assert_eq!(shown(&store, &ca), first(&new_ec));
-    assert_eq!(store.expires(0).len(), 2, "the other kind is still there");
-    store.set_certificates(0, core::slice::from_ref(&new_ed)).unwrap();
-    assert_eq!((shown(&store, &ca), store.expires(0).len()), (first(&new_ec), 2));
+    assert_eq!(store.expires(SiteId(0)).len(), 2, "the other kind is still there");
+    store.set_certificates(SiteId(0), core::slice::from_ref(&new_ed)).unwrap();
+    assert_eq!((shown(&store, &ca), store.expires(SiteId(0)).len()), (first(&new_ec), 2));
     let mut store = store_of(vec![site("a", &["a.test"], with(vec![old_ed]))]).unwrap();
-    store.set_certificates(0, &[old_ec, new_ed.clone()]).unwrap();
-    assert_eq!((shown(&store, &ca), store.expires(0).len()), (first(&new_ed), 2));
+    store.set_certificates(SiteId(0), &[old_ec, new_ed.clone()]).unwrap();
+    assert_eq!((shown(&store, &ca), store.expires(SiteId(0)).len()), (first(&new_ed), 2));
 }
 
 fn webpki_ec() -> &'static dyn rustls::pki_types::SignatureVerificationAlgorithm {

@@ -286,6 +286,10 @@ fn routes(settings: &Settings, file: &raw::File, faults: &Faults) {
             RouterError::SchemeConflict(s, p) => ("http and https on one port, expected one of them", s, p),
             RouterError::Prefix(s, p, ref e) => (prefix_error(e), s, p),
             RouterError::Pool(s, p) => ("no such pool, expected the name of a [[pool]]", s, p),
+            RouterError::TooManySites(s) => {
+                let start = places.get(s).and_then(|starts| starts.first());
+                return faults.error(start.copied().unwrap_or(0), "too many sites, expected at most 65536");
+            }
         };
         let start = places.get(site).and_then(|starts| starts.get(prefix)).copied();
         faults.error(start.unwrap_or(0), what);
