@@ -4,9 +4,9 @@
 //! binary as `valgrind --tool=callgrind BINARY NAME COUNT` with two counts and divide the difference.
 
 use appliance::cache::{Lookup, StaticStore};
+use appliance::http::h1::Encoder;
 use appliance::http::request::{Parsed, Progress};
-use appliance::http::response::Client;
-use appliance::http::{Limits, Sink, Version, forward, request, response, serve};
+use appliance::http::{Encode, Limits, Page, Reply, Sink, Version, forward, request, response, serve};
 use appliance::serving::{RouteResult, Router};
 use core::hint::black_box;
 use core::mem::MaybeUninit;
@@ -71,9 +71,10 @@ impl World<'_> {
         };
         let Handler::Files(tree) = found.handler else { return 0 };
         let Lookup::Found(stored) = self.store.lookup(tree, found.rest) else { return 0 };
-        let mut out = Sink::new(&mut self.out);
-        let plan = serve::plan(&head, stored, true, &self.date, &mut out);
-        plan.map_or(0, |_| black_box(out.len()))
+        let mut encoder = Encoder::of(&head);
+        let mut page = Page::new(&mut encoder, &self.date, &mut self.out);
+        let written = serve::file(&head, stored, &mut page);
+        written.map_or(0, |_| black_box(page.len()))
     }
 
     fn forward(&mut self, input: &[u8]) -> usize {
@@ -87,8 +88,9 @@ impl World<'_> {
     fn response(&mut self, input: &[u8]) -> usize {
         let response::Parsed::Complete { head, .. } = response::parse(input, false, 8192) else { return 0 };
         let mut out = Sink::new(&mut self.out);
-        let client = Client { version: Version::Http11, to_head: false, keep_alive: true };
-        response::write_response(&head, client, &self.date, &mut out).map_or(0, |_| black_box(out.len()))
+        let mut encoder = Encoder::new(Version::Http11, false, true);
+        let written = encoder.head(&Reply::from(&head), &self.date, &mut out);
+        written.map_or(0, |()| black_box(out.len()))
     }
 
     fn route(&mut self, _: &[u8]) -> usize {

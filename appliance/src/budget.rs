@@ -1,6 +1,8 @@
-//! A bound on memory that is allocated as needed and held for long: what is leased is never more than the budget.
+//! Bounds on memory that is allocated as needed and held for long: what is leased is never more than the budget. And buffers
+//! that are used again.
 
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::Cell;
 
 /// Bytes that may still be leased.
@@ -50,6 +52,33 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.budget.set(self.budget.get() + self.bytes);
+    }
+}
+
+/// Buffers kept.
+const SPARE_BUFFERS: usize = 32;
+/// Longer ones are not kept, in bytes.
+const SPARE_BYTES: usize = 64 << 10;
+
+/// Empty buffers that were used, for whoever needs one next: nothing is allocated for them again.
+pub(crate) struct Buffers(Vec<Vec<u8>>);
+
+impl Buffers {
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(SPARE_BUFFERS))
+    }
+
+    /// An empty one.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Takes one back.
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if (1..=SPARE_BYTES).contains(&buffer.capacity()) && self.0.len() < SPARE_BUFFERS {
+            buffer.clear();
+            self.0.push(buffer);
+        }
     }
 }
 

@@ -9,7 +9,6 @@ mod budget;
 pub mod cache;
 mod connection;
 pub mod control;
-mod env;
 mod exchange;
 pub mod flow;
 pub mod http;
@@ -18,6 +17,8 @@ pub mod proxy;
 pub mod serving;
 pub mod shard;
 pub mod tcp;
+#[cfg(test)]
+mod tests;
 pub mod time;
 pub mod tls;
 pub mod upstream;

@@ -3,9 +3,9 @@
 
 use appliance::cache::{Lookup, StaticStore};
 use appliance::http::chunked::Decoder;
+use appliance::http::h1::Encoder;
 use appliance::http::request::{Parsed, Progress};
-use appliance::http::response::Client;
-use appliance::http::{Limits, Sink, Version, forward, request, response, serve};
+use appliance::http::{Encode, Limits, Page, Reply, Sink, Version, forward, request, response, serve};
 use appliance::log::line::Moment;
 use appliance::log::{Ends, Log, Outcome, Value};
 use appliance::serving::{RouteResult, Router};
@@ -69,9 +69,8 @@ fn a_static_hit() {
         let input = format!("GET {target} HTTP/1.1\r\nHost: example.com\r\nUser-Agent: test\r\n{fields}\r\n");
         let mut scratch = vec![0; 9000];
         let mut buf = vec![0; 1024];
-        let plan = assert_no_allocation(|| {
+        let answered = assert_no_allocation(|| {
             date.set(date.unix() + 1);
-            let mut out = Sink::new(&mut buf);
             let Parsed::Complete { head, .. } =
                 request::parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default())
             else {
@@ -83,9 +82,12 @@ fn a_static_hit() {
             };
             let Handler::Files(tree) = found.handler else { panic!() };
             let Lookup::Found(stored) = store.lookup(tree, found.rest) else { panic!() };
-            serve::plan(&head, stored, true, &date, &mut out).unwrap()
+            let mut encoder = Encoder::of(&head);
+            let mut page = Page::new(&mut encoder, &date, &mut buf);
+            serve::file(&head, stored, &mut page).unwrap();
+            page.status()
         });
-        assert_eq!(plan.status, status, "{target} {fields}");
+        assert_eq!(answered, status, "{target} {fields}");
     }
 }
 
@@ -107,8 +109,8 @@ fn a_forwarded_request_and_its_response() {
         let step = Decoder::new().decode(chunks).unwrap();
         assert_eq!(&chunks[step.content], b"hello");
         let response::Parsed::Complete { head, .. } = response::parse(answer, false, 4096) else { panic!() };
-        let client = Client { version: Version::Http11, to_head: false, keep_alive: true };
-        response::write_response(&head, client, &DateCache::new(0), &mut Sink::new(&mut buf)).unwrap();
+        let mut encoder = Encoder::new(Version::Http11, false, true);
+        encoder.head(&Reply::from(&head), &DateCache::new(0), &mut Sink::new(&mut buf)).unwrap();
     });
 }
 

@@ -1,5 +1,6 @@
 //! Static files as stored responses: found by one hash lookup, their heads rendered once.
 
+use crate::http::Fields;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -12,7 +13,7 @@ use model::date;
 /// Served for a directory.
 const INDEX: &str = "index.html";
 
-/// A representation with its head ready to copy. See [`crate::http::serve::plan`].
+/// A representation with its head ready to copy. See [`crate::http::serve::file`].
 #[derive(Clone, Debug)]
 pub struct StoredResponse<'a> {
     content: &'a [u8],
@@ -60,13 +61,13 @@ impl<'a> StoredResponse<'a> {
     }
 
     /// Field lines that describe the representation: Content-Type, Accept-Ranges, ETag, Last-Modified.
-    pub fn metadata(&self) -> &[u8] {
-        self.head.as_bytes().get(self.metadata..).unwrap_or_default()
+    pub fn metadata(&self) -> Fields<'_> {
+        Fields::prepared(self.head.as_bytes().get(self.metadata..).unwrap_or_default())
     }
 
     /// Field lines ETag and Last-Modified.
-    pub fn validators(&self) -> &[u8] {
-        self.head.as_bytes().get(self.validators..).unwrap_or_default()
+    pub fn validators(&self) -> Fields<'_> {
+        Fields::prepared(self.head.as_bytes().get(self.validators..).unwrap_or_default())
     }
 
     /// Strong entity tag with quotes.

@@ -1,14 +1,16 @@
 //! How a response, and how a connection ends: orderly, with an error, or at once.
 
+use super::shared::Shared;
+use super::wire::Wire;
 use super::{Connection, Phase, Step};
-use crate::connection::security::Security;
-use crate::connection::wire::Wire;
-use crate::env::Env;
-use crate::exchange::body::Body;
-use crate::http::error::Answer;
-use crate::http::{Refusal, Sink};
+use crate::exchange::source::Memory;
+use crate::exchange::{Exchange, Origin};
+use crate::http::error::Text;
+use crate::http::h1::{Body, Encoder};
+use crate::http::{Fields, Page, Refusal};
 use crate::tcp::Socket;
 use crate::upstream::Requester;
+use model::id::SiteId;
 use model::reason::Reason;
 use model::settings::Verbosity;
 use netdrv::stream::StreamTransport;
@@ -19,11 +21,11 @@ impl Connection {
         &mut self,
         me: Requester,
         socket: &mut Socket<'_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) {
         match self.phase {
-            Phase::Linger => self.abort(me, socket, env),
-            _ => self.cut_off(Reason::AppShutdown, me, socket, env),
+            Phase::Linger => self.abort(me, socket, shared),
+            _ => self.cut_off(Reason::AppShutdown, me, socket, shared),
         }
     }
 
@@ -33,11 +35,11 @@ impl Connection {
         reason: Reason,
         me: Requester,
         socket: &mut Socket<'_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) {
-        env.counters.count(reason);
-        self.journal.refused(None, reason, env);
-        self.abort(me, socket, env);
+        shared.counters.count(reason);
+        self.journal.refused(None, reason, &mut shared.books);
+        self.abort(me, socket, shared);
     }
 
     /// Ends the connection at once, with RST.
@@ -45,53 +47,51 @@ impl Connection {
         &mut self,
         me: Requester,
         socket: &mut Socket<'_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) {
-        self.abandon(me, env);
+        self.abandon(me, shared);
         socket.abort();
     }
 
     /// Gives back what the session holds elsewhere; its socket is gone or going.
-    pub(crate) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<S>) {
+    pub(crate) fn abandon<S: StreamTransport>(&mut self, me: Requester, shared: &mut Shared<S>) {
         let reason = match &mut self.phase {
-            Phase::Forward(exchange) => {
-                let reason = exchange.reason_if_dropped();
+            Phase::Exchange(exchange) => {
                 self.journal.answered(exchange.status());
-                exchange.abandon(me, env);
-                Some(reason)
-            }
-            Phase::Respond { content, .. } if !content.is_empty() || !self.gate.is_empty() => {
-                Some(Reason::ConnectionDropped)
+                let mut parts = shared.parts(me);
+                let is_sent = exchange.is_sent(&parts.workers) && self.gate.is_empty();
+                let reason = match exchange.source().worker() {
+                    Some(forward) => Some(forward.reason_if_dropped()),
+                    None => (!is_sent).then_some(Reason::ConnectionDropped),
+                };
+                exchange.abandon(parts.buffers, &mut parts.workers);
+                reason
             }
             _ => None,
         };
         if let Some(reason) = reason {
-            env.counters.count(reason);
-            self.journal.refused(None, reason, env);
+            shared.counters.count(reason);
+            self.journal.refused(None, reason, &mut shared.books);
         }
-        self.close_journal(false, env);
+        self.close_journal(false, shared);
         self.phase = Phase::Linger;
-        self.drop_head(env);
-        self.end_handshake(me, env);
+        self.drop_head(shared);
+        self.end_handshake(me, shared);
     }
 
-    pub(super) fn finish_response<S>(
-        &mut self,
-        keep_alive: bool,
-        drain: Body,
-        socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
-    ) -> Step {
-        self.gate.end(env);
-        if let Phase::Forward(exchange) = &self.phase {
+    pub(super) fn finish_response<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &mut Shared<S>) -> Step {
+        self.gate.end(&mut shared.traffic);
+        let mut keeps_alive = false;
+        if let Phase::Exchange(exchange) = &mut self.phase {
             self.journal.answered(exchange.status());
+            keeps_alive = exchange.encoder().keeps_alive();
         }
-        self.close_journal(true, env);
+        self.close_journal(true, shared);
         self.served = self.served.saturating_add(1);
-        if !keep_alive || env.drain.has_begun() {
+        if !keeps_alive || shared.drain.has_begun() {
             return self.close(socket);
         }
-        self.phase = if drain.is_finished() { Phase::Head } else { Phase::Drain { content: drain, read: 0 } };
+        self.phase = if self.content.is_finished() { Phase::Head } else { Phase::Drain { read: 0 } };
         Step::Again
     }
 
@@ -100,49 +100,53 @@ impl Connection {
         &mut self,
         refusal: Refusal,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) -> Step {
-        env.counters.count(refusal.reason);
-        self.journal.refused(Some(refusal.status), refusal.reason, env);
-        let verbosity = match &self.phase {
-            Phase::Forward(exchange) if refusal.status == 503 => env.pools.verbosity(exchange.pool()),
-            Phase::Forward(_) => Verbosity::Limited,
+        shared.counters.count(refusal.reason);
+        self.journal.refused(Some(refusal.status), refusal.reason, &mut shared.books);
+        let verbosity = match self.origin().and_then(Origin::worker) {
+            Some(forward) if refusal.status == 503 => shared.pools.verbosity(forward.pool()),
+            Some(_) => Verbosity::Limited,
             // Who is refused for a certificate or a name is told which.
             _ if matches!(refusal.status, 403 | 421) => Verbosity::Full,
             _ => Verbosity::Limited,
         };
         if verbosity == Verbosity::Basic {
-            self.close_journal(false, env);
+            self.close_journal(false, shared);
             self.phase = Phase::Linger;
             socket.abort();
             return Step::Wait;
         }
         let detail = if verbosity == Verbosity::Full { refusal.reason.as_str() } else { "" };
-        self.answer(Answer::refusal(refusal.status, self.to_head).with_detail(detail), socket, env)
+        self.answer(&Text::refusal(refusal.status).with_detail(detail), self.to_head, socket, shared)
     }
 
-    /// Sends an answer that ends the connection.
+    /// Sends an answer that ends the connection. `to_head`: the request is HEAD.
     pub(super) fn answer<S: StreamTransport>(
         &mut self,
-        answer: Answer<'_>,
+        text: &Text<'_>,
+        to_head: bool,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) -> Step {
-        let answer = Answer { site_fields: self.hsts(socket, &env.security), ..answer };
-        let mut out = Sink::new(&mut env.render);
+        let site = self.hsts_site(socket).and_then(|site| shared.security.store()?.hsts(site));
+        let mut encoder = Encoder::of_refusal(to_head);
+        let mut page = Page::new(&mut encoder, &shared.date, &mut shared.render);
+        page.of_site(Fields::prepared(site.unwrap_or_default()));
         // There is room: the buffer holds the longest head there is.
-        let len = answer.write(&env.date, &mut out).map_or(0, |()| out.len());
-        self.gate.send_rendered(socket, len, 0, env);
-        self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
+        let len = text.write(&mut page).map_or(0, |()| page.len());
+        self.gate.send(socket, &shared.render[..len], 0, &mut shared.traffic);
+        self.content = Body::NONE;
+        let nothing = Origin::Memory(Memory::default());
+        self.phase = Phase::Exchange(Exchange::answered(encoder, nothing, text.status));
         Step::Again
     }
 
-    /// Strict-Transport-Security for what we answer over TLS (RFC 6797 §7.1): of the site that the request is for, and as long
-    /// as that is not known, of the one that the client named in its handshake.
-    fn hsts<'s>(&self, socket: &Wire<'_, '_>, security: &'s Security) -> &'s [u8] {
-        let Some(secured) = self.security.as_ref().filter(|_| socket.is_secure()) else { return &[] };
-        let site = self.site.unwrap_or(secured.site);
-        security.store().and_then(|store| store.hsts(site)).unwrap_or_default()
+    /// Whose Strict-Transport-Security goes with what is answered over TLS (RFC 6797 §7.1): of the site that the request is
+    /// for, and as long as that is not known, of the one that the client named in its handshake.
+    pub(super) fn hsts_site(&self, socket: &Wire<'_, '_>) -> Option<SiteId> {
+        let secured = self.security.as_ref().filter(|_| socket.is_secure())?;
+        Some(self.site.unwrap_or(secured.site))
     }
 
     /// Sends FIN after everything that was written. What the client still sends is read for a while, since a RST
@@ -154,8 +158,7 @@ impl Connection {
     }
 
     /// The request is done with.
-    pub(super) fn close_journal<S>(&mut self, complete: bool, env: &mut Env<S>) {
-        let (sent, content) = self.gate.totals();
-        self.journal.close(complete, sent, content, env);
+    pub(super) fn close_journal<S>(&mut self, complete: bool, shared: &mut Shared<S>) {
+        self.journal.close(complete, self.gate.totals(), &mut shared.books);
     }
 }

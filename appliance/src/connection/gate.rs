@@ -1,17 +1,31 @@
-//! The one way for bytes between a session and its client: everything sent passes here, and content that is read.
+//! The one way for bytes between a connection and its client: everything sent passes here, and content that is read.
 //!
 //! Before bytes are moved into the socket's send buffer, `flow` is asked for them; what it grants and is not used at once
 //! is kept as allowance. Heads that may not or cannot go yet are held here, content waits where it is. Content of requests
 //! is read from the socket only as far as `flow` grants; what stays there closes the receive window.
 
+use crate::budget::Buffers;
 use crate::connection::wire::Wire;
-use crate::env::Env;
-use crate::flow::{Direction, SendFloor};
+use crate::flow::{Direction, Flow, SendFloor};
 use crate::time::Instant;
 use crate::upstream::Requester;
 use alloc::vec::Vec;
 
-/// What a session may move, and output that waits.
+/// What all gates of a shard share.
+pub(crate) struct Traffic {
+    pub(crate) flow: Flow,
+    /// For output that waits.
+    pub(crate) buffers: Buffers,
+    pub(crate) now: Instant,
+}
+
+impl Traffic {
+    pub(crate) fn new(flow: Flow) -> Self {
+        Self { flow, buffers: Buffers::new(), now: Instant::ZERO }
+    }
+}
+
+/// What a connection may move, and output that waits.
 #[derive(Default)]
 pub(crate) struct Gate {
     conn: u32,
@@ -54,50 +68,37 @@ impl Gate {
     }
 
     /// Sends now what may go and holds the rest. `follows`: how much content comes after it, as far as is known.
-    pub(crate) fn send<S>(
+    pub(crate) fn send(
         &mut self,
         socket: &mut Wire<'_, '_>,
         bytes: &[u8],
         follows: usize,
-        env: &mut Env<S>,
+        traffic: &mut Traffic,
     ) {
         let mut sent = 0;
         if self.is_empty() {
-            self.open(bytes.len() + follows, socket, env);
+            self.open(bytes.len() + follows, socket, traffic);
             sent = self.write(socket, bytes);
         }
         self.follows = follows;
         let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) else { return };
         if self.bytes.capacity() == 0 {
-            self.bytes = env.buffer();
+            self.bytes = traffic.buffers.take();
         }
         self.bytes.extend_from_slice(rest);
     }
 
-    /// As [`Gate::send`], for the first `len` bytes of the render buffer.
-    pub(crate) fn send_rendered<S>(
-        &mut self,
-        socket: &mut Wire<'_, '_>,
-        len: usize,
-        follows: usize,
-        env: &mut Env<S>,
-    ) {
-        let render = core::mem::take(&mut env.render);
-        self.send(socket, &render[..len], follows, env);
-        env.render = render;
-    }
-
     /// Tries again to send what is held. True once nothing is left.
-    pub(crate) fn flush<S>(&mut self, socket: &mut Wire<'_, '_>, env: &mut Env<S>) -> bool {
+    pub(crate) fn flush(&mut self, socket: &mut Wire<'_, '_>, traffic: &mut Traffic) -> bool {
         if self.is_empty() {
             return true;
         }
-        self.open(self.bytes.len() - self.sent + self.follows, socket, env);
+        self.open(self.bytes.len() - self.sent + self.follows, socket, traffic);
         let held = core::mem::take(&mut self.bytes);
         self.sent += self.write(socket, &held[self.sent..]);
         if self.sent == held.len() {
             self.sent = 0;
-            env.recycle(held);
+            traffic.buffers.recycle(held);
             return true;
         }
         self.bytes = held;
@@ -106,11 +107,11 @@ impl Gate {
 
     /// How many of `wanted` bytes may be sent now and have room in the send buffer. If not all may, `flow` will name the
     /// connection later.
-    pub(crate) fn open<S>(&mut self, wanted: usize, socket: &Wire<'_, '_>, env: &mut Env<S>) -> usize {
+    pub(crate) fn open(&mut self, wanted: usize, socket: &Wire<'_, '_>, traffic: &mut Traffic) -> usize {
         let on_wire = socket.on_wire(wanted).min(socket.send_room());
         if on_wire > self.allowance {
             let more = on_wire - self.allowance;
-            self.allowance += env.flow.request(Direction::Down, self.conn, more, env.now.as_nanos());
+            self.allowance += traffic.flow.request(Direction::Down, self.conn, more, traffic.now.as_nanos());
         }
         wanted.min(socket.fit(on_wire.min(self.allowance)))
     }
@@ -127,10 +128,10 @@ impl Gate {
     }
 
     /// How many of `wanted` bytes of content may be read now. Tell [`Gate::took`] how many were.
-    pub(crate) fn admit<S>(&mut self, wanted: usize, env: &mut Env<S>) -> usize {
+    pub(crate) fn admit(&mut self, wanted: usize, traffic: &mut Traffic) -> usize {
         if wanted > self.intake {
             let more = wanted - self.intake;
-            self.intake += env.flow.request(Direction::Up, self.conn, more, env.now.as_nanos());
+            self.intake += traffic.flow.request(Direction::Up, self.conn, more, traffic.now.as_nanos());
         }
         wanted.min(self.intake)
     }
@@ -153,23 +154,24 @@ impl Gate {
     }
 
     /// A response is complete: nothing more is wanted.
-    pub(crate) fn end<S>(&mut self, env: &mut Env<S>) {
+    pub(crate) fn end(&mut self, traffic: &mut Traffic) {
         for direction in [Direction::Down, Direction::Up] {
-            if env.flow.is_waiting(direction, self.conn) {
-                env.flow.request(direction, self.conn, 0, env.now.as_nanos());
+            if traffic.flow.is_waiting(direction, self.conn) {
+                traffic.flow.request(direction, self.conn, 0, traffic.now.as_nanos());
             }
         }
     }
 
     /// Our own limits, and not the client, hold it up.
-    pub(crate) fn is_held<S>(&self, direction: Direction, socket: &Wire<'_, '_>, env: &Env<S>) -> bool {
-        env.flow.is_waiting(direction, self.conn) && (direction == Direction::Up || socket.send_queue() == 0)
+    pub(crate) fn is_held(&self, direction: Direction, socket: &Wire<'_, '_>, traffic: &Traffic) -> bool {
+        traffic.flow.is_waiting(direction, self.conn)
+            && (direction == Direction::Up || socket.send_queue() == 0)
     }
 
     /// When the client will have taken its response too slowly (MinSendRate).
-    pub(crate) fn deadline<S>(&mut self, socket: &Wire<'_, '_>, env: &Env<S>) -> Option<Instant> {
-        self.floor.update(socket.send_queue() > 0, env.now.as_nanos());
-        let floor = env.flow.min_send_rate(self.conn)?;
+    pub(crate) fn deadline(&mut self, socket: &Wire<'_, '_>, traffic: &Traffic) -> Option<Instant> {
+        self.floor.update(socket.send_queue() > 0, traffic.now.as_nanos());
+        let floor = traffic.flow.min_send_rate(self.conn)?;
         self.floor.deadline_ns(floor).map(Instant::from_nanos)
     }
 }

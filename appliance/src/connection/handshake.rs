@@ -2,9 +2,9 @@
 
 use super::{Connection, Phase};
 use crate::budget::Lease;
+use crate::connection::shared::Shared;
 use crate::connection::wire::{self, Wire};
-use crate::env::Env;
-use crate::http::error::{Answer, PLAIN_HTTP};
+use crate::http::error::{PLAIN_HTTP, Text};
 use crate::tcp::State;
 use crate::tls::{ClientCertificate, Fault, ServerTls};
 use crate::upstream::Requester;
@@ -36,10 +36,10 @@ impl Connection {
     }
 
     /// Begins TLS. False if there is no memory for it.
-    pub(super) fn open_tls<S>(&mut self, me: Requester, port: u16, env: &mut Env<S>) -> bool {
-        let Some(memory) = env.security.open(me) else {
-            env.counters.count(Reason::ConnectionsRefused);
-            self.journal.refused(None, Reason::ConnectionsRefused, env);
+    pub(super) fn open_tls<S>(&mut self, me: Requester, port: u16, shared: &mut Shared<S>) -> bool {
+        let Some(memory) = shared.security.open(me) else {
+            shared.counters.count(Reason::ConnectionsRefused);
+            self.journal.refused(None, Reason::ConnectionsRefused, &mut shared.books);
             self.phase = Phase::Linger;
             return false;
         };
@@ -55,25 +55,25 @@ impl Connection {
         &mut self,
         me: Requester,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) -> bool {
         let (Some(security), Some(tls)) = (&mut self.security, &mut socket.tls) else { return true };
         if !security.handshaking {
             if let Some(fault) = tls.fault().filter(|_| !security.counted) {
                 security.counted = true;
-                env.security.count(fault);
+                shared.security.count(fault);
             }
             return true;
         }
-        security.waits = socket.socket.recv_queue() > 0 && !env.security.take_turn();
+        security.waits = socket.socket.recv_queue() > 0 && !shared.security.take_turn();
         if security.waits {
             return false;
         }
         // What is left of a message that the client has ended in is never finished.
-        let ended = wire::pull(socket.socket, tls, env.security.store())
+        let ended = wire::pull(socket.socket, tls, shared.security.store())
             || matches!(socket.socket.state(), State::CloseWait | State::Closed);
         if tls.is_open() {
-            let counters = &mut env.security.counters;
+            let counters = &mut shared.security.counters;
             counters.handshakes += 1;
             counters.resumed += u64::from(tls.is_resumed());
             counters.tls12 += u64::from(tls.version() == Some(rustls::ProtocolVersion::TLSv1_2));
@@ -81,11 +81,11 @@ impl Connection {
             security.client = tls.client().cloned();
         } else if let Some(fault) = tls.fault() {
             security.counted = true;
-            env.security.count(fault);
+            shared.security.count(fault);
             if fault == Fault::PlainHttp {
                 socket.tls = None;
                 let to_head = socket.recv(|input| (0, input.starts_with(b"HEAD "))).unwrap_or(false);
-                self.answer(Answer::refusal(400, to_head).with_detail(PLAIN_HTTP), socket, env);
+                self.answer(&Text::refusal(400).with_detail(PLAIN_HTTP), to_head, socket, shared);
             } else {
                 self.close(socket);
             }
@@ -95,17 +95,17 @@ impl Connection {
             socket.flush();
             return false;
         }
-        self.end_handshake(me, env);
+        self.end_handshake(me, shared);
         true
     }
 
-    pub(super) fn end_handshake<S>(&mut self, me: Requester, env: &mut Env<S>) {
+    pub(super) fn end_handshake<S>(&mut self, me: Requester, shared: &mut Shared<S>) {
         if let Some(security) = &mut self.security
             && security.handshaking
         {
             security.handshaking = false;
             security.waits = false;
-            env.security.end_handshake(me);
+            shared.security.end_handshake(me);
         }
     }
 }

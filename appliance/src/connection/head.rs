@@ -1,13 +1,16 @@
 //! From the bytes of a request head to what is done with the request.
 
+use super::shared::Shared;
+use super::wire::Wire;
 use super::{Connection, Phase, Step, skip};
 use crate::budget::Lease;
-use crate::connection::wire::Wire;
-use crate::env::Env;
-use crate::exchange::body::Body;
-use crate::exchange::decide::{Decision, Desk, Secure, decide};
+use crate::exchange::client::NoContent;
+use crate::exchange::decide::{Decision, Inputs, Next, Secure, decide};
+use crate::exchange::source::Memory;
+use crate::exchange::{Exchange, Origin};
+use crate::http::Refusal;
+use crate::http::h1::{Body, Encoder};
 use crate::http::request::{Parsed, Progress, parse};
-use crate::http::{Refusal, error};
 use crate::tcp::FlowKey;
 use crate::upstream::Requester;
 use alloc::vec::Vec;
@@ -27,7 +30,13 @@ pub(super) struct Gathered {
 enum Head {
     Wait,
     Gathered,
-    Decided(Decision),
+    Decided(Next, Encoder),
+}
+
+impl Head {
+    fn refused(refusal: Refusal) -> Self {
+        Self::Decided(Next::Refuse(refusal), Encoder::of_refusal(false))
+    }
 }
 
 impl Connection {
@@ -35,10 +44,10 @@ impl Connection {
         self.head.is_some() || !socket.is_read()
     }
 
-    pub(super) fn drop_head<S>(&mut self, env: &mut Env<S>) {
+    pub(super) fn drop_head<S>(&mut self, shared: &mut Shared<S>) {
         self.progress = Progress::default();
         if let Some(gathered) = self.head.take() {
-            env.recycle(gathered.bytes);
+            shared.buffers.recycle(gathered.bytes);
         }
     }
 
@@ -48,15 +57,15 @@ impl Connection {
         me: Requester,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) -> Step {
         let (queued, capacity) = (socket.recv_queue(), socket.recv_capacity());
         let received = socket.recv(|input| {
             if input.is_empty() {
                 return (0, Head::Wait);
             }
-            self.journal.see(env.now);
-            let limits = &env.serving.limits;
+            self.journal.see(&shared.books);
+            let limits = &shared.serving.limits;
             let fresh = self.head.is_none();
             let before = self.head.as_ref().map_or(0, |gathered| gathered.bytes.len());
             let piece = &input[..input.len().min((limits.max_request_bytes + 1).saturating_sub(before))];
@@ -68,45 +77,53 @@ impl Connection {
                 }
             };
             self.to_head = bytes.starts_with(b"HEAD ");
-            match parse(bytes, limits, &mut env.path, &mut self.progress) {
+            match parse(bytes, limits, &mut shared.path, &mut self.progress) {
                 Parsed::Complete { mut head, len } => {
-                    if env.drain.has_begun() {
+                    if shared.drain.has_begun() {
                         head.make_last();
                     }
                     let client = self.security.as_ref().and_then(|security| security.client.as_deref());
-                    self.journal.open(&head, len, client, &mut env.log, &env.records);
-                    let secured = self.security.as_ref().zip(env.security.store());
+                    self.journal.open(&head, len, client, &mut shared.books);
+                    let secured = self.security.as_ref().zip(shared.security.store());
                     let secure =
                         secured.map(|(security, store)| Secure { site: security.site, client, store });
-                    let desk = Desk {
-                        serving: &env.serving,
-                        date: &env.date,
-                        flow: &mut env.flow,
+                    let mut encoder = Encoder::of(&head);
+                    let inputs = Inputs {
+                        serving: &shared.serving,
+                        flow: &mut shared.traffic.flow,
                         journal: &mut self.journal,
-                        render: &mut env.render,
+                        encoder: &mut encoder,
+                        date: &shared.date,
+                        render: &mut shared.render,
                         conn: self.gate.conn(),
-                        now: env.now,
+                        now: shared.now,
                         head_len: len,
-                        site: &mut self.site,
                         secure,
                     };
-                    let decision = decide(&head, key, desk).judged(&input[len - before..]);
-                    (len - before, Head::Decided(decision))
+                    let Decision { next, site, max_content } = decide(&head, key, inputs);
+                    self.site = site.or(self.site);
+                    self.content = Body::of_request(head.framing, max_content);
+                    // Something may be wrong with what has arrived of the content, whoever is to answer.
+                    let next = match self.content.judge(&input[len - before..]) {
+                        Err(error) if !matches!(next, Next::TooMany { .. }) => Next::Refuse(error.refusal()),
+                        _ => next,
+                    };
+                    (len - before, Head::Decided(next, encoder))
                 }
                 Parsed::Refused(refusal) => {
-                    self.journal.open_refused(bytes, &mut env.log, &env.records);
-                    (piece.len(), Head::Decided(Decision::Refuse(refusal)))
+                    self.journal.open_refused(bytes, &mut shared.books);
+                    (piece.len(), Head::refused(refusal))
                 }
                 // More of it fits behind what is there.
                 Parsed::Partial if fresh && input.len() == queued && queued < capacity => (0, Head::Wait),
                 Parsed::Partial => {
                     if fresh {
-                        let Some(lease) = env.heads.lease(limits.max_request_bytes) else {
-                            self.journal.open_refused(piece, &mut env.log, &env.records);
+                        let Some(lease) = shared.heads.lease(limits.max_request_bytes) else {
+                            self.journal.open_refused(piece, &mut shared.books);
                             let refusal = Refusal::new(503, Reason::NotAvailable);
-                            return (piece.len(), Head::Decided(Decision::Refuse(refusal)));
+                            return (piece.len(), Head::refused(refusal));
                         };
-                        let mut bytes = env.buffer();
+                        let mut bytes = shared.buffers.take();
                         bytes.extend_from_slice(piece);
                         self.head = Some(Gathered { bytes, _lease: lease });
                     }
@@ -114,98 +131,108 @@ impl Connection {
                 }
             }
         });
-        let decision = match received {
-            Ok(Head::Wait) if env.drain.closes_idle(self.served) && !self.head_begun(socket) => {
+        let (next, encoder) = match received {
+            Ok(Head::Wait) if shared.drain.closes_idle(self.served) && !self.head_begun(socket) => {
                 return self.close(socket);
             }
-            Ok(Head::Wait) if socket.is_all() => return self.head_is_cut_off(socket, env),
+            Ok(Head::Wait) if socket.is_all() => return self.head_is_cut_off(socket, shared),
             Ok(Head::Wait) => return Step::Wait,
             Ok(Head::Gathered) => return Step::Again,
-            Ok(Head::Decided(decision)) => decision,
+            Ok(Head::Decided(next, encoder)) => (next, encoder),
             // The client sends nothing more. What it began was gathered before.
-            Err(_) if self.head.is_some() => return self.head_is_cut_off(socket, env),
+            Err(_) if self.head.is_some() => return self.head_is_cut_off(socket, shared),
             Err(_) => return self.close(socket),
         };
-        self.drop_head(env);
+        self.drop_head(shared);
         self.gate.begin();
-        self.carry_out(decision, me, socket, env)
+        self.carry_out(next, encoder, me, socket, shared)
     }
 
     /// Reads what has arrived of content that nobody wants, before the answer: what is wrong with it decides on the answer,
     /// as it does where a worker gets the content. The receive buffer bounds it.
     fn read_unwanted<S>(
         &mut self,
-        content: &mut Body,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
-    ) -> Result<(), Refusal> {
-        while !content.is_finished() {
-            match skip(content, &mut self.gate, socket, env) {
-                Ok(Some(0)) => break,
-                Ok(Some(_)) => {}
-                Ok(None) => return Err(Refusal::new(400, Reason::ConnectionDropped)),
-                Err(error) => return Err(error.refusal()),
+        shared: &mut Shared<S>,
+    ) -> Result<(), NoContent> {
+        while !self.content.is_finished() {
+            if skip(&mut self.content, &mut self.gate, socket, &mut shared.traffic)? == 0 {
+                break;
             }
         }
         Ok(())
     }
 
     /// The client has ended its side in the middle of a head: there is nobody who could send the rest, and nothing to answer.
-    fn head_is_cut_off<S>(&mut self, socket: &mut Wire<'_, '_>, env: &mut Env<S>) -> Step {
-        env.counters.count(Reason::ConnectionDropped);
-        self.journal.refused(None, Reason::ConnectionDropped, env);
-        self.close_journal(false, env);
-        self.drop_head(env);
+    fn head_is_cut_off<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &mut Shared<S>) -> Step {
+        shared.counters.count(Reason::ConnectionDropped);
+        self.journal.refused(None, Reason::ConnectionDropped, &mut shared.books);
+        self.close_journal(false, shared);
+        self.drop_head(shared);
         self.close(socket)
     }
 
     /// Begins what was decided about a request.
     fn carry_out<S: StreamTransport>(
         &mut self,
-        decision: Decision,
+        next: Next,
+        encoder: Encoder,
         me: Requester,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) -> Step {
-        match decision {
-            Decision::Refuse(refusal) => {
-                env.security.count_refusal(refusal.reason);
-                return self.refuse(refusal, socket, env);
+        match next {
+            Next::Refuse(refusal) => {
+                shared.security.count_refusal(refusal.reason);
+                return self.refuse(refusal, socket, shared);
             }
-            Decision::TooMany { head_len } => {
-                env.counters.count(Reason::RequestRate);
-                self.journal.refused(Some(429), Reason::RequestRate, env);
-                self.gate.send_rendered(socket, head_len, 0, env);
-                self.phase = Phase::Respond { content: &[], keep_alive: false, drain: Body::NONE };
+            Next::TooMany { rendered } => {
+                shared.counters.count(Reason::RequestRate);
+                self.journal.refused(Some(429), Reason::RequestRate, &mut shared.books);
+                self.content = Body::NONE;
+                self.respond(encoder, (rendered, 429), &[], socket, shared);
                 return Step::Again;
             }
-            Decision::Respond { head_len, content, keep_alive, mut drain } => {
-                if let Err(refusal) = self.read_unwanted(&mut drain, socket, env) {
-                    return self.refuse(refusal, socket, env);
+            Next::Respond { rendered, status, content } => {
+                if let Err(why) = self.read_unwanted(socket, shared) {
+                    return self.refuse(why.refusal(), socket, shared);
                 }
-                env.counters.served_from_memory += 1;
-                self.journal.answered(error::status_of(&env.render));
-                let joined = env.render.get_mut(head_len..head_len + content.len());
-                let joined = joined.filter(|joined| socket.is_secure() && joined.len() <= MAX_JOINED);
-                let (len, content) = match joined {
-                    Some(place) => {
-                        place.copy_from_slice(content);
-                        (head_len + content.len(), &[][..])
-                    }
-                    None => (head_len, content),
-                };
-                self.gate.send_rendered(socket, len, content.len(), env);
-                self.phase = Phase::Respond { content, keep_alive, drain };
+                shared.counters.served_from_memory += 1;
+                self.journal.answered(status);
+                self.respond(encoder, (rendered, status), content, socket, shared);
             }
-            Decision::Forward(mut exchange) => {
-                let started = exchange.start(me, env);
-                self.phase = Phase::Forward(exchange);
+            Next::Forward(mut forward) => {
+                let started = forward.start(&mut shared.workers(me));
+                self.phase = Phase::Exchange(Exchange::new(encoder, Origin::Worker(forward)));
                 if let Err(refusal) = started {
-                    return self.refuse(refusal, socket, env);
+                    return self.refuse(refusal, socket, shared);
                 }
             }
         }
-        env.counters.requests += 1;
+        shared.counters.requests += 1;
         Step::Again
+    }
+
+    /// Sends what was rendered; the rest of the content follows.
+    fn respond<S>(
+        &mut self,
+        encoder: Encoder,
+        (rendered, status): (usize, u16),
+        content: &'static [u8],
+        socket: &mut Wire<'_, '_>,
+        shared: &mut Shared<S>,
+    ) {
+        let joined = shared.render.get_mut(rendered..rendered + content.len());
+        let joined = joined.filter(|joined| socket.is_secure() && joined.len() <= MAX_JOINED);
+        let (len, content) = match joined {
+            Some(place) => {
+                place.copy_from_slice(content);
+                (rendered + content.len(), &[][..])
+            }
+            None => (rendered, content),
+        };
+        self.gate.send(socket, &shared.render[..len], content.len(), &mut shared.traffic);
+        let source = Origin::Memory(Memory::new(content));
+        self.phase = Phase::Exchange(Exchange::answered(encoder, source, status));
     }
 }

@@ -2,33 +2,37 @@
 
 pub(crate) mod drain;
 mod ending;
-pub(crate) mod gate;
+mod gate;
 mod handshake;
 mod head;
+mod outlet;
 mod passed_on;
 pub(crate) mod security;
+pub(crate) mod shared;
 mod timer;
-pub(crate) mod wire;
+mod wire;
 
-use crate::env::Env;
-use crate::exchange::body::{Body, ContentError};
+use crate::exchange::client::{Client, NoContent};
 use crate::exchange::journal::Journal;
-use crate::exchange::{Exchange, Status};
+use crate::exchange::{Desk, Exchange, Origin, Status};
 use crate::flow::Direction;
-use crate::http::Refusal;
+use crate::http::h1::{Body, Encoder};
 use crate::http::request::Progress;
+use crate::http::{Encode, Fields, Refusal, Reset};
 use crate::tcp::{FlowKey, Socket, State};
 use crate::time::Instant;
 use crate::tls::ServerTls;
 use crate::upstream::{LinkId, Requester};
 use alloc::boxed::Box;
-use gate::Gate;
+use gate::{Gate, Traffic};
 use handshake::Secured;
 use head::Gathered;
 use model::id::SiteId;
 use model::reason::Reason;
 use netdrv::stream::{CloseReason, StreamTransport};
+use outlet::Outlet;
 use passed_on::PassedOn;
+use shared::Shared;
 use timer::{Timer, TimerKind};
 use wire::Wire;
 
@@ -41,6 +45,8 @@ pub(crate) struct Connection {
     phase: Phase,
     head: Option<Gathered>,
     progress: Progress,
+    /// What is still to be read of the request's content.
+    content: Body,
     gate: Gate,
     journal: Journal,
     /// Index of the site that the last request was for: its rules are the connection's.
@@ -67,12 +73,10 @@ enum Phase {
     /// Waiting for a head.
     #[default]
     Head,
-    /// Sending content from memory.
-    Respond { content: &'static [u8], keep_alive: bool, drain: Body },
-    /// Reading content that nobody wants.
-    Drain { content: Body, read: u64 },
-    /// Waiting for or served by a worker.
-    Forward(Box<Exchange>),
+    /// A request is under way.
+    Exchange(Exchange<Encoder, Origin>),
+    /// Reading content that nobody wants, so many bytes so far.
+    Drain { read: u64 },
     /// Our FIN is on its way; whatever still arrives is thrown away.
     Linger,
 }
@@ -99,7 +103,7 @@ impl Connection {
     /// When this connection's timer fires.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let release = match &self.phase {
-            Phase::Forward(exchange) => exchange.release_at(),
+            Phase::Exchange(exchange) => exchange.release_at(),
             _ => None,
         };
         [self.timer.deadline, self.too_slow_at, release].into_iter().flatten().min()
@@ -110,17 +114,30 @@ impl Connection {
         self.gate.grant(direction, bytes);
     }
 
+    /// False if there is no request that could use the link.
     pub(crate) fn on_assigned(&mut self, link: LinkId) -> bool {
-        match &mut self.phase {
-            Phase::Forward(exchange) => exchange.on_assigned(link),
-            _ => return false,
-        }
+        let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) else { return false };
+        forward.on_assigned(link);
         true
     }
 
     pub(crate) fn on_link_ended(&mut self, reason: CloseReason) {
-        if let Phase::Forward(exchange) = &mut self.phase {
-            exchange.on_link_ended(reason);
+        if let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) {
+            forward.on_link_ended(reason);
+        }
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        match &self.phase {
+            Phase::Exchange(exchange) => Some(exchange.source()),
+            _ => None,
+        }
+    }
+
+    fn origin_mut(&mut self) -> Option<&mut Origin> {
+        match &mut self.phase {
+            Phase::Exchange(exchange) => Some(exchange.source_mut()),
+            _ => None,
         }
     }
 
@@ -129,14 +146,14 @@ impl Connection {
         &mut self,
         reason: Reason,
         socket: &mut Socket<'_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) {
-        if matches!(self.phase, Phase::Forward(_)) {
-            let mut wire = Wire::join(socket, &mut self.tls, env);
+        if self.origin().is_some_and(|origin| origin.worker().is_some()) {
+            let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
             // Its worker was silent, and there is no other one.
             let status = if reason == Reason::TimerResponse { 504 } else { 503 };
-            self.refuse(Refusal::new(status, reason), &mut wire, env);
-            wire.part(&mut self.tls, env);
+            self.refuse(Refusal::new(status, reason), &mut wire, shared);
+            wire.part(&mut self.tls, &mut shared.security);
         }
     }
 
@@ -146,20 +163,20 @@ impl Connection {
         me: Requester,
         key: &FlowKey,
         socket: &mut Socket<'_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) {
         self.gate.name(me);
-        self.journal.name(key, &env.log);
+        self.journal.name(key, &shared.books.log);
         if !self.opened {
             self.opened = true;
-            self.await_proxy(key.local_port, env);
-            if env.security.is_secure(key.local_port) && !self.open_tls(me, key.local_port, env) {
+            self.await_proxy(key.local_port, shared);
+            if shared.security.is_secure(key.local_port) && !self.open_tls(me, key.local_port, shared) {
                 return socket.abort();
             }
         }
-        let mut wire = Wire::join(socket, &mut self.tls, env);
-        self.run_on(me, key, &mut wire, env);
-        wire.part(&mut self.tls, env);
+        let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
+        self.run_on(me, key, &mut wire, shared);
+        wire.part(&mut self.tls, &mut shared.security);
     }
 
     fn run_on<S: StreamTransport>(
@@ -167,31 +184,31 @@ impl Connection {
         me: Requester,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) {
-        let mut moved = self.check_silence(me, socket, env);
+        let mut moved = self.check_silence(me, socket, shared);
         loop {
             if matches!(socket.state(), State::Closed | State::Listen) {
-                return self.abandon(me, env);
+                return self.abandon(me, shared);
             }
-            let ready = self.advance_proxy(me, key, socket, env)
-                && self.advance_tls(me, socket, env)
+            let ready = self.advance_proxy(me, key, socket, shared)
+                && self.advance_tls(me, socket, shared)
                 && socket.flush()
-                && self.gate.flush(socket, env);
+                && self.gate.flush(socket, &mut shared.traffic);
             let key = self.passed_on.key(key);
-            let step = if ready { self.step(me, &key, socket, env, &mut moved) } else { Step::Wait };
+            let step = if ready { self.step(me, &key, socket, shared, &mut moved) } else { Step::Wait };
             match step {
                 Step::Again => moved = true,
                 Step::Wait => break,
             }
         }
-        self.set_timer(socket, env, moved);
-        self.too_slow_at = self.gate.deadline(socket, env);
-        if self.too_slow_at.is_some_and(|deadline| deadline <= env.now) {
-            env.flow.count_too_slow(self.gate.conn());
-            self.cut_off(Reason::TimerMinBytesPerSecond, me, socket.socket, env);
-        } else if self.timer.deadline.is_some_and(|deadline| deadline <= env.now) {
-            self.on_timer(me, socket, env);
+        self.set_timer(socket, shared, moved);
+        self.too_slow_at = self.gate.deadline(socket, &shared.traffic);
+        if self.too_slow_at.is_some_and(|deadline| deadline <= shared.now) {
+            shared.traffic.flow.count_too_slow(self.gate.conn());
+            self.cut_off(Reason::TimerMinBytesPerSecond, me, socket.socket, shared);
+        } else if self.timer.deadline.is_some_and(|deadline| deadline <= shared.now) {
+            self.on_timer(me, socket, shared);
         }
     }
 
@@ -200,40 +217,24 @@ impl Connection {
         me: Requester,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
         moved: &mut bool,
     ) -> Step {
         match &mut self.phase {
-            Phase::Head => self.receive_head(me, key, socket, env),
-            Phase::Respond { content, .. } if !content.is_empty() => {
-                self.gate.open(content.len(), socket, env);
-                match self.gate.write(socket, content) {
-                    0 => Step::Wait,
-                    n => {
-                        *content = &content[n..];
+            Phase::Head => self.receive_head(me, key, socket, shared),
+            Phase::Exchange(_) => self.advance_exchange(me, socket, shared, moved),
+            Phase::Drain { read } => {
+                let read = *read;
+                match skip(&mut self.content, &mut self.gate, socket, &mut shared.traffic) {
+                    Ok(0) if !self.content.is_finished() => Step::Wait,
+                    Ok(n) if read + n as u64 <= MAX_DRAIN => {
+                        let is_over = self.content.is_finished();
+                        self.phase =
+                            if is_over { Phase::Head } else { Phase::Drain { read: read + n as u64 } };
                         Step::Again
                     }
+                    _ => self.close(socket),
                 }
-            }
-            Phase::Respond { keep_alive, drain, .. } => {
-                let (keep_alive, drain) = (*keep_alive, drain.clone());
-                self.finish_response(keep_alive, drain, socket, env)
-            }
-            Phase::Drain { content, read } => match skip(content, &mut self.gate, socket, env) {
-                Ok(Some(0)) if !content.is_finished() => Step::Wait,
-                Ok(Some(n)) if *read + n as u64 <= MAX_DRAIN => {
-                    *read += n as u64;
-                    if content.is_finished() {
-                        self.phase = Phase::Head;
-                    }
-                    Step::Again
-                }
-                _ => self.close(socket),
-            },
-            Phase::Forward(exchange) => {
-                let (status, progress) = exchange.run(me, socket, &mut self.gate, env);
-                *moved |= progress;
-                self.settle(status, socket, env)
             }
             Phase::Linger => match socket.discard() {
                 0 => Step::Wait,
@@ -242,26 +243,53 @@ impl Connection {
         }
     }
 
+    /// Takes the request under way as far as it goes.
+    fn advance_exchange<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Wire<'_, '_>,
+        shared: &mut Shared<S>,
+        moved: &mut bool,
+    ) -> Step {
+        let site = self.hsts_site(socket);
+        let is_last = shared.drain.has_begun();
+        let (now, mut parts) = (shared.now, shared.parts(me));
+        let Phase::Exchange(exchange) = &mut self.phase else { return Step::Wait };
+        if is_last {
+            exchange.encoder().make_last();
+        }
+        let mut client =
+            Outlet { wire: socket, gate: &mut self.gate, traffic: parts.traffic, content: &mut self.content };
+        let site = site.and_then(|site| parts.security.store()?.hsts(site)).unwrap_or_default();
+        let site = Fields::prepared(site);
+        let mut desk = Desk { render: parts.render, buffers: parts.buffers, date: parts.date, site, now };
+        let (status, progress) = exchange.run(&mut client, &mut desk, &mut parts.workers);
+        *moved |= progress;
+        self.settle(status, socket, shared)
+    }
+
     /// Does what the state of an exchange calls for.
     fn settle<S: StreamTransport>(
         &mut self,
         status: Status,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) -> Step {
         match status {
             Status::Waiting => Step::Wait,
-            Status::Done { keep_alive, drain } => self.finish_response(keep_alive, drain, socket, env),
-            Status::Failed(refusal) => self.refuse(refusal, socket, env),
+            Status::Done => self.finish_response(socket, shared),
+            Status::Failed(refusal) => self.refuse(refusal, socket, shared),
             Status::Broken(reason) => {
-                // Truncation must be visible: a FIN would look like an end to a client that reads until close.
-                env.counters.truncated += 1;
-                env.counters.count(reason);
-                if let Phase::Forward(exchange) = &self.phase {
+                shared.counters.truncated += 1;
+                shared.counters.count(reason);
+                if let Phase::Exchange(exchange) = &mut self.phase {
                     self.journal.answered(exchange.status());
+                    if let Reset::Says(bytes) = exchange.encoder().reset() {
+                        self.gate.send(socket, bytes, 0, &mut shared.traffic);
+                    }
                 }
-                self.journal.refused(None, reason, env);
-                self.close_journal(false, env);
+                self.journal.refused(None, reason, &mut shared.books);
+                self.close_journal(false, shared);
                 self.phase = Phase::Linger;
                 socket.abort();
                 Step::Wait
@@ -274,35 +302,29 @@ impl Connection {
         &mut self,
         me: Requester,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) -> bool {
-        if self.timer.kind != TimerKind::Response || self.timer.deadline.is_none_or(|at| at > env.now) {
+        if self.timer.kind != TimerKind::Response || self.timer.deadline.is_none_or(|at| at > shared.now) {
             return false;
         }
-        let Phase::Forward(exchange) = &mut self.phase else { return false };
-        let Some(status) = exchange.on_silence(me, env) else { return true };
-        self.settle(status, socket, env);
+        let Phase::Exchange(exchange) = &mut self.phase else { return false };
+        let begun = exchange.has_begun();
+        let Some(forward) = exchange.source_mut().worker_mut() else { return false };
+        let parts = &mut shared.parts(me);
+        let Some(lost) = forward.on_silence(begun, &mut parts.workers) else { return true };
+        let status = exchange.settle(lost, parts.buffers);
+        self.settle(status, socket, shared);
         true
     }
 }
 
-/// Reads content that nobody wants, as much as lies in one piece. Returns how many bytes, `None` if the client sends nothing
-/// more.
-fn skip<S>(
+/// Reads content that nobody wants, as much as lies in one piece. Returns how many bytes.
+fn skip(
     content: &mut Body,
     gate: &mut Gate,
     socket: &mut Wire<'_, '_>,
-    env: &mut Env<S>,
-) -> Result<Option<usize>, ContentError> {
-    let step = socket.recv(|input| {
-        let admitted = gate.admit(content.wanted(input.len()), env);
-        match content.read(&input[..admitted]) {
-            Ok(span) => {
-                gate.took(span.consumed);
-                (span.consumed, Ok(Some(span.consumed)))
-            }
-            Err(error) => (0, Err(error)),
-        }
-    });
-    step.unwrap_or(Ok(None))
+    traffic: &mut Traffic,
+) -> Result<usize, NoContent> {
+    let mut client = Outlet { wire: socket, gate, traffic, content };
+    client.content(usize::MAX, &mut |content, _| content.len())
 }

@@ -1,8 +1,8 @@
 //! Connections that a load balancer passes on: their first bytes are a header of the PROXY protocol, which says whose they are.
 
 use super::Connection;
+use crate::connection::shared::Shared;
 use crate::connection::wire::Wire;
-use crate::env::Env;
 use crate::proxy::{self, Parsed};
 use crate::tcp::FlowKey;
 use crate::upstream::Requester;
@@ -35,8 +35,8 @@ impl PassedOn {
 
 impl Connection {
     /// A connection to this port was opened.
-    pub(super) fn await_proxy<S>(&mut self, port: u16, env: &Env<S>) {
-        if env.serving.trust.proxy_protocol.binary_search(&port).is_ok() {
+    pub(super) fn await_proxy<S>(&mut self, port: u16, shared: &Shared<S>) {
+        if shared.serving.trust.proxy_protocol.binary_search(&port).is_ok() {
             self.passed_on = PassedOn::Awaited;
         }
     }
@@ -48,12 +48,12 @@ impl Connection {
         me: Requester,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) -> bool {
         if !matches!(self.passed_on, PassedOn::Awaited) {
             return true;
         }
-        let header = if env.serving.trust.covers(key.remote) {
+        let header = if shared.serving.trust.covers(key.remote) {
             socket.socket.recv(|input| match proxy::parse(input) {
                 complete @ Parsed::Complete { len, .. } => (len, complete),
                 other => (0, other),
@@ -72,7 +72,7 @@ impl Connection {
                 true
             }
             Ok(Parsed::Malformed) => {
-                self.cut_off(Reason::ProxyHeader, me, socket.socket, env);
+                self.cut_off(Reason::ProxyHeader, me, socket.socket, shared);
                 false
             }
             // The balancer asks whether somebody is there.

@@ -1,8 +1,10 @@
 //! The timers of a client connection.
 
+use super::shared::Shared;
+use super::wire::Wire;
 use super::{Connection, Phase};
-use crate::connection::wire::Wire;
-use crate::env::Env;
+use crate::exchange::forward::Forward;
+use crate::exchange::{Origin, Status};
 use crate::flow::Direction;
 use crate::tcp::Socket;
 use crate::time::Instant;
@@ -35,6 +37,18 @@ impl TimerKind {
     const fn waits_for_content(self) -> bool {
         matches!(self, Self::EntityBody)
     }
+
+    /// What a request at a worker waits for. `is_stream`: its response has begun and has no known length.
+    fn of_forward(forward: &Forward, is_stream: bool, socket: &Wire<'_, '_>) -> Self {
+        match forward {
+            _ if forward.is_tunnel() => Self::TunnelIdle,
+            _ if forward.reads_content() && socket.is_read() => Self::EntityBody,
+            _ if socket.send_queue() > 0 => Self::SendStall,
+            _ if is_stream => Self::StreamIdle,
+            _ if forward.waits_for_worker().is_some() => Self::Response,
+            _ => Self::None,
+        }
+    }
 }
 
 /// Silence after which a client that has nothing to send is asked whether it is there.
@@ -54,27 +68,26 @@ pub(super) struct Timer {
 
 impl Connection {
     /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
-    pub(super) fn set_timer<S>(&mut self, socket: &mut Wire<'_, '_>, env: &Env<S>, moved: bool) {
-        let unsent = !self.gate.is_empty() || matches!(self.phase, Phase::Respond { .. });
-        let reads = matches!(&self.phase, Phase::Drain { .. })
-            || matches!(&self.phase, Phase::Forward(exchange) if exchange.reads_content());
+    pub(super) fn set_timer<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<S>, moved: bool) {
+        let forward = self.origin().and_then(Origin::worker);
+        let is_answered = matches!(self.phase, Phase::Exchange(_)) && forward.is_none();
+        let unsent = !self.gate.is_empty() || is_answered;
+        let reads = matches!(self.phase, Phase::Drain { .. }) || forward.is_some_and(Forward::reads_content);
+        let traffic = &shared.traffic;
         let kind = match &self.phase {
             _ if self.is_handshaking() => TimerKind::TlsHandshake,
             // Whom our own limits hold up is not late.
-            _ if self.gate.is_held(Direction::Down, socket, env) => TimerKind::None,
-            _ if reads && self.gate.is_held(Direction::Up, socket, env) => TimerKind::None,
+            _ if self.gate.is_held(Direction::Down, socket, traffic) => TimerKind::None,
+            _ if reads && self.gate.is_held(Direction::Up, socket, traffic) => TimerKind::None,
             _ if unsent => TimerKind::SendStall,
             Phase::Head if self.served > 0 && !self.head_begun(socket) => TimerKind::IdleConnection,
             Phase::Head => TimerKind::HeaderWait,
             Phase::Drain { .. } => TimerKind::DrainEntityBody,
-            Phase::Forward(exchange) if exchange.is_tunnel() => TimerKind::TunnelIdle,
-            Phase::Forward(exchange) if exchange.waits_for_client(socket) => TimerKind::EntityBody,
-            Phase::Forward(_) if socket.send_queue() > 0 => TimerKind::SendStall,
-            Phase::Forward(exchange) if exchange.is_stream() => TimerKind::StreamIdle,
-            Phase::Forward(exchange) if exchange.waits_for_worker().is_some() => TimerKind::Response,
-            Phase::Forward(_) => TimerKind::None,
+            Phase::Exchange(exchange) => forward.map_or(TimerKind::SendStall, |forward| {
+                let is_stream = forward.is_stream() && exchange.has_begun();
+                TimerKind::of_forward(forward, is_stream, socket)
+            }),
             Phase::Linger => TimerKind::Linger,
-            Phase::Respond { .. } => TimerKind::SendStall,
         };
         let measures_progress = matches!(
             kind,
@@ -93,23 +106,20 @@ impl Connection {
         if kind == TimerKind::Linger && self.timer.kind != kind {
             waited = Duration::ZERO;
         } else if kind == TimerKind::Linger || self.timer.kind.waits_for_content() {
-            waited += env.now.since(self.timer.started);
+            waited += shared.now.since(self.timer.started);
         } else if self.timer.kind == TimerKind::HeaderWait {
             waited = Duration::ZERO;
         }
-        let rules = env.serving.rules(self.site);
+        let rules = shared.serving.rules(self.site);
         let timers = &rules.timers;
-        let after = |duration: Duration| Some(env.now + duration);
+        let after = |duration: Duration| Some(shared.now + duration);
         let deadline = match kind {
             TimerKind::None => None,
             TimerKind::HeaderWait => after(timers.header_wait),
             TimerKind::IdleConnection => after(timers.idle_connection),
             TimerKind::TunnelIdle => after(timers.tunnel_idle.min(PROBE_AFTER)),
             TimerKind::StreamIdle => after(timers.stream_idle.min(PROBE_AFTER)),
-            TimerKind::Response => match &self.phase {
-                Phase::Forward(exchange) => exchange.waits_for_worker().and_then(after),
-                _ => None,
-            },
+            TimerKind::Response => forward.and_then(Forward::waits_for_worker).and_then(after),
             TimerKind::EntityBody => {
                 let left = rules.content_time(self.gate.totals().1).saturating_sub(waited);
                 after(timers.entity_body.min(left))
@@ -122,19 +132,19 @@ impl Connection {
         if self.timer.probes {
             socket.probe(false);
         }
-        self.timer = Timer { kind, deadline, started: env.now, waited, probes: false };
+        self.timer = Timer { kind, deadline, started: shared.now, waited, probes: false };
     }
 
     /// Silence is over when this has passed since the timer was started; until then the client is asked whether it is there.
-    fn goes_on_probing<S>(&mut self, socket: &mut Wire<'_, '_>, env: &Env<S>) -> bool {
-        let timers = &env.serving.rules(self.site).timers;
+    fn goes_on_probing<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<S>) -> bool {
+        let timers = &shared.serving.rules(self.site).timers;
         let limit = match self.timer.kind {
             TimerKind::TunnelIdle => timers.tunnel_idle,
             TimerKind::StreamIdle => timers.stream_idle,
             _ => return false,
         };
         let end = self.timer.started + limit;
-        if end <= env.now {
+        if end <= shared.now {
             return false;
         }
         (self.timer.probes, self.timer.deadline) = (true, Some(end));
@@ -163,16 +173,16 @@ impl Connection {
         &mut self,
         me: Requester,
         socket: &mut Socket<'_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) {
         if self.timer.kind == TimerKind::TlsHandshake {
             // There is to be room at once, and not when the client has read why.
-            env.security.counters.timed_out += 1;
-            return self.abort(me, socket, env);
+            shared.security.counters.timed_out += 1;
+            return self.abort(me, socket, shared);
         }
-        let mut wire = Wire::join(socket, &mut self.tls, env);
-        self.on_timer(me, &mut wire, env);
-        wire.part(&mut self.tls, env);
+        let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
+        self.on_timer(me, &mut wire, shared);
+        wire.part(&mut self.tls, &mut shared.security);
     }
 
     /// Ends a connection that took too long, in the way its state calls for.
@@ -180,9 +190,9 @@ impl Connection {
         &mut self,
         me: Requester,
         socket: &mut Wire<'_, '_>,
-        env: &mut Env<S>,
+        shared: &mut Shared<S>,
     ) {
-        if self.goes_on_probing(socket, env) {
+        if self.goes_on_probing(socket, shared) {
             return;
         }
         let reason = match self.timer.kind {
@@ -190,41 +200,49 @@ impl Connection {
             TimerKind::None | TimerKind::Response => return,
             TimerKind::HeaderWait => Reason::TimerHeaderWait,
             TimerKind::IdleConnection => {
-                env.counters.count(Reason::TimerConnectionIdle);
-                self.journal.refused(None, Reason::TimerConnectionIdle, env);
-                self.close_journal(false, env);
+                shared.counters.count(Reason::TimerConnectionIdle);
+                self.journal.refused(None, Reason::TimerConnectionIdle, &mut shared.books);
+                self.close_journal(false, shared);
                 self.close(socket);
-                return self.set_timer(socket, env, true);
+                return self.set_timer(socket, shared, true);
             }
-            TimerKind::TunnelIdle => return self.end_tunnel(me, socket, env),
+            TimerKind::TunnelIdle => return self.end_tunnel(me, socket, shared),
             // Not an end that could be taken for the answer's.
             TimerKind::StreamIdle => Reason::TimerResponse,
             TimerKind::EntityBody | TimerKind::DrainEntityBody => Reason::TimerEntityBody,
             TimerKind::SendStall => Reason::TimerMinBytesPerSecond,
             // Nothing was asked and nothing is owed.
-            TimerKind::Linger => return self.abort(me, socket.socket, env),
+            TimerKind::Linger => return self.abort(me, socket.socket, shared),
             TimerKind::TlsHandshake => {
-                env.security.counters.timed_out += 1;
+                shared.security.counters.timed_out += 1;
                 if !socket.tls.as_mut().is_some_and(|tls| tls.cancel()) {
-                    return self.abort(me, socket.socket, env);
+                    return self.abort(me, socket.socket, shared);
                 }
-                self.end_handshake(me, env);
+                self.end_handshake(me, shared);
                 self.close(socket);
-                return self.set_timer(socket, env, true);
+                return self.set_timer(socket, shared, true);
             }
         };
-        self.cut_off(reason, me, socket.socket, env);
+        self.cut_off(reason, me, socket.socket, shared);
     }
 
     /// Ends a tunnel in which nothing has moved for too long.
-    fn end_tunnel<S: StreamTransport>(&mut self, me: Requester, socket: &mut Wire<'_, '_>, env: &mut Env<S>) {
-        let Phase::Forward(exchange) = &mut self.phase else { return };
-        let Some(status) = exchange.end_tunnel(socket, &mut self.gate, env) else {
-            return self.cut_off(Reason::TimerConnectionIdle, me, socket.socket, env);
+    fn end_tunnel<S: StreamTransport>(
+        &mut self,
+        me: Requester,
+        socket: &mut Wire<'_, '_>,
+        shared: &mut Shared<S>,
+    ) {
+        let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) else { return };
+        let Some(goodbye) = forward.end_tunnel(&mut shared.workers(me)) else {
+            return self.cut_off(Reason::TimerConnectionIdle, me, socket.socket, shared);
         };
-        env.counters.count(Reason::TimerConnectionIdle);
-        self.journal.refused(None, Reason::TimerConnectionIdle, env);
-        self.settle(status, socket, env);
-        self.set_timer(socket, env, true);
+        if !goodbye.is_empty() {
+            self.gate.send(socket, goodbye, 0, &mut shared.traffic);
+        }
+        shared.counters.count(Reason::TimerConnectionIdle);
+        self.journal.refused(None, Reason::TimerConnectionIdle, &mut shared.books);
+        self.settle(Status::Done, socket, shared);
+        self.set_timer(socket, shared, true);
     }
 }

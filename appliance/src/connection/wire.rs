@@ -1,6 +1,6 @@
 //! What a session reads from and writes to: a TCP connection, or TLS over it. The same calls for both.
 
-use crate::env::Env;
+use super::security::Security;
 use crate::tcp::{Socket, State};
 use crate::tls::{Ended, MAX_RECORD_OVERHEAD, ServerTls};
 use alloc::boxed::Box;
@@ -25,20 +25,20 @@ pub(crate) struct Wire<'a, 's> {
 
 impl<'a, 's> Wire<'a, 's> {
     /// Joins a socket with the TLS of its connection, until [`Wire::part`].
-    pub(crate) fn join<S>(
+    pub(crate) fn join(
         socket: &'a mut Socket<'s>,
         tls: &mut Option<Box<ServerTls>>,
-        env: &mut Env<S>,
+        security: &mut Security,
     ) -> Self {
-        let scratch = if tls.is_some() { core::mem::take(&mut env.security.scratch) } else { Vec::new() };
+        let scratch = if tls.is_some() { core::mem::take(&mut security.scratch) } else { Vec::new() };
         Self { socket, tls: tls.take(), scratch }
     }
 
     /// Gives back what [`Wire::join`] took.
-    pub(crate) fn part<S>(self, tls: &mut Option<Box<ServerTls>>, env: &mut Env<S>) {
+    pub(crate) fn part(self, tls: &mut Option<Box<ServerTls>>, security: &mut Security) {
         // TLS may have come to nothing meanwhile.
         if !self.scratch.is_empty() {
-            env.security.scratch = self.scratch;
+            security.scratch = self.scratch;
         }
         *tls = self.tls;
     }

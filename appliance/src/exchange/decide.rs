@@ -1,74 +1,84 @@
 //! What to do with a request, decided from its head alone.
 
+use super::forward::Forward;
+use super::journal::Journal;
 use crate::cache::Lookup;
-use crate::exchange::Exchange;
-use crate::exchange::body::Body;
-use crate::exchange::journal::Journal;
 use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, max_forwards, write_request};
 use crate::http::request::{Framing, RequestHead, TargetForm};
-use crate::http::{Method, Refusal, Sink, client, error, serve, upgrade};
-use crate::serving::Serving;
-use crate::serving::{Match, RouteResult};
+use crate::http::{Encode, Fields, Overflow, Page, Refusal, Sink, client, error, serve, upgrade};
+use crate::serving::{Match, RouteResult, Serving};
 use crate::tcp::FlowKey;
 use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus, NO_CERTIFICATE, Store};
 use alloc::boxed::Box;
+use core::net::IpAddr;
 use model::date::DateCache;
 use model::id::SiteId;
 use model::reason::Reason;
-use model::settings::{ClientCertificates, Handler, Nobody};
+use model::settings::{ClientCertificates, ClientField, Handler, Nobody};
 use model::url::Scheme;
 
 /// The verdict on a request.
-pub(crate) enum Decision {
-    /// Answer from memory.
-    Respond {
-        /// The response head (for generated responses, all of it) is this much of the render buffer.
-        head_len: usize,
-        content: &'static [u8],
-        keep_alive: bool,
-        /// The request's own content, which nobody wants.
-        drain: Body,
-    },
-    /// Hand it to a worker.
-    Forward(Box<Exchange>),
-    /// Answer with an error and close.
-    Refuse(Refusal),
-    /// Answer 429 and close: this much of the render buffer.
-    TooMany { head_len: usize },
+pub(crate) struct Decision {
+    pub(crate) next: Next,
+    /// The site that it is for, if that was found out.
+    pub(crate) site: Option<SiteId>,
+    /// Most content that it may have, in bytes.
+    pub(crate) max_content: u64,
 }
 
-impl Decision {
-    /// The same unless something is wrong with what has arrived of the request's content, whoever is to answer.
-    pub(crate) fn judged(self, arrived: &[u8]) -> Self {
-        let content = match &self {
-            Self::Respond { drain, .. } => drain,
-            Self::Forward(exchange) => exchange.content(),
-            Self::Refuse(_) | Self::TooMany { .. } => return self,
-        };
-        match content.judge(arrived) {
-            Ok(()) => self,
-            Err(error) => Self::Refuse(error.refusal()),
-        }
-    }
+/// What comes next.
+pub(crate) enum Next {
+    /// Answer from memory. Of the render buffer, so many bytes are the head; where it is a text of ours, all of the response.
+    Respond { rendered: usize, status: u16, content: &'static [u8] },
+    /// Answer as above with 429, and close.
+    TooMany { rendered: usize },
+    /// Hand it to a worker.
+    Forward(Box<Forward>),
+    /// Answer with an error and close.
+    Refuse(Refusal),
 }
 
 /// What a decision takes besides the request.
-pub(crate) struct Desk<'d> {
+pub(crate) struct Inputs<'d, E> {
     pub(crate) serving: &'d Serving,
-    pub(crate) date: &'d DateCache,
     pub(crate) flow: &'d mut Flow,
     pub(crate) journal: &'d mut Journal,
+    /// Of the client's protocol.
+    pub(crate) encoder: &'d mut E,
+    pub(crate) date: &'d DateCache,
     pub(crate) render: &'d mut [u8],
     /// The connection's number in `flow`.
     pub(crate) conn: u32,
     pub(crate) now: Instant,
     pub(crate) head_len: usize,
-    /// Receives which site it is for.
-    pub(crate) site: &'d mut Option<SiteId>,
     /// For a connection over TLS.
     pub(crate) secure: Option<Secure<'d>>,
+}
+
+impl<'d, E: Encode> Inputs<'d, E> {
+    /// Has the response to a request for this site written.
+    fn answer_with(
+        self,
+        matched: &Match<'_>,
+        write: impl FnOnce(&mut Page<'_, E>) -> Result<&'static [u8], Overflow>,
+    ) -> Result<Next, Refusal> {
+        // Strict-Transport-Security (RFC 6797).
+        let hsts = self.secure.and_then(|secure| secure.store.hsts(matched.site));
+        self.answer(Fields::prepared(hsts.unwrap_or_default()), write)
+    }
+
+    fn answer(
+        self,
+        site: Fields<'_>,
+        write: impl FnOnce(&mut Page<'_, E>) -> Result<&'static [u8], Overflow>,
+    ) -> Result<Next, Refusal> {
+        let mut page = Page::new(self.encoder, self.date, self.render);
+        page.of_site(site);
+        let content = write(&mut page).map_err(|_| Refusal::new(500, Reason::Internal))?;
+        Ok(Next::Respond { rendered: page.len(), status: page.status(), content })
+    }
 }
 
 /// What TLS knows of a connection.
@@ -106,182 +116,141 @@ impl<'d> Secure<'d> {
     }
 }
 
-/// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in `render`.
-pub(crate) fn decide(head: &RequestHead<'_>, key: &FlowKey, desk: Desk<'_>) -> Decision {
-    let scheme = if desk.secure.is_some() { Scheme::Https } else { Scheme::Http };
-    let trust = &desk.serving.trust;
+/// Who sent a request, and for whom.
+struct Sender {
+    client: IpAddr,
+    /// It is a trusted proxy, which names its client in this field.
+    trusted: Option<ClientField>,
+}
+
+/// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in the render buffer.
+pub(crate) fn decide<E: Encode>(head: &RequestHead<'_>, key: &FlowKey, inputs: Inputs<'_, E>) -> Decision {
+    let (mut site, mut max_content) = (None, inputs.serving.rules(None).max_content);
+    let next = choose(head, key, inputs, &mut site, &mut max_content).unwrap_or_else(Next::Refuse);
+    Decision { next, site, max_content }
+}
+
+fn choose<E: Encode>(
+    head: &RequestHead<'_>,
+    key: &FlowKey,
+    inputs: Inputs<'_, E>,
+    site: &mut Option<SiteId>,
+    max_content: &mut u64,
+) -> Result<Next, Refusal> {
+    let scheme = if inputs.secure.is_some() { Scheme::Https } else { Scheme::Http };
+    let trust = &inputs.serving.trust;
     let trusted = trust.covers(key.remote).then_some(trust.field);
     let client = if trusted.is_some() { client::address(head, key.remote, trust) } else { key.remote };
     if client != key.remote {
-        desk.journal.is_for(client);
+        inputs.journal.is_for(client);
     }
-    if let Err(refusal) = head.check_scheme(scheme) {
-        return Decision::Refuse(refusal);
-    }
+    head.check_scheme(scheme)?;
     if head.form == TargetForm::Asterisk {
-        return answer_asterisk(head, desk).unwrap_or_else(Decision::Refuse);
+        // It asks about the server and not about any of its URLs: by the server's rules.
+        inputs.serving.rules(None).check(head, inputs.head_len)?;
+        return inputs.answer(Fields::NONE, |page| serve::options_asterisk(page).map(|()| &[][..]));
     }
-    let route = desk.serving.router.route(scheme, key.local_port, head.host, key.local, head.path);
-    let matched = match route {
+    let matched = match inputs.serving.router.route(scheme, key.local_port, head.host, key.local, head.path) {
         RouteResult::Matched(matched) => matched,
-        RouteResult::NoMatch => return Decision::Refuse(Refusal::new(400, Reason::Hostname)),
-        RouteResult::Ambiguous => return Decision::Refuse(Refusal::new(400, Reason::Url)),
+        RouteResult::NoMatch => return Err(Refusal::new(400, Reason::Hostname)),
+        RouteResult::Ambiguous => return Err(Refusal::new(400, Reason::Url)),
     };
     let pool = match matched.handler {
         Handler::Pool(pool) => Some(pool),
         Handler::Files(_) | Handler::Nobody(_) => None,
     };
-    desk.journal.routed(matched.site, pool);
-    *desk.site = Some(matched.site);
-    let rules = desk.serving.rules(*desk.site);
-    if let Err(refusal) = rules.check(head, desk.head_len) {
-        return Decision::Refuse(refusal);
-    }
-    let hsts = desk.secure.and_then(|secure| secure.store.hsts(matched.site));
-    match desk.flow.admit(desk.conn, matched.site, client, desk.now.as_nanos()) {
+    inputs.journal.routed(matched.site, pool);
+    *site = Some(matched.site);
+    let rules = inputs.serving.rules(*site);
+    *max_content = rules.max_content;
+    rules.check(head, inputs.head_len)?;
+    match inputs.flow.admit(inputs.conn, matched.site, client, inputs.now.as_nanos()) {
         Ok(()) => {}
-        Err(Refused::Connections) => return Decision::Refuse(Refusal::new(503, Reason::ConnLimit)),
+        Err(Refused::Connections) => return Err(Refusal::new(503, Reason::ConnLimit)),
         Err(Refused::Requests { retry_after_secs }) => {
-            let mut out = Sink::new(desk.render);
-            let to_head = head.method == Method::Head;
-            let (date, hsts) = (desk.date, hsts.unwrap_or_default());
-            return match error::too_many_requests(retry_after_secs, to_head, hsts, date, &mut out) {
-                Ok(()) => Decision::TooMany { head_len: out.len() },
-                Err(_) => Decision::Refuse(Refusal::new(429, Reason::RequestRate)),
-            };
+            return too_many_requests(retry_after_secs, &matched, inputs);
         }
     }
-    if let Some(secure) = &desk.secure
-        && let Err(refusal) = secure.check(key.local_port, head.host, &matched)
-    {
-        return Decision::Refuse(refusal);
+    if let Some(secure) = &inputs.secure {
+        secure.check(key.local_port, head.host, &matched)?;
     }
-    let content = Body::of_request(head.framing, rules.max_content);
-    let redirect = desk.serving.redirects.get(matched.site.index()).copied().flatten();
-    let mut decision = match (redirect, matched.handler) {
-        (Some(port), _) if scheme == Scheme::Http => {
-            redirect_to_https(head, port, key, content, desk.date, desk.render)
-        }
-        (_, Handler::Files(tree)) => {
-            serve_file(head, tree, matched.rest, content, (desk.serving, desk.date), desk.render)
-        }
+    dispatch(head, key, &matched, Sender { client: key.remote, trusted }, scheme, inputs)
+}
+
+fn too_many_requests<E: Encode>(
+    retry_after_secs: u64,
+    matched: &Match<'_>,
+    inputs: Inputs<'_, E>,
+) -> Result<Next, Refusal> {
+    let next = inputs.answer_with(matched, |page| {
+        page.content_unread();
+        error::too_many_requests(retry_after_secs, page).map(|()| &[][..])
+    });
+    match next {
+        Ok(Next::Respond { rendered, .. }) => Ok(Next::TooMany { rendered }),
+        _ => Err(Refusal::new(429, Reason::RequestRate)),
+    }
+}
+
+/// Hands an admitted request to what the prefix names.
+fn dispatch<E: Encode>(
+    head: &RequestHead<'_>,
+    key: &FlowKey,
+    matched: &Match<'_>,
+    sender: Sender,
+    scheme: Scheme,
+    inputs: Inputs<'_, E>,
+) -> Result<Next, Refusal> {
+    let redirect = inputs.serving.redirects.get(matched.site.index()).copied().flatten();
+    match (redirect, matched.handler) {
+        (Some(port), _) if scheme == Scheme::Http => inputs.answer_with(matched, |page| {
+            serve::redirect_to_https(head, port, key.local, page).map(|()| &[][..])
+        }),
+        (_, Handler::Files(tree)) => serve_file(head, tree, matched, inputs),
         (_, Handler::Pool(_)) if max_forwards(head) == Some(0) => {
-            last_recipient(head, content, desk.date, desk.render)
+            inputs.answer_with(matched, |page| serve::last_recipient(head, page).map(|()| &[][..]))
         }
         (_, Handler::Pool(pool)) => {
-            let certificate = desk.secure.map_or(&[][..], |secure| secure.fields(&matched));
-            let site = desk.secure.map(|_| matched.site);
-            let local = (key.local, key.local_port);
             let forwarded = Forwarded {
-                certificate,
-                trusted,
+                certificate: inputs.secure.map_or(&[][..], |secure| secure.fields(matched)),
+                trusted: sender.trusted,
                 upgrade: &matched.passing.upgrade,
                 fields: &matched.passing.fields,
-                ..Forwarded::new(key.remote, local, scheme)
+                ..Forwarded::new(sender.client, (key.local, key.local_port), scheme)
             };
+            let mut out = Sink::new(inputs.render);
+            write_request(head, &forwarded, &mut out)
+                .map_err(|_| Refusal::new(431, Reason::RequestLength))?;
             let upgrade = upgrade::list(head, forwarded.upgrade);
-            forward(head, &forwarded, desk.render).map(|len| {
-                let exchange = Exchange::new(pool, site, head, &desk.render[..len], upgrade, content);
-                Decision::Forward(Box::new(exchange))
-            })
+            Ok(Next::Forward(Box::new(Forward::new(pool, head, out.written(), upgrade))))
         }
         (_, Handler::Nobody(why)) => Err(match why {
             Nobody::Reserved => Refusal::new(400, Reason::Url),
             Nobody::Unbound => Refusal::new(503, Reason::NotAvailable),
             Nobody::Disabled => Refusal::new(503, Reason::Disabled),
         }),
-    };
-    if let (Ok(Decision::Respond { head_len, .. }), Some(hsts)) = (&mut decision, hsts) {
-        *head_len = add_fields(desk.render, *head_len, hsts);
     }
-    decision.unwrap_or_else(Decision::Refuse)
 }
 
-fn redirect_to_https(
-    head: &RequestHead<'_>,
-    port: u16,
-    key: &FlowKey,
-    content: Body,
-    date: &DateCache,
-    render: &mut [u8],
-) -> Result<Decision, Refusal> {
-    let mut out = Sink::new(render);
-    let plan = serve::redirect_to_https(head, port, key.local, date, &mut out);
-    let plan = plan.map_err(|_| Refusal::new(500, Reason::Internal))?;
-    let (head_len, keep_alive) = (out.len(), plan.keep_alive);
-    Ok(Decision::Respond { head_len, content: &[], keep_alive, drain: content })
-}
-
-/// Answers what is not to be forwarded any further.
-fn last_recipient(
-    head: &RequestHead<'_>,
-    content: Body,
-    date: &DateCache,
-    render: &mut [u8],
-) -> Result<Decision, Refusal> {
-    let mut out = Sink::new(render);
-    let plan = serve::last_recipient(head, date, &mut out);
-    let keep_alive = plan.map_err(|_| Refusal::new(500, Reason::Internal))?.keep_alive;
-    Ok(Decision::Respond { head_len: out.len(), content: &[], keep_alive, drain: content })
-}
-
-/// Answers `OPTIONS *`, which asks about the server and not about any of its URLs: by the server's rules.
-fn answer_asterisk(head: &RequestHead<'_>, desk: Desk<'_>) -> Result<Decision, Refusal> {
-    let rules = desk.serving.rules(None);
-    rules.check(head, desk.head_len)?;
-    let mut out = Sink::new(desk.render);
-    let plan = serve::options_asterisk(head, true, desk.date, &mut out);
-    let keep_alive = plan.map_err(|_| Refusal::new(500, Reason::Internal))?.keep_alive;
-    let content = Body::of_request(head.framing, rules.max_content);
-    Ok(Decision::Respond { head_len: out.len(), content: &[], keep_alive, drain: content })
-}
-
-fn serve_file(
+fn serve_file<E: Encode>(
     head: &RequestHead<'_>,
     tree: u16,
-    rest: &str,
-    unwanted: Body,
-    (serving, date): (&Serving, &DateCache),
-    render: &mut [u8],
-) -> Result<Decision, Refusal> {
-    // A client that waits for 100 (Continue) may or may not send its content after another answer: close
-    // (RFC 9110 §10.1.1).
-    let keep_alive = !(head.expects_continue() && head.framing != Framing::None);
-    let mut out = Sink::new(render);
-    let (plan, content): (_, &[u8]) = match serving.files.lookup(tree, rest) {
-        Lookup::Found(stored) => (serve::plan(head, stored, keep_alive, date, &mut out), stored.content()),
-        Lookup::Directory => (serve::redirect_to_directory(head, keep_alive, date, &mut out), &[]),
-        Lookup::NotFound => (serve::not_found(head, keep_alive, date, &mut out), &[]),
-    };
-    let plan = plan.map_err(|_| Refusal::new(500, Reason::Internal))?;
-    Ok(Decision::Respond {
-        head_len: out.len(),
-        content: content.get(plan.content).unwrap_or_default(),
-        keep_alive: plan.keep_alive,
-        drain: unwanted,
+    matched: &Match<'_>,
+    inputs: Inputs<'_, E>,
+) -> Result<Next, Refusal> {
+    let found = inputs.serving.files.lookup(tree, matched.rest);
+    inputs.answer_with(matched, |page| {
+        // A client that waits for 100 (Continue) may or may not send its content after another answer (RFC 9110 §10.1.1).
+        if head.expects_continue() && head.framing != Framing::None {
+            page.content_unread();
+        }
+        match found {
+            Lookup::Found(stored) => {
+                let part = serve::file(head, stored, page)?;
+                Ok(stored.content().get(part).unwrap_or_default())
+            }
+            Lookup::Directory => serve::redirect_to_directory(head, page).map(|()| &[][..]),
+            Lookup::NotFound => serve::not_found(head, page).map(|()| &[][..]),
+        }
     })
-}
-
-/// Writes the head for the worker. Returns its length.
-fn forward(head: &RequestHead<'_>, forwarded: &Forwarded<'_>, render: &mut [u8]) -> Result<usize, Refusal> {
-    let mut out = Sink::new(render);
-    write_request(head, forwarded, &mut out).map_err(|_| Refusal::new(431, Reason::RequestLength))?;
-    Ok(out.len())
-}
-
-/// Puts `lines` at the end of the head that `render` begins with, whose response is `len` bytes long. Returns the new length;
-/// the old one if there is no room.
-pub(crate) fn add_fields(render: &mut [u8], len: usize, lines: &[u8]) -> usize {
-    let Some(end) = render.get(..len).and_then(|r| r.windows(4).position(|w| w == b"\r\n\r\n")) else {
-        return len;
-    };
-    let at = end + 2;
-    if lines.is_empty() || len + lines.len() > render.len() {
-        return len;
-    }
-    render.copy_within(at..len, at + lines.len());
-    if let Some(place) = render.get_mut(at..at + lines.len()) {
-        place.copy_from_slice(lines);
-    }
-    len + lines.len()
 }

@@ -5,7 +5,6 @@
 //! error log only.
 
 use crate::budget::{Budget, Lease};
-use crate::env::Env;
 use crate::http::{RequestHead, Version};
 use crate::log::line::Moment;
 use crate::log::{Ends, Log, Outcome, Record, Value};
@@ -16,6 +15,25 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 use model::id::{PoolId, SiteId};
 use model::reason::Reason;
+
+/// What all journals of a shard write to.
+pub(crate) struct Books {
+    pub(crate) log: Log,
+    /// For what logs will say about requests under way.
+    records: Budget,
+    moment: Moment,
+}
+
+impl Books {
+    pub(crate) fn new(log: Log, records: Budget) -> Self {
+        Self { log, records, moment: Moment { unix: 0, now: Instant::ZERO } }
+    }
+
+    /// A turn of the shard begins.
+    pub(crate) fn begin(&mut self, now: Instant, unix: u64) {
+        self.moment = Moment { unix, now };
+    }
+}
 
 /// Of one connection. Takes no memory where nothing is logged.
 #[derive(Default)]
@@ -59,9 +77,9 @@ impl Journal {
     }
 
     /// A byte of a request is there.
-    pub(crate) fn see(&mut self, now: Instant) {
+    pub(crate) fn see(&mut self, books: &Books) {
         if let Some(entry) = &mut self.0 {
-            entry.began.get_or_insert(now);
+            entry.began.get_or_insert(books.moment.now);
         }
     }
 
@@ -71,11 +89,10 @@ impl Journal {
         head: &RequestHead<'_>,
         len: usize,
         client: Option<&ClientCertificate>,
-        log: &mut Log,
-        budget: &Budget,
+        books: &mut Books,
     ) {
         let Some(entry) = &mut self.0 else { return };
-        let record = entry.begin(len, log);
+        let record = entry.begin(len, &mut books.log);
         record.set(Value::Method, head.method.as_str().as_bytes());
         record.set(Value::Stem, head.raw_path().as_bytes());
         record.set(Value::Query, head.query().unwrap_or_default().as_bytes());
@@ -98,14 +115,14 @@ impl Journal {
             record.set(Value::CertSerial, client.serial.as_bytes());
             record.set(Value::CertFingerprint, client.fingerprint.as_bytes());
         }
-        entry.account(budget);
+        entry.account(&books.records);
     }
 
     /// A head was refused. `head`: what there is of it.
-    pub(crate) fn open_refused(&mut self, head: &[u8], log: &mut Log, budget: &Budget) {
+    pub(crate) fn open_refused(&mut self, head: &[u8], books: &mut Books) {
         if let Some(entry) = &mut self.0 {
-            entry.begin(head.len(), log).read_refused(head);
-            entry.account(budget);
+            entry.begin(head.len(), &mut books.log).read_refused(head);
+            entry.account(&books.records);
         }
     }
 
@@ -124,7 +141,7 @@ impl Journal {
     }
 
     /// The request is refused or its connection ended, and why. `status`: of the response, if there is one.
-    pub(crate) fn refused<S>(&mut self, status: Option<u16>, reason: Reason, env: &mut Env<S>) {
+    pub(crate) fn refused(&mut self, status: Option<u16>, reason: Reason, books: &mut Books) {
         let Some(entry) = &mut self.0 else { return };
         if entry.outcome.reason.is_some() {
             return;
@@ -133,11 +150,11 @@ impl Journal {
         if let Some(status) = status {
             entry.outcome.status = status;
         }
-        env.log.error(entry.record.as_deref(), &entry.ends(), status, reason, env.date.unix());
+        books.log.error(entry.record.as_deref(), &entry.ends(), status, reason, books.moment.unix);
     }
 
     /// The request is done with. `complete`: its response went out whole.
-    pub(crate) fn close<S>(&mut self, complete: bool, sent: u64, content: u64, env: &mut Env<S>) {
+    pub(crate) fn close(&mut self, complete: bool, (sent, content): (u64, u64), books: &mut Books) {
         let Some(entry) = &mut self.0 else { return };
         entry.began = None;
         entry.lease = None;
@@ -148,9 +165,8 @@ impl Journal {
         outcome.complete = complete;
         outcome.sent = sent;
         outcome.received += content;
-        let moment = Moment { unix: env.date.unix(), now: env.now };
-        env.log.access(&record, &ends, &outcome, moment);
-        env.log.recycle(record);
+        books.log.access(&record, &ends, &outcome, books.moment);
+        books.log.recycle(record);
     }
 }
 

@@ -1,458 +1,331 @@
-//! One request at a worker: content up, response down, both with back-pressure and neither ever held whole.
+//! One request and its response, whatever protocol the client speaks and wherever the response comes from.
+//!
+//! [`decide`] says where that is. Then the exchange pulls the response from its [`Source`], as far as the client has room, and
+//! has the client's protocol ([`Encode`]) write it:
+//!
+//! ```text
+//!  request ─► decide ─► Source ──head, content──► Exchange ──Encode──► Client ─► gate, TLS, socket
+//!                          ▲                                              │
+//!                          └───────────── the request's content ──────────┘
+//! ```
+//!
+//! The beginning of a response that may yet come anew from another worker is held back here ([`FirstBuffer`]); until it is
+//! released the client has seen nothing, and the source may start again.
 
-pub(crate) mod body;
+pub(crate) mod client;
 pub(crate) mod decide;
-mod down;
 mod first_buffer;
-mod head;
+pub(crate) mod forward;
 pub(crate) mod journal;
-mod tunnel;
-mod up;
-mod upload;
+mod origin;
+pub(crate) mod source;
 
-use crate::budget::Lease;
-use crate::connection::gate::Gate;
-use crate::connection::wire::Wire;
-use crate::env::Env;
-use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
-use crate::http::request::RequestHead;
-use crate::http::response::{Client, Delivery};
-use crate::http::{Overflow, Refusal, Sink};
+pub(crate) use origin::Origin;
+
+use crate::budget::Buffers;
+use crate::http::{Encode, Fields, Overflow, Refusal, Reply, Sink};
 use crate::time::Instant;
-use crate::upstream::{Ending, Evidence, LinkId, Loss, Requester};
 use alloc::boxed::Box;
-use alloc::vec::Vec;
-use body::Body;
-use core::time::Duration;
-use down::{Progress, Unfit};
+use client::Client;
 use first_buffer::FirstBuffer;
-use head::Gathered;
-use model::id::{PoolId, SiteId};
+use model::date::DateCache;
 use model::reason::Reason;
-use netdrv::stream::{CloseReason, StreamTransport};
-use tunnel::Tunnel;
-use upload::Upload;
-
-/// Most that a chunk's size line, the line end after its data, and the last chunk take.
-const CHUNK_OVERHEAD: usize = 18 + CHUNK_END.len() + LAST_CHUNK.len();
-/// Requests that die with their worker are given to another one so many times.
-const REPLAYS: u8 = 1;
-/// Requests of which the worker got nothing are given to another one so many times.
-const RESUBMITS: u8 = 8;
+use source::{Headed, Lost, Pulled, Ready, Source};
 
 /// How far an exchange has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// It waits for the worker, the client, or a link.
+    /// It waits for its source or its client.
     Waiting,
-    /// The response went out whole; the connection may live on once this rest of the request's content is read.
-    Done { keep_alive: bool, drain: Body },
+    /// The response went out whole.
+    Done,
     /// Nothing of a response was sent yet: answer this instead.
     Failed(Refusal),
-    /// The response broke off after its first bytes were sent, or the client broke the rules: cut the connection.
+    /// The response broke off after its first bytes were sent, or the client broke the rules: see [`Encode::reset`].
     Broken(Reason),
 }
 
-/// A request on its way through a pool.
-pub(crate) struct Exchange {
-    pool: PoolId,
-    /// The site, if the request came over TLS.
-    secure_site: Option<SiteId>,
-    link: Option<LinkId>,
-    /// The link's stream has ended.
-    link_ended: Option<CloseReason>,
-    /// The head as the worker receives it, kept for a replay.
-    request_head: Vec<u8>,
-    lease: Option<Lease>,
-    head_sent: usize,
-    /// The client's content still to be read.
-    content: Body,
-    /// It is passed on in chunks, because its length is not known.
-    content_chunked: bool,
-    content_ended: bool,
-    upload: Upload,
-    /// The protocols that the worker is asked to change to; empty for none.
-    upgrade: Box<[u8]>,
-    expects_continue: bool,
-    idempotent: bool,
-    client: Client,
-    replays: u8,
-    resubmits: u8,
-    interim: u8,
-    /// What the worker may be silent for.
-    patience: Duration,
-    /// The front part of the response while nothing of it was sent to the client.
-    first: Option<FirstBuffer>,
-    response: Response,
+/// What responses are written with.
+pub(crate) struct Desk<'d> {
+    /// Heads are rendered here, and content is put together with what stands around it.
+    pub(crate) render: &'d mut [u8],
+    pub(crate) buffers: &'d mut Buffers,
+    pub(crate) date: &'d DateCache,
+    /// What the site says with each of its responses.
+    pub(crate) site: Fields<'d>,
+    pub(crate) now: Instant,
+}
+
+/// One request under way. `E` writes its response, `R` is where that comes from.
+pub(crate) struct Exchange<E, R> {
+    encoder: E,
+    source: R,
+    /// The final head was written.
+    headed: bool,
+    /// The front part of the response while nothing of it was sent to the client. Boxed: few have one.
+    first: Option<Box<FirstBuffer>>,
     /// Status of the response; 0 while there is none.
     status: u16,
-    gathered: Gathered,
-    /// An interim response was such that the link is not used again.
-    used_up: bool,
-    /// The content is complete, and the worker does not come to the end of the trailer section.
-    trailers_late: bool,
 }
 
-enum Response {
-    Head,
-    Content { from: Body, delivery: Delivery, reuse: bool },
-    Tunnel(Tunnel),
+/// What one step of the response did.
+enum Step {
+    Nothing,
+    Moved,
+    Finished,
+    Failed(Refusal),
 }
 
-impl Exchange {
-    pub(crate) fn new(
-        pool: PoolId,
-        secure_site: Option<SiteId>,
-        head: &RequestHead<'_>,
-        for_worker: &[u8],
-        upgrade: Box<[u8]>,
-        content: Body,
-    ) -> Self {
-        Self {
-            pool,
-            secure_site,
-            link: None,
-            link_ended: None,
-            request_head: for_worker.to_vec(),
-            lease: None,
-            head_sent: 0,
-            content_chunked: matches!(content, Body::Chunked { .. }),
-            content_ended: content.is_finished(),
-            content,
-            upload: Upload::new(head.method.is_idempotent()),
-            upgrade,
-            expects_continue: head.expects_continue(),
-            idempotent: head.method.is_idempotent(),
-            client: Client {
-                version: head.version,
-                to_head: head.method == crate::http::Method::Head,
-                keep_alive: head.keep_alive(),
-            },
-            replays: 0,
-            resubmits: 0,
-            interim: 0,
-            patience: Duration::ZERO,
-            first: None,
-            response: Response::Head,
-            status: 0,
-            gathered: Gathered::default(),
-            used_up: false,
-            trailers_late: false,
-        }
+impl<E: Encode, R> Exchange<E, R> {
+    /// An exchange whose response is still to come.
+    pub(crate) const fn new(encoder: E, source: R) -> Self {
+        Self { encoder, source, headed: false, first: None, status: 0 }
     }
 
-    /// What is still to be read of the request's content.
-    pub(crate) const fn content(&self) -> &Body {
-        &self.content
+    /// An exchange whose head, of this status, was sent.
+    pub(crate) const fn answered(encoder: E, source: R, status: u16) -> Self {
+        Self { encoder, source, headed: true, first: None, status }
     }
 
-    /// Takes a place in the pool's queue, and memory for the head while it waits there.
-    pub(crate) fn start<S: StreamTransport>(
-        &mut self,
-        me: Requester,
-        env: &mut Env<S>,
-    ) -> Result<(), Refusal> {
-        self.may_be_asked(env)?;
-        let lease = env.heads.lease(self.request_head.len());
-        self.lease = Some(lease.ok_or(Refusal::new(503, Reason::QueueFull))?);
-        self.patience = env.pools.response_timeout(self.pool);
-        env.pools.submit(self.pool, me, env.now).map_err(|reason| Refusal::new(503, reason))
+    pub(crate) const fn source(&self) -> &R {
+        &self.source
     }
 
-    /// Refuses what has ended workers.
-    fn may_be_asked<S: StreamTransport>(&self, env: &Env<S>) -> Result<(), Refusal> {
-        match env.pools.suspects_targets() && env.pools.is_fatal(&self.evidence(), env.now) {
-            true => Err(Refusal::new(502, Reason::RequestEndsWorkers)),
-            false => Ok(()),
-        }
+    pub(crate) const fn source_mut(&mut self) -> &mut R {
+        &mut self.source
     }
 
-    /// What this request says about a worker that does not answer it.
-    fn evidence(&self) -> Evidence {
-        Evidence::of(self.pool, &self.request_head)
-    }
-
-    /// The worker's stream has ended, which is the end of the response if somebody says that it was not cut.
-    fn awaits_verdict<S: StreamTransport>(&self, link: LinkId, env: &Env<S>) -> bool {
-        let by_end = matches!(self.response, Response::Content { from: Body::UntilClose, .. });
-        by_end && self.link_ended == Some(CloseReason::Shutdown) && env.pools.ending(link) == Ending::Unknown
-    }
-
-    pub(crate) fn on_assigned(&mut self, link: LinkId) {
-        self.link = Some(link);
-        self.link_ended = None;
-    }
-
-    pub(crate) fn on_link_ended(&mut self, reason: CloseReason) {
-        self.link_ended = Some(reason);
-    }
-
-    /// Content of the client's is still to be read.
-    pub(crate) fn reads_content(&self) -> bool {
-        self.link.is_some() && !self.content_ended
-    }
-
-    /// The client is expected to send more content before anything else can happen.
-    pub(crate) fn waits_for_client(&self, socket: &Wire<'_, '_>) -> bool {
-        self.link.is_some() && !self.content_ended && socket.is_read()
-    }
-
-    /// The worker has the request, and how long it may be silent.
-    pub(crate) fn waits_for_worker(&self) -> Option<Duration> {
-        self.link.map(|_| self.patience)
-    }
-
-    /// The connection has changed its protocol.
-    pub(crate) fn is_tunnel(&self) -> bool {
-        matches!(self.response, Response::Tunnel(_))
-    }
-
-    /// The worker's answer has begun, and only the worker knows when it will go on: its length was not said.
-    pub(crate) fn is_stream(&self) -> bool {
-        let Response::Content { from, .. } = &self.response else { return false };
-        let of_unknown_length = matches!(from, Body::UntilClose | Body::Chunked { .. });
-        // Trailers are waited for no longer than a head.
-        of_unknown_length && !from.has_content() && self.link.is_some() && self.first.is_none()
-    }
-
-    /// A tunnel has been silent for too long: ends it as its protocol wants it. `None` if this is no tunnel.
-    pub(crate) fn end_tunnel<S: StreamTransport>(
-        &mut self,
-        socket: &mut Wire<'_, '_>,
-        gate: &mut Gate,
-        env: &mut Env<S>,
-    ) -> Option<Status> {
-        let Response::Tunnel(tunnel) = &self.response else { return None };
-        let link = self.link.take()?;
-        tunnel.say_goodbye(link, env.now.as_nanos() | 1, socket, gate, env);
-        env.pools.finish(link, false, env.now);
-        Some(Status::Done { keep_alive: false, drain: Body::NONE })
+    pub(crate) const fn encoder(&mut self) -> &mut E {
+        &mut self.encoder
     }
 
     /// When something has to be sent to the client even if nothing arrives.
     pub(crate) fn release_at(&self) -> Option<Instant> {
-        self.first.as_ref().map(FirstBuffer::release_at)
+        self.first.as_ref().map(|first| first.release_at())
     }
 
-    pub(crate) fn pool(&self) -> PoolId {
-        self.pool
-    }
-
-    /// Status of the response, 0 if none has begun.
+    /// Status of the response, 0 if the client has got nothing of it.
     pub(crate) fn status(&self) -> u16 {
         if self.has_begun() { self.status } else { 0 }
     }
 
-    /// What it means for the client to go now.
-    pub(crate) fn reason_if_dropped(&self) -> Reason {
-        if self.link.is_some() { Reason::ConnectionDropped } else { Reason::ClientReset }
+    /// The client has got a part of the response.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.headed && self.first.is_none()
     }
 
-    /// Gives up the link or the place in the queue: the client has gone, or is to be told something else.
-    pub(crate) fn abandon<S: StreamTransport>(&mut self, me: Requester, env: &mut Env<S>) {
-        match self.link.take() {
-            Some(link) => env.pools.abandon(link, env.now),
-            None => env.pools.withdraw(self.pool, me),
-        }
-        self.drop_first(env);
+    /// Its source has nothing more to give: the response is out, but for what the client has yet to take.
+    pub(crate) fn is_sent<Cx>(&self, cx: &Cx) -> bool
+    where
+        R: Source<Cx>,
+    {
+        self.headed && self.source.ready(cx) == Ready::Finished
     }
 
-    fn drop_first<S>(&mut self, env: &mut Env<S>) {
-        if let Some(first) = self.first.take() {
-            env.recycle(first.into_bytes());
-        }
+    /// Gives up the source: the client has gone, or is to be told something else.
+    pub(crate) fn abandon<Cx>(&mut self, buffers: &mut Buffers, cx: &mut Cx)
+    where
+        R: Source<Cx>,
+    {
+        self.source.abandon(cx);
+        self.drop_first(buffers);
     }
 
-    /// Moves whatever can be moved, starting with nothing held at the gate. Second value: whether any byte moved.
-    pub(crate) fn run<S: StreamTransport>(
+    /// Moves whatever can be moved. Second value: whether any byte did.
+    pub(crate) fn run<Cx>(
         &mut self,
-        me: Requester,
-        socket: &mut Wire<'_, '_>,
-        gate: &mut Gate,
-        env: &mut Env<S>,
-    ) -> (Status, bool) {
-        let Some(link) = self.link else { return (Status::Waiting, false) };
+        client: &mut impl Client,
+        desk: &mut Desk<'_>,
+        cx: &mut Cx,
+    ) -> (Status, bool)
+    where
+        R: Source<Cx>,
+    {
         let mut moved = false;
-        // It may have waited since such a request last ended a worker.
-        if self.head_sent == 0
-            && let Err(refusal) = self.may_be_asked(env)
-        {
-            let status = self.fail(refusal);
-            self.abandon(me, env);
-            return (status, true);
-        }
         loop {
-            if self.is_tunnel() {
-                return self.run_tunnel(link, socket, gate, env, moved);
-            }
-            let sent = match self.send_request(link, socket, gate, env) {
-                Ok(sent) => sent,
+            let fed = match self.source.feed(client, cx) {
+                Ok(fed) => fed,
                 Err(refusal) => {
                     let status = self.fail(refusal);
-                    self.abandon(me, env);
+                    self.abandon(desk.buffers, cx);
                     return (status, true);
                 }
             };
-            match self.receive_response(link, socket, gate, env) {
-                Ok(Progress::Moved) => moved = true,
-                Ok(Progress::Finished { keep_alive, reuse }) => {
-                    let clean = self.content_ended
-                        && self.head_sent == self.request_head.len()
-                        && self.upload.is_sent();
-                    self.link = None;
-                    env.pools.finish(link, reuse && clean && self.link_ended.is_none(), env.now);
-                    env.counters.served_by_workers += 1;
-                    if env.pools.suspects_targets() {
-                        env.pools.answered(&self.evidence());
+            if fed.asks {
+                self.ask_for_content(client, desk);
+            }
+            let step = if client.is_blocked() { Step::Nothing } else { self.respond(client, desk, cx) };
+            moved |= fed.moved || !matches!(step, Step::Nothing);
+            match step {
+                Step::Moved => {}
+                Step::Failed(refusal) => return (self.failed(refusal, desk.buffers), true),
+                Step::Finished => {
+                    self.source.finish(cx);
+                    return (Status::Done, true);
+                }
+                Step::Nothing if fed.over => {
+                    self.source.finish(cx);
+                    return (Status::Done, true);
+                }
+                Step::Nothing => {
+                    let lost =
+                        if client.is_blocked() { None } else { self.source.lost(self.has_begun(), cx) };
+                    if let Some(lost) = lost {
+                        return (self.settle(lost, desk.buffers), true);
                     }
-                    let drain = core::mem::replace(&mut self.content, Body::NONE);
-                    return (Status::Done { keep_alive, drain }, true);
+                    if self.release_at().is_some_and(|at| at <= desk.now) {
+                        self.release(client, desk.buffers);
+                        moved = true;
+                    } else if !fed.moved {
+                        return (Status::Waiting, moved);
+                    }
                 }
-                Ok(Progress::Stuck)
-                    if self.link_ended.is_some()
-                        && env.pools.readable(link).is_empty()
-                        && gate.is_empty()
-                        && !self.awaits_verdict(link, env) =>
-                {
-                    let refusal = Refusal::new(502, Reason::ConnectionAbandonedByAppPool);
-                    return (self.worker_lost(me, refusal, env), true);
-                }
-                Ok(Progress::Stuck) if self.first.as_ref().is_some_and(|f| f.release_at() <= env.now) => {
-                    self.release_first(socket, gate, env);
-                    moved = true;
-                }
-                Ok(Progress::Stuck) if !sent => return (Status::Waiting, moved),
-                Ok(Progress::Stuck) => moved = true,
-                Err(why) => return (self.unfit(link, why, env), true),
             }
         }
     }
 
-    fn run_tunnel<S: StreamTransport>(
-        &mut self,
-        link: LinkId,
-        socket: &mut Wire<'_, '_>,
-        gate: &mut Gate,
-        env: &mut Env<S>,
-        moved: bool,
-    ) -> (Status, bool) {
-        let Response::Tunnel(tunnel) = &mut self.response else { return (Status::Waiting, moved) };
-        let turn = tunnel::pump(tunnel, link, self.link_ended.is_some(), socket, gate, env);
-        if !turn.over {
-            return (Status::Waiting, turn.moved || moved);
+    /// Does what it means that the source is lost.
+    pub(crate) fn settle(&mut self, lost: Lost, buffers: &mut Buffers) -> Status {
+        match lost {
+            Lost::For(refusal) => self.failed(refusal, buffers),
+            Lost::Again => {
+                self.drop_first(buffers);
+                (self.headed, self.status) = (false, 0);
+                Status::Waiting
+            }
         }
-        self.link = None;
-        env.pools.finish(link, false, env.now);
-        (Status::Done { keep_alive: false, drain: Body::NONE }, true)
     }
 
-    /// Not replayed: another worker would be asked to say the same.
-    fn unfit<S: StreamTransport>(&mut self, link: LinkId, why: Unfit, env: &mut Env<S>) -> Status {
-        self.link = None;
-        self.gathered.clear();
-        let status = match why {
-            Unfit::Malformed => {
-                env.counters.malformed += 1;
-                env.pools.fail(link, &self.evidence(), env.now);
-                self.fail(Refusal::new(502, Reason::ConnectionAbandonedByAppPool))
-            }
-            Unfit::NoMemory => {
-                env.pools.abandon(link, env.now);
-                self.fail(Refusal::new(503, Reason::NotAvailable))
-            }
-        };
-        self.drop_first(env);
+    fn failed(&mut self, refusal: Refusal, buffers: &mut Buffers) -> Status {
+        let status = self.fail(refusal);
+        self.drop_first(buffers);
         status
     }
 
-    /// The error to show for a failed exchange: a response if the client got nothing, a cut connection otherwise.
+    /// The error to show: a response if the client got nothing, a response that breaks off otherwise.
     fn fail(&self, refusal: Refusal) -> Status {
         if self.has_begun() { Status::Broken(refusal.reason) } else { Status::Failed(refusal) }
     }
 
-    /// The client has got a part of the response.
-    fn has_begun(&self) -> bool {
-        !matches!(self.response, Response::Head) && self.first.is_none()
+    fn ask_for_content(&mut self, client: &mut impl Client, desk: &mut Desk<'_>) {
+        let mut out = Sink::new(desk.render);
+        // There is room: the buffer holds the longest head there is.
+        if self.encoder.head(&Reply::CONTINUE, desk.date, &mut out).is_ok() {
+            client.send(out.written(), 0);
+        }
     }
 
-    /// The worker has been silent for too long.
-    pub(crate) fn on_silence<S: StreamTransport>(
-        &mut self,
-        me: Requester,
-        env: &mut Env<S>,
-    ) -> Option<Status> {
-        // Something came in at the last moment.
-        self.link.filter(|link| env.pools.readable(*link).is_empty())?;
-        if matches!(&self.response, Response::Content { from, .. } if from.has_content()) {
-            self.trailers_late = true;
-            return None;
+    /// Takes one step: a head, or a piece of content.
+    fn respond<Cx>(&mut self, client: &mut impl Client, desk: &mut Desk<'_>, cx: &mut Cx) -> Step
+    where
+        R: Source<Cx>,
+    {
+        if self.headed {
+            return self.pull(client, desk, cx);
         }
-        env.counters.silent += 1;
-        Some(self.worker_lost(me, Refusal::new(504, Reason::TimerResponse), env))
-    }
-
-    /// The worker will not answer: another one gets the request if that can do no harm, else the client is told.
-    ///
-    /// Harmless is what a worker got nothing of, and what may be repeated by its method (RFC 9110 §9.2.2) while the client
-    /// has got nothing of the answer and all content that the worker got is still here.
-    fn worker_lost<S: StreamTransport>(
-        &mut self,
-        me: Requester,
-        refusal: Refusal,
-        env: &mut Env<S>,
-    ) -> Status {
-        let Some(link) = self.link.take() else { return Status::Waiting };
-        // When our own device was reset, the worker is not to blame.
-        let blame = self.link_ended != Some(CloseReason::TransportReset);
-        let silent = refusal.reason == Reason::TimerResponse;
-        let spoiled = env.pools.is_spoiled(link);
-        // Somebody else's surplus says nothing about this request; it costs no replay.
-        let untouched = (self.head_sent == 0 || (spoiled && self.idempotent && self.upload.rewind()))
-            && self.resubmits < RESUBMITS
-            && !silent;
-        let repeatable = self.idempotent && !self.has_begun() && self.replays < REPLAYS;
-        // Whoever was silent is not asked the same again.
-        let elsewhere = !silent || env.pools.has_other(link, env.now);
-        let can_repeat = untouched || (repeatable && elsewhere && self.upload.rewind());
-        if !can_repeat {
-            let status = self.fail(refusal);
-            self.drop_first(env);
-            if blame {
-                env.pools.fail(link, &self.evidence(), env.now);
-            } else {
-                env.pools.abandon(link, env.now);
-            }
-            return status;
-        }
-        if untouched {
-            self.resubmits += 1;
-        } else {
-            self.replays += 1;
-            env.counters.replayed += 1;
-        }
-        self.drop_first(env);
-        self.response = Response::Head;
-        self.gathered.clear();
-        self.used_up = false;
-        self.head_sent = 0;
-        self.interim = 0;
-        let loss = match (blame, untouched) {
-            _ if spoiled => Loss::Spoiled,
-            (false, _) => Loss::Ours,
-            (true, true) => Loss::Closed,
-            (true, false) if silent => Loss::Silent,
-            (true, false) => Loss::Failed,
+        let (mut len, mut status) = (0, 0);
+        let (encoder, render) = (&mut self.encoder, &mut *desk.render);
+        let (date, site) = (desk.date, desk.site);
+        let mut write = |reply: &Reply<'_>| -> Result<usize, Overflow> {
+            let mut out = Sink::new(render);
+            encoder.head(&reply.of_site(site), date, &mut out)?;
+            (len, status) = (out.len(), reply.status);
+            Ok(len)
         };
-        env.pools.resubmit(link, me, loss, &self.evidence(), env.now);
-        Status::Waiting
+        let headed = self.source.head(&mut write, cx);
+        let head = desk.render.get(..len).unwrap_or_default();
+        match headed {
+            Headed::Nothing => return Step::Nothing,
+            Headed::Moved => {}
+            Headed::Failed(refusal) => return Step::Failed(refusal),
+            Headed::Interim => client.send(head, 0),
+            Headed::Final(hold) => {
+                (self.headed, self.status) = (true, status);
+                match hold {
+                    None => client.send(head, 0),
+                    Some(hold) => {
+                        let first = FirstBuffer::new(desk.buffers.take(), head, hold.length, desk.now);
+                        self.first = Some(Box::new(first));
+                    }
+                }
+            }
+        }
+        Step::Moved
     }
-}
 
-/// Content as a chunk, and the last chunk where it ends.
-fn put_chunk(out: &mut Sink<'_>, content: &[u8], last: bool) -> Result<(), Overflow> {
-    if !content.is_empty() {
-        out.put(ChunkHeader::new(content.len() as u64).as_bytes())?;
-        out.put(content)?;
-        out.put(CHUNK_END)?;
+    /// Takes a piece of content.
+    fn pull<Cx>(&mut self, client: &mut impl Client, desk: &mut Desk<'_>, cx: &mut Cx) -> Step
+    where
+        R: Source<Cx>,
+    {
+        let ready = self.source.ready(cx);
+        let available = match ready {
+            Ready::Nothing => return Step::Nothing,
+            Ready::Finished if self.first.is_some() => {
+                self.release(client, desk.buffers);
+                return Step::Moved;
+            }
+            Ready::Finished => return Step::Finished,
+            Ready::End => 0,
+            Ready::Bytes(bytes) => bytes,
+        };
+        let overhead = self.encoder.overhead();
+        let room = match &self.first {
+            Some(first) => first.room(),
+            None => client.room(available + overhead),
+        };
+        let Some(room) = room.checked_sub(overhead).filter(|room| *room > 0 || ready == Ready::End) else {
+            if self.first.is_none() {
+                return Step::Nothing;
+            }
+            self.release(client, desk.buffers);
+            return Step::Moved;
+        };
+        let together = overhead > 0 && self.first.is_none() && client.is_costly();
+        let room = if together { room.min(desk.render.len().saturating_sub(overhead)) } else { room };
+        let (encoder, render, now) = (&mut self.encoder, &mut *desk.render, desk.now);
+        let first = &mut self.first;
+        // Everything fits: no more is pulled than there is room for.
+        let mut put = |content: &[u8], last: bool| {
+            let around = encoder.data(content.len(), last);
+            let parts = [around.before(), content, around.after];
+            match first {
+                Some(first) => parts.into_iter().for_each(|part| first.put(part, now)),
+                None if together => {
+                    let mut out = Sink::new(render);
+                    let fits = parts.into_iter().try_for_each(|part| out.put(part));
+                    debug_assert!(fits.is_ok(), "a piece is shorter than the buffer");
+                    client.write(out.written());
+                }
+                None => parts.into_iter().filter(|part| !part.is_empty()).for_each(|part| client.write(part)),
+            }
+        };
+        match self.source.pull(room, &mut put, cx) {
+            Pulled::Nothing => Step::Nothing,
+            Pulled::Moved => Step::Moved,
+            Pulled::Failed(refusal) => Step::Failed(refusal),
+            Pulled::Ended => {
+                let end = self.encoder.end();
+                match &mut self.first {
+                    Some(first) => first.put(end, now),
+                    None => client.write(end),
+                }
+                Step::Moved
+            }
+        }
     }
-    if last { out.put(LAST_CHUNK) } else { Ok(()) }
+
+    /// Sends what was held back; from here on the source cannot start again.
+    fn release(&mut self, client: &mut impl Client, buffers: &mut Buffers) {
+        let Some(first) = self.first.take() else { return };
+        let bytes = first.into_bytes();
+        client.send(&bytes, 0);
+        buffers.recycle(bytes);
+    }
+
+    fn drop_first(&mut self, buffers: &mut Buffers) {
+        if let Some(first) = self.first.take() {
+            buffers.recycle(first.into_bytes());
+        }
+    }
 }

@@ -46,6 +46,25 @@ impl<'a> Fields<'a> {
         Self { raw }
     }
 
+    /// No field.
+    pub const NONE: Self = Self { raw: &[] };
+
+    /// Lines that we prepared, each ended by CRLF: tokens before the colon, no white space at the ends of values.
+    pub const fn prepared(raw: &'a [u8]) -> Self {
+        Self { raw }
+    }
+
+    /// All lines, as they are written.
+    #[inline]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// Whether there is a field line of this name.
+    pub fn has(self, name: &[u8]) -> bool {
+        self.into_iter().any(|field| field.name.eq_ignore_ascii_case(name))
+    }
+
     /// The value of the first field line of this name.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
         self.into_iter().find(|f| f.is(name)).map(|f| f.value)

@@ -6,15 +6,19 @@ pub mod chunked;
 pub mod client;
 pub mod conditional;
 mod diagnosis;
+mod encode;
 pub mod error;
 mod extension;
 pub mod fields;
 pub mod forward;
+pub mod h1;
 mod hop;
 pub mod limits;
 mod lines;
 pub mod method;
+pub mod page;
 pub mod range;
+mod reply;
 pub mod request;
 pub mod response;
 pub mod serve;
@@ -23,11 +27,14 @@ mod syntax;
 pub(crate) mod target;
 pub mod upgrade;
 
+pub use encode::{Around, Encode, Reset};
 pub use fields::{Field, Fields};
 pub use limits::Limits;
 pub use method::Method;
+pub use page::Page;
+pub use reply::{Content, OwnField, Reply};
 pub use request::{Framing, RequestHead};
-pub use sink::{Overflow, Sink};
+pub use sink::{Decimal, Overflow, Sink};
 
 use model::reason::Reason;
 

@@ -1,10 +1,9 @@
-//! A worker's response head: parsed as strictly as a request, and written for the client (RFC 9112 §4, §6.3).
+//! A worker's response head, parsed as strictly as a request (RFC 9112 §4, §6.3).
 
 use super::lines::Lines;
 use super::request::{MAX_CONNECTION_OPTIONS, content_length};
-use super::{Fields, Overflow, Sink, Version, error, hop, syntax};
+use super::{Fields, Version, syntax};
 use core::mem::MaybeUninit;
-use model::date::DateCache;
 use model::settings;
 
 /// Most fields of a head that may be allowed.
@@ -77,7 +76,7 @@ pub struct ResponseHead<'a> {
     /// Connection names fields.
     pub(crate) nominates: bool,
     /// 101: the protocol changed to.
-    upgrade: Option<&'a [u8]>,
+    pub(crate) upgrade: Option<&'a [u8]>,
 }
 
 impl ResponseHead<'_> {
@@ -311,83 +310,6 @@ impl Summary {
 /// Whatever its framing fields say.
 fn has_no_content(status: u16) -> bool {
     status < 200 || status == 204 || status == 304
-}
-
-/// What the client's request says about how to answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Client {
-    /// The client's version.
-    pub version: Version,
-    /// The request was HEAD.
-    pub to_head: bool,
-    /// The client's connection may live on.
-    pub keep_alive: bool,
-}
-
-/// How the content must be sent to the client after the head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// `None`: send nothing. `Length`: as it comes. `Chunked`: see [`super::chunked`]. `UntilClose`: as it comes, then
-    /// close.
-    pub framing: Framing,
-    /// The connection may live on after the response.
-    pub keep_alive: bool,
-}
-
-/// Writes the head for the client: status line, end-to-end fields, Date if missing, framing and `Connection`.
-/// Interim responses are written as they are, without framing (do not send them to HTTP/1.0 clients).
-pub fn write_response(
-    head: &ResponseHead<'_>,
-    client: Client,
-    date: &DateCache,
-    out: &mut Sink<'_>,
-) -> Result<Delivery, Overflow> {
-    out.put(b"HTTP/1.1 ")?;
-    out.put_decimal(u64::from(head.status))?;
-    out.put(b" ")?;
-    out.put(head.phrase.as_bytes())?;
-    out.put(b"\r\n")?;
-    let nominated = if head.nominates { hop::Nominated::read(head.fields) } else { hop::Nominated::NONE };
-    for field in head.fields {
-        if !hop::is_hop_by_hop(field.name) && !nominated.contains(field.name) {
-            out.put_field(&field)?;
-        }
-    }
-    if head.is_interim() {
-        out.put(b"\r\n")?;
-        return Ok(Delivery { framing: Framing::None, keep_alive: client.keep_alive });
-    }
-    if let Some(protocol) = head.upgrade {
-        out.put(b"Connection: Upgrade\r\nUpgrade: ")?;
-        out.put(protocol)?;
-        out.put(b"\r\n\r\n")?;
-        return Ok(Delivery { framing: Framing::None, keep_alive: false });
-    }
-    let delivery = delivery(head, client);
-    match delivery.framing {
-        Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n")?,
-        // RFC 9110 §8.6: never with 204. With 304 it would have to be that of a 200, which we cannot know.
-        Framing::None | Framing::Length(_) if head.status != 204 && head.status != 304 => {
-            if let Some(length) = head.content_length {
-                out.put(b"Content-Length: ")?;
-                out.put_decimal(length)?;
-                out.put(b"\r\n")?;
-            }
-        }
-        _ => {}
-    }
-    let date = (!head.has_date).then_some(date);
-    error::end_head(date, client.version, delivery.keep_alive, out)?;
-    Ok(delivery)
-}
-
-fn delivery(head: &ResponseHead<'_>, client: Client) -> Delivery {
-    let framing = match head.framing {
-        Framing::Chunked | Framing::UntilClose if client.version == Version::Http11 => Framing::Chunked,
-        Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
-        known => known,
-    };
-    Delivery { framing, keep_alive: client.keep_alive && framing != Framing::UntilClose }
 }
 
 #[cfg(test)]

@@ -124,85 +124,6 @@ fn as_many_fields_and_bytes_as_allowed() {
     assert_eq!(Bounds::from(&settings::Pool::default()), Bounds::default());
 }
 
-fn written(input: &str, to_head: bool, client: Client) -> (String, Delivery) {
-    let head = head(input, to_head);
-    let mut buf = [0; 1024];
-    let mut out = Sink::new(&mut buf);
-    let delivery = write_response(&head, client, &DateCache::new(0), &mut out).unwrap();
-    (String::from_utf8(out.written().to_vec()).unwrap(), delivery)
-}
-
-const HTTP11: Client = Client { version: Version::Http11, to_head: false, keep_alive: true };
-const HTTP10: Client = Client { version: Version::Http10, to_head: false, keep_alive: true };
-const DATE: &str = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
-
-#[test]
-fn hop_by_hop_fields_stay_here() {
-    let (text, _) = written(
-        "HTTP/1.1 404 Gone Fishing\r\nServer: w\r\nConnection: x-hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
-         Upgrade: h2c\r\nTrailer: a\r\nProxy-Connection: a\r\nTE: a\r\nContent-Length: 3\r\nX: 1\r\nX: 2\r\nDate: now\r\n\r\n",
-        false,
-        HTTP11,
-    );
-    assert_eq!(
-        text,
-        "HTTP/1.1 404 Gone Fishing\r\nServer: w\r\nX: 1\r\nX: 2\r\nDate: now\r\nContent-Length: 3\r\n\r\n"
-    );
-}
-
-#[test]
-fn delivery() {
-    use Framing::*;
-    let close = Client { keep_alive: false, ..HTTP11 };
-    let to_head = Client { to_head: true, ..HTTP11 };
-    for (input, client, end, framing, keep_alive) in [
-        ("Content-Length: 3\r\n", HTTP11, "Content-Length: 3\r\n\r\n", Length(3), true),
-        ("Content-Length: 3\r\n", close, "Content-Length: 3\r\nConnection: close\r\n\r\n", Length(3), false),
-        (
-            "Content-Length: 3\r\n",
-            HTTP10,
-            "Content-Length: 3\r\nConnection: keep-alive\r\n\r\n",
-            Length(3),
-            true,
-        ),
-        ("Content-Length: 0\r\n", HTTP11, "Content-Length: 0\r\n\r\n", None, true),
-        ("Content-Length: 3\r\n", to_head, "Content-Length: 3\r\n\r\n", None, true),
-        ("", to_head, "\r\n", None, true),
-        ("Transfer-Encoding: chunked\r\n", HTTP11, "Transfer-Encoding: chunked\r\n\r\n", Chunked, true),
-        ("Transfer-Encoding: chunked\r\n", HTTP10, "Connection: close\r\n\r\n", UntilClose, false),
-        ("", HTTP11, "Transfer-Encoding: chunked\r\n\r\n", Chunked, true),
-        ("", HTTP10, "Connection: close\r\n\r\n", UntilClose, false),
-    ] {
-        let input = format!("HTTP/1.1 200 OK\r\n{input}\r\n");
-        let (text, delivery) = written(&input, client.to_head, client);
-        // Date comes before what is said of the connection.
-        let (framing_line, end) = end.split_at(end.find("Connection:").unwrap_or(end.len() - 2));
-        assert_eq!(text, format!("HTTP/1.1 200 OK\r\n{framing_line}{DATE}{end}"), "{input:?}");
-        assert_eq!(delivery, Delivery { framing, keep_alive }, "{input:?}");
-    }
-    for status in ["204 No Content", "304 Not Modified"] {
-        let (text, delivery) =
-            written(&format!("HTTP/1.1 {status}\r\nContent-Length: 3\r\n\r\n"), false, HTTP11);
-        assert_eq!(text, format!("HTTP/1.1 {status}\r\n{DATE}\r\n"));
-        assert_eq!(delivery, Delivery { framing: None, keep_alive: true });
-    }
-    let (text, _) = written("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", false, HTTP11);
-    assert_eq!(text, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
-}
-
-#[test]
-fn a_head_that_does_not_fit_is_an_error() {
-    let head = head("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", false);
-    for len in 0..72 {
-        let mut buf = vec![0; len];
-        assert_eq!(
-            write_response(&head, HTTP11, &DateCache::new(0), &mut Sink::new(&mut buf)),
-            Err(Overflow),
-            "{len}"
-        );
-    }
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_survived(mut input: Vec<u8>, to_head: bool) {
@@ -210,23 +131,5 @@ proptest! {
         input.splice(0..0, *b"HTTP/1.1 200 OK\r\nX: ");
         input.extend_from_slice(b"\r\n\r\n");
         let _ = parse(&input, to_head, MAX);
-    }
-
-    #[test]
-    fn what_is_written_parses(fields in "((Content-Length: 7|Transfer-Encoding: chunked|X: y|Connection: x|Connection: close)\r\n){0,4}") {
-        let input = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
-        if let Parsed::Complete { head, .. } = parse(input.as_bytes(), false, MAX) {
-            let mut buf = [0; 1024];
-            let mut out = Sink::new(&mut buf);
-            let delivery = write_response(&head, HTTP11, &DateCache::new(0), &mut out).unwrap();
-            match parse(out.written(), false, MAX) {
-                Parsed::Complete { head, len } => {
-                    prop_assert_eq!(head.framing, delivery.framing);
-                    prop_assert_eq!(head.keep_alive, delivery.keep_alive);
-                    prop_assert_eq!(len, out.len());
-                }
-                other => prop_assert!(false, "{other:?}"),
-            }
-        }
     }
 }

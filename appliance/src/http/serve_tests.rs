@@ -2,13 +2,23 @@ use super::super::request::{Parsed, Progress, parse};
 use super::super::{Limits, response};
 use super::*;
 use crate::cache::{Lookup, StaticStore};
+use crate::http::h1::Encoder;
 use model::bundle::{self, Bundle, File, Source};
+use model::date::DateCache;
 use model::settings::Settings;
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const DATE: &str = "Date: Sat, 21 Nov 2026 00:00:00 GMT\r\n";
 const METADATA: &str = "Content-Type: text/plain\r\nAccept-Ranges: bytes\r\nETag: \"v1\"\r\n\
                         Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+/// What became of a request.
+#[derive(Debug, PartialEq)]
+struct Plan {
+    status: u16,
+    content: Range<usize>,
+    keep_alive: bool,
+}
 
 fn answer(method: &str, fields: &str) -> (String, Plan) {
     let content = b"0123456789".to_vec();
@@ -24,14 +34,14 @@ fn answer(method: &str, fields: &str) -> (String, Plan) {
     let bytes = bundle::encode(&Settings::default(), vec![Source { file, content }]);
     let store = StaticStore::new(&Bundle::parse(&bytes).unwrap());
     let Lookup::Found(stored) = store.lookup(0, "/a") else { panic!() };
-    with_head(&format!("{method} /a?q HTTP/1.1\r\nHost: a\r\n{fields}\r\n"), |head, date, out| {
-        plan(head, stored, true, date, out).unwrap()
+    with_head(&format!("{method} /a?q HTTP/1.1\r\nHost: a\r\n{fields}\r\n"), |head, page| {
+        super::file(head, stored, page).unwrap()
     })
 }
 
 fn with_head(
     input: &str,
-    write: impl FnOnce(&RequestHead<'_>, &DateCache, &mut Sink<'_>) -> Plan,
+    write: impl FnOnce(&RequestHead<'_>, &mut Page<'_, Encoder>) -> Range<usize>,
 ) -> (String, Plan) {
     let mut scratch = [0; 9000];
     let Parsed::Complete { head, .. } =
@@ -40,9 +50,12 @@ fn with_head(
         panic!("{input:?}");
     };
     let mut buf = [0; 1024];
-    let mut out = Sink::new(&mut buf);
-    let plan = write(&head, &DateCache::new(1_795_219_200), &mut out);
-    let text = String::from_utf8(out.written().to_vec()).unwrap();
+    let (mut encoder, date) = (Encoder::of(&head), DateCache::new(1_795_219_200));
+    let mut page = Page::new(&mut encoder, &date, &mut buf);
+    let content = write(&head, &mut page);
+    let (len, status) = (page.len(), page.status());
+    let plan = Plan { status, content, keep_alive: encoder.keeps_alive() };
+    let text = String::from_utf8(buf[..len].to_vec()).unwrap();
     let to_head = head.method == Method::Head;
     let response::Parsed::Complete { head: parsed, len } = response::parse(text.as_bytes(), to_head, 2048)
     else {
@@ -157,8 +170,9 @@ fn other_methods() {
 #[test]
 fn redirects() {
     let redirect = |target: &str| {
-        with_head(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), |head, date, out| {
-            redirect_to_directory(head, true, date, out).unwrap()
+        with_head(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), |head, page| {
+            redirect_to_directory(head, page).unwrap();
+            0..0
         })
         .0
     };
@@ -169,8 +183,9 @@ fn redirects() {
 #[test]
 fn not_found_keeps_the_connection() {
     for (method, status) in [("GET", 404), ("HEAD", 404), ("POST", 405)] {
-        let (_, plan) = with_head(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"), |head, date, out| {
-            not_found(head, true, date, out).unwrap()
+        let (_, plan) = with_head(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"), |head, page| {
+            not_found(head, page).unwrap();
+            0..0
         });
         assert_eq!((plan.status, plan.keep_alive), (status, true));
     }
@@ -178,8 +193,9 @@ fn not_found_keeps_the_connection() {
 
 #[test]
 fn options_for_the_server() {
-    let (text, plan) = with_head("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", |head, date, out| {
-        options_asterisk(head, true, date, out).unwrap()
+    let (text, plan) = with_head("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", |_, page| {
+        options_asterisk(page).unwrap();
+        0..0
     });
     assert_eq!((text.as_str(), plan.status), (&*format!("HTTP/1.1 204 No Content\r\n{DATE}\r\n"), 204));
 }
@@ -192,9 +208,11 @@ fn what_goes_no_further_is_answered_here() {
         let parsed = parse(input.as_bytes(), &limits, &mut scratch, &mut Progress::default());
         let Parsed::Complete { head, .. } = parsed else { panic!("{input:?}") };
         let mut buf = [0; 1024];
-        let mut out = Sink::new(&mut buf);
-        last_recipient(&head, &DateCache::new(0), &mut out).unwrap();
-        String::from_utf8(out.written().to_vec()).unwrap()
+        let (mut encoder, date) = (Encoder::of(&head), DateCache::new(0));
+        let mut page = Page::new(&mut encoder, &date, &mut buf);
+        last_recipient(&head, &mut page).unwrap();
+        let len = page.len();
+        String::from_utf8(buf[..len].to_vec()).unwrap()
     };
     let shown = "TRACE /a?b HTTP/1.1\r\nHost: c\r\nMax-Forwards: 0\r\n\r\n";
     let asked = shown.replace("Max", "Cookie: secret\r\nAuthorization: secret\r\nMax");

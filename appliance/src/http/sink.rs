@@ -6,6 +6,35 @@ use super::Field;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
+/// A number in decimal digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    digits: [u8; 20],
+    start: u8,
+}
+
+impl Decimal {
+    /// The digits of `n`.
+    pub fn new(mut n: u64) -> Self {
+        let mut digits = [0; 20];
+        let mut start = digits.len() as u8;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (n % 10) as u8;
+            start -= 1;
+            n /= 10;
+            if n == 0 {
+                break;
+            }
+        }
+        Self { digits, start }
+    }
+
+    /// As text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.digits.get(usize::from(self.start)..).unwrap_or_default()
+    }
+}
+
 /// Appends to a byte slice and never beyond it.
 #[derive(Debug)]
 pub struct Sink<'b> {
@@ -29,18 +58,8 @@ impl<'b> Sink<'b> {
     }
 
     /// Appends a decimal number.
-    pub fn put_decimal(&mut self, mut n: u64) -> Result<(), Overflow> {
-        let mut digits = [0; 20];
-        let mut start = digits.len();
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (n % 10) as u8;
-            start -= 1;
-            n /= 10;
-            if n == 0 {
-                break;
-            }
-        }
-        self.put(digits.get(start..).unwrap_or_default())
+    pub fn put_decimal(&mut self, n: u64) -> Result<(), Overflow> {
+        self.put(Decimal::new(n).as_bytes())
     }
 
     /// Appends a field line.

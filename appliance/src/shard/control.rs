@@ -22,7 +22,7 @@ use netdrv::stream::{StreamId, StreamTransport};
 
 impl<N: Nic, S: StreamTransport> Shard<N, S> {
     pub(super) fn answer_asks(&mut self) {
-        while let Some((who, ask)) = self.control.next_ask(self.env.pools.streams()) {
+        while let Some((who, ask)) = self.control.next_ask(self.shared.pools.streams()) {
             let result = self.answer(who, ask.request);
             self.control.reply(who, &Message::Reply { id: ask.id, result });
         }
@@ -31,7 +31,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// Tells the supervisor which pools need a worker. Without one the demand stays open.
     pub(super) fn push_demands(&mut self) {
         while self.control.is_supervised()
-            && let Some((pool, waited)) = self.env.pools.next_demand(self.env.now)
+            && let Some((pool, waited)) = self.shared.pools.next_demand(self.shared.now)
         {
             let waited_ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.control.push(&Message::Demand { pool, waited_ns });
@@ -41,44 +41,44 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// Takes new bandwidth and limits for the sites that are served, whole or, on error, not at all. The rest of `settings` is
     /// not looked at. Poll afterwards: what waits may go earlier now.
     pub fn set_bandwidth(&mut self, settings: &Settings, now: Instant) -> Result<(), FlowError> {
-        self.env.flow.configure(settings, now.as_nanos())
+        self.shared.traffic.flow.configure(settings, now.as_nanos())
     }
 
     fn answer(&mut self, who: StreamId, request: Request) -> Result<Answer, Refusal> {
-        let now = self.env.now;
+        let now = self.shared.now;
         match request {
             Request::Supervise => {
-                self.control.supervises(who, self.env.pools.streams());
-                self.env.pools.forget_announced();
+                self.control.supervises(who, self.shared.pools.streams());
+                self.shared.pools.forget_announced();
             }
             Request::WorkerUp { pool, address, named } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_came(pool, vsock(address), named, now) {
+                if !self.shared.pools.worker_came(pool, vsock(address), named, now) {
                     return Err(Refusal::TooManyWorkers);
                 }
             }
             Request::WorkerIs { pool, address, down, note } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_is(pool, vsock(address), down, note, now) {
+                if !self.shared.pools.worker_is(pool, vsock(address), down, note, now) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
-            Request::StreamEnded { name, whole } => self.env.pools.stream_ended(name, whole),
+            Request::StreamEnded { name, whole } => self.shared.pools.stream_ended(name, whole),
             Request::WorkerLeaving { pool, address } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_leaves(pool, vsock(address)) {
+                if !self.shared.pools.worker_leaves(pool, vsock(address)) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
             Request::WorkerGone { pool, address, died } => {
                 self.pool_exists(pool)?;
-                if !self.env.pools.worker_gone(pool, vsock(address), died, now) {
+                if !self.shared.pools.worker_gone(pool, vsock(address), died, now) {
                     return Err(Refusal::NoSuchWorker);
                 }
             }
             Request::SetService { pool, service, out } => {
                 self.pool_exists(pool)?;
-                self.env.pools.set_service(pool, service, out);
+                self.shared.pools.set_service(pool, service, out);
             }
             Request::SetSite { site, bandwidth, limits } => {
                 let mut settings = self.settings.clone();
@@ -123,22 +123,24 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     }
 
     fn store(&mut self) -> Result<&mut Store, Refusal> {
-        self.env.security.store_mut().ok_or(Refusal::Certificates(TlsError::NoTls))
+        self.shared.security.store_mut().ok_or(Refusal::Certificates(TlsError::NoTls))
     }
 
     fn pool_exists(&self, pool: PoolId) -> Result<(), Refusal> {
-        if pool.index() < self.env.pools.count() { Ok(()) } else { Err(Refusal::NoSuchPool) }
+        if pool.index() < self.shared.pools.count() { Ok(()) } else { Err(Refusal::NoSuchPool) }
     }
 
     fn apply(&mut self, settings: Settings) -> Result<(), Refusal> {
-        self.set_bandwidth(&settings, self.env.now).map_err(|error| Refusal::Bandwidth(error.to_string()))?;
+        self.set_bandwidth(&settings, self.shared.now)
+            .map_err(|error| Refusal::Bandwidth(error.to_string()))?;
         self.settings = settings;
         Ok(())
     }
 
     fn status(&self) -> Status {
-        let (tcp, requests, pools) = (self.stack.counters(), &self.env.counters, self.env.pools.counters());
-        let (control, links) = (self.control.counters(), self.env.pools.secure_counters());
+        let (tcp, requests, pools) =
+            (self.stack.counters(), &self.shared.counters, self.shared.pools.counters());
+        let (control, links) = (self.control.counters(), self.shared.pools.secure_counters());
         let [(_, card), (_, vsock)] = self.faults();
         let counters = [
             ("card_resets", u64::from(card.resets)),
@@ -184,10 +186,10 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         let reasons = Reason::ALL.iter().map(|reason| (reason.as_str(), requests.of(*reason)));
         let reasons: Vec<_> = reasons.filter(|(_, count)| *count > 0).collect();
         Status {
-            uptime_ms: self.env.now.since(self.started).as_millis() as u64,
+            uptime_ms: self.shared.now.since(self.started).as_millis() as u64,
             connections: self.stack.established() as u64,
-            links: self.env.pools.links() as u64,
-            links_in_use: self.env.pools.links_in_use() as u64,
+            links: self.shared.pools.links() as u64,
+            links_in_use: self.shared.pools.links_in_use() as u64,
             held_bytes: self.held_bytes() as u64,
             counters: counters.iter().map(named).collect(),
             reasons: reasons.iter().map(named).collect(),
@@ -204,7 +206,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
 
     fn pool_info(&self, pool: PoolId) -> Option<PoolInfo> {
         let settings = self.settings.pools.get(pool.index())?;
-        let status = self.env.pools.status(pool);
+        let status = self.shared.pools.status(pool);
         let worker = |w: upstream::WorkerStatus| WorkerInfo {
             address: Worker { cid: w.address.cid, port: w.address.port },
             leaving: w.leaving,
@@ -213,15 +215,15 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             note: w.note,
             in_hand: w.in_hand as u32,
             served: w.served,
-            unused_ms: self.env.now.since(w.used_at).as_millis() as u64,
+            unused_ms: self.shared.now.since(w.used_at).as_millis() as u64,
         };
         Some(PoolInfo {
             name: settings.name.clone(),
             state: status.state as u8,
-            out: self.env.pools.outage(pool).cloned(),
+            out: self.shared.pools.outage(pool).cloned(),
             waiting: status.waiting as u32,
             in_hand: status.in_hand as u32,
-            workers: self.env.pools.workers(pool).map(worker).collect(),
+            workers: self.shared.pools.workers(pool).map(worker).collect(),
         })
     }
 
@@ -231,7 +233,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             name: settings.name.clone(),
             bandwidth: settings.bandwidth,
             limits: settings.limits,
-            metrics: self.site_metrics(site, self.env.now)?,
+            metrics: self.site_metrics(site, self.shared.now)?,
             certificates_end: self.certificates().map_or(Vec::new(), |store| store.expires(site).to_vec()),
         })
     }

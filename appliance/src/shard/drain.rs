@@ -20,9 +20,9 @@ const GRACE: Duration = Duration::from_secs(1);
 impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// Begins to drain, to be done within `limit`, or changes the limit. Says what is left to do.
     pub fn drain(&mut self, limit: Duration) -> Draining {
-        let now = self.env.now;
+        let now = self.shared.now;
         let ends_at = now + limit;
-        self.env.drain = match self.env.drain {
+        self.shared.drain = match self.shared.drain {
             Drain::No => {
                 self.stack.stop_listening();
                 self.mark_all();
@@ -32,30 +32,30 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             Drain::Late { .. } => Drain::Late { ends_at },
             Drain::Over => Drain::Over,
         };
-        if let Some(link) = &mut self.env.log_link {
+        if let Some(link) = &mut self.shared.log_link {
             link.hurry(now);
         }
         Draining {
             connections: self.stack.count(|socket, _| !is_delivered(socket)) as u64,
-            log_bytes: self.env.log.spool.len() as u64,
+            log_bytes: self.shared.books.log.spool.len() as u64,
         }
     }
 
     /// Does what its time has come for.
     pub(super) fn run_drain(&mut self, now: Instant) {
-        if self.env.drain.next_deadline().is_none_or(|at| at > now) {
+        if self.shared.drain.next_deadline().is_none_or(|at| at > now) {
             return;
         }
-        match self.env.drain {
+        match self.shared.drain {
             Drain::Begun { ends_at, .. } if ends_at > now => {
-                self.env.drain = Drain::Late { ends_at };
+                self.shared.drain = Drain::Late { ends_at };
                 self.mark_all();
             }
             Drain::Begun { .. } | Drain::Late { .. } => {
-                self.env.drain = Drain::Over;
+                self.shared.drain = Drain::Over;
                 for id in self.connections() {
                     if let Some((socket, session)) = self.stack.get(id) {
-                        session.shut_down(requester(id), socket, &mut self.env);
+                        session.shut_down(requester(id), socket, &mut self.shared);
                         self.mark(id);
                     }
                 }

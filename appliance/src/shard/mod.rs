@@ -23,8 +23,8 @@ pub use config::{SettingsError, ShardConfig};
 use crate::cache::StaticStore;
 use crate::connection::Connection;
 use crate::connection::security::Security;
+use crate::connection::shared::Shared;
 use crate::control::Control;
-use crate::env::Env;
 use crate::flow::Flow;
 use crate::log::{Counters, Ends, Log, LogLink};
 use crate::serving::{Router, Serving};
@@ -74,7 +74,7 @@ pub enum Wake {
 pub struct Shard<N: Nic, S: StreamTransport> {
     nic: N,
     stack: Stack<Connection>,
-    env: Env<S>,
+    shared: Shared<S>,
     control: Control,
     /// What is in force.
     settings: Settings,
@@ -137,7 +137,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             control: Control::new(pools.streams()),
             settings: settings.clone(),
             stack: Stack::new(stack_config, nic.info(), now),
-            env: Env::new(settings, serving, pools, flow, security, config.head_bytes),
+            shared: Shared::new(settings, serving, pools, flow, security, config.head_bytes),
             dirty: VecDeque::with_capacity(1024),
             blocked: 0,
             started: now,
@@ -157,32 +157,32 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
 
     /// What the devices have done wrong since the start, by their names.
     pub fn faults(&self) -> [(&'static str, Faults); 2] {
-        [("network card", self.nic.faults()), ("vsock device", self.env.pools.transport_faults())]
+        [("network card", self.nic.faults()), ("vsock device", self.shared.pools.transport_faults())]
     }
 
     /// Requests and refusals counted.
     pub fn counters(&self) -> &Counters {
-        &self.env.counters
+        &self.shared.counters
     }
 
     /// Log lines that wait, and how many were dropped.
     pub fn log(&self) -> &Log {
-        &self.env.log
+        &self.shared.books.log
     }
 
     /// What happened to TLS connections.
     pub fn tls_counters(&self) -> model::tls::Counters {
-        self.env.security.counters
+        self.shared.security.counters
     }
 
     /// TLS handshakes in progress.
     pub fn tls_handshakes(&self) -> usize {
-        self.env.security.handshakes()
+        self.shared.security.handshakes()
     }
 
     /// Certificates and what else TLS connections are given; `None` without TLS.
     pub fn certificates(&self) -> Option<&Store> {
-        self.env.security.store()
+        self.shared.security.store()
     }
 
     /// Why the ports for https are closed although the settings name some.
@@ -203,22 +203,22 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
 
     /// The pools.
     pub fn pools(&self) -> &Pools<S> {
-        &self.env.pools
+        &self.shared.pools
     }
 
     /// What a site has done, waits for and was refused, by its index in the settings.
     pub fn site_metrics(&self, site: SiteId, now: Instant) -> Option<SiteMetrics> {
-        self.env.flow.metrics(site, now.as_nanos())
+        self.shared.traffic.flow.metrics(site, now.as_nanos())
     }
 
     /// Takes a pool into service or out of it.
     pub fn set_service(&mut self, pool: PoolId, service: Service) {
-        self.env.pools.set_service(pool, service, None);
+        self.shared.pools.set_service(pool, service, None);
     }
 
     /// Bytes of request heads and content that are held for requests under way.
     pub fn held_bytes(&self) -> usize {
-        self.env.heads.leased() + self.env.contents.leased()
+        self.shared.heads.leased() + self.shared.contents.leased()
     }
 
     /// The card.
@@ -228,24 +228,21 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
 
     /// The stream transport.
     pub fn streams(&mut self) -> &mut S {
-        self.env.pools.streams().transport()
+        self.shared.pools.streams().transport()
     }
 
     /// Does all there is to do at `now`.
     pub fn poll(&mut self, now: Instant) -> Wake {
-        self.env.now = now;
-        let unix_seconds = self.unix_time + now.since(self.started).as_secs();
-        self.env.date.set(unix_seconds);
-        self.env.security.begin(unix_seconds);
+        self.shared.begin(now, self.unix_time + now.since(self.started).as_secs());
         let more = self.receive(now);
         self.stack.maintain(now, &mut self.nic);
-        self.env.pools.poll(now);
-        while let Some(event) = self.env.pools.next_other_event() {
+        self.shared.pools.poll(now);
+        while let Some(event) = self.shared.pools.next_other_event() {
             self.on_other_stream(event);
         }
         self.answer_asks();
         self.run_drain(now);
-        while let Some(event) = self.env.pools.next_event() {
+        while let Some(event) = self.shared.pools.next_event() {
             self.on_pool_event(event);
         }
         while let Some(id) = self.stack.pop_due(now) {
@@ -256,36 +253,36 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             self.run_dirty(now);
         }
         // Exchanges that ended may have given their links to others.
-        while let Some(event) = self.env.pools.next_event() {
+        while let Some(event) = self.shared.pools.next_event() {
             self.on_pool_event(event);
         }
         self.log_turned_away();
         self.push_demands();
-        self.control.flush(self.env.pools.streams());
-        let Env { log, log_link, pools, .. } = &mut self.env;
+        self.control.flush(self.shared.pools.streams());
+        let Shared { books, log_link, pools, .. } = &mut self.shared;
         if let Some(link) = log_link {
-            link.pump(&mut log.spool, pools.streams(), now);
+            link.pump(&mut books.log.spool, pools.streams(), now);
         }
         self.nic.flush();
-        self.env.pools.streams().flush();
+        self.shared.pools.streams().flush();
         // What is still dirty waits for room in the card's queue, unless it became so just now.
         let fresh = self.dirty.len() > self.blocked;
-        if fresh || (more && self.blocked == 0) || self.env.pools.wants_turn(now) {
+        if fresh || (more && self.blocked == 0) || self.shared.pools.wants_turn(now) {
             return Wake::Now;
         }
-        let pools = self.env.pools.next_deadline(now);
-        let flow = self.env.flow.next_deadline_ns().map(Instant::from_nanos);
+        let pools = self.shared.pools.next_deadline(now);
+        let flow = self.shared.traffic.flow.next_deadline_ns().map(Instant::from_nanos);
         if flow.is_some_and(|at| at <= now) {
             return Wake::Now;
         }
-        let log = self.env.log_link.as_ref().and_then(LogLink::next_deadline);
-        let drain = self.env.drain.next_deadline();
+        let log = self.shared.log_link.as_ref().and_then(LogLink::next_deadline);
+        let drain = self.shared.drain.next_deadline();
         Wake::At([self.stack.next_deadline(), pools, flow, log, drain].into_iter().flatten().min())
     }
 
     /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
     pub fn arm(&mut self) -> bool {
-        let streams = self.env.pools.streams().arm();
+        let streams = self.shared.pools.streams().arm();
         self.nic.arm(self.blocked > 0) && streams
     }
 
@@ -302,7 +299,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
                 self.mark(id);
             }
             // There is to be room before the next one asks for it: who is refused tries again after a second.
-            if (self.stack.is_full() || self.env.security.is_full()) && self.evict() {
+            if (self.stack.is_full() || self.shared.security.is_full()) && self.evict() {
                 self.run_dirty(now);
             }
         }
@@ -322,7 +319,9 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     fn grant(&mut self, now: Instant) -> bool {
         let mut any = false;
         for _ in 0..GRANT_BUDGET {
-            let Some((direction, index, bytes)) = self.env.flow.pop_ready(now.as_nanos()) else { break };
+            let Some((direction, index, bytes)) = self.shared.traffic.flow.pop_ready(now.as_nanos()) else {
+                break;
+            };
             any = true;
             let Some(id) = self.stack.at(index) else { continue };
             if let Some((_, session)) = self.stack.get(id) {
@@ -342,13 +341,13 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             let Some((socket, session)) = self.stack.get(id) else { continue };
             session.queued = false;
             if !half_open {
-                session.run(requester(id), &key, socket, &mut self.env);
+                session.run(requester(id), &key, socket, &mut self.shared);
                 let (deadline, waits) = (session.deadline(), session.waits_for_turn());
                 self.stack.set_deadline(id, deadline);
                 if waits {
                     self.mark(id);
                 }
-                if let Some(victim) = self.env.security.take_victim() {
+                if let Some(victim) = self.shared.security.take_victim() {
                     self.give_way(connection(victim));
                 }
             }
@@ -358,15 +357,15 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
                     self.blocked += 1;
                 }
                 Flushed::Over(mut session) => {
-                    session.abandon(requester(id), &mut self.env);
-                    self.env.flow.detach(id.index() as u32, now.as_nanos());
+                    session.abandon(requester(id), &mut self.shared);
+                    self.shared.traffic.flow.detach(id.index() as u32, now.as_nanos());
                     continue;
                 }
                 Flushed::Done | Flushed::Unknown => {}
             }
             let resent = self.stack.take_resent(id);
             if resent > 0 {
-                self.env.flow.charge(id.index() as u32, resent as usize, now.as_nanos());
+                self.shared.traffic.flow.charge(id.index() as u32, resent as usize, now.as_nanos());
             }
         }
     }
@@ -384,15 +383,15 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
                 let taken = found.is_some_and(|(_, session)| session.on_assigned(link));
                 if !taken {
                     // Its client has gone in the meantime.
-                    self.env.pools.abandon(link, self.env.now);
+                    self.shared.pools.abandon(link, self.shared.now);
                 }
             }
             (PoolEvent::LinkEnded(_, why), Some((_, session))) => session.on_link_ended(why),
             (PoolEvent::Expired(_), Some((socket, session))) => {
-                session.on_refused(Reason::TimerReqQueue, socket, &mut self.env);
+                session.on_refused(Reason::TimerReqQueue, socket, &mut self.shared);
             }
             (PoolEvent::Refused(_, why), Some((socket, session))) => {
-                session.on_refused(why, socket, &mut self.env);
+                session.on_refused(why, socket, &mut self.shared);
             }
             _ => {}
         }
@@ -401,15 +400,15 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
 
     /// Streams that are not links to workers.
     fn on_other_stream(&mut self, event: StreamEvent) {
-        if self.control.on_event(event, self.env.pools.streams()) {
+        if self.control.on_event(event, self.shared.pools.streams()) {
             if !self.control.is_supervised() {
-                self.env.pools.demand_again();
+                self.shared.pools.demand_again();
             }
             return;
         }
-        let Env { log, log_link, pools, now, .. } = &mut self.env;
+        let Shared { books, log_link, pools, now, .. } = &mut self.shared;
         if let Some(link) = log_link.as_mut().filter(|link| link.owns(&event)) {
-            link.on_event(event, &mut log.spool, pools.streams(), *now);
+            link.on_event(event, &mut books.log.spool, pools.streams(), *now);
         } else if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
             self.streams().release(stream);
         }
@@ -418,7 +417,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// Writes error lines for connections that never were, only some of them: a flood must not fill the log.
     fn log_turned_away(&mut self) {
         while let Some(key) = self.stack.next_turned_away() {
-            let unix = self.env.date.unix();
+            let unix = self.shared.date.unix();
             if core::mem::replace(&mut self.turned_away.0, unix) != unix {
                 self.turned_away.1 = 0;
             }
@@ -426,7 +425,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             if self.turned_away.1 <= TURNED_AWAY_LINES {
                 let ends =
                     Ends { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
-                self.env.log.error(None, &ends, None, Reason::ConnectionsRefused, unix);
+                self.shared.books.log.error(None, &ends, None, Reason::ConnectionsRefused, unix);
             }
         }
     }
@@ -434,7 +433,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// Ends a connection whose TLS handshake is to make room for another.
     fn give_way(&mut self, id: ConnId) {
         if let Some((socket, session)) = self.stack.get(id) {
-            session.cut_off(Reason::ConnectionsRefused, requester(id), socket, &mut self.env);
+            session.cut_off(Reason::ConnectionsRefused, requester(id), socket, &mut self.shared);
             self.mark(id);
         }
     }
@@ -442,7 +441,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// Ends a connection to make room for a new one: one that waits for its next request, else one whose client keeps us
     /// waiting, as those do who want all memory for themselves. False if there is none.
     fn evict(&mut self) -> bool {
-        let now = self.env.now;
+        let now = self.shared.now;
         let idle = |socket: &Socket<'_>, session: &Connection| session.is_idle(socket);
         let late = |socket: &Socket<'_>, session: &Connection| {
             socket.state() != State::Closed && session.is_late(EVICTION_PATIENCE, now)
@@ -452,11 +451,11 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         let Some((id, is_idle)) = found else { return false };
         let Some((socket, session)) = self.stack.get(id) else { return false };
         if is_idle {
-            session.cut_off(Reason::TimerConnectionIdle, requester(id), socket, &mut self.env);
+            session.cut_off(Reason::TimerConnectionIdle, requester(id), socket, &mut self.shared);
         } else {
-            session.expire(requester(id), socket, &mut self.env);
+            session.expire(requester(id), socket, &mut self.shared);
         }
-        self.env.counters.evicted += 1;
+        self.shared.counters.evicted += 1;
         self.mark(id);
         true
     }

@@ -122,6 +122,37 @@ impl Body {
     }
 }
 
+impl Body {
+    /// As [`Body::read`], for a reader that may take less than there is: `take` is given content, and whether it is the last,
+    /// and says how many bytes it takes. Chunks it has to take whole. Returns input bytes done with.
+    pub(crate) fn take(
+        &mut self,
+        input: &[u8],
+        take: &mut dyn FnMut(&[u8], bool) -> usize,
+    ) -> Result<usize, ContentError> {
+        if let Self::Chunked { .. } = self {
+            let span = self.read(input)?;
+            let content = input.get(span.content).unwrap_or_default();
+            let is_last = self.is_finished();
+            if !content.is_empty() || is_last {
+                take(content, is_last);
+            }
+            return Ok(span.consumed);
+        }
+        let wanted = self.wanted(input.len());
+        let Some(content) = input.get(..wanted).filter(|content| !content.is_empty()) else { return Ok(0) };
+        let is_last = matches!(self, Self::Length(left) if *left == wanted as u64);
+        let taken = take(content, is_last).min(wanted);
+        self.read(content.get(..taken).unwrap_or_default()).map(|span| span.consumed)
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl From<response::Framing> for Body {
     fn from(framing: response::Framing) -> Self {
         match framing {

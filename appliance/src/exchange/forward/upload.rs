@@ -8,7 +8,7 @@ use netdrv::stream::StreamTransport;
 /// Content kept for a replay, per request, in bytes.
 const KEPT: usize = 64 << 10;
 /// Content is taken from the client in pieces of this size: what is kept in any case when the link takes nothing.
-pub(super) const PIECE: usize = 8 << 10;
+pub(crate) const PIECE: usize = 8 << 10;
 
 #[derive(Default)]
 pub(super) struct Upload {

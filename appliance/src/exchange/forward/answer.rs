@@ -1,0 +1,76 @@
+//! The content of a response, taken from the worker and judged.
+
+use super::loss::Unfit;
+use super::{Forward, Response, Workers};
+use crate::exchange::source::{Pulled, Ready};
+use crate::http::h1::Body;
+use crate::upstream::{Ending, LinkId};
+use netdrv::stream::{CloseReason, StreamTransport};
+
+impl Forward {
+    /// What there is.
+    pub(super) fn look<S: StreamTransport>(&self, link: LinkId, cx: &Workers<'_, S>) -> Ready {
+        let available = cx.pools.readable(link).len();
+        let from = match &self.response {
+            Response::Head => return Ready::Nothing,
+            Response::Tunnel(_) if available > 0 => return Ready::Bytes(available),
+            // Half-closes cannot be passed on to workers, so this is the end.
+            Response::Tunnel(_) if self.link_ended.is_some() => return Ready::Finished,
+            Response::Tunnel(_) => return Ready::Nothing,
+            Response::Content { from, .. } => from,
+        };
+        if from.is_finished() {
+            return Ready::Finished;
+        }
+        if available > 0 {
+            return Ready::Bytes(available);
+        }
+        // A reset is no end of content that only an end delimits, and what looks like an end may have been a cut.
+        let is_over = match from {
+            Body::UntilClose => {
+                self.link_ended == Some(CloseReason::Shutdown) && cx.pools.ending(link) == Ending::Whole
+            }
+            _ => from.has_content() && (self.link_ended.is_some() || self.trailers_late),
+        };
+        if is_over { Ready::End } else { Ready::Nothing }
+    }
+
+    /// Gives a piece of content to `put`.
+    pub(super) fn take_content<S: StreamTransport>(
+        &mut self,
+        link: LinkId,
+        room: usize,
+        put: &mut dyn FnMut(&[u8], bool),
+        cx: &mut Workers<'_, S>,
+    ) -> Pulled {
+        let input = cx.pools.readable(link);
+        let input = input.get(..room).unwrap_or(input);
+        let from = match &mut self.response {
+            Response::Head => return Pulled::Nothing,
+            Response::Tunnel(tunnel) => {
+                tunnel.follow_down(input);
+                put(input, false);
+                let len = input.len();
+                cx.counters.tunnel_bytes_out += len as u64;
+                cx.pools.consume(link, len);
+                return Pulled::Moved;
+            }
+            Response::Content { from, .. } => from,
+        };
+        if input.is_empty() {
+            if cx.pools.readable(link).is_empty() {
+                *from = Body::NONE;
+                return Pulled::Ended;
+            }
+            return Pulled::Nothing;
+        }
+        let Ok(span) = from.read(input) else { return self.unfit(link, Unfit::Malformed, cx).into() };
+        let content = input.get(span.content).unwrap_or_default();
+        let is_last = from.is_finished();
+        if !content.is_empty() || is_last {
+            put(content, is_last);
+        }
+        cx.pools.consume(link, span.consumed);
+        Pulled::Moved
+    }
+}

@@ -1,0 +1,29 @@
+//! The seams of an exchange, shown by a protocol and a source that nobody needs: neither takes a change in `exchange/`.
+
+mod toy_protocol;
+mod toy_source;
+
+use crate::budget::Buffers;
+use crate::exchange::client::Client;
+use crate::exchange::source::Source;
+use crate::exchange::{Desk, Exchange, Status};
+use crate::http::{Encode, Fields};
+use crate::time::Instant;
+use model::date::DateCache;
+
+/// Runs an exchange once, at the second 0.
+fn run<E: Encode, R: Source<Cx>, Cx>(
+    exchange: &mut Exchange<E, R>,
+    client: &mut impl Client,
+    cx: &mut Cx,
+) -> Status {
+    let (mut render, mut buffers, date) = (vec![0; 1024], Buffers::new(), DateCache::new(0));
+    let mut desk = Desk {
+        render: &mut render,
+        buffers: &mut buffers,
+        date: &date,
+        site: Fields::NONE,
+        now: Instant::ZERO,
+    };
+    exchange.run(client, &mut desk, cx).0
+}
