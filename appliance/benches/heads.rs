@@ -3,10 +3,10 @@
 //! `cargo bench --bench heads` prints nanoseconds. For instructions, which is what counts under an emulator, run the
 //! binary as `valgrind --tool=callgrind BINARY NAME COUNT` with two counts and divide the difference.
 
-use appliance::cache::{Lookup, StaticStore};
+use appliance::cache::{Lookup, StaticStore, serve};
 use appliance::http::h1::Encoder;
 use appliance::http::request::{Parsed, Progress};
-use appliance::http::{Encode, Limits, Page, Reply, Sink, Version, forward, request, response, serve};
+use appliance::http::{Encode, Limits, Page, Reply, Sink, Version, forward, request, response};
 use appliance::serving::{RouteResult, Router};
 use core::hint::black_box;
 use core::mem::MaybeUninit;

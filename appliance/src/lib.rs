@@ -13,6 +13,7 @@ mod exchange;
 pub mod flow;
 pub mod http;
 pub mod log;
+pub mod manual;
 pub mod proxy;
 pub mod serving;
 pub mod shard;

@@ -1,11 +1,11 @@
 //! What a static hit, a forwarded request and its response cost the heap: nothing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use appliance::cache::{Lookup, StaticStore};
+use appliance::cache::{Lookup, StaticStore, serve};
 use appliance::http::chunked::Decoder;
 use appliance::http::h1::Encoder;
 use appliance::http::request::{Parsed, Progress};
-use appliance::http::{Encode, Limits, Page, Reply, Sink, Version, forward, request, response, serve};
+use appliance::http::{Encode, Limits, Page, Reply, Sink, Version, forward, request, response};
 use appliance::log::line::Moment;
 use appliance::log::{Ends, Log, Outcome, Value};
 use appliance::serving::{RouteResult, Router};

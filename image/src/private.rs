@@ -64,7 +64,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one in `parent`, its name this prefix and [`RANDOM`] letters, and removes those of dead processes there.
+    /// Makes one in `parent`, its name this prefix and `RANDOM` letters, and removes those of dead processes there.
     pub fn new(parent: &Path, prefix: &str) -> Result<Self> {
         sweep(parent, prefix);
         let made = || format!("making a directory in {}", parent.display());

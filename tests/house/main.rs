@@ -4,6 +4,7 @@
 mod crates;
 mod imports;
 mod modules;
+mod rooms;
 mod said;
 mod specification;
 

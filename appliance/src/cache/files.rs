@@ -13,7 +13,7 @@ use model::date;
 /// Served for a directory.
 const INDEX: &str = "index.html";
 
-/// A representation with its head ready to copy. See [`crate::http::serve::file`].
+/// A representation with its head ready to copy. See [`super::serve::file`].
 #[derive(Clone, Debug)]
 pub struct StoredResponse<'a> {
     content: &'a [u8],
@@ -146,7 +146,7 @@ impl<'a> StaticStore<'a> {
         Self { files, names, slots }
     }
 
-    /// Finds a file. `rest` is [`crate::serving::Match::rest`]: the path below the prefix with its leading slash, or
+    /// Finds a file. `rest` is the path below the prefix with its leading slash, or
     /// empty. Names are case-sensitive.
     pub fn lookup(&self, tree: u16, rest: &str) -> Lookup<'_, 'a> {
         for slot in probes(hash(tree, rest), self.slots.len()) {

@@ -1,5 +1,6 @@
 //! Stored responses. For now: the static files of the image.
 
 mod files;
+pub mod serve;
 
 pub use files::{Lookup, StaticStore, StoredResponse};

@@ -2,11 +2,11 @@
 
 use super::forward::Forward;
 use super::journal::Journal;
-use crate::cache::Lookup;
+use crate::cache::{Lookup, serve};
 use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, max_forwards, write_request};
 use crate::http::request::{Framing, RequestHead, TargetForm};
-use crate::http::{Encode, Fields, Overflow, Page, Refusal, Sink, client, error, serve, upgrade};
+use crate::http::{Encode, Fields, Overflow, Page, Refusal, Sink, client, error, upgrade};
 use crate::serving::{Match, RouteResult, Serving};
 use crate::tcp::FlowKey;
 use crate::time::Instant;

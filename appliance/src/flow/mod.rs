@@ -36,7 +36,7 @@
 //! # Several cores
 //!
 //! A shard owns its `Flow`. With several shards, each holds a *lease* on every site's rates: a coordinator (outside of
-//! the data plane, some ten times a second) reads each shard's [`Usage`] and divides a site's `rate` and `ceil` among the
+//! the data plane, some ten times a second) reads each shard's `Usage` and divides a site's `rate` and `ceil` among the
 //! shards: each gets a small fixed part, and the rest in proportion to what its queue and its last second ask for; it then
 //! calls [`Flow::configure`] on each with the rates leased to it, as for any other change. A change keeps debts and
 //! queues, so shares may move at every tick, and the sum of the leases never exceeds the setting if those that

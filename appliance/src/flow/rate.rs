@@ -47,7 +47,7 @@ impl BytesPerSec {
         self.0
     }
 
-    /// Bytes granted to one connection at once under this rate, from 128 to [`TURN_MAX`].
+    /// Bytes granted to one connection at once under this rate, from 128 to `TURN_MAX`.
     ///
     /// About 2 ms of the rate, so that TSO frames shrink with it, but at least a full segment. Only where a full segment
     /// is more than 1/128 of a second's bytes (below 187 KB/s) is a turn 1/128 s: segments of 1,460 bytes at 16 KiB/s

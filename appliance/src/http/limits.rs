@@ -16,7 +16,7 @@ pub struct Limits {
     pub max_fields: usize,
     /// Length of the request target.
     pub max_url_length: usize,
-    /// UrlSegmentMaxLength: characters of one path segment once it is decoded ([`characters`]).
+    /// UrlSegmentMaxLength: characters of one path segment once it is decoded (`characters`).
     pub url_segment_max_length: usize,
     /// UrlSegmentMaxCount: number of path segments.
     pub url_segment_max_count: usize,

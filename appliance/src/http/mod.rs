@@ -21,7 +21,6 @@ pub mod range;
 mod reply;
 pub mod request;
 pub mod response;
-pub mod serve;
 mod sink;
 mod syntax;
 pub(crate) mod target;

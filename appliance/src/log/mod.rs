@@ -1,7 +1,7 @@
 //! Logs: a line for every request and a line for every refusal, and the counters of both.
 //!
 //! - The *access log* has a line for each request, also for those that were refused before they were routed: W3C extended
-//!   with the fields that the configuration names, or JSON lines ([`line`]).
+//!   with the fields that the configuration names, or JSON lines ([`line`](mod@line)).
 //! - The *error log* (HTTPERR) has a line for each request that was refused and each connection that was ended, with its
 //!   [`Reason`](model::reason::Reason).
 //!
@@ -9,7 +9,7 @@
 //! writes files. A line that finds no room is dropped and counted; the count is told to the host as soon as there is room
 //! again. Lines are kept until the host has acknowledged them, and sent again on a new stream if one ends before that.
 //!
-//! On the stream each line begins with a byte that says what it is ([`Kind`]) and ends with LF. No value can contain LF.
+//! On the stream each line begins with a byte that says what it is ([`Kind`](model::log::Kind)) and ends with LF. No value can contain LF.
 
 mod counters;
 mod escape;

@@ -1,6 +1,6 @@
 //! Settings compiled for serving: which URL prefix a request falls under, by HTTP.sys's rules, and the rules that hold there.
 //!
-//! A [`Serving`] never changes. Requests look at it and connections are judged by it.
+//! A `Serving` never changes. Requests look at it and connections are judged by it.
 
 mod reach;
 mod readings;

@@ -110,7 +110,7 @@ impl ServerTls {
         self.established && self.fault.is_none()
     }
 
-    /// What has gone wrong. An alert may wait in [`Connection::output`].
+    /// What has gone wrong. An alert may wait in [`ServerTls::output`].
     pub fn fault(&self) -> Option<Fault> {
         self.fault
     }
@@ -180,7 +180,7 @@ impl ServerTls {
         }
     }
 
-    /// Whether a receive buffer has to be taken for full by [`Connection::receive`]: of `queued` bytes, `visible` lie in one
+    /// Whether a receive buffer has to be taken for full by [`ServerTls::receive`]: of `queued` bytes, `visible` lie in one
     /// piece at its front. Beyond half of the buffer, the sender may hold back what is left of a record because the window has
     /// become small (silly window avoidance, RFC 9293 §3.8.6.2.1), and wait for us as we would wait for it.
     pub fn is_full(visible: usize, queued: usize, capacity: usize) -> bool {
@@ -220,7 +220,7 @@ impl ServerTls {
         done
     }
 
-    /// As [`Connection::receive`], for ciphertext that is held here: true if there is any and something came of it.
+    /// As [`ServerTls::receive`], for ciphertext that is held here: true if there is any and something came of it.
     pub fn receive_gathered(&mut self, store: Option<&Store>) -> bool {
         if self.gathered.is_empty() || self.inner.is_none() || !self.plaintext().is_empty() {
             return false;
@@ -400,7 +400,7 @@ impl ServerTls {
 
     /// Encrypts the front of `plain` into `out` as one record. Returns how many bytes of each; none before the handshake is
     /// complete, after the end, or when `out` has no room. When a key update has to go first, both are in
-    /// [`Connection::output`] instead and the second number is 0.
+    /// [`ServerTls::output`] instead and the second number is 0.
     pub fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> (usize, usize) {
         let room = out.len().saturating_sub(MAX_RECORD_OVERHEAD);
         let piece = &plain[..plain.len().min(MAX_CONTENT).min(room)];

@@ -16,7 +16,7 @@
 //! connection can be given is in one [`Store`], which is replaced as a whole when certificates change.
 //!
 //! *ring* does the cryptography. It draws its random bytes from the platform (`sys_read_entropy` in the image), and without
-//! a source there is no store: see [`TlsError::Entropy`].
+//! a source there is no store: see [`TlsError::Entropy`](model::tls::TlsError::Entropy).
 
 mod alert;
 mod certificate;

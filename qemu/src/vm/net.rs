@@ -18,7 +18,7 @@ const GATEWAY_MAC: &str = "52:55:0a:00:02:02";
 /// `--net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetKind {
-    /// passt, see [`super::passt`]; the appliance's ports are forwarded from the host.
+    /// passt, see `passt.rs`; the appliance's ports are forwarded from the host.
     Passt,
     /// QEMU's user-mode network, likewise. It listens with a backlog of one, and all clients have the host's address.
     User,

@@ -5,9 +5,9 @@
 //!  vsock ◄── output  ◄── Pipe ◄── embedded-tls ◄── send      ◄── pool
 //! ```
 //!
-//! embedded-tls is a client that waits for its socket. Here the socket is a pair of queues ([`pipe`]) and the client a
+//! embedded-tls is a client that waits for its socket. Here the socket is a pair of queues (`pipe`) and the client a
 //! future that is polled whenever they change, so a session is a value that takes bytes and gives bytes. Chains and
-//! signatures are judged by webpki and *ring* ([`verifier`]), which is also what encrypts ([`cipher`]).
+//! signatures are judged by webpki and *ring* (`verifier`), which is also what encrypts (`cipher`).
 //!
 //! Limits: one cipher suite, TLS_AES_128_GCM_SHA256; keys are exchanged on P-256; our own certificate is sent without
 //! intermediates. A session holds [`SESSION_BYTES`] and what lies in its queues, at most one record each way.

@@ -1,13 +1,13 @@
 //! Answers a request from a stored response: 200, 206, 304, 405, 412, 416, 301; and other answers that are made from the
 //! request alone.
 
-use super::error::Text;
-use super::request::{Framing, Present};
-use super::{
+use super::StoredResponse;
+use crate::http::error::Text;
+use crate::http::request::{Framing, Present};
+use crate::http::{
     Content, Decimal, Encode, Field, Method, Overflow, OwnField, Page, Reply, RequestHead, Version,
     conditional, range,
 };
-use crate::cache::StoredResponse;
 use core::net::IpAddr;
 use core::ops::Range;
 use model::url::Scheme;

@@ -1,8 +1,8 @@
-use super::super::request::{Parsed, Progress, parse};
-use super::super::{Limits, response};
 use super::*;
 use crate::cache::{Lookup, StaticStore};
 use crate::http::h1::Encoder;
+use crate::http::request::{Parsed, Progress, parse};
+use crate::http::{Limits, response};
 use model::bundle::{self, Bundle, File, Source};
 use model::date::DateCache;
 use model::settings::Settings;

@@ -1,0 +1,47 @@
+//! The data plane's rooms stand one above the other: a room imports only from those below it.
+
+use crate::modules::Crate;
+use std::path::Path;
+
+/// From the top: what is further down knows nothing of what is further up.
+const APPLIANCE: &[&str] = &[
+    "main",
+    "boot",
+    "shard",
+    "connection",
+    "exchange",
+    "upstream",
+    "control",
+    "serving",
+    "cache",
+    "http",
+    "tls",
+    "tcp",
+    "proxy",
+    "flow",
+    "log",
+    "budget",
+    "time",
+];
+
+#[test]
+fn no_import_upward() {
+    let src = weir_tests::workspace().join("appliance/src");
+    let found = Crate::read(&src);
+    let place = |file: &Path| {
+        let first = file.strip_prefix(&src).expect("a file below src").with_extension("");
+        let room = first.iter().next().expect("a name").to_string_lossy().into_owned();
+        let at = APPLIANCE.iter().position(|name| *name == room);
+        at.unwrap_or_else(|| panic!("{}: say where the room {room} stands", file.display()))
+    };
+    let is_root = |file: &Path| file.ends_with("src/lib.rs");
+    let edges = found.edges();
+    assert!(edges.len() > 100, "imports were not read");
+    let mut upward = Vec::new();
+    for (from, to) in edges {
+        if !is_root(&from.file) && !is_root(&to.file) && place(&to.file) < place(&from.file) {
+            upward.push(format!("{} imports {}, which is above it", from.file.display(), to.file.display()));
+        }
+    }
+    assert!(upward.is_empty(), "{}", upward.join("\n"));
+}
