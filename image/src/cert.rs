@@ -6,6 +6,7 @@
 use crate::artifact::hex_sha256;
 use crate::deploy::refuse_unless_bundle;
 use crate::pem::{self, PemError};
+use crate::place;
 use crate::private;
 use anyhow::{Context, anyhow, ensure};
 use appliance::tls;
@@ -13,13 +14,13 @@ use model::bundle;
 use model::settings::{Certificate, Key, Secret};
 use model::tls::TlsError;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use rcgen::{KeyUsagePurpose, SanType};
+use rcgen::{KeyUsagePurpose, PublicKeyData as _, SanType};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use x509_cert::der::Decode as _;
+use x509_cert::der::{Decode as _, Encode as _};
 
 type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
 
@@ -51,14 +52,28 @@ pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
     let at = |suffix: &str| dir.join(format!("{stem}.{suffix}"));
     let files = DevCertificate { ca: dir.join("ca.pem"), chain: at("pem"), key: at("key") };
     private::create_dir_all(dir)?;
+    // Another process may be at it, and only both files of a pair are one.
+    let lock = dir.join("lock");
+    let lock = place::open_or_create(&lock).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.with_context(|| format!("locking {}", dir.display()))?;
     let authority_key = dir.join("ca.key");
-    refuse_foreign(&files.ca, &authority_key, |certificate| &certificate.tbs_certificate.subject)?;
-    refuse_foreign(&files.chain, &files.key, |certificate| &certificate.tbs_certificate.issuer)?;
+    let authority = ours(&files.ca, &authority_key, |certificate| &certificate.tbs_certificate.subject)?;
+    let own = ours(&files.chain, &files.key, |certificate| &certificate.tbs_certificate.issuer)?;
     let params = ca_params()?;
-    let (key, fresh) = authority(&files.ca, &authority_key, &params)?;
-    if !fresh && private::is(&files.key) && lasts(&files.chain) {
-        return Ok(files);
-    }
+    let key = match authority {
+        Some(key) if lasts(&files.ca) => {
+            if own.is_some() && lasts(&files.chain) {
+                return Ok(files);
+            }
+            key
+        }
+        old => {
+            let key = old.map_or_else(KeyPair::generate, Ok)?;
+            let certificate = params.self_signed(&key).context("signing")?;
+            write_pair(&files.ca, &certificate.pem(), &authority_key, &key)?;
+            key
+        }
+    };
     let issuer = Issuer::from_params(&params, &key);
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, names[0].as_str());
@@ -75,11 +90,9 @@ pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
-    let own = KeyPair::generate()?;
+    let own = own.map_or_else(KeyPair::generate, Ok)?;
     let certificate = params.signed_by(&own, &issuer).context("signing")?;
-    // The certificate says whose the files are, so it comes first.
-    private::write(&files.chain, certificate.pem().as_bytes())?;
-    private::write(&files.key, own.serialize_pem().as_bytes())?;
+    write_pair(&files.chain, &certificate.pem(), &files.key, &own)?;
     Ok(files)
 }
 
@@ -164,18 +177,14 @@ fn ca_params() -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// The authority's key, and whether it was made just now.
-fn authority(certificate: &Path, key: &Path, params: &CertificateParams) -> Result<(KeyPair, bool)> {
-    if lasts(certificate)
-        && let Ok(pem) = std::fs::read_to_string(key)
-    {
-        let pair = KeyPair::from_pem(&pem).with_context(|| format!("{}, expected a key", key.display()))?;
-        return Ok((pair, false));
+/// Writes a certificate, then its key where none is: a key that is there is this one. The certificate says whose the files are, so
+/// it comes first.
+fn write_pair(certificate: &Path, pem: &str, key: &Path, pair: &KeyPair) -> Result<()> {
+    private::write(certificate, pem.as_bytes())?;
+    if !place::has_file(key)? {
+        private::write(key, pair.serialize_pem().as_bytes())?;
     }
-    let pair = KeyPair::generate()?;
-    private::write(certificate, params.self_signed(&pair).context("signing")?.pem().as_bytes())?;
-    private::write(key, pair.serialize_pem().as_bytes())?;
-    Ok((pair, true))
+    Ok(())
 }
 
 fn now_s() -> u64 {
@@ -197,64 +206,45 @@ fn lasts(path: &Path) -> bool {
     ends > now_s() + RENEW_DAYS * DAY_S
 }
 
-/// Fails where one of a pair of files is there, but the certificate is not one in which `name` is our authority's.
-fn refuse_foreign(
+/// The key of a pair of files that an earlier run has made; `None` where no key is. Fails where one of them is there, but the
+/// certificate is not one in which `name` is our authority's, or the key another's. A key that others could read is removed.
+fn ours(
     certificate: &Path,
     key: &Path,
     name: impl Fn(&x509_cert::Certificate) -> &x509_cert::name::Name,
-) -> Result<()> {
-    let there = |path: &&Path| std::fs::symlink_metadata(path).is_ok();
-    let Some(found) = [certificate, key].into_iter().find(there) else { return Ok(()) };
-    let der = CertificateDer::from_pem_file(certificate).ok();
+) -> Result<Option<KeyPair>> {
+    let (has_certificate, has_key) = (place::has_file(certificate)?, place::has_file(key)?);
+    if !has_certificate && !has_key {
+        return Ok(None);
+    }
+    let der = if has_certificate { CertificateDer::from_pem_file(certificate).ok() } else { None };
     let parsed = der.and_then(|der| x509_cert::Certificate::from_der(&der).ok());
-    ensure!(
-        parsed.is_some_and(|parsed| name(&parsed).to_string() == format!("CN={AUTHORITY}")),
-        "{}: is there, and not of the {AUTHORITY}; expected a directory of its own",
-        found.display()
-    );
-    Ok(())
+    let parsed = parsed.filter(|parsed| name(parsed).to_string() == format!("CN={AUTHORITY}"));
+    let found = if has_certificate { certificate } else { key };
+    let parsed = parsed.with_context(|| {
+        format!("{}: is there, and not of the {AUTHORITY}; expected a directory of its own", found.display())
+    })?;
+    if !has_key {
+        return Ok(None);
+    }
+    let public =
+        parsed.tbs_certificate.subject_public_key_info.to_der().map_err(|error| anyhow!("{error}"))?;
+    let read = std::fs::read(key).map(Secret::new).with_context(|| key.display().to_string())?;
+    let pair = std::str::from_utf8(read.expose()).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
+    let pair = pair.filter(|pair| pair.subject_public_key_info() == public).with_context(|| {
+        format!(
+            "{}: is there, and not the key of {}; move it elsewhere, or remove it if it is of no use",
+            key.display(),
+            certificate.display()
+        )
+    })?;
+    if private::is(key) {
+        return Ok(Some(pair));
+    }
+    place::remove_file(key).with_context(|| format!("removing {}", key.display()))?;
+    Ok(None)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    #[test]
-    fn nobody_elses_authority_or_key_is_overwritten() {
-        for name in ["ca.key", "ca.pem"] {
-            let dir = tempfile::tempdir().expect("a directory");
-            let mine = dir.path().join(name);
-            std::fs::write(&mine, "mine").expect("written");
-            let refused = dev(dir.path(), &["localhost".to_owned()]).expect_err("not ours");
-            assert!(refused.to_string().contains(name), "{refused}");
-            assert_eq!(std::fs::read(&mine).expect("a file"), b"mine");
-        }
-        let dir = tempfile::tempdir().expect("a directory");
-        let made = dev(dir.path(), &["localhost".to_owned()]).expect("made");
-        std::fs::write(&made.chain, "mine").expect("written");
-        assert!(dev(dir.path(), &["localhost".to_owned()]).is_err());
-        let keys = [format!("a={}", made.key.display())];
-        assert!(write_keys(&keys, &made.key).is_err());
-        write_keys(&keys, &dir.path().join("keys")).expect("written");
-        write_keys(&keys, &dir.path().join("keys")).expect("written again");
-        assert!(private::is(&dir.path().join("keys")));
-    }
-
-    #[test]
-    fn made_once_and_for_its_names() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        let first = dev(dir.path(), &names(&["localhost", "127.0.0.1"])).expect("made");
-        let read = |path: &Path| std::fs::read(path).expect("a file");
-        let (ca, chain) = (read(&first.ca), read(&first.chain));
-        assert_eq!(dev(dir.path(), &names(&["localhost", "127.0.0.1"])).expect("kept"), first);
-        let other = dev(dir.path(), &names(&["*.weir.test"])).expect("made");
-        assert_ne!(other.chain, first.chain);
-        assert_eq!((read(&first.ca), read(&first.chain)), (ca, chain));
-        let mode = std::fs::metadata(&first.key).expect("a file").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert!(dev(dir.path(), &[]).is_err());
-        assert!(dev(dir.path(), &names(&["b\u{fc}cher"])).is_err());
-    }
-}
+#[path = "cert_tests.rs"]
+mod tests;

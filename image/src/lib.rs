@@ -26,6 +26,7 @@ mod memory;
 mod patched;
 pub mod payload;
 mod pem;
+pub mod place;
 pub mod private;
 mod program;
 mod rules;
@@ -178,7 +179,7 @@ fn write(
 fn lock(options: &Options, progress: Progress) -> Result<std::fs::File> {
     private::create_dir_all(&options.target_dir)?;
     let path = options.target_dir.join("lock");
-    let file = std::fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    let file = place::open_or_create(&path).with_context(|| format!("creating {}", path.display()))?;
     if file.try_lock().is_err() {
         progress("waiting for another build to end");
         file.lock().with_context(|| format!("locking {}", path.display()))?;

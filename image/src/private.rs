@@ -4,11 +4,12 @@
 //! Modes are right from the first moment, whatever the umask, and files are whole or not there: they are written in a
 //! [`Scratch`] directory and renamed. Whoever wants others to read something says so afterwards.
 
+use crate::place;
 use anyhow::{Context, Result};
-use rustix::fs::{Mode, OFlags};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use rustix::fs::Mode;
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -31,27 +32,22 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
     made.with_context(|| format!("creating {}", path.display()))
 }
 
-/// Writes a file whole, in place of one that is there.
+/// Writes a file whole, in place of a regular one that is there ([`place`]).
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     let directory = path.parent().context("no parent directory")?;
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     create_dir_all(directory)?;
     let scratch = Scratch::new(directory, ".weir-")?;
     let unfinished = scratch.path().join("file");
-    let written = create(&unfinished).and_then(|mut file| file.write_all(content));
+    let written = place::create(&unfinished).and_then(|mut file| file.write_all(content));
     written
-        .and_then(|()| std::fs::rename(&unfinished, path))
+        .and_then(|()| place::put(&unfinished, path))
         .with_context(|| format!("writing {}", path.display()))
 }
 
 /// Whether a file is there that its owner alone can open.
 pub fn is(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o077 == 0)
-}
-
-/// Makes a file that is not there yet.
-pub fn create(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// A directory for what is not finished, or not to stay. It goes when it is dropped; one whose process was killed is removed
@@ -73,11 +69,11 @@ impl Scratch {
             builder.prefix(prefix).rand_bytes(RANDOM).permissions(Permissions::from_mode(0o700));
             let directory = builder.tempdir_in(parent).with_context(made)?;
             let mark = directory.path().join(MARK);
-            let mut lock = create(&mark).with_context(made)?;
+            let mut lock = place::create(&mark).with_context(made)?;
             lock.write_all(CONTENT).with_context(made)?;
             lock.lock().with_context(made)?;
             // Somebody may have found it in the moment when it was not locked yet.
-            if is_at(&lock, &mark) {
+            if place::is_at(&lock, &mark) {
                 return Ok(Self { directory, _lock: lock });
             }
         }
@@ -87,12 +83,6 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
-}
-
-/// Whether this open file is what lies at `path`.
-pub fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
-    (open.dev(), open.ino()) == (there.dev(), there.ino())
 }
 
 /// Removes what killed processes of this user have left in `parent`. What cannot be shown to be of that kind stays.
@@ -114,23 +104,13 @@ fn remove_dead(directory: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let mark = directory.join(MARK);
-    let mut lock = open_without_links(&mark)?;
+    let mut lock = place::open(&mark)?;
     let mut content = Vec::new();
     (&mut lock).take(CONTENT.len() as u64 + 1).read_to_end(&mut content)?;
-    if content == CONTENT && lock.try_lock().is_ok() && is_at(&lock, &mark) {
+    if content == CONTENT && lock.try_lock().is_ok() && place::is_at(&lock, &mark) {
         std::fs::remove_dir_all(directory)?;
     }
     Ok(())
-}
-
-/// Opens a regular file for reading and writing; fails where a symbolic link is.
-pub fn open_without_links(path: &Path) -> std::io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new().read(true).write(true).custom_flags(flags.cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
-    }
-    Ok(file)
 }
 
 #[cfg(test)]

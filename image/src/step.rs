@@ -32,7 +32,7 @@ pub(crate) fn run(command: &mut Command, what: &str, log: &Path) -> Result<()> {
     if let Some(dir) = log.parent() {
         private::create_dir_all(dir)?;
     }
-    std::fs::write(log, &text).with_context(|| format!("writing {}", log.display()))?;
+    private::write(log, text.as_bytes())?;
     if output.status.success() {
         return Ok(());
     }

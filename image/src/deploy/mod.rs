@@ -29,7 +29,7 @@ pub(crate) use outputs::refuse_unless_bundle;
 pub(crate) use seal::seal_elf;
 
 use crate::private::{self, Scratch};
-use crate::{Artifact, Config, Options, Progress, step};
+use crate::{Artifact, Config, Options, Progress, place, step};
 use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsString;
 use std::fs::Permissions;
@@ -178,7 +178,7 @@ fn finish(
     // Tools of the host write with the umask's mode; nobody else reaches the directory in which they do.
     std::fs::set_permissions(image, Permissions::from_mode(0o600))
         .with_context(|| format!("writing {}", image.display()))?;
-    std::fs::rename(image, out).with_context(|| format!("writing {}", out.display()))?;
+    place::put(image, out).with_context(|| format!("writing {}", out.display()))?;
     Ok(manifest)
 }
 

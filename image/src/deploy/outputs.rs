@@ -1,14 +1,14 @@
 //! Whether the names of a build's outputs are free: nothing is overwritten that is not an earlier build's.
 
 use super::{Format, Manifest, beside};
+use crate::place;
 use anyhow::{Result, bail, ensure};
 use model::bundle::MAGIC;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// Fails unless the image `out` and what goes with it are not there, or listed in the manifest beside them.
 pub(super) fn refuse_foreign(format: Format, out: &Path) -> Result<()> {
-    ensure!(!out.is_dir(), "{}: is a directory, expected a file name", out.display());
     let manifest = beside(out, "json");
     let listed = Manifest::listed(&manifest);
     let mut outputs = vec![out.to_owned(), beside(out, "cdx.json")];
@@ -17,7 +17,7 @@ pub(super) fn refuse_foreign(format: Format, out: &Path) -> Result<()> {
     }
     for path in &outputs {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_taken(path)? && !listed.iter().flatten().any(|listed| *listed == name) {
+        if place::has_file(path)? && !listed.iter().flatten().any(|listed| *listed == name) {
             bail!(
                 "{}: is there, and not in {} as an image's; remove it or choose another name",
                 path.display(),
@@ -26,7 +26,7 @@ pub(super) fn refuse_foreign(format: Format, out: &Path) -> Result<()> {
         }
     }
     ensure!(
-        listed.is_some() || !is_taken(&manifest)?,
+        listed.is_some() || !place::has_file(&manifest)?,
         "{}: is there, and no image's manifest; remove it or choose another name",
         manifest.display()
     );
@@ -35,29 +35,16 @@ pub(super) fn refuse_foreign(format: Format, out: &Path) -> Result<()> {
 
 /// Fails unless nothing is at `out`, or a bundle.
 pub(crate) fn refuse_unless_bundle(out: &Path) -> Result<()> {
-    ensure!(!out.is_dir(), "{}: is a directory, expected a file name", out.display());
     let is_bundle = || {
         let mut start = Vec::new();
         let read =
             std::fs::File::open(out).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start));
         read.is_ok() && start == MAGIC
     };
-    if is_taken(out)? && !is_bundle() {
+    if place::has_file(out)? && !is_bundle() {
         bail!("{}: is there, and not a bundle; remove it or choose another name", out.display());
     }
     Ok(())
-}
-
-/// Whether something has this name. Only a regular file may be replaced.
-fn is_taken(path: &Path) -> Result<bool> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) => {
-            ensure!(found.is_file(), "{}: is not a regular file; choose another name", path.display());
-            Ok(true)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => bail!("{}: {error}", path.display()),
-    }
 }
 
 #[cfg(test)]

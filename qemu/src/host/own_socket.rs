@@ -4,9 +4,10 @@
 //! served, and both are removed at the end. A socket without it is somebody else's.
 
 use anyhow::{Context, Result, bail, ensure};
+use image::place::{self, SocketFile};
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -22,13 +23,11 @@ pub struct Access {
     pub group: Option<String>,
 }
 
-/// A listening socket. Dropping it removes it, unless something else has its path by then.
+/// A listening socket.
 #[derive(Debug)]
 pub struct OwnSocket {
     listener: UnixListener,
-    path: PathBuf,
-    /// Device and number of the socket's file.
-    identity: (u64, u64),
+    file: SocketFile,
     // Given back last.
     _lock: Lock,
 }
@@ -44,15 +43,14 @@ impl OwnSocket {
                 path.display()
             );
             ensure!(UnixStream::connect(path).is_err(), "{}: another program listens there", path.display());
-            std::fs::remove_file(path).with_context(|| format!("control socket {}", path.display()))?;
+            place::remove_socket(path).context("control socket")?;
         }
         // The umask is what decides who may connect at first.
         crate::host::child::restrict_umask();
         let listener =
             UnixListener::bind(path).with_context(|| format!("control socket {}", path.display()))?;
-        let made = std::fs::symlink_metadata(path).with_context(|| format!("{}", path.display()))?;
-        let socket =
-            Self { listener, path: path.to_owned(), identity: (made.dev(), made.ino()), _lock: lock };
+        let file = SocketFile::at(path).with_context(|| format!("{}", path.display()))?;
+        let socket = Self { listener, file, _lock: lock };
         socket.allow(access)?;
         Ok(socket)
     }
@@ -68,21 +66,12 @@ impl OwnSocket {
         if let Some(name) = &access.group {
             let group = nix::unistd::Group::from_name(name).ok().flatten();
             let group = group.with_context(|| format!("--control-group {name}: no such group"))?;
-            chown(&self.path, None, Some(group.gid.as_raw()))
-                .with_context(|| format!("giving {} to group {name}", self.path.display()))?;
+            chown(self.file.path(), None, Some(group.gid.as_raw()))
+                .with_context(|| format!("giving {} to group {name}", self.file.path().display()))?;
         }
         let mode = access.mode.unwrap_or(if access.group.is_some() { 0o660 } else { 0o600 });
-        std::fs::set_permissions(&self.path, Permissions::from_mode(mode))
-            .with_context(|| format!("{}: mode {mode:04o}", self.path.display()))
-    }
-}
-
-impl Drop for OwnSocket {
-    fn drop(&mut self) {
-        let there = std::fs::symlink_metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
-        if there == Some(self.identity) {
-            let _ = std::fs::remove_file(&self.path);
-        }
+        std::fs::set_permissions(self.file.path(), Permissions::from_mode(mode))
+            .with_context(|| format!("{}: mode {mode:04o}", self.file.path().display()))
     }
 }
 
@@ -98,8 +87,8 @@ struct Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // While it is still locked: whoever finds it free then sees that it is gone.
-        if image::private::is_at(&self.file, &self.path) {
-            let _ = std::fs::remove_file(&self.path);
+        if place::is_at(&self.file, &self.path) {
+            let _ = place::remove_file(&self.path);
         }
     }
 }
@@ -111,21 +100,19 @@ impl Lock {
         let path = PathBuf::from(name);
         let failed = || format!("control socket's lock {}", path.display());
         loop {
-            let (mut file, was_there) = match image::private::create(&path) {
+            let (mut file, was_there) = match place::create(&path) {
                 Ok(file) => (file, false),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    match image::private::open_without_links(&path) {
-                        Ok(file) => (file, true),
-                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                        Err(error) => return Err(error).with_context(failed),
-                    }
-                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => match place::open(&path) {
+                    Ok(file) => (file, true),
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error).with_context(failed),
+                },
                 Err(error) => return Err(error).with_context(failed),
             };
             if file.try_lock().is_err() {
                 bail!("{}: another supervisor listens there", socket.display());
             }
-            if !image::private::is_at(&file, &path) {
+            if !place::is_at(&file, &path) {
                 // Its owner has just removed it.
                 continue;
             }

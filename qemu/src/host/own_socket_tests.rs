@@ -1,6 +1,7 @@
 //! Whose a path is.
 
 use super::*;
+use std::os::unix::fs::MetadataExt as _;
 use tempfile::TempDir;
 
 fn mode(path: &Path) -> u32 {

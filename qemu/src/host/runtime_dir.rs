@@ -13,9 +13,9 @@
 //! of it is its owner's alone.
 
 use anyhow::{Context, Result, bail, ensure};
+use image::place;
 use image::private::{self, Scratch};
 use std::fs::{File, Permissions, TryLockError};
-use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -71,7 +71,8 @@ impl RuntimeDir {
         claim(&path).with_context(named)?;
         let mut locks = Vec::new();
         for role in roles {
-            let file = create_or_open(&path.join(format!("{}.lock", role.name()))).with_context(named)?;
+            let file =
+                place::open_or_create(&path.join(format!("{}.lock", role.name()))).with_context(named)?;
             match file.try_lock() {
                 Ok(()) => locks.push(file),
                 Err(TryLockError::WouldBlock) => bail!("{}: another {} runs there", named(), role.name()),
@@ -122,16 +123,8 @@ fn claim(path: &Path) -> Result<()> {
         "there are other things in it, and no {MARK}; expected an empty directory, or one that weir has made"
     );
     std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
-    create_or_open(&mark)?;
+    place::open_or_create(&mark)?;
     Ok(())
-}
-
-fn create_or_open(path: &Path) -> Result<File> {
-    let file = match private::create(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => private::open_without_links(path),
-        made => made,
-    };
-    file.with_context(|| format!("{}", path.display()))
 }
 
 /// Reads `--runtime-dir`: a path that QEMU's options and a shell in a worker's command take as it is.

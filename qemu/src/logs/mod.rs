@@ -19,8 +19,9 @@ pub(crate) use state::State;
 use anyhow::{Context, Result};
 use files::Files;
 use image::config::Log;
+use image::place::SocketFile;
 use model::log::Kind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -44,7 +45,7 @@ const FILE_SIZE_SIGNAL: i32 = 25;
 #[derive(Debug)]
 pub struct Collector {
     listener: UnixListener,
-    path: PathBuf,
+    file: SocketFile,
     files: Arc<Mutex<Files>>,
     state: Arc<State>,
     /// While somebody takes the signal, a file that is too large is an error of the write.
@@ -57,9 +58,10 @@ impl Collector {
         let files = Files::new(log, state.clone())
             .with_context(|| format!("log directory {}", log.directory.display()))?;
         let listener = UnixListener::bind(path).with_context(|| format!("log socket {}", path.display()))?;
+        let file = SocketFile::at(path).with_context(|| format!("log socket {}", path.display()))?;
         let file_size = signal(SignalKind::from_raw(FILE_SIZE_SIGNAL)).context("signals")?;
         let files = Arc::new(Mutex::new(files));
-        Ok(Self { listener, path: path.to_owned(), files, state, _file_size: file_size })
+        Ok(Self { listener, file, files, state, _file_size: file_size })
     }
 
     /// Collects until dropped.
@@ -73,19 +75,13 @@ impl Collector {
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        eprintln!("[log] {}: {error}", self.path.display());
+                        eprintln!("[log] {}: {error}", self.file.path().display());
                         sleep(Duration::from_millis(100)).await;
                     }
                 },
                 Some(_) = streams.join_next() => {}
             }
         }
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -8,8 +8,9 @@
 use super::State;
 use super::append::{Appended, append};
 use image::config::{Log, Rotate};
+use image::place;
 use model::date::Civil;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{Error, ErrorKind, Read as _, Result, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -163,11 +164,15 @@ impl Series {
         Some((period.to_owned(), number.parse().ok()?))
     }
 
-    /// All files of this log, the oldest first.
+    /// All regular files of this log, the oldest first.
     fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
-            let path = entry?.path();
+            let entry = entry?;
+            let path = entry.path();
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
             files.extend(self.parts(&path).map(|parts| (parts, path)));
         }
         files.sort();
@@ -180,7 +185,7 @@ impl Series {
         }
         let files = self.files()?;
         for path in &files[..files.len().saturating_sub(self.keep)] {
-            std::fs::remove_file(path)?;
+            place::remove_file(path)?;
         }
         Ok(())
     }
@@ -190,7 +195,7 @@ impl Open {
     /// The file is still the one of that name, and as long as we left it.
     fn is_in_place(&self) -> bool {
         let id = |metadata: &Metadata| (metadata.dev(), metadata.ino());
-        match (self.path.metadata(), self.file.metadata()) {
+        match (self.path.symlink_metadata(), self.file.metadata()) {
             (Ok(named), Ok(ours)) => id(&named) == id(&ours) && named.len() == self.len,
             _ => false,
         }
@@ -199,7 +204,7 @@ impl Open {
 
 /// Opens a file, or makes it, and cuts a part of a line off its end. `None` if there is one that cannot be cut off.
 fn open_whole(path: &Path) -> Result<Option<(File, u64)>> {
-    let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    let mut file = place::open_to_append(path)?;
     let len = file.metadata()?.len();
     let from = len.saturating_sub(LONGEST_PART);
     file.seek(SeekFrom::Start(from))?;

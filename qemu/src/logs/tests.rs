@@ -333,3 +333,31 @@ async fn lines_given_up_are_counted() {
     theirs.read_to_end(&mut counts).await.expect("open");
     assert_eq!(counts, b"");
 }
+
+#[test]
+fn what_is_no_file_of_the_logs_is_neither_written_nor_removed() {
+    let directory = TempDir::new().expect("a directory");
+    let logs = directory.path().join("logs");
+    std::fs::create_dir(&logs).expect("made");
+    // Its end looks like the part of a line that a killed program leaves.
+    let mine = directory.path().join("app.toml");
+    std::fs::write(&mine, "[[site]]\nname").expect("written");
+    std::os::unix::fs::symlink(&mine, logs.join("access-20261122-000.log")).expect("linked");
+    std::os::unix::fs::symlink(&mine, logs.join("access-20261120-000.log")).expect("linked");
+    nix::unistd::mkfifo(&logs.join("httperr-20261122-000.log"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+    let state = Arc::new(State::default());
+    let one = Log { keep: 1, ..log(&logs, LogFormat::W3c) };
+    let mut files = Files::new(&one, state.clone()).expect("files");
+    let lines = b"aGET 200\nean error\n";
+    assert_eq!(write_lines(&mut files, lines, NOON), lines, "nothing is acknowledged");
+    let failing = state.get().failing;
+    assert!(failing["access"].contains("is a symbolic link, expected a regular file"), "{failing:?}");
+    assert!(failing["httperr"].contains("is a FIFO, expected a regular file"), "{failing:?}");
+    assert_eq!(std::fs::read_to_string(&mine).expect("a file"), "[[site]]\nname");
+    // The next day's names are free, and what is not ours does not count among what is kept.
+    assert_eq!(write_lines(&mut files, lines, NOON + DAY), b"");
+    assert_eq!(state.get().failing, BTreeMap::new());
+    let wanted = ["access-20261120-000.log", "access-20261122-000.log", "access-20261123-000.log"];
+    assert_eq!(names(&logs)[..3], wanted);
+    assert!(logs.join("httperr-20261122-000.log").symlink_metadata().is_ok());
+}

@@ -18,9 +18,11 @@ pub mod target;
 
 use anyhow::{Context, Result};
 use ends::{NAME_LIMIT, Tell, Witness};
+use image::place::{self, SocketFile};
 use link::End;
 use std::cell::Cell;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -90,7 +92,7 @@ impl Signs {
 /// Listens for one worker's streams. Runs on a [`tokio::task::LocalSet`].
 pub struct Relay {
     listener: UnixListener,
-    path: PathBuf,
+    file: SocketFile,
     served: Rc<Served>,
     open: Rc<Cell<usize>>,
 }
@@ -123,7 +125,7 @@ impl Relay {
             UnixListener::bind(path).with_context(|| format!("relay socket {}", path.display()))?;
         Ok(Self {
             listener,
-            path: path.to_owned(),
+            file: SocketFile::at(path).with_context(|| format!("relay socket {}", path.display()))?,
             served: Rc::new(Served { target, limits, counters: Rc::default(), signs: Rc::default(), ends }),
             open: Rc::default(),
         })
@@ -147,7 +149,13 @@ impl Relay {
                 file.to_str()?.strip_prefix(name.to_str()?)?.strip_prefix('_')?.parse::<u32>().ok()
             };
             let Some(port) = port(&entry.file_name()).filter(|port| *port >= base) else { continue };
-            std::fs::remove_file(entry.path()).with_context(|| format!("{}", entry.path().display()))?;
+            // Something else keeps its name, and nobody listens there.
+            match place::remove_socket(&entry.path()) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(error).with_context(|| format!("{}", entry.path().display()));
+                }
+                _ => {}
+            }
             highest = highest.max(Some(port));
         }
         Ok(highest)
@@ -189,7 +197,7 @@ impl Relay {
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: streams that end give some back.
-                    eprintln!("[relay] {}: {error}", self.path.display());
+                    eprintln!("[relay] {}: {error}", self.file.path().display());
                     sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -210,12 +218,6 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -178,7 +178,7 @@ impl Running {
         if let Some(log) = &plan.log {
             let path = Relay::path_for(&vsock, log.settings.port);
             // Left over from one that was killed.
-            let _ = std::fs::remove_file(&path);
+            image::place::remove_socket(&path)?;
             tasks.spawn_local(logs::Collector::bind(&path, log, logs)?.run());
         }
         let appliance = Vm::start(&plan.appliance, host, &runtime.of(Role::Appliance)?, &vsock).await?;

@@ -8,6 +8,7 @@
 use super::Host;
 use super::serial::Serial;
 use anyhow::{Context, Result, bail};
+use image::place;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -58,7 +59,7 @@ impl Daemon {
     ) -> Result<Self> {
         let hidden = hidden(vsock);
         for stale in [control, vsock, &hidden] {
-            let _ = fs::remove_file(stale);
+            place::remove_socket(stale)?;
         }
         let cid = cid.to_string();
         let words = ["--guest-cid".as_ref(), cid.as_ref(), "--socket".as_ref(), control.as_os_str()];
@@ -120,7 +121,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // There only if the VM never set its device up.
-        let _ = fs::remove_file(&self.hidden);
+        let _ = place::remove_socket(&self.hidden);
     }
 }
 

@@ -1,0 +1,84 @@
+//! One of each kind of thing at a name, and what becomes of it.
+
+use super::*;
+use crate::private;
+use std::os::unix::net::UnixListener;
+
+/// Everything that can have a name, but for devices, which only root can make: `/dev/null` stands for them.
+fn everything(directory: &Path) -> Vec<PathBuf> {
+    let at = |name: &str| directory.join(name);
+    std::fs::write(at("file"), "mine").expect("written");
+    std::fs::create_dir(at("directory")).expect("made");
+    std::fs::write(at("directory/file"), "mine").expect("written");
+    std::os::unix::fs::symlink(at("file"), at("link")).expect("linked");
+    std::os::unix::fs::symlink(at("nothing"), at("dangling")).expect("linked");
+    nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+    drop(UnixListener::bind(at("socket")).expect("bound"));
+    let names = ["file", "directory", "link", "dangling", "fifo", "socket"].map(at);
+    names.into_iter().chain([PathBuf::from("/dev/null")]).collect()
+}
+
+fn identity_of(path: &Path) -> (u64, u64) {
+    identity(&std::fs::symlink_metadata(path).expect("it is there"))
+}
+
+/// Fails where `does` succeeds at anything but a file, or changes it.
+fn only_at_files(does: impl Fn(&Path) -> std::result::Result<(), String>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    for path in everything(directory.path()) {
+        let before = identity_of(&path);
+        let is_file = path.ends_with("file");
+        match does(&path) {
+            Ok(()) => assert!(is_file, "{}", path.display()),
+            Err(error) => {
+                assert!(!is_file, "{error}");
+                assert!(
+                    error.contains("expected a regular file or nothing") && !error.contains('\n'),
+                    "{error}"
+                );
+                assert_eq!(identity_of(&path), before, "{}", path.display());
+            }
+        }
+    }
+    assert!(!directory.path().join("nothing").exists(), "written through a link");
+    assert_eq!(std::fs::read(directory.path().join("directory/file")).expect("a file"), b"mine");
+}
+
+#[test]
+fn files_take_the_place_of_regular_files_alone() {
+    only_at_files(|path| private::write(path, b"ours").map_err(|error| format!("{error:#}")));
+    only_at_files(|path| {
+        crate::Artifact::write(path, b"ours").map(drop).map_err(|error| format!("{error:#}"))
+    });
+    let text = |result: Result<File>| result.map(drop).map_err(|error| error.to_string());
+    only_at_files(|path| text(open(path)));
+    only_at_files(|path| text(open_or_create(path)));
+    only_at_files(|path| text(open_to_append(path)));
+    only_at_files(|path| remove_file(path).map_err(|error| error.to_string()));
+}
+
+#[test]
+fn nothing_but_a_socket_is_removed_as_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for path in everything(directory.path()) {
+        let removed = remove_socket(&path);
+        assert_eq!(removed.is_ok(), path.ends_with("socket"), "{removed:?}");
+        assert_eq!(std::fs::symlink_metadata(&path).is_err(), removed.is_ok(), "{}", path.display());
+    }
+    remove_socket(&directory.path().join("nothing")).expect("nothing to remove");
+}
+
+#[test]
+fn a_socket_goes_with_its_owner_unless_it_is_another_by_then() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("socket");
+    let _first = UnixListener::bind(&path).expect("bound");
+    drop(SocketFile::at(&path).expect("it is there"));
+    assert!(!path.exists());
+    let _second = UnixListener::bind(&path).expect("bound");
+    let file = SocketFile::at(&path).expect("it is there");
+    std::fs::rename(&path, directory.path().join("moved")).expect("moved");
+    std::fs::write(&path, "mine").expect("written");
+    drop(file);
+    assert_eq!(std::fs::read(&path).expect("a file"), b"mine");
+}
