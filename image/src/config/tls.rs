@@ -35,9 +35,6 @@ pub(super) fn tls(
     let certificates = certificates.iter().filter_map(|c| certificate(c, dir, faults)).collect();
     let default = raw::Tls::default();
     let written = written.map_or(&default, Spanned::get_ref);
-    let all = |files: &[Spanned<String>], read: Read| -> Vec<Vec<u8>> {
-        files.iter().filter_map(|file| faults.ok(load(file, dir, read))).flatten().collect()
-    };
     let rule = written.client_certificates.as_ref();
     Some(Tls {
         certificates,
@@ -46,8 +43,18 @@ pub(super) fn tls(
         client_certificates: faults
             .value(rule.map(|text| parse_rule(text, !written.client_ca.is_empty())).transpose())
             .unwrap_or_default(),
-        client_anchors: all(&written.client_ca, pem::certificates),
-        client_crls: all(&written.client_crl, pem::crls),
+        client_anchors: written
+            .client_ca
+            .iter()
+            .filter_map(|file| authorities(file, dir, faults))
+            .flatten()
+            .collect(),
+        client_crls: written
+            .client_crl
+            .iter()
+            .filter_map(|file| faults.ok(load(file, dir, pem::crls)))
+            .flatten()
+            .collect(),
         hsts: faults.value(written.hsts.as_ref().map(hsts).transpose()),
     })
 }
@@ -63,7 +70,7 @@ pub(super) fn links(written: &raw::PoolTls, dir: &Path, faults: &Faults) -> Opti
         let what = "warning: only the first certificate of the chain is shown to workers, expected one by their authority";
         faults.warn(written.certificate.span().start, what);
     }
-    let all: Vec<_> = written.ca.iter().map(|file| faults.ok(load(file, dir, pem::certificates))).collect();
+    let all: Vec<_> = written.ca.iter().map(|file| authorities(file, dir, faults)).collect();
     let mut anchors = all.into_iter().collect::<Option<Vec<_>>>()?.concat();
     if let (true, Some(name)) = (written.ca.is_empty(), shown.dev.first()) {
         // The authority of all development certificates.
@@ -163,7 +170,7 @@ fn certificate(written: &Spanned<raw::Certificate>, dir: &Path, faults: &Faults)
     };
     let ocsp = faults.value(written.get_ref().ocsp.as_ref().map(read).transpose());
     let certificate = Certificate { chain: chain?, key: key?, ocsp };
-    let (begins, ends) = faults.ok(tls::check(&certificate).map_err(|error| match error {
+    faults.ok(tls::check(&certificate).map_err(|error| match error {
         TlsError::KeyMismatch => {
             let what = format!(
                 "{:?} is not the key of {:?}, expected files that belong together",
@@ -177,23 +184,42 @@ fn certificate(written: &Spanned<raw::Certificate>, dir: &Path, faults: &Faults)
         }
         error => (key_file.span().start, format!("{:?}: {error}", key_file.get_ref())),
     }))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let date = |unix| String::from_utf8_lossy(&model::date::format(unix)).into_owned();
-    let warn = |what: String| {
-        faults.warn(chain_file.span().start, format!("warning: {:?} {what}", chain_file.get_ref()));
-    };
-    if ends < now {
-        warn("has expired, expected a certificate in force".into());
-    } else if begins > now {
-        warn(format!("is not valid yet but from {}, expected a certificate in force", date(begins)));
-    } else if ends < now + ENDS_SOON_S {
-        warn(format!("ends {}, expected a certificate that lasts 30 days at least", date(ends)));
-    }
+    dates(&certificate.chain, &chain_file, faults);
     Some(certificate)
 }
 
+/// Certificates of authorities.
+fn authorities(file: &Spanned<String>, dir: &Path, faults: &Faults) -> Option<Vec<Vec<u8>>> {
+    let found = faults.ok(load(file, dir, pem::certificates))?;
+    dates(&found, file, faults);
+    Some(found)
+}
+
+/// Warns of the certificates in a file that are not in force, or not for long any more.
+fn dates(certificates: &[Vec<u8>], file: &Spanned<String>, faults: &Faults) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let date = |unix| String::from_utf8_lossy(&model::date::format(unix)).into_owned();
+    for (number, der) in certificates.iter().enumerate() {
+        let Some((begins, ends)) = tls::validity(der) else { continue };
+        let what = if ends < now {
+            format!("has expired {}, expected a certificate in force", date(ends))
+        } else if begins > now {
+            format!("is not valid yet but from {}, expected a certificate in force", date(begins))
+        } else if ends < now + ENDS_SOON_S {
+            format!("ends {}, expected a certificate that lasts 30 days at least", date(ends))
+        } else {
+            continue;
+        };
+        let which = match certificates.len() {
+            1 => String::new(),
+            _ => format!(", certificate {},", number + 1),
+        };
+        faults.warn(file.span().start, format!("warning: {:?}{which} {what}", file.get_ref()));
+    }
+}
+
 /// Takes what is wanted out of a file.
-type Read<T = Vec<Vec<u8>>> = fn(&[u8]) -> std::result::Result<T, PemError>;
+type Read<T> = fn(&[u8]) -> std::result::Result<T, PemError>;
 
 fn load<T>(file: &Spanned<String>, dir: &Path, read: Read<T>) -> Result<T> {
     let path = dir.join(file.get_ref());

@@ -26,6 +26,28 @@ impl Lab {
         std::fs::write(self.0.path().join(name), content).expect("a file");
     }
 
+    /// A certificate for these names, self-signed, valid from and until so many days from now.
+    fn certificate(&self, file: &str, names: &[&str], days: (i64, i64)) {
+        let key = KeyPair::generate().expect("random bytes");
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let from_now = |days| time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        (params.not_before, params.not_after) = (from_now(days.0), from_now(days.1));
+        self.write(&format!("{file}.pem"), &params.self_signed(&key).expect("a key that signs").pem());
+        self.write(&format!("{file}.key"), &key.serialize_pem());
+    }
+
+    /// What is warned of: line, column, and how each warning begins.
+    fn warned(&self, text: &str, expected: &[((usize, usize), &str)]) {
+        let warnings = self.check(text).expect("valid").warnings;
+        let told: Vec<_> = warnings.iter().map(|warning| (warning.at, &*warning.what)).collect();
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for ((at, what), (expected_at, begins)) in told.iter().zip(expected) {
+            assert!(*at == Some(*expected_at) && what.starts_with(begins), "{told:?}, expected {expected:?}");
+        }
+    }
+
     fn check(&self, text: &str) -> Result<Config, ConfigErrors> {
         self.write("weir.toml", text);
         check(&self.0.path().join("weir.toml"))
@@ -98,6 +120,93 @@ fn certificates_of_sites() {
             (&format!("{good}[site.tls]\nhsts = \"for ever\"\n"), (10, 8), "hsts \"for ever\""),
         ],
     );
+}
+
+/// TLS of `SITE` with this certificate.
+fn with(certificate: &str) -> String {
+    format!("{SITE}[[site.certificate]]\nchain = \"{certificate}.pem\"\nkey = \"{certificate}.key\"\n")
+}
+
+#[test]
+fn certificates_that_are_not_in_force_are_told_of() {
+    let lab = Lab::new();
+    for (name, days, told) in [
+        ("expired", (-90, -1), Some("warning: \"expired.pem\" has expired ")),
+        ("future", (1, 90), Some("warning: \"future.pem\" is not valid yet but from ")),
+        ("ending", (-60, 29), Some("warning: \"ending.pem\" ends ")),
+        ("lasting", (-60, 31), None),
+    ] {
+        lab.certificate(name, &["a.test"], days);
+        let told: Vec<_> = told.map(|what| ((7, 9), what)).into_iter().collect();
+        lab.warned(&with(name), &told);
+    }
+    // Every certificate that something rests on, not the site's own alone, in the file's order.
+    let part = |name: &str| std::fs::read_to_string(lab.0.path().join(name)).expect("a file");
+    lab.write("chain.pem", &(part("lasting.pem") + &part("expired.pem") + &part("ending.pem")));
+    lab.write("chain.key", &part("lasting.key"));
+    let clients = "[site.tls]\nclient_certificates = \"request\"\nclient_ca = [\"a.pem\", \"expired.pem\"]\n";
+    lab.warned(
+        &format!("{}{clients}", with("chain")),
+        &[
+            ((7, 9), "warning: \"chain.pem\", certificate 2, has expired "),
+            ((7, 9), "warning: \"chain.pem\", certificate 3, ends "),
+            ((11, 23), "warning: \"expired.pem\" has expired "),
+        ],
+    );
+    let link = "name = \"w\"\nca = [\"ending.pem\"]\ncertificate = { chain = \"expired.pem\", key = \"expired.key\" }\n";
+    lab.warned(
+        &format!("{POOL}{link}"),
+        &[((13, 7), "warning: \"ending.pem\" ends "), ((14, 25), "warning: \"expired.pem\" has expired ")],
+    );
+}
+
+#[test]
+fn certificates_for_other_names_are_told_of() {
+    let lab = Lab::new();
+    let site = |host: &str, certificates: &[&str]| {
+        let certificate =
+            |name: &&str| format!("[[site.certificate]]\nchain = \"{name}.pem\"\nkey = \"{name}.key\"\n");
+        let certificates: String = certificates.iter().map(certificate).collect();
+        SITE.replace("a.test", host) + &certificates
+    };
+    let days = (-1, 90);
+    lab.certificate("star", &["*.b.test"], days);
+    lab.certificate("address", &["192.0.2.1"], days);
+    let lacks = |host: &str| {
+        format!("warning: no certificate of the site is for the host of \"https://{host}:443/\"")
+    };
+    for (host, certificates, fits) in [
+        ("a.test", &["a"][..], true),
+        ("A.test", &["a"], true),
+        ("b.test", &["a"], false),
+        ("b.test", &["a", "b"], true),
+        ("x.a.test", &["a"], false),
+        ("x.b.test", &["a", "star"], true),
+        ("y.x.b.test", &["a", "star"], false),
+        ("b.test", &["a", "star"], false),
+        ("*.b.test", &["a", "star"], true),
+        ("*.a.test", &["a"], false),
+        ("192.0.2.1", &["a", "address"], true),
+        ("192.0.2.2", &["a", "address"], false),
+    ] {
+        let told = lacks(host);
+        let told: &[_] = if fits { &[] } else { &[((4, 7), &told[..])] };
+        lab.warned(&site(host, certificates), told);
+    }
+}
+
+#[test]
+fn errors_of_certificates_come_in_the_files_order_with_all_others() {
+    let lab = Lab::new();
+    lab.certificate("expired", &["b.test"], (-90, -1));
+    let text = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"https://a.test:443/\"\nfiles = \"nowhere\"\n\
+                [[site.certificate]]\nchain = \"a.pem\"\nkey = \"b.key\"\n\
+                [[site.certificate]]\nchain = \"expired.pem\"\nkey = \"expired.key\"\n\
+                [[site.certificate]]\nchain = \"no.pem\"\nkey = \"a.key\"\n\
+                [site.tls]\nhsts = \"for ever\"\nclient_ca = [\"empty.pem\"]\n";
+    let errors = lab.check(text).expect_err("much is wrong");
+    let places: Vec<_> = errors.0.iter().filter_map(|error| error.at).collect();
+    assert_eq!(places, [(5, 9), (8, 7), (13, 9), (16, 8), (17, 14)], "{errors}");
 }
 
 #[test]
