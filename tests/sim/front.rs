@@ -91,6 +91,36 @@ fn whoever_does_not_say_so_or_is_not_to_is_cut_off() {
 }
 
 #[test]
+fn what_a_balancer_took_by_https_is_not_sent_there_again() {
+    let of = |field: ClientField, trusted: &str, fields: &str, status: u16| {
+        let mut settings = settings(&["sim"]);
+        settings.server.trust = Trust { field, ..trust(trusted, 8, &[]) };
+        settings.sites[0].redirect_https = Some(443);
+        let mut world = World::with(&settings);
+        let mut answer = ask(b"", "/nothing", fields, status);
+        if status == 308 {
+            answer.expected.content = Some(Vec::new());
+        }
+        world.add_client(vec![answer], 65_535, 1);
+        world.run(5 * SECOND).unwrap_or_else(|error| panic!("{fields:?} from {trusted}: {error}"));
+    };
+    let (ours, others) = ("10.0.0.0", "192.168.0.0");
+    for fields in
+        ["X-Forwarded-Proto: https\r\n", "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: HTTPS\r\n"]
+    {
+        of(ClientField::XForwardedFor, ours, fields, 404);
+        of(ClientField::XForwardedFor, others, fields, 308);
+        of(ClientField::Forwarded, ours, fields, 308);
+    }
+    let fields = "Forwarded: for=203.0.113.7;proto=https\r\n";
+    of(ClientField::Forwarded, ours, fields, 404);
+    of(ClientField::Forwarded, others, fields, 308);
+    of(ClientField::XForwardedFor, ours, fields, 308);
+    of(ClientField::XForwardedFor, ours, "X-Forwarded-Proto: http\r\n", 308);
+    of(ClientField::XForwardedFor, ours, "", 308);
+}
+
+#[test]
 fn a_trusted_proxys_clients_have_limits_and_lines_of_their_own() {
     let mut settings = trusting(trust("10.0.0.0", 8, &[]));
     settings.sites[0].limits.client_requests = Some(RequestRate { requests: 1, per_secs: 1000, burst: 1 });

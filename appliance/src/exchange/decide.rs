@@ -121,6 +121,8 @@ struct Sender {
     client: IpAddr,
     /// It is a trusted proxy, which names its client in this field.
     trusted: Option<ClientField>,
+    /// How its client asked, if it is a trusted proxy and says so.
+    asked: Option<Scheme>,
 }
 
 /// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in the render buffer.
@@ -140,7 +142,8 @@ fn choose<E: Encode>(
     let scheme = if inputs.secure.is_some() { Scheme::Https } else { Scheme::Http };
     let trust = &inputs.serving.trust;
     let trusted = trust.covers(key.remote).then_some(trust.field);
-    let client = if trusted.is_some() { client::address(head, key.remote, trust) } else { key.remote };
+    let client = client::address(head, key.remote, trust);
+    let asked = client::scheme(head, key.remote, trust);
     if client != key.remote {
         inputs.journal.is_for(client);
     }
@@ -174,7 +177,7 @@ fn choose<E: Encode>(
     if let Some(secure) = &inputs.secure {
         secure.check(key.local_port, head.host, &matched)?;
     }
-    dispatch(head, key, &matched, Sender { client: key.remote, trusted }, scheme, inputs)
+    dispatch(head, key, &matched, Sender { client: key.remote, trusted, asked }, scheme, inputs)
 }
 
 fn too_many_requests<E: Encode>(
@@ -203,9 +206,11 @@ fn dispatch<E: Encode>(
 ) -> Result<Next, Refusal> {
     let redirect = inputs.serving.redirects.get(matched.site.index()).copied().flatten();
     match (redirect, matched.handler) {
-        (Some(port), _) if scheme == Scheme::Http => inputs.answer_with(matched, |page| {
-            serve::redirect_to_https(head, port, key.local, page).map(|()| &[][..])
-        }),
+        // A proxy that ends TLS in front of us asks by HTTP for what its client asked by HTTPS.
+        (Some(port), _) if scheme == Scheme::Http && sender.asked != Some(Scheme::Https) => inputs
+            .answer_with(matched, |page| {
+                serve::redirect_to_https(head, port, key.local, page).map(|()| &[][..])
+            }),
         (_, Handler::Files(tree)) => serve_file(head, tree, matched, inputs),
         (_, Handler::Pool(_)) if max_forwards(head) == Some(0) => {
             inputs.answer_with(matched, |page| serve::last_recipient(head, page).map(|()| &[][..]))
@@ -214,6 +219,7 @@ fn dispatch<E: Encode>(
             let forwarded = Forwarded {
                 certificate: inputs.secure.map_or(&[][..], |secure| secure.fields(matched)),
                 trusted: sender.trusted,
+                asked: sender.asked,
                 upgrade: &matched.passing.upgrade,
                 fields: &matched.passing.fields,
                 ..Forwarded::new(sender.client, (key.local, key.local_port), scheme)

@@ -18,17 +18,35 @@ pub fn address(head: &RequestHead<'_>, peer: IpAddr, trust: &Trust) -> IpAddr {
     if !trust.covers(peer) {
         return peer;
     }
+    client(head, trust).map_or(peer, |(address, _)| address)
+}
+
+/// The scheme by which the client asked, if `peer`, who sent the request, is a trusted proxy and says so. `X-Forwarded-Proto` goes
+/// with `X-Forwarded-For`; in `Forwarded` it stands beside the client.
+pub fn scheme(head: &RequestHead<'_>, peer: IpAddr, trust: &Trust) -> Option<Scheme> {
+    if !trust.covers(peer) {
+        return None;
+    }
+    let said = match trust.field {
+        ClientField::XForwardedFor => head.fields.get_only("x-forwarded-proto"),
+        ClientField::Forwarded => client(head, trust).and_then(|(_, element)| parameter(element, b"proto")),
+    };
+    said.and_then(Scheme::parse)
+}
+
+/// The element that names the client, and the address in it.
+fn client<'h>(head: &RequestHead<'h>, trust: &Trust) -> Option<(IpAddr, &'h [u8])> {
     // From the left: what would be the answer if everything after it were trusted.
     let mut found = None;
-    for node in nodes(head, trust.field) {
-        found = match (parse_node(node), found) {
-            (Some(address), Some(_)) if !trust.covers(address) => Some(address),
-            (Some(address), None) => Some(address),
+    for element in received(head, trust.field) {
+        found = match (parse_node(node(element, trust.field)), found) {
+            (Some(address), Some(_)) if !trust.covers(address) => Some((address, element)),
+            (Some(address), None) => Some((address, element)),
             (Some(_), kept) => kept,
             (None, _) => None,
         };
     }
-    found.unwrap_or(peer)
+    found
 }
 
 /// The elements of the field in which trusted proxies say who their client is. One with a quotation mark that is not closed is
@@ -40,10 +58,15 @@ fn received<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Ite
 
 /// The nodes that trusted proxies name, the one farthest away first.
 fn nodes<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
-    received(head, field).map(move |element| match field {
+    received(head, field).map(move |element| node(element, field))
+}
+
+/// The node that an element names.
+fn node(element: &[u8], field: ClientField) -> &[u8] {
+    match field {
         ClientField::XForwardedFor => element,
         ClientField::Forwarded => parameter(element, b"for").unwrap_or_default(),
-    })
+    }
 }
 
 /// A parameter of an element of `Forwarded`, without its quotation marks (RFC 7239 §4).
@@ -96,12 +119,7 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn new(head: &RequestHead<'a>, forwarded: &Forwarded<'_>) -> Self {
         let said = |name: &str| forwarded.trusted.and_then(|_| head.fields.get_only(name));
-        let proto = said("x-forwarded-proto").and_then(|proto| {
-            [Scheme::Http, Scheme::Https]
-                .into_iter()
-                .find(|s| proto.eq_ignore_ascii_case(s.as_str().as_bytes()))
-        });
-        let proto = proto.unwrap_or(forwarded.scheme);
+        let proto = forwarded.asked.unwrap_or(forwarded.scheme);
         let host =
             said("x-forwarded-host").and_then(|host| Some((host, target::parse_authority(host).ok()?.port)));
         let named = match host {

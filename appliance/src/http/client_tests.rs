@@ -65,13 +65,50 @@ fn the_same_in_forwarded() {
     }
 }
 
+#[test]
+fn a_trusted_proxy_says_by_which_scheme_its_client_asked() {
+    use ClientField::{Forwarded, XForwardedFor};
+    for (field, fields, says_https) in [
+        (XForwardedFor, "X-Forwarded-Proto: https\r\n", true),
+        (XForwardedFor, "X-Forwarded-Proto: HTTPS\r\n", true),
+        (XForwardedFor, "X-Forwarded-Proto: http\r\n", false),
+        (XForwardedFor, "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: https\r\n", false),
+        (XForwardedFor, "X-Forwarded-Proto: gopher\r\n", false),
+        (XForwardedFor, "Forwarded: for=203.0.113.7;proto=https\r\n", false),
+        (XForwardedFor, "", false),
+        (Forwarded, "Forwarded: for=203.0.113.7;proto=https\r\n", true),
+        (Forwarded, "Forwarded: for=203.0.113.7;Proto=\"HTTPS\"\r\n", true),
+        (Forwarded, "Forwarded: for=203.0.113.7;proto=https, for=10.1.1.1;proto=http\r\n", true),
+        (Forwarded, "Forwarded: for=203.0.113.7;proto=http, for=10.1.1.1;proto=https\r\n", false),
+        // What the client wrote itself, before its proxy named it.
+        (Forwarded, "Forwarded: for=1.1.1.1;proto=https, for=203.0.113.7;proto=http\r\n", false),
+        (Forwarded, "Forwarded: for=1.1.1.1;proto=https\r\nForwarded: for=203.0.113.7\r\n", false),
+        (Forwarded, "Forwarded: for=203.0.113.7\r\nX-Forwarded-Proto: https\r\n", false),
+        (Forwarded, "Forwarded: proto=https\r\n", false),
+    ] {
+        let by = |peer: &str| with_head(fields, |head| scheme(head, peer.parse().unwrap(), &trust(field)));
+        assert_eq!(by("10.0.0.9") == Some(Scheme::Https), says_https, "{fields:?}");
+        assert_eq!(by("192.0.2.1"), None, "nobody whom we trust: {fields:?}");
+    }
+}
+
+#[test]
+fn workers_are_told_the_scheme_that_forwarded_names() {
+    let text = told("Forwarded: for=203.0.113.7;proto=https\r\n", Some(ClientField::Forwarded));
+    assert!(text.contains("\r\nX-Forwarded-Proto: https\r\n"), "{text}");
+    let forged = "Forwarded: for=203.0.113.7;proto=http\r\nX-Forwarded-Proto: https\r\n";
+    let text = told(forged, Some(ClientField::Forwarded));
+    assert!(text.contains("\r\nX-Forwarded-Proto: http\r\n"), "{text}");
+}
+
 /// What the worker is told, from `X-Forwarded-For` on.
 fn told(fields: &str, trusted: Option<ClientField>) -> String {
     with_head(fields, |head| {
         let mut buf = [0; 2048];
         let mut out = Sink::new(&mut buf);
-        write_request(head, &Forwarded { trusted, ..Forwarded::new(PEER, LOCAL, Scheme::Http) }, &mut out)
-            .unwrap();
+        let asked = trusted.and_then(|field| scheme(head, PEER, &trust(field)));
+        let forwarded = Forwarded { trusted, asked, ..Forwarded::new(PEER, LOCAL, Scheme::Http) };
+        write_request(head, &forwarded, &mut out).unwrap();
         String::from_utf8(out.written().to_vec()).unwrap()
     })
 }

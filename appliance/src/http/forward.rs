@@ -16,8 +16,10 @@ pub struct Forwarded<'a> {
     pub trusted: Option<ClientField>,
     /// Our address and port, which stand in for a host that the client did not name (HTTP/1.0).
     pub local: (IpAddr, u16),
-    /// How the client reached us.
+    /// How the request reached us.
     pub scheme: Scheme,
+    /// How the client asked, if a trusted proxy says so; `None`: the same.
+    pub asked: Option<Scheme>,
     /// Fields about the client's certificate, whole lines.
     pub certificate: &'a [u8],
     /// We answered `Expect: 100-continue` ourselves: the worker must not see it.
@@ -36,6 +38,7 @@ impl Forwarded<'_> {
             trusted: None,
             local,
             scheme,
+            asked: None,
             certificate: &[],
             expect_answered: true,
             upgrade: &[],

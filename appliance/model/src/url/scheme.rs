@@ -10,6 +10,13 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Reads its name, in either case.
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        [Self::Http, Self::Https]
+            .into_iter()
+            .find(|scheme| name.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
+    }
+
     /// In lower case, without the colon.
     pub const fn as_str(self) -> &'static str {
         match self {
