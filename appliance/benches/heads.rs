@@ -4,9 +4,10 @@
 //! binary as `valgrind --tool=callgrind BINARY NAME COUNT` with two counts and divide the difference.
 
 use appliance::cache::{Lookup, StaticStore, serve};
-use appliance::http::h1::Encoder;
-use appliance::http::request::{Parsed, Progress};
-use appliance::http::{Encode, Limits, Page, Reply, Sink, Version, forward, request, response};
+use appliance::http::forward::Forwarded;
+use appliance::http::h1::request::{Parsed, Progress};
+use appliance::http::h1::{Encoder, forward, request, response};
+use appliance::http::{Encode, Limits, Page, Reply, Sink, Version};
 use appliance::serving::{RouteResult, Router};
 use core::hint::black_box;
 use core::mem::MaybeUninit;
@@ -81,7 +82,7 @@ impl World<'_> {
         let parsed = request::parse(input, &self.limits, &mut self.scratch, &mut Progress::default());
         let Parsed::Complete { head, .. } = parsed else { return 0 };
         let mut out = Sink::new(&mut self.out);
-        let forwarded = forward::Forwarded::new(LOCAL, (LOCAL, 80), Scheme::Http);
+        let forwarded = Forwarded::new(LOCAL, (LOCAL, 80), Scheme::Http);
         forward::write_request(&head, &forwarded, &mut out).map_or(0, |()| black_box(out.len()))
     }
 

@@ -32,7 +32,7 @@
 //! # A POST for a worker
 //!
 //! Steps 1 to 4 are the same, up to the decision: a pool. The head is written once more, for the worker
-//! ([`write_request`](crate::http::forward::write_request)), and kept, since it may have to be sent twice.
+//! ([`write_request`](crate::http::h1::forward::write_request)), and kept, since it may have to be sent twice.
 //!
 //! 5. **A place in the queue.** `Forward::start` (`exchange/forward/mod.rs`) asks [`Pools`](crate::upstream::Pools) for a link to a
 //!    worker. If one is idle and has been seen clean for a whole turn of the transport (`upstream/reuse.rs`) the answer comes

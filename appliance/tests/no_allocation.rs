@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use appliance::cache::{Lookup, StaticStore, serve};
-use appliance::http::chunked::Decoder;
-use appliance::http::h1::Encoder;
-use appliance::http::request::{Parsed, Progress};
-use appliance::http::{Encode, Limits, Page, Reply, Sink, Version, forward, request, response};
+use appliance::http::forward::Forwarded;
+use appliance::http::h1::chunked::Decoder;
+use appliance::http::h1::request::{Parsed, Progress};
+use appliance::http::h1::{Encoder, forward, request, response};
+use appliance::http::{Encode, Limits, Page, Reply, Sink, Version};
 use appliance::log::line::Moment;
 use appliance::log::{Ends, Log, Outcome, Value};
 use appliance::serving::{RouteResult, Router};
@@ -104,7 +105,7 @@ fn a_forwarded_request_and_its_response() {
         else {
             panic!();
         };
-        let forwarded = forward::Forwarded::new(LOCAL, (LOCAL, 80), Scheme::Http);
+        let forwarded = Forwarded::new(LOCAL, (LOCAL, 80), Scheme::Http);
         forward::write_request(&head, &forwarded, &mut Sink::new(&mut buf)).unwrap();
         let step = Decoder::new().decode(chunks).unwrap();
         assert_eq!(&chunks[step.content], b"hello");

@@ -1,8 +1,8 @@
 //! The corpus against the parser, whole and split at every byte.
 
-use appliance::http::chunked::Decoder;
-use appliance::http::request::{Framing, Parsed, Progress, parse};
-use appliance::http::{Limits, RequestHead};
+use appliance::http::h1::chunked::Decoder;
+use appliance::http::h1::request::{Parsed, Progress, parse};
+use appliance::http::{Framing, Limits, RequestHead};
 use model::url::Scheme;
 use weir_tests::corpus::{Refused, Row, rows};
 

@@ -9,16 +9,6 @@ const CRATES: &[&str] =
 
 /// Files that still stand in a circle. The list only ever gets shorter: one that has left its circle has to leave the list.
 const LEFT: &[&str] = &[
-    "appliance/src/http/chunked.rs",
-    "appliance/src/http/client.rs",
-    "appliance/src/http/diagnosis.rs",
-    "appliance/src/http/extension.rs",
-    "appliance/src/http/forward.rs",
-    "appliance/src/http/hop.rs",
-    "appliance/src/http/limits.rs",
-    "appliance/src/http/request.rs",
-    "appliance/src/http/request/summary.rs",
-    "appliance/src/http/target.rs",
     "appliance/src/upstream/fatal.rs",
     "appliance/src/upstream/link.rs",
     "appliance/src/upstream/verdict.rs",

@@ -1,8 +1,10 @@
 use super::*;
 use crate::cache::{Lookup, StaticStore};
+use crate::http::Limits;
 use crate::http::h1::Encoder;
-use crate::http::request::{Parsed, Progress, parse};
-use crate::http::{Limits, response};
+use crate::http::h1::request::{Parsed, Progress, parse};
+use crate::http::h1::response;
+use crate::http::response::Framing;
 use model::bundle::{self, Bundle, File, Source};
 use model::date::DateCache;
 use model::settings::Settings;
@@ -64,8 +66,8 @@ fn with_head(
     assert_eq!((parsed.status, parsed.keep_alive), (plan.status, plan.keep_alive), "{text:?}");
     let sent = text.len() - len + plan.content.len();
     match parsed.framing {
-        response::Framing::Length(length) => assert_eq!(length, sent as u64, "{text:?}"),
-        response::Framing::None => assert_eq!(sent, 0, "{text:?}"),
+        Framing::Length(length) => assert_eq!(length, sent as u64, "{text:?}"),
+        Framing::None => assert_eq!(sent, 0, "{text:?}"),
         other => panic!("{other:?}"),
     }
     (text, plan)

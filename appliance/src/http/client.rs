@@ -1,13 +1,8 @@
-//! Who a request's client is, and what a worker is told of it: `X-Forwarded-*`, `Forwarded` (RFC 7239), `Via`.
-//!
-//! All of them say the same. Whoever is not a trusted proxy is the client, and what it says about itself is dropped; a trusted
-//! proxy's list is kept and its own address put at the end.
+//! Who a request's client is, and what trusted proxies say of it: `X-Forwarded-*`, `Forwarded` (RFC 7239).
 
 use super::fields::trim;
-use super::forward::{Forwarded, host};
-use super::request::content_length;
-use super::{Overflow, RequestHead, Sink, Version, target};
-use core::fmt::Write as _;
+use super::forward::Forwarded;
+use super::{RequestHead, number, target};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use model::settings::{ClientField, Trust};
 use model::url::Scheme;
@@ -51,13 +46,13 @@ fn client<'h>(head: &RequestHead<'h>, trust: &Trust) -> Option<(IpAddr, &'h [u8]
 
 /// The elements of the field in which trusted proxies say who their client is. One with a quotation mark that is not closed is
 /// left out: what is put behind it would belong to it.
-fn received<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
+pub(super) fn received<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
     let is_closed = |element: &&[u8]| element.iter().filter(|&&b| b == b'"').count() % 2 == 0;
     head.fields.elements(field.name()).filter(move |element| is_closed(element) && !element.contains(&b'\\'))
 }
 
 /// The nodes that trusted proxies name, the one farthest away first.
-fn nodes<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
+pub(super) fn nodes<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
     received(head, field).map(move |element| node(element, field))
 }
 
@@ -100,7 +95,7 @@ fn end_of_parameter(element: &[u8]) -> usize {
 }
 
 /// An address, perhaps with a port, an IPv6 address perhaps in brackets. IPv4 in an IPv6 form becomes IPv4.
-fn parse_node(node: &[u8]) -> Option<IpAddr> {
+pub(super) fn parse_node(node: &[u8]) -> Option<IpAddr> {
     let text = core::str::from_utf8(node).ok()?;
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     let address = text.parse::<IpAddr>().ok().or_else(bracketed);
@@ -109,15 +104,15 @@ fn parse_node(node: &[u8]) -> Option<IpAddr> {
 }
 
 /// What a trusted proxy says of the request that it took, or what we saw.
-struct Seen<'a> {
-    proto: Scheme,
+pub(super) struct Seen<'a> {
+    pub(super) proto: Scheme,
     /// As the proxy wrote it; `None`: ours.
-    host: Option<&'a [u8]>,
-    port: u16,
+    pub(super) host: Option<&'a [u8]>,
+    pub(super) port: u16,
 }
 
 impl<'a> Seen<'a> {
-    fn new(head: &RequestHead<'a>, forwarded: &Forwarded<'_>) -> Self {
+    pub(super) fn new(head: &RequestHead<'a>, forwarded: &Forwarded<'_>) -> Self {
         let said = |name: &str| forwarded.trusted.and_then(|_| head.fields.get_only(name));
         let proto = forwarded.asked.unwrap_or(forwarded.scheme);
         let host =
@@ -128,94 +123,12 @@ impl<'a> Seen<'a> {
             None => head.port,
         };
         let port = said("x-forwarded-port")
-            .and_then(content_length)
+            .and_then(number::decimal)
             .and_then(|port| u16::try_from(port).ok())
             .filter(|&port| port != 0);
         let port = port.unwrap_or(named.map_or(proto.default_port(), |port| port.get()));
         Self { proto, host: host.map(|(host, _)| host), port }
     }
-}
-
-/// Writes the fields.
-pub(super) fn write(
-    head: &RequestHead<'_>,
-    forwarded: &Forwarded<'_>,
-    out: &mut Sink<'_>,
-) -> Result<(), Overflow> {
-    let seen = Seen::new(head, forwarded);
-    out.put(b"X-Forwarded-For: ")?;
-    if let Some(field) = forwarded.trusted {
-        for node in nodes(head, field) {
-            match (field, parse_node(node)) {
-                (ClientField::XForwardedFor, _) => out.put(node)?,
-                (ClientField::Forwarded, Some(address)) => put_address(address, out)?,
-                (ClientField::Forwarded, None) => out.put(b"unknown")?,
-            }
-            out.put(b", ")?;
-        }
-    }
-    put_address(forwarded.client, out)?;
-    out.put(b"\r\nX-Forwarded-Proto: ")?;
-    out.put(seen.proto.as_str().as_bytes())?;
-    out.put(b"\r\nX-Forwarded-Host: ")?;
-    match seen.host {
-        Some(said) => out.put(said)?,
-        None => host(head, forwarded, out)?,
-    }
-    out.put(b"\r\nX-Forwarded-Port: ")?;
-    out.put_decimal(u64::from(seen.port))?;
-    out.put(b"\r\nForwarded: ")?;
-    match forwarded.trusted {
-        Some(ClientField::Forwarded) => {
-            for element in received(head, ClientField::Forwarded) {
-                out.put(element)?;
-                out.put(b", ")?;
-            }
-        }
-        Some(field) => {
-            for node in nodes(head, field) {
-                put_node(parse_node(node), out)?;
-                out.put(b", ")?;
-            }
-        }
-        None => {}
-    }
-    put_node(Some(forwarded.client), out)?;
-    out.put(b";proto=")?;
-    out.put(forwarded.scheme.as_str().as_bytes())?;
-    out.put(b";host=\"")?;
-    host(head, forwarded, out)?;
-    out.put(match head.version {
-        Version::Http10 => b"\"\r\nVia: 1.0 weir\r\n",
-        Version::Http11 => b"\"\r\nVia: 1.1 weir\r\n",
-    })
-}
-
-/// `for=` and the node (RFC 7239 §6).
-fn put_node(address: Option<IpAddr>, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    out.put(b"for=")?;
-    match address {
-        None => out.put(b"unknown"),
-        Some(address @ IpAddr::V4(_)) => put_address(address, out),
-        Some(address) => {
-            out.put(b"\"[")?;
-            put_address(address, out)?;
-            out.put(b"]\"")
-        }
-    }
-}
-
-pub(super) fn put_address(address: IpAddr, out: &mut Sink<'_>) -> Result<(), Overflow> {
-    let IpAddr::V4(v4) = address else {
-        return write!(out, "{address}").map_err(|_| Overflow);
-    };
-    for (i, octet) in v4.octets().into_iter().enumerate() {
-        if i != 0 {
-            out.put(b".")?;
-        }
-        out.put_decimal(u64::from(octet))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -109,7 +109,8 @@ pub fn too_many_requests(retry_after_secs: u64, page: &mut Page<'_, impl Encode>
 mod tests {
     use super::*;
     use crate::http::h1::Encoder;
-    use crate::http::response::{self, Framing, Parsed};
+    use crate::http::h1::response::{self, Parsed};
+    use crate::http::response::Framing;
     use model::date::DateCache;
 
     fn written(to_head: bool, write: impl FnOnce(&mut Page<'_, Encoder>) -> Result<(), Overflow>) -> Vec<u8> {

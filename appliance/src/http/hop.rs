@@ -1,7 +1,9 @@
 //! Which fields end here: hop-by-hop fields (RFC 9110 §7.6.1), those named by Connection, and those we write anew.
 
 use super::Fields;
-use super::request::MAX_CONNECTION_OPTIONS;
+
+/// Options that one head may list in Connection; more are a way to make us compare names.
+pub(crate) const MAX_CONNECTION_OPTIONS: usize = 16;
 
 /// Names listed in Connection.
 pub(crate) struct Nominated<'a> {

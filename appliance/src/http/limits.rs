@@ -1,14 +1,14 @@
 //! Bounds on a request head, by HTTP.sys's names. Every size is a `usize`: sixteen bits were not enough for HTTP.sys
 //! (CVE-2026-47291).
 
-use super::{Method, Refusal, RequestHead};
+use super::Refusal;
 use model::reason::Reason;
 
 /// Bounds on a request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// MaxRequestBytes: request line and all fields, up to and with the empty line. No head longer than this is
-    /// ever [`Partial`](crate::http::request::Parsed::Partial): a buffer of this size always suffices.
+    /// ever [`Partial`](crate::http::h1::request::Parsed::Partial): a buffer of this size always suffices.
     pub max_request_bytes: usize,
     /// MaxFieldLength: one field line, name to value.
     pub max_field_length: usize,
@@ -73,34 +73,6 @@ impl Limits {
             lenient_query: self.lenient_query || other.lenient_query,
             trace: self.trace || other.trace,
         }
-    }
-
-    /// Looks again at a head of `len` bytes that was parsed by wider limits. That the query is lenient is not looked at.
-    pub(crate) fn check(&self, head: &RequestHead<'_>, len: usize) -> Result<(), Refusal> {
-        if head.method == Method::Trace && !self.trace {
-            return Err(Refusal::new(501, Reason::NotImplemented));
-        }
-        if len > self.max_request_bytes {
-            return Err(self.oversized(Reason::RequestLength));
-        }
-        if head.target.len() > self.max_url_length {
-            return Err(Refusal::new(414, Reason::UrlLength));
-        }
-        let (mut count, mut longest) = (0, 0);
-        for field in head.fields {
-            count += 1;
-            longest = longest.max(field.line_len());
-        }
-        if count > self.max_fields {
-            return Err(self.oversized(Reason::RequestLength));
-        }
-        if longest > self.max_field_length {
-            return Err(self.oversized(Reason::FieldLength));
-        }
-        if !self.fit_segments(head.path) {
-            return Err(Refusal::new(400, Reason::Url));
-        }
-        Ok(())
     }
 
     /// The segments of a path in its final form are few and short enough.

@@ -1,21 +1,19 @@
-//! HTTP/1.1 (RFC 9110, RFC 9112): strict parsing, and everything that writes a head.
+//! HTTP as values (RFC 9110): heads of requests and responses, their fields, and what follows from them. The bytes of a version
+//! of the protocol are read and written below: [`h1`].
 //!
 //! Nothing here does I/O, keeps time or allocates: functions take byte slices and write into a [`Sink`].
 
-pub mod chunked;
 pub mod client;
 pub mod conditional;
-mod diagnosis;
 mod encode;
 pub mod error;
-mod extension;
 pub mod fields;
 pub mod forward;
 pub mod h1;
 mod hop;
 pub mod limits;
-mod lines;
 pub mod method;
+mod number;
 pub mod page;
 pub mod range;
 mod reply;

@@ -1,7 +1,7 @@
 //! Range requests (RFC 9110 §14): a single byte range; several are answered with the whole.
 
 use super::fields;
-use super::request::content_length as number;
+use super::number;
 
 /// What a `Range` field asks for, against a representation of known length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ fn bound(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(number(digits).unwrap_or(u64::MAX))
+    Some(number::decimal(digits).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -1,20 +1,9 @@
-//! Parsing and strict validation of a request head (RFC 9112 §2, §3, §5, §6).
-//!
-//! `httparse` finds the parts. It forgives bare LF and any number of empty lines, and knows nothing of what fields
-//! mean: whether its result is a request is decided here, and where two readings are possible the answer is no.
+//! A request head as a value: what it asks for, how its content is delimited, and what its fields say about it as a whole.
 
-mod summary;
-
-use super::target::{self, Authority};
-use super::{Fields, Limits, Method, Refusal, Version, diagnosis};
-use core::mem::MaybeUninit;
+use super::{Fields, Limits, Method, Refusal, Version};
 use core::num::NonZeroU16;
 use model::reason::Reason;
 use model::url::Scheme;
-use summary::{CR_LF, HOSTNAME, Summary};
-pub(crate) use summary::{MAX_CONNECTION_OPTIONS, content_length};
-
-const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
 
 /// How the content of a request is delimited (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,18 +76,23 @@ impl Present {
     pub(crate) const PRECONDITION: u16 = 2;
     pub(crate) const RANGE: u16 = 4;
     pub(crate) const UPGRADE: u16 = 8;
-    const CHUNKED: u16 = 16;
+    pub(super) const CHUNKED: u16 = 16;
     /// `Connection: close`
-    const CLOSE: u16 = 32;
+    pub(super) const CLOSE: u16 = 32;
     /// `Connection: keep-alive`
-    const KEEP_ALIVE: u16 = 64;
+    pub(super) const KEEP_ALIVE: u16 = 64;
     /// `Expect: 100-continue`
-    const EXPECTATION: u16 = 128;
+    pub(super) const EXPECTATION: u16 = 128;
     /// The path had dot segments: what is forwarded must not have them.
     pub(crate) const REWRITTEN: u16 = 256;
 
     pub(crate) fn any(self, set: u16) -> bool {
         self.0 & set != 0
+    }
+
+    #[inline(always)]
+    pub(super) fn insert(&mut self, set: u16) {
+        self.0 |= set;
     }
 }
 
@@ -125,7 +119,7 @@ impl<'a> RequestHead<'a> {
 
     /// The connection ends after it, as if it had asked for that.
     pub(crate) fn make_last(&mut self) {
-        self.present.0 |= Present::CLOSE;
+        self.present.insert(Present::CLOSE);
     }
 
     /// The client waits for 100 (Continue) before it sends content; one of HTTP/1.0 cannot (RFC 9110 §10.1.1).
@@ -140,222 +134,32 @@ impl<'a> RequestHead<'a> {
             _ => Ok(()),
         }
     }
-}
 
-/// The verdict on the bytes received so far.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "lives on the stack for one request; boxing would allocate")]
-pub enum Parsed<'a> {
-    /// More bytes are needed.
-    Partial,
-    /// A whole head.
-    Complete {
-        /// The head.
-        head: RequestHead<'a>,
-        /// Bytes of the buffer it took; content or the next request begins there.
-        len: usize,
-    },
-    /// Not a request we serve. Answer, then close.
-    Refused(Refusal),
-}
-
-/// Remembers what was looked at, so that a head dripping in byte by byte is not parsed anew with every byte.
-/// Make a new one (`Progress::default()`) for each head.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Progress {
-    /// Up to here there is no empty line.
-    scanned: usize,
-    /// Length of the buffer when it was last parsed.
-    parsed: usize,
-}
-
-impl Progress {
-    /// Is it worth parsing? At first sight, when the head may be complete, and else when the buffer has doubled,
-    /// so that garbage is noticed early and all attempts together cost no more than two.
-    #[inline(always)]
-    fn is_due(&mut self, buf: &[u8], limit: usize) -> bool {
-        if self.parsed != 0 && buf.len() < limit && buf.len() / 2 < self.parsed && !self.head_may_end(buf) {
-            return false;
+    /// Looks again at a head of `len` bytes that was parsed by wider limits. That the query is lenient is not looked at.
+    pub(crate) fn check_limits(&self, limits: &Limits, len: usize) -> Result<(), Refusal> {
+        if self.method == Method::Trace && !limits.trace {
+            return Err(Refusal::new(501, Reason::NotImplemented));
         }
-        self.parsed = buf.len();
-        true
-    }
-
-    /// Looks for an empty line in what was not scanned yet.
-    #[cold]
-    fn head_may_end(&mut self, buf: &[u8]) -> bool {
-        let new = buf.get(self.scanned..).unwrap_or_default();
-        let found = new.windows(2).any(|w| w == b"\n\n") || new.windows(3).any(|w| w == b"\n\r\n");
-        self.scanned = buf.len().saturating_sub(2);
-        found
-    }
-}
-
-type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; Limits::MAX_FIELDS];
-
-/// As `?`, but returning a verdict: a result of it around a whole head would have to be copied.
-macro_rules! accept {
-    ($result:expr) => {
-        match $result {
-            Ok(value) => value,
-            Err(refusal) => return Parsed::Refused(refusal),
+        if len > limits.max_request_bytes {
+            return Err(limits.oversized(Reason::RequestLength));
         }
-    };
-}
-
-/// Looks for a request head at the start of `buf`.
-///
-/// `scratch` receives the path if it has to be decoded; with at least `limits.max_url_length + 1` bytes it always fits
-/// (else the answer is 414). The verdict does not depend on how the bytes were split. It is never `Partial` when
-/// `buf` holds `limits.max_request_bytes` or more.
-// Inlined, so that the head is built where the caller wants it.
-#[inline(always)]
-pub fn parse<'a>(
-    buf: &'a [u8],
-    limits: &Limits,
-    scratch: &'a mut [u8],
-    progress: &mut Progress,
-) -> Parsed<'a> {
-    if !progress.is_due(buf, limits.max_request_bytes) {
-        return Parsed::Partial;
-    }
-    // Nothing beyond the limit is looked at, so that the verdict is the same whenever it arrives.
-    let window = buf.get(..limits.max_request_bytes).unwrap_or(buf);
-    let (window, skipped) = match window.first() {
-        Some(b'!'..) => (window, 0),
-        _ => match after_empty_line(window) {
-            Some(Ok(rest)) => (rest, window.len() - rest.len()),
-            Some(Err(refusal)) => return Parsed::Refused(refusal),
-            None => return partial(window, buf, limits),
-        },
-    };
-    let mut headers: Uninit<'a> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut []);
-    let len = match request.parse_with_uninit_headers(window, &mut headers) {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => return partial(window, buf, limits),
-        Err(error) => return Parsed::Refused(diagnosis::refusal(window, error, limits)),
-    };
-    let (Some(target), Some(minor)) = (request.path, request.version) else {
-        return Parsed::Refused(BAD_REQUEST);
-    };
-    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let mut summary = Summary::default();
-    let (host, fields) = accept!(summary.read(window, len, request.headers, limits));
-    // What is usual is taken apart here: as a structure it would be moved about.
-    let (method, authority, form, path, path_start, path_end, rewritten);
-    match host {
-        Some(host) if target.as_bytes().first() == Some(&b'/') => {
-            authority = accept!(target::parse_authority(host));
-            method = accept!(parse_method(&request, window, limits));
-            (form, path_start) = (TargetForm::Origin, 0);
-            (path, path_end, rewritten) = accept!(target::origin_form(target, limits, scratch));
+        if self.target.len() > limits.max_url_length {
+            return Err(Refusal::new(414, Reason::UrlLength));
         }
-        host => {
-            let host = accept!(host.map(target::parse_authority).transpose());
-            method = accept!(parse_method(&request, window, limits));
-            let parts = accept!(target::parse(target, method, limits, scratch));
-            authority = accept!(unusual_authority(host, &parts, version));
-            (form, path, rewritten) = (parts.form, parts.path, parts.rewritten);
-            (path_start, path_end) = (parts.start, parts.end);
+        let (mut count, mut longest) = (0, 0);
+        for field in self.fields {
+            count += 1;
+            longest = longest.max(field.line_len());
         }
-    }
-    if rewritten {
-        summary.present.0 |= Present::REWRITTEN;
-    }
-    let framing = accept!(summary.framing(version));
-    // RFC 9110 §9.3.8: TRACE has no content.
-    if framing != Framing::None && method == Method::Trace {
-        return Parsed::Refused(BAD_REQUEST);
-    }
-    Parsed::Complete {
-        len: skipped + len,
-        head: RequestHead {
-            method,
-            version,
-            form,
-            target,
-            path,
-            path_start,
-            path_end,
-            host: authority.host,
-            port: authority.port,
-            framing,
-            fields,
-            present: summary.present,
-        },
-    }
-}
-
-/// What is left after perhaps one empty line before the request line, which is forgiven (RFC 9112 §2.2; httparse would
-/// forgive more). `None` if more bytes must tell.
-#[cold]
-fn after_empty_line(window: &[u8]) -> Option<Result<&[u8], Refusal>> {
-    match window {
-        [] | [b'\r'] => None,
-        [b'\r', b'\n', b'\r' | b'\n', ..] => Some(Err(CR_LF)),
-        [b'\r', b'\n', rest @ ..] => Some(Ok(rest)),
-        [b'\r' | b'\n', ..] => Some(Err(CR_LF)),
-        _ => Some(Ok(window)),
-    }
-}
-
-/// More is needed, if there is room for more.
-#[cold]
-fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
-    if buf.len() < limits.max_request_bytes {
-        return Parsed::Partial;
-    }
-    Parsed::Refused(if window.contains(&b'\n') {
-        limits.oversized(Reason::RequestLength)
-    } else {
-        Refusal::new(414, Reason::UrlLength)
-    })
-}
-
-/// The window begins with the method: comparing four bytes of it takes less than comparing the token.
-#[inline(always)]
-fn parse_method<'a>(
-    request: &httparse::Request<'_, 'a>,
-    window: &[u8],
-    limits: &Limits,
-) -> Result<Method<'a>, Refusal> {
-    if window.starts_with(b"GET ") { Ok(Method::Get) } else { other_method(request.method, limits) }
-}
-
-#[inline(never)]
-fn other_method<'a>(token: Option<&'a str>, limits: &Limits) -> Result<Method<'a>, Refusal> {
-    let token = token.ok_or(BAD_REQUEST)?;
-    Ok(match token {
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        "PUT" => Method::Put,
-        "DELETE" => Method::Delete,
-        "OPTIONS" => Method::Options,
-        "PATCH" => Method::Patch,
-        "TRACE" if limits.trace => Method::Trace,
-        "CONNECT" | "TRACE" => return Err(Refusal::new(501, Reason::NotImplemented)),
-        _ => return diagnosis::other_method(token),
-    })
-}
-
-/// RFC 9112 §3.2, §3.3: perhaps there is no Host, or a target that names a host as well.
-#[cold]
-fn unusual_authority<'a>(
-    host: Option<Authority<'a>>,
-    target: &target::Target<'a>,
-    version: Version,
-) -> Result<Authority<'a>, Refusal> {
-    match (host, target.authority, target.form) {
-        (Some(host), Some(named), TargetForm::Absolute(scheme)) if named.same(&host, scheme) => Ok(named),
-        (Some(host), None, _) => Ok(host),
-        (None, named, _) if version == Version::Http10 => {
-            Ok(named.unwrap_or(Authority { host: b"", port: None }))
+        if count > limits.max_fields {
+            return Err(limits.oversized(Reason::RequestLength));
         }
-        _ => Err(HOSTNAME),
+        if longest > limits.max_field_length {
+            return Err(limits.oversized(Reason::FieldLength));
+        }
+        if !limits.fit_segments(self.path) {
+            return Err(Refusal::new(400, Reason::Url));
+        }
+        Ok(())
     }
 }
-
-#[cfg(test)]
-#[path = "request_tests.rs"]
-mod tests;

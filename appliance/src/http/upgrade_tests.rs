@@ -1,6 +1,8 @@
-use super::super::request::{Parsed, Progress, parse};
-use super::super::{Limits, response};
 use super::*;
+use crate::http::Limits;
+use crate::http::h1::request::{Parsed, Progress, parse};
+use crate::http::h1::response;
+use crate::http::response::Bounds;
 
 fn list_of(start: &str, fields: &str, allowed: &[&str]) -> String {
     let input = format!("{start}\r\nHost: a\r\n{fields}\r\n");
@@ -80,7 +82,7 @@ fn a_worker_changes_to_what_it_was_asked_for_or_not_at_all() {
         let text = format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{upgrade}\r\n");
         let asked = response::Asked { head: false, upgrade: asked.as_bytes() };
         matches!(
-            response::parse_answer(text.as_bytes(), asked, response::Bounds::default()),
+            response::parse_answer(text.as_bytes(), asked, Bounds::default()),
             response::Parsed::Complete { .. }
         )
     };

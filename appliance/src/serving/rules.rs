@@ -97,7 +97,7 @@ impl Rules {
         if head.framing.is_longer_than(self.max_content) {
             return Err(Refusal::new(413, Reason::EntityTooLarge));
         }
-        if self.narrower { self.limits.check(head, len) } else { Ok(()) }
+        if self.narrower { head.check_limits(&self.limits, len) } else { Ok(()) }
     }
 }
 

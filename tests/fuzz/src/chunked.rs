@@ -1,7 +1,7 @@
 //! Chunked content: the same bytes come out however it is split, and what we encode decodes to itself.
 
 use crate::input::Input;
-use appliance::http::chunked::{CHUNK_END, ChunkError, ChunkHeader, Decoder, LAST_CHUNK};
+use appliance::http::h1::chunked::{CHUNK_END, ChunkError, ChunkHeader, Decoder, LAST_CHUNK};
 
 /// Decodes what arrives in pieces; returns the content and how many bytes were used, or `None` where it does not end.
 fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Vec<u8>, Option<usize>), ChunkError> {

@@ -1,10 +1,13 @@
 //! Request and response heads: one verdict however they are split, and what goes out is as strict as what comes in.
 
 use crate::input::Input;
-use appliance::http::forward::{Forwarded, write_request};
+use appliance::http::forward::Forwarded;
 use appliance::http::h1::Encoder;
-use appliance::http::request::{self, Parsed, Progress, TargetForm};
-use appliance::http::response::{self, Asked, Bounds, Framing};
+use appliance::http::h1::forward::write_request;
+use appliance::http::h1::request::{self, Parsed, Progress};
+use appliance::http::h1::response::{self, Asked};
+use appliance::http::request::TargetForm;
+use appliance::http::response::{Bounds, Framing};
 use appliance::http::{Encode, Limits, Reply, RequestHead, Sink, Version};
 use model::date::DateCache;
 use model::url::Scheme;

@@ -3,7 +3,7 @@
 use super::{Forward, PIECE, Workers};
 use crate::exchange::client::Client;
 use crate::exchange::source::Fed;
-use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
+use crate::http::h1::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::{Overflow, Refusal, Sink};
 use crate::upstream::LinkId;
 use netdrv::stream::StreamTransport;

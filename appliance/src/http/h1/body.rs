@@ -1,6 +1,6 @@
 //! Reading a message's content from a stream of bytes, whichever way it is delimited.
 
-use crate::http::chunked::{ChunkError, Decoder};
+use super::chunked::{ChunkError, Decoder};
 use crate::http::{Refusal, request, response};
 use alloc::boxed::Box;
 use core::ops::Range;

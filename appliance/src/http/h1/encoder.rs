@@ -1,6 +1,6 @@
 //! Writes responses as HTTP/1 has them (RFC 9112).
 
-use crate::http::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
+use super::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::error::phrase;
 use crate::http::{Around, Content, Encode, Method, Overflow, Reply, RequestHead, Reset, Sink, Version};
 use model::date::DateCache;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::http::response::{self, Parsed, ResponseHead};
+use crate::http::h1::response::{self, Parsed};
+use crate::http::response::{Framing as Received, ResponseHead};
 use proptest::prelude::*;
 
 const DATE: &str = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
@@ -101,8 +102,8 @@ proptest! {
             encoder.head(&Reply::from(&head), &DateCache::new(0), &mut out).unwrap();
             match response::parse(out.written(), false, 8192) {
                 Parsed::Complete { head, len } => {
-                    prop_assert_eq!(head.framing == response::Framing::Chunked, encoder.overhead() > 0);
-                    prop_assert!(head.framing != response::Framing::UntilClose);
+                    prop_assert_eq!(head.framing == Received::Chunked, encoder.overhead() > 0);
+                    prop_assert!(head.framing != Received::UntilClose);
                     prop_assert_eq!(head.keep_alive, encoder.keeps_alive());
                     prop_assert_eq!(len, out.len());
                 }

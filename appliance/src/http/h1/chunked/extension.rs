@@ -7,8 +7,8 @@
 //! The blanks that the grammar allows before the first semicolon are refused: whoever takes them for the end of the size reads
 //! another message.
 
-use super::chunked::ChunkError;
-use super::syntax::is_tchar;
+use super::ChunkError;
+use crate::http::syntax::is_tchar;
 
 /// Where in the extensions of a chunk its reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

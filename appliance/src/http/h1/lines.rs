@@ -1,6 +1,6 @@
 //! What `httparse` does not check: that every line of a head ends with CRLF.
 
-use super::Fields;
+use crate::http::Fields;
 
 /// The field section of a head whose lines all end with CRLF, found from where `httparse` saw the names.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,8 @@
-use super::super::request::{Parsed, Progress, parse};
-use super::super::{Limits, Method};
 use super::*;
+use crate::http::h1::request::{Parsed, Progress, parse};
+use crate::http::{Limits, Method};
+use core::net::IpAddr;
+use model::url::Scheme;
 
 const LOCAL: (IpAddr, u16) = (IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 65)), 80);
 const CLIENT: Forwarded =

@@ -1,5 +1,6 @@
 use super::*;
-use crate::http::limits::Limits;
+use core::num::NonZeroU16;
+use model::url::Scheme;
 use proptest::prelude::*;
 
 #[derive(Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 //! A verdict may only depend on bytes up to the one that made `httparse` stop, so that it is the same however the
 //! head was split.
 
-use super::syntax::is_tchar;
-use super::{Limits, Method, Refusal};
+use crate::http::syntax::is_tchar;
+use crate::http::{Limits, Method, Refusal, fields};
 use model::reason::Reason;
 
 const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
@@ -83,7 +83,7 @@ pub(crate) fn other_method(token: &str) -> Result<Method<'_>, Refusal> {
 pub(crate) fn transfer_encoding(value: &[u8]) -> Refusal {
     let header = Refusal::new(400, Reason::Header);
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let mut codings = super::fields::elements(value);
+    let mut codings = fields::elements(value);
     match codings.clone().last() {
         None => return header,
         Some(last) if !is_chunked(last) && codings.clone().any(is_chunked) => return header,

@@ -1,7 +1,10 @@
 //! The chunked transfer coding (RFC 9112 §7.1).
 
-use super::extension::Extension;
+mod extension;
+
+use crate::http::syntax;
 use core::ops::Range;
+use extension::Extension;
 
 /// Ends a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -234,7 +237,7 @@ impl Decoder {
             }
             return self.trailer(State::TrailerValue);
         }
-        if !super::syntax::is_tchar(b) {
+        if !syntax::is_tchar(b) {
             return Err(if b == b'\n' { ChunkError::LineEnd } else { ChunkError::Trailer });
         }
         if let Some(slot) = self.name.get_mut(usize::from(self.name_len)) {

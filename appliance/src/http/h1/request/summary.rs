@@ -1,10 +1,12 @@
 //! What the fields of a request say about it as a whole: its host, how its content is delimited, what becomes of the
 //! connection.
 
-use super::{Framing, Present};
-use crate::http::lines::Lines;
+use crate::http::h1::diagnosis;
+use crate::http::h1::lines::Lines;
+use crate::http::hop::{self, MAX_CONNECTION_OPTIONS};
+use crate::http::request::Present;
 use crate::http::syntax::{is_name, is_tchar};
-use crate::http::{Fields, Limits, Refusal, Version, diagnosis, fields, hop};
+use crate::http::{Fields, Framing, Limits, Refusal, Version, fields, number};
 use model::reason::Reason;
 
 /// What the fields say about the request as a whole.
@@ -14,9 +16,6 @@ pub(super) struct Summary {
     connection_options: usize,
     pub(super) present: Present,
 }
-
-/// Options that one head may list in Connection; more are a way to make us compare names.
-pub(crate) const MAX_CONNECTION_OPTIONS: usize = 16;
 
 const HOST: u32 = u32::from_le_bytes(*b"host");
 const HEADER: Refusal = Refusal::new(400, Reason::Header);
@@ -82,7 +81,7 @@ impl Summary {
     }
 
     fn note(&mut self, field: u16) -> Result<(), Refusal> {
-        self.present.0 |= field;
+        self.present.insert(field);
         Ok(())
     }
 
@@ -92,7 +91,7 @@ impl Summary {
             if !expectation.eq_ignore_ascii_case(b"100-continue") {
                 return Err(Refusal::new(417, Reason::Header));
             }
-            self.present.0 |= Present::EXPECTATION;
+            self.present.insert(Present::EXPECTATION);
         }
         Ok(())
     }
@@ -109,13 +108,13 @@ impl Summary {
                 return Err(HEADER);
             }
             if option.eq_ignore_ascii_case(b"close") {
-                self.present.0 |= Present::CLOSE;
+                self.present.insert(Present::CLOSE);
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                self.present.0 |= Present::KEEP_ALIVE;
+                self.present.insert(Present::KEEP_ALIVE);
             } else if is_end_to_end(option) {
                 return Err(HEADER);
             } else {
-                self.present.0 |= Present::NOMINATED;
+                self.present.insert(Present::NOMINATED);
             }
         }
         Ok(())
@@ -126,7 +125,7 @@ impl Summary {
         if !is_name(name, b"content-length") {
             return Err(HEADER);
         }
-        let length = content_length(value).ok_or(NUMBER)?;
+        let length = number::decimal(value).ok_or(NUMBER)?;
         // RFC 9112 §6.3 lets us refuse a repeated length even if both agree.
         if self.content_length.replace(length).is_some() { Err(NUMBER) } else { Ok(()) }
     }
@@ -188,18 +187,4 @@ fn is_end_to_end(option: &[u8]) -> bool {
     ["host", "content-length", "content-type", "content-encoding", "authorization", "cookie"]
         .iter()
         .any(|name| option.eq_ignore_ascii_case(name.as_bytes()))
-}
-
-/// A Content-Length value: digits only (RFC 9110 §8.6), and a number that fits 64 bits.
-pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
-        return None;
-    }
-    value.iter().try_fold(0_u64, |n, &b| {
-        let digit = b.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        n.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }
