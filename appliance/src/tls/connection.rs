@@ -2,6 +2,7 @@
 
 use super::alert::Alert;
 use super::client::ClientCertificate;
+use super::fault::Fault;
 use super::hello::{MAX_HELLO, Peek, RECORD_HEADER, peek};
 use super::store::Store;
 use alloc::boxed::Box;
@@ -22,23 +23,6 @@ const MAX_GATHERED: usize = MAX_HELLO + (16 << 10);
 /// Kinds of records.
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
-
-/// Why a connection is over before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It did not begin with TLS.
-    Garbage,
-    /// It began with plain HTTP, which is to be answered in the clear.
-    PlainHttp,
-    /// A handshake message was too long.
-    Oversized,
-    /// No site answers to the name it asked for.
-    UnknownName,
-    /// The handshake failed.
-    Handshake,
-    /// The protocol was broken after the handshake.
-    Broken,
-}
 
 /// The client will send nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

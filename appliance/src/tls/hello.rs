@@ -5,7 +5,7 @@
 //! so has what rustls does not look at: versions before signatures, TLS_FALLBACK_SCSV, renegotiation_info.
 
 use super::alert::Alert;
-use super::connection::Fault;
+use super::fault::Fault;
 use alloc::vec::Vec;
 
 /// Bytes of a record's header.

@@ -1,5 +1,6 @@
 //! What a request that went wrong says: who asked for what, so that workers are not judged by one request alone.
 
+use crate::time::Instant;
 use alloc::vec::Vec;
 use core::hash::Hasher as _;
 use model::id::PoolId;
@@ -17,6 +18,15 @@ pub struct Evidence {
     /// Tells requests apart by client and request line.
     pub(super) source: u64,
     pub(super) target: Target,
+}
+
+/// A request that was lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    pub(super) target: Target,
+    /// When a worker was given it, and when that lost it.
+    pub(super) given: Instant,
+    pub(super) at: Instant,
 }
 
 impl Evidence {

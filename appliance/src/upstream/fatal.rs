@@ -4,8 +4,9 @@
 //! One that was then given to another worker, which died of it as well, is refused. What is answered is innocent, whatever
 //! was thought of it: many clients ask for what is in hand when a worker dies, and the others get it.
 
-use super::evidence::{Evidence, Target};
-use super::{LinkId, Pools};
+use super::Pools;
+use super::evidence::{Evidence, Lost, Target};
+use super::link::LinkId;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -20,15 +21,6 @@ const REFUSED: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(600);
 /// Workers that a request may end.
 const WORKERS: u8 = 2;
-
-/// A request that was lost.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lost {
-    pub(super) target: Target,
-    /// When a worker was given it, and when that lost it.
-    pub(super) given: Instant,
-    pub(super) at: Instant,
-}
 
 struct Entry {
     lost: Lost,

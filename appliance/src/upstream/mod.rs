@@ -35,6 +35,7 @@
 
 mod admin;
 mod dispatch;
+mod endings;
 mod evidence;
 mod fatal;
 mod link;

@@ -11,18 +11,16 @@
 //! what a supervisor means that was killed. Responses with framing need no verdict, nor do links over TLS, where
 //! the worker itself says that it is the end (close_notify), nor workers that are reached without a relay.
 
-use super::link::LinkState;
-use super::{PoolEvent, Pools};
 use crate::time::Instant;
 use model::pool::VERDICT_LIMIT;
-use netdrv::stream::{CloseReason, StreamTransport};
+use netdrv::stream::CloseReason;
 
 /// How a link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The worker ended it, and everything it sent is here.
     Whole,
-    /// Not known yet; [`PoolEvent::Ready`] follows.
+    /// Not known yet; [`PoolEvent::Ready`](super::PoolEvent::Ready) follows.
     Unknown,
     /// It was cut, or nobody knows.
     Broken,
@@ -50,7 +48,23 @@ impl Verdict {
         self.due
     }
 
-    fn ending(&self) -> Ending {
+    /// Whether it is about the stream of this name.
+    pub(super) fn is_of(&self, name: u64) -> bool {
+        self.name == Some(name)
+    }
+
+    /// Somebody says how it ended, or it is too late to. That it was cut is never taken back.
+    pub(super) fn pass(&mut self, whole: bool) {
+        self.whole = Some(whole && self.whole != Some(false));
+        self.due = None;
+    }
+
+    /// Until when there has to be one, if it is waited for.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn ending(&self) -> Ending {
         match (self.name, self.whole) {
             (None, _) | (_, Some(true)) => Ending::Whole,
             (_, Some(false)) => Ending::Broken,
@@ -70,41 +84,5 @@ impl Names {
     pub(super) fn next(&mut self, now: Instant) -> u64 {
         self.last = now.as_nanos().max(self.last + 1);
         self.last
-    }
-}
-
-impl<S: StreamTransport> Pools<S> {
-    /// How this link ended, for one whose stream was shut down.
-    pub fn ending(&self, id: super::LinkId) -> Ending {
-        self.links.get(id).map_or(Ending::Broken, |link| link.verdict.ending())
-    }
-
-    /// Whoever relays the stream of this name says how it ended. That it was cut is never taken back. A name that is not
-    /// known is that of a link that nobody uses any more.
-    pub fn stream_ended(&mut self, name: u64, whole: bool) {
-        let Some(id) = self.links.find(|link| link.verdict.name == Some(name)) else { return };
-        let Some(link) = self.links.get_mut(id) else { return };
-        link.verdict.whole = Some(whole && link.verdict.whole != Some(false));
-        link.verdict.due = None;
-        if let LinkState::InUse(requester) = link.state
-            && link.ended
-        {
-            self.events.push_back(PoolEvent::Ready(requester));
-        }
-    }
-
-    pub(super) fn end_late_verdicts(&mut self, now: Instant) {
-        if self.verdicts_at.is_none_or(|at| at > now) {
-            return;
-        }
-        while let Some(id) = self.links.find(|link| link.verdict.due.is_some_and(|at| at <= now)) {
-            let Some(link) = self.links.get_mut(id) else { break };
-            (link.verdict.due, link.verdict.whole) = (None, Some(false));
-            if let LinkState::InUse(requester) = link.state {
-                self.counters.unconfirmed += 1;
-                self.events.push_back(PoolEvent::Ready(requester));
-            }
-        }
-        self.verdicts_at = self.links.iter().filter_map(|(_, link)| link.verdict.due).min();
     }
 }

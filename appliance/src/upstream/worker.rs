@@ -11,7 +11,7 @@
 //!   further failure it is given one request as if nothing had been, whatever else it has in hand; the first whole response
 //!   ends the suspicion.
 
-use super::fatal::Lost;
+use super::evidence::Lost;
 use crate::time::Instant;
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,6 +1,7 @@
 //! From what is written to what is meant. Whatever is wrong is noted and the rest looked at.
 
 use super::bandwidth;
+use super::bounds::MAX_WORKERS;
 use super::error::{ConfigError, ConfigErrors, Faults, Source};
 use super::host;
 use super::http;
@@ -9,7 +10,7 @@ use super::odd;
 use super::parse::parse;
 use super::passing;
 use super::queue;
-use super::supervision::{self, MAX_WORKERS};
+use super::supervision;
 use super::tls;
 use super::trust;
 use super::value::{AddressError, name, parse_address, prefix_error};

@@ -3,6 +3,7 @@
 //! Every error is one line, `FILE:LINE:COLUMN: what, expected what`, and all of them are told at once, in the file's order.
 
 mod bandwidth;
+mod bounds;
 mod check;
 mod error;
 mod host;

@@ -1,9 +1,9 @@
 //! `[pool.ping]`: how it is found out whether a worker is well.
 
+use super::bounds::MAX_SECONDS;
 use super::error::Faults;
 use super::queue::number;
 use super::raw;
-use super::supervision::MAX_SECONDS;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;

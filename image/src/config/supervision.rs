@@ -1,15 +1,11 @@
 //! How the supervisor looks after a pool's workers: `[[pool]]` and its sub-tables.
 
+use super::bounds::MAX_SECONDS;
 use super::error::Faults;
 use super::ping::{Ping, ping};
 use super::queue::number;
 use super::{raw, units};
 use std::time::Duration;
-
-/// Longest time, in seconds: 30 days.
-pub(super) const MAX_SECONDS: u32 = 30 * 86_400;
-/// Workers of one pool at most, as many as the appliance takes.
-pub(super) const MAX_WORKERS: u32 = model::pool::MAX_WORKERS as u32;
 
 /// How the supervisor looks after a pool's workers. The defaults are IIS's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! `[[pool.worker]]`.
 
+use super::bounds::MAX_WORKERS;
 use super::error::{Faults, Wrong};
 use super::process::process;
 use super::queue::number;
-use super::supervision::MAX_WORKERS;
 use super::value::{kernel_words, memory, worker_address};
 use super::{VmImage, Worker, WorkerKind, raw};
 use std::path::{Path, PathBuf};
