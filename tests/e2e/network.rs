@@ -63,7 +63,7 @@ fn thousand() -> Result<()> {
     });
     answers
         .with_context(|| format!("not all answered within {PATIENCE:?}"))?
-        .with_context(|| bench.weir.log())
+        .with_context(|| format!("{}{}", bench.ctl(&["metrics"]).unwrap_or_default(), bench.weir.log()))
 }
 
 async fn client(at: SocketAddr, connected: Arc<Barrier>) -> Result<()> {

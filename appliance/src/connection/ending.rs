@@ -8,8 +8,7 @@ use crate::exchange::{Exchange, Origin};
 use crate::http::error::Text;
 use crate::http::h1::{Body, Encoder};
 use crate::http::{Fields, Page, Refusal};
-use crate::tcp::Socket;
-use crate::upstream::Requester;
+use crate::tcp::{ConnId, Socket};
 use model::id::SiteId;
 use model::reason::Reason;
 use model::settings::Verbosity;
@@ -19,7 +18,7 @@ impl Connection {
     /// Time is up for whatever it has in hand.
     pub(crate) fn shut_down<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         socket: &mut Socket<'_>,
         shared: &mut Shared<S>,
     ) {
@@ -33,7 +32,7 @@ impl Connection {
     pub(crate) fn cut_off<S: StreamTransport>(
         &mut self,
         reason: Reason,
-        me: Requester,
+        me: ConnId,
         socket: &mut Socket<'_>,
         shared: &mut Shared<S>,
     ) {
@@ -45,7 +44,7 @@ impl Connection {
     /// Ends the connection at once, with RST.
     pub(crate) fn abort<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         socket: &mut Socket<'_>,
         shared: &mut Shared<S>,
     ) {
@@ -54,11 +53,12 @@ impl Connection {
     }
 
     /// Gives back what the session holds elsewhere; its socket is gone or going.
-    pub(crate) fn abandon<S: StreamTransport>(&mut self, me: Requester, shared: &mut Shared<S>) {
+    pub(crate) fn abandon<S: StreamTransport>(&mut self, me: ConnId, shared: &mut Shared<S>) {
+        let id = self.exchange_id(me);
         let reason = match &mut self.phase {
             Phase::Exchange(exchange) => {
                 self.journal.answered(exchange.status());
-                let mut parts = shared.parts(me);
+                let mut parts = shared.parts(id);
                 let is_sent = exchange.is_sent(&parts.workers) && self.gate.is_empty();
                 let reason = match exchange.source().worker() {
                     Some(forward) => Some(forward.reason_if_dropped()),

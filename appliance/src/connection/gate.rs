@@ -7,8 +7,8 @@
 use crate::budget::Buffers;
 use crate::connection::wire::Wire;
 use crate::flow::{Direction, Flow, SendFloor};
+use crate::tcp::ConnId;
 use crate::time::Instant;
-use crate::upstream::Requester;
 use alloc::vec::Vec;
 
 /// What all gates of a shard share.
@@ -45,9 +45,8 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Says whose gate it is.
-    pub(crate) fn name(&mut self, me: Requester) {
-        // The dense part of a connection's name (`ConnId::index`).
-        self.conn = me as u32;
+    pub(crate) fn name(&mut self, me: ConnId) {
+        self.conn = me.index() as u32;
     }
 
     pub(crate) const fn conn(&self) -> u32 {

@@ -5,9 +5,8 @@ use crate::budget::Lease;
 use crate::connection::shared::Shared;
 use crate::connection::wire::{self, Wire};
 use crate::http::error::{PLAIN_HTTP, Text};
-use crate::tcp::State;
+use crate::tcp::{ConnId, State};
 use crate::tls::{ClientCertificate, Fault, ServerTls};
-use crate::upstream::Requester;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use model::id::SiteId;
@@ -36,7 +35,7 @@ impl Connection {
     }
 
     /// Begins TLS. False if there is no memory for it.
-    pub(super) fn open_tls<S>(&mut self, me: Requester, port: u16, shared: &mut Shared<S>) -> bool {
+    pub(super) fn open_tls<S>(&mut self, me: ConnId, port: u16, shared: &mut Shared<S>) -> bool {
         let Some(memory) = shared.security.open(me) else {
             shared.counters.count(Reason::ConnectionsRefused);
             self.journal.refused(None, Reason::ConnectionsRefused, &mut shared.books);
@@ -53,7 +52,7 @@ impl Connection {
     /// Takes the TLS handshake as far as it goes. True if the session may go on: without TLS, or when the handshake is over.
     pub(super) fn advance_tls<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
     ) -> bool {
@@ -99,7 +98,7 @@ impl Connection {
         true
     }
 
-    pub(super) fn end_handshake<S>(&mut self, me: Requester, shared: &mut Shared<S>) {
+    pub(super) fn end_handshake<S>(&mut self, me: ConnId, shared: &mut Shared<S>) {
         if let Some(security) = &mut self.security
             && security.handshaking
         {

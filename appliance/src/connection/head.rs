@@ -11,8 +11,7 @@ use crate::exchange::{Exchange, Origin};
 use crate::http::Refusal;
 use crate::http::h1::request::{Parsed, Progress, parse};
 use crate::http::h1::{Body, Encoder};
-use crate::tcp::FlowKey;
-use crate::upstream::Requester;
+use crate::tcp::{ConnId, FlowKey};
 use alloc::vec::Vec;
 use model::reason::Reason;
 use netdrv::stream::StreamTransport;
@@ -54,7 +53,7 @@ impl Connection {
     /// Takes the next head from the socket: in place while it is there in one piece, else through a buffer.
     pub(super) fn receive_head<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
@@ -177,10 +176,11 @@ impl Connection {
         &mut self,
         next: Next,
         encoder: Encoder,
-        me: Requester,
+        me: ConnId,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
     ) -> Step {
+        self.stream = self.stream.wrapping_add(1);
         match next {
             Next::Refuse(refusal) => {
                 shared.security.count_refusal(refusal.reason);
@@ -202,7 +202,7 @@ impl Connection {
                 self.respond(encoder, (rendered, status), content, socket, shared);
             }
             Next::Forward(mut forward) => {
-                let started = forward.start(&mut shared.workers(me));
+                let started = forward.start(&mut shared.workers(self.exchange_id(me)));
                 self.phase = Phase::Exchange(Exchange::new(encoder, Origin::Worker(forward)));
                 if let Err(refusal) = started {
                     return self.refuse(refusal, socket, shared);

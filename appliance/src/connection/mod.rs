@@ -19,10 +19,10 @@ use crate::flow::Direction;
 use crate::http::h1::request::Progress;
 use crate::http::h1::{Body, Encoder};
 use crate::http::{Encode, Fields, Refusal, Reset};
-use crate::tcp::{FlowKey, Socket, State};
+use crate::tcp::{ConnId, FlowKey, Socket, State};
 use crate::time::Instant;
 use crate::tls::ServerTls;
-use crate::upstream::{LinkId, Requester};
+use crate::upstream::{ExchangeId, LinkId};
 use alloc::boxed::Box;
 use gate::{Gate, Traffic};
 use handshake::Secured;
@@ -55,6 +55,8 @@ pub(crate) struct Connection {
     to_head: bool,
     /// Requests answered on this connection.
     served: u32,
+    /// Number of the request under way.
+    stream: u32,
     timer: Timer,
     /// When MinSendRate ends it.
     too_slow_at: Option<Instant>,
@@ -114,14 +116,31 @@ impl Connection {
         self.gate.grant(direction, bytes);
     }
 
-    /// False if there is no request that could use the link.
-    pub(crate) fn on_assigned(&mut self, link: LinkId) -> bool {
-        let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) else { return false };
-        forward.on_assigned(link);
+    /// Names the request under way.
+    fn exchange_id(&self, me: ConnId) -> ExchangeId {
+        ExchangeId { connection: me, stream: self.stream }
+    }
+
+    /// Whether this request is under way and at a worker.
+    fn is_at_worker(&self, stream: u32) -> bool {
+        stream == self.stream && self.origin().is_some_and(|origin| origin.worker().is_some())
+    }
+
+    /// False if the request that waited for the link has gone.
+    pub(crate) fn on_assigned(&mut self, stream: u32, link: LinkId) -> bool {
+        if !self.is_at_worker(stream) {
+            return false;
+        }
+        if let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) {
+            forward.on_assigned(link);
+        }
         true
     }
 
-    pub(crate) fn on_link_ended(&mut self, reason: CloseReason) {
+    pub(crate) fn on_link_ended(&mut self, stream: u32, reason: CloseReason) {
+        if !self.is_at_worker(stream) {
+            return;
+        }
         if let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) {
             forward.on_link_ended(reason);
         }
@@ -144,11 +163,12 @@ impl Connection {
     /// The pool will not serve the request that waits in its queue.
     pub(crate) fn on_refused<S: StreamTransport>(
         &mut self,
+        stream: u32,
         reason: Reason,
         socket: &mut Socket<'_>,
         shared: &mut Shared<S>,
     ) {
-        if self.origin().is_some_and(|origin| origin.worker().is_some()) {
+        if self.is_at_worker(stream) {
             let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
             // Its worker was silent, and there is no other one.
             let status = if reason == Reason::TimerResponse { 504 } else { 503 };
@@ -160,7 +180,7 @@ impl Connection {
     /// Does all that can be done now.
     pub(crate) fn run<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         key: &FlowKey,
         socket: &mut Socket<'_>,
         shared: &mut Shared<S>,
@@ -181,7 +201,7 @@ impl Connection {
 
     fn run_on<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
@@ -214,7 +234,7 @@ impl Connection {
 
     fn step<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
@@ -246,14 +266,15 @@ impl Connection {
     /// Takes the request under way as far as it goes.
     fn advance_exchange<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
         moved: &mut bool,
     ) -> Step {
         let site = self.hsts_site(socket);
         let is_last = shared.drain.has_begun();
-        let (now, mut parts) = (shared.now, shared.parts(me));
+        let (now, id) = (shared.now, self.exchange_id(me));
+        let mut parts = shared.parts(id);
         let Phase::Exchange(exchange) = &mut self.phase else { return Step::Wait };
         if is_last {
             exchange.encoder().make_last();
@@ -300,17 +321,18 @@ impl Connection {
     /// Takes a request from a worker that was silent for too long. True if so.
     fn check_silence<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
     ) -> bool {
         if self.timer.kind != TimerKind::Response || self.timer.deadline.is_none_or(|at| at > shared.now) {
             return false;
         }
+        let id = self.exchange_id(me);
         let Phase::Exchange(exchange) = &mut self.phase else { return false };
         let begun = exchange.has_begun();
         let Some(forward) = exchange.source_mut().worker_mut() else { return false };
-        let parts = &mut shared.parts(me);
+        let parts = &mut shared.parts(id);
         let Some(lost) = forward.on_silence(begun, &mut parts.workers) else { return true };
         let status = exchange.settle(lost, parts.buffers);
         self.settle(status, socket, shared);

@@ -4,8 +4,7 @@ use super::Connection;
 use crate::connection::shared::Shared;
 use crate::connection::wire::Wire;
 use crate::proxy::{self, Parsed};
-use crate::tcp::FlowKey;
-use crate::upstream::Requester;
+use crate::tcp::{ConnId, FlowKey};
 use alloc::boxed::Box;
 use core::net::IpAddr;
 use model::reason::Reason;
@@ -45,7 +44,7 @@ impl Connection {
     /// whatever is no header, ends the connection: what would follow is somebody's whom nobody knows.
     pub(super) fn advance_proxy<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,

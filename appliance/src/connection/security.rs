@@ -2,8 +2,8 @@
 
 use crate::budget::{Budget, Lease};
 use crate::serving::Router;
+use crate::tcp::ConnId;
 use crate::tls::{Fault, MAX_RECORD_OVERHEAD, Store, WallClock};
-use crate::upstream::Requester;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -27,8 +27,8 @@ pub(crate) struct Security {
     ports: Vec<u16>,
     memory: Budget,
     /// In the order in which they began.
-    handshakes: VecDeque<Requester>,
-    victim: Option<Requester>,
+    handshakes: VecDeque<ConnId>,
+    victim: Option<ConnId>,
     turns: usize,
     pub(crate) scratch: Vec<u8>,
     pub(crate) counters: Counters,
@@ -80,7 +80,7 @@ impl Security {
     }
 
     /// A connection opens: memory for it, `None` if there is none.
-    pub(crate) fn open(&mut self, me: Requester) -> Option<Lease> {
+    pub(crate) fn open(&mut self, me: ConnId) -> Option<Lease> {
         let Some(lease) = self.memory.lease(CONNECTION_BYTES) else {
             self.counters.refused += 1;
             return None;
@@ -94,7 +94,7 @@ impl Security {
     }
 
     /// A handshake has ended, one way or another.
-    pub(crate) fn end_handshake(&mut self, me: Requester) {
+    pub(crate) fn end_handshake(&mut self, me: ConnId) {
         if let Some(at) = self.handshakes.iter().position(|&other| other == me) {
             self.handshakes.remove(at);
         }
@@ -106,7 +106,7 @@ impl Security {
     }
 
     /// The connection that has to give way.
-    pub(crate) fn take_victim(&mut self) -> Option<Requester> {
+    pub(crate) fn take_victim(&mut self) -> Option<ConnId> {
         self.victim.take()
     }
 

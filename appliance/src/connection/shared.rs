@@ -11,7 +11,7 @@ use crate::http::response::Bounds;
 use crate::log::{Counters, Log, LogLink};
 use crate::serving::Serving;
 use crate::time::Instant;
-use crate::upstream::{Pools, Requester};
+use crate::upstream::{ExchangeId, Pools};
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -103,11 +103,11 @@ impl<S> Shared<S> {
 
 impl<S: StreamTransport> Shared<S> {
     /// For what `me` asks of workers.
-    pub(super) fn workers(&mut self, me: Requester) -> Workers<'_, S> {
+    pub(super) fn workers(&mut self, me: ExchangeId) -> Workers<'_, S> {
         self.parts(me).workers
     }
 
-    pub(super) fn parts(&mut self, me: Requester) -> Parts<'_, S> {
+    pub(super) fn parts(&mut self, me: ExchangeId) -> Parts<'_, S> {
         Parts {
             traffic: &mut self.traffic,
             render: &mut self.render,

@@ -6,9 +6,8 @@ use super::{Connection, Phase};
 use crate::exchange::forward::Forward;
 use crate::exchange::{Origin, Status};
 use crate::flow::Direction;
-use crate::tcp::Socket;
+use crate::tcp::{ConnId, Socket};
 use crate::time::Instant;
-use crate::upstream::Requester;
 use core::time::Duration;
 use model::reason::Reason;
 use netdrv::stream::StreamTransport;
@@ -171,7 +170,7 @@ impl Connection {
     /// Lets the timer that runs run out before its time.
     pub(crate) fn expire<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         socket: &mut Socket<'_>,
         shared: &mut Shared<S>,
     ) {
@@ -188,7 +187,7 @@ impl Connection {
     /// Ends a connection that took too long, in the way its state calls for.
     pub(super) fn on_timer<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
     ) {
@@ -229,12 +228,13 @@ impl Connection {
     /// Ends a tunnel in which nothing has moved for too long.
     fn end_tunnel<S: StreamTransport>(
         &mut self,
-        me: Requester,
+        me: ConnId,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<S>,
     ) {
+        let id = self.exchange_id(me);
         let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) else { return };
-        let Some(goodbye) = forward.end_tunnel(&mut shared.workers(me)) else {
+        let Some(goodbye) = forward.end_tunnel(&mut shared.workers(id)) else {
             return self.cut_off(Reason::TimerConnectionIdle, me, socket.socket, shared);
         };
         if !goodbye.is_empty() {

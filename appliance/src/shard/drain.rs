@@ -5,7 +5,7 @@
 //! once, those that never had one a moment later: their first request may be on its way. What is not done at the end of
 //! the time that was given is cut off with the reason `AppShutdown`.
 
-use super::{Shard, requester};
+use super::Shard;
 use crate::connection::drain::Drain;
 use crate::tcp::{ConnId, Socket, State};
 use crate::time::Instant;
@@ -54,8 +54,8 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             Drain::Begun { .. } | Drain::Late { .. } => {
                 self.shared.drain = Drain::Over;
                 for id in self.connections() {
-                    if let Some((socket, session)) = self.stack.get(id) {
-                        session.shut_down(requester(id), socket, &mut self.shared);
+                    if let Some((socket, connection)) = self.stack.get(id) {
+                        connection.shut_down(id, socket, &mut self.shared);
                         self.mark(id);
                     }
                 }

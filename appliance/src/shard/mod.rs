@@ -8,7 +8,7 @@
 //!  card ───► │ receive ─► mark connection dirty │
 //!  vsock ──► │ pool events ─► mark dirty        │
 //!  wheel ──► │ timers ─► mark dirty             │
-//!            │ for each dirty: session.run,     │ ───► card, vsock (one notification each)
+//!            │ for each dirty: connection.run,     │ ───► card, vsock (one notification each)
 //!            │                 stack.flush      │
 //!  flow ───► │ grants ─► mark dirty, once more  │
 //!            └──────────────────────────────────┘
@@ -31,7 +31,7 @@ use crate::serving::{Router, Serving};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig, State};
 use crate::time::Instant;
 use crate::tls::{Keys, Store, WallClock};
-use crate::upstream::{PoolEvent, Pools, Requester};
+use crate::upstream::{PoolEvent, Pools};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -307,10 +307,10 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     }
 
     fn mark(&mut self, id: ConnId) {
-        if let Some((_, session)) = self.stack.get(id)
-            && !session.queued
+        if let Some((_, connection)) = self.stack.get(id)
+            && !connection.queued
         {
-            session.queued = true;
+            connection.queued = true;
             self.dirty.push_back(id);
         }
     }
@@ -324,8 +324,8 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             };
             any = true;
             let Some(id) = self.stack.at(index) else { continue };
-            if let Some((_, session)) = self.stack.get(id) {
-                session.grant(direction, bytes);
+            if let Some((_, connection)) = self.stack.get(id) {
+                connection.grant(direction, bytes);
                 self.mark(id);
             }
         }
@@ -338,17 +338,17 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             let Some(id) = self.dirty.pop_front() else { break };
             let half_open = self.stack.is_half_open(id);
             let Some(key) = self.stack.key(id) else { continue };
-            let Some((socket, session)) = self.stack.get(id) else { continue };
-            session.queued = false;
+            let Some((socket, connection)) = self.stack.get(id) else { continue };
+            connection.queued = false;
             if !half_open {
-                session.run(requester(id), &key, socket, &mut self.shared);
-                let (deadline, waits) = (session.deadline(), session.waits_for_turn());
+                connection.run(id, &key, socket, &mut self.shared);
+                let (deadline, waits) = (connection.deadline(), connection.waits_for_turn());
                 self.stack.set_deadline(id, deadline);
                 if waits {
                     self.mark(id);
                 }
                 if let Some(victim) = self.shared.security.take_victim() {
-                    self.give_way(connection(victim));
+                    self.give_way(victim);
                 }
             }
             match self.stack.flush(id, now, &mut self.nic) {
@@ -356,8 +356,8 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
                     self.mark(id);
                     self.blocked += 1;
                 }
-                Flushed::Over(mut session) => {
-                    session.abandon(requester(id), &mut self.shared);
+                Flushed::Over(mut connection) => {
+                    connection.abandon(id, &mut self.shared);
                     self.shared.traffic.flow.detach(id.index() as u32, now.as_nanos());
                     continue;
                 }
@@ -376,22 +376,24 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         | PoolEvent::LinkEnded(who, _)
         | PoolEvent::Expired(who)
         | PoolEvent::Refused(who, _)) = event;
-        let id = connection(who);
+        let id = who.connection;
         let found = self.stack.get(id);
         match (event, found) {
             (PoolEvent::Assigned(_, link), found) => {
-                let taken = found.is_some_and(|(_, session)| session.on_assigned(link));
+                let taken = found.is_some_and(|(_, connection)| connection.on_assigned(who.stream, link));
                 if !taken {
                     // Its client has gone in the meantime.
                     self.shared.pools.abandon(link, self.shared.now);
                 }
             }
-            (PoolEvent::LinkEnded(_, why), Some((_, session))) => session.on_link_ended(why),
-            (PoolEvent::Expired(_), Some((socket, session))) => {
-                session.on_refused(Reason::TimerReqQueue, socket, &mut self.shared);
+            (PoolEvent::LinkEnded(_, why), Some((_, connection))) => {
+                connection.on_link_ended(who.stream, why)
             }
-            (PoolEvent::Refused(_, why), Some((socket, session))) => {
-                session.on_refused(why, socket, &mut self.shared);
+            (PoolEvent::Expired(_), Some((socket, connection))) => {
+                connection.on_refused(who.stream, Reason::TimerReqQueue, socket, &mut self.shared);
+            }
+            (PoolEvent::Refused(_, why), Some((socket, connection))) => {
+                connection.on_refused(who.stream, why, socket, &mut self.shared);
             }
             _ => {}
         }
@@ -432,8 +434,8 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
 
     /// Ends a connection whose TLS handshake is to make room for another.
     fn give_way(&mut self, id: ConnId) {
-        if let Some((socket, session)) = self.stack.get(id) {
-            session.cut_off(Reason::ConnectionsRefused, requester(id), socket, &mut self.shared);
+        if let Some((socket, connection)) = self.stack.get(id) {
+            connection.cut_off(Reason::ConnectionsRefused, id, socket, &mut self.shared);
             self.mark(id);
         }
     }
@@ -442,29 +444,21 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
     /// waiting, as those do who want all memory for themselves. False if there is none.
     fn evict(&mut self) -> bool {
         let now = self.shared.now;
-        let idle = |socket: &Socket<'_>, session: &Connection| session.is_idle(socket);
-        let late = |socket: &Socket<'_>, session: &Connection| {
-            socket.state() != State::Closed && session.is_late(EVICTION_PATIENCE, now)
+        let idle = |socket: &Socket<'_>, connection: &Connection| connection.is_idle(socket);
+        let late = |socket: &Socket<'_>, connection: &Connection| {
+            socket.state() != State::Closed && connection.is_late(EVICTION_PATIENCE, now)
         };
         let found = self.stack.find(EVICTION_SCAN, idle).map(|id| (id, true));
         let found = found.or_else(|| self.stack.find(EVICTION_SCAN, late).map(|id| (id, false)));
         let Some((id, is_idle)) = found else { return false };
-        let Some((socket, session)) = self.stack.get(id) else { return false };
+        let Some((socket, connection)) = self.stack.get(id) else { return false };
         if is_idle {
-            session.cut_off(Reason::TimerConnectionIdle, requester(id), socket, &mut self.shared);
+            connection.cut_off(Reason::TimerConnectionIdle, id, socket, &mut self.shared);
         } else {
-            session.expire(requester(id), socket, &mut self.shared);
+            connection.expire(id, socket, &mut self.shared);
         }
         self.shared.counters.evicted += 1;
         self.mark(id);
         true
     }
-}
-
-fn requester(id: ConnId) -> Requester {
-    id.to_bits()
-}
-
-fn connection(requester: Requester) -> ConnId {
-    ConnId::from_bits(requester)
 }

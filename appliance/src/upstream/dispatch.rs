@@ -2,7 +2,7 @@
 
 use super::link::{Link, LinkId, LinkState};
 use super::verdict::Verdict;
-use super::{PoolEvent, Pools, Requester, Security, worker};
+use super::{ExchangeId, PoolEvent, Pools, Security, worker};
 use crate::time::Instant;
 use core::time::Duration;
 use model::id::PoolId;
@@ -158,7 +158,7 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Takes a request back that is still waiting.
-    pub fn withdraw(&mut self, pool: PoolId, requester: Requester) {
+    pub fn withdraw(&mut self, pool: PoolId, requester: ExchangeId) {
         if let Some(pool) = self.pools.get_mut(pool.index()) {
             pool.waiting.retain(|waiting| waiting.requester != requester);
         }

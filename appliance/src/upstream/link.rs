@@ -1,6 +1,6 @@
 //! Links: streams to workers, and who uses them.
 
-use super::Requester;
+use super::ExchangeId;
 use super::verdict::Verdict;
 use super::worker::Worker;
 use crate::time::Instant;
@@ -19,7 +19,7 @@ pub(super) enum LinkState {
         since: Instant,
         turn: u64,
     },
-    InUse(Requester),
+    InUse(ExchangeId),
 }
 
 pub(super) struct Link {

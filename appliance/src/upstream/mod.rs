@@ -51,6 +51,7 @@ pub use streams::{SecureCounters, Streams};
 pub use verdict::Ending;
 
 use crate::http::response::Bounds;
+use crate::tcp::ConnId;
 use crate::time::Instant;
 use crate::tls::link::LinkTls;
 use crate::tls::{Keys, WallClock};
@@ -76,8 +77,14 @@ pub fn vsock(worker: settings::Worker) -> VsockAddr {
     VsockAddr { cid: worker.cid, port: worker.port }
 }
 
-/// Whoever waits for or uses a link; opaque here.
-pub type Requester = u64;
+/// Names a request under way: whoever waits for or uses a link. Never means another request later, even on the same connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExchangeId {
+    /// The connection that it came over.
+    pub connection: ConnId,
+    /// Which of that connection's requests it is.
+    pub stream: u32,
+}
 
 /// Bounds of every pool, where its settings do not say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,15 +120,15 @@ impl Default for PoolLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolEvent {
     /// Its turn: it has this link now.
-    Assigned(Requester, LinkId),
+    Assigned(ExchangeId, LinkId),
     /// Bytes arrived, or there is room to send again.
-    Ready(Requester),
+    Ready(ExchangeId),
     /// The link ended; what arrived before can still be read. [`Pools::finish`] it in any case.
-    LinkEnded(Requester, CloseReason),
+    LinkEnded(ExchangeId, CloseReason),
     /// It waited too long and is no longer in the queue.
-    Expired(Requester),
+    Expired(ExchangeId),
     /// The pool went out of service while it waited.
-    Refused(Requester, Reason),
+    Refused(ExchangeId, Reason),
 }
 
 /// What happened, since the start.
@@ -165,7 +172,7 @@ pub enum Loss {
 }
 
 struct Waiting {
-    requester: Requester,
+    requester: ExchangeId,
     since: Instant,
     /// The worker that has failed this request already.
     avoid: Option<usize>,
@@ -319,7 +326,7 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Queues a request for a link to one of the pool's workers. [`PoolEvent::Assigned`] or [`PoolEvent::Expired`] follows.
-    pub fn submit(&mut self, pool: PoolId, requester: Requester, now: Instant) -> Result<(), Reason> {
+    pub fn submit(&mut self, pool: PoolId, requester: ExchangeId, now: Instant) -> Result<(), Reason> {
         let Some(found) = self.pools.get_mut(pool.index()) else {
             return Err(Reason::Internal);
         };
@@ -349,7 +356,7 @@ impl<S: StreamTransport> Pools<S> {
     pub fn resubmit(
         &mut self,
         id: LinkId,
-        requester: Requester,
+        requester: ExchangeId,
         loss: Loss,
         evidence: &Evidence,
         now: Instant,

@@ -81,6 +81,11 @@ struct Bench {
     now: Instant,
 }
 
+/// The request of this number.
+const fn who(number: u32) -> ExchangeId {
+    ExchangeId { connection: ConnId::numbered(0), stream: number }
+}
+
 impl Bench {
     fn new(workers: u32, limits: PoolLimits) -> Self {
         let workers = (0..workers).map(|n| settings::Worker { cid: 2, port: 10_000 + n }).collect();
@@ -88,8 +93,8 @@ impl Bench {
         Self { pools: Pools::new(&settings, limits, Script::default(), Instant::ZERO), now: Instant::ZERO }
     }
 
-    fn submit(&mut self, requester: Requester) -> Result<(), Reason> {
-        self.pools.submit(PoolId(0), requester, self.now)
+    fn submit(&mut self, requester: u32) -> Result<(), Reason> {
+        self.pools.submit(PoolId(0), who(requester), self.now)
     }
 
     /// All streams that are being connected become connected.
@@ -115,9 +120,9 @@ impl Bench {
         self.pools.next_event()
     }
 
-    fn assigned(&mut self) -> (Requester, LinkId) {
+    fn assigned(&mut self) -> (u32, LinkId) {
         match self.event() {
-            Some(PoolEvent::Assigned(requester, link)) => (requester, link),
+            Some(PoolEvent::Assigned(requester, link)) => (requester.stream, link),
             other => panic!("{other:?}"),
         }
     }
@@ -195,7 +200,7 @@ fn the_queue_is_bounded() {
     let mut bench = Bench::new(1, PoolLimits { queue_length: 2, ..PoolLimits::default() });
     assert_eq!([bench.submit(1), bench.submit(2), bench.submit(3)], [Ok(()), Ok(()), Err(Reason::QueueFull)]);
     assert_eq!(bench.pools.counters().rejected, 1);
-    bench.pools.withdraw(PoolId(0), 1);
+    bench.pools.withdraw(PoolId(0), who(1));
     assert_eq!(bench.submit(3), Ok(()));
 }
 
@@ -205,7 +210,7 @@ fn a_request_that_waits_too_long_is_told_so() {
     bench.submit(1).unwrap();
     assert!(bench.pools.next_deadline(bench.now).unwrap() <= bench.now + Duration::from_secs(120));
     bench.later(Duration::from_secs(121));
-    assert_eq!(bench.event(), Some(PoolEvent::Expired(1)));
+    assert_eq!(bench.event(), Some(PoolEvent::Expired(who(1))));
     assert_eq!(bench.pools.waiting(), 0);
 }
 
@@ -236,7 +241,7 @@ fn a_link_that_ends_in_use_is_told_and_can_still_be_read() {
     let stream = bench.stream(link);
     bench.pools.streams.transport.open.get_mut(&stream).unwrap().1.extend(b"late");
     bench.close(stream, CloseReason::Reset);
-    assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(1, CloseReason::Reset)));
+    assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(who(1), CloseReason::Reset)));
     assert_eq!(bench.pools.readable(link), b"late");
     bench.pools.finish(link, true, bench.now);
     assert!(bench.pools.streams.transport.open.is_empty());
@@ -284,9 +289,9 @@ fn what_lies_on_a_link_reaches_no_requester() {
     bench.pools.streams.transport.early = true;
     bench.say(second, b"evil");
     bench.turn();
-    assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(2, CloseReason::Protocol)));
+    assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(who(2), CloseReason::Protocol)));
     assert!(bench.pools.is_spoiled(second) && bench.pools.readable(second).is_empty());
-    bench.pools.resubmit(second, 2, Loss::Spoiled, &Evidence::of(PoolId(0), b""), bench.now);
+    bench.pools.resubmit(second, who(2), Loss::Spoiled, &Evidence::of(PoolId(0), b""), bench.now);
     bench.pools.streams.transport.early = false;
     bench.connect_all();
     let (requester, third) = bench.assigned();
@@ -295,7 +300,7 @@ fn what_lies_on_a_link_reaches_no_requester() {
     bench.turn();
     assert_eq!(
         (requester, bench.event(), bench.pools.readable(third)),
-        (2, Some(PoolEvent::Ready(2)), &b"answer"[..])
+        (2, Some(PoolEvent::Ready(who(2))), &b"answer"[..])
     );
     bench.pools.finish(third, true, bench.now);
     // On a new link, before anything was asked.
@@ -318,7 +323,7 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     let (_, second) = bench.assigned();
     assert!(bench.pools.has_other(first, bench.now));
     let port = bench.port(first);
-    bench.pools.resubmit(first, 1, Loss::Silent, &Evidence::of(PoolId(0), b""), bench.now);
+    bench.pools.resubmit(first, who(1), Loss::Silent, &Evidence::of(PoolId(0), b""), bench.now);
     bench.later(Duration::from_secs(20));
     assert_eq!(bench.event(), None, "the other one is busy");
     bench.pools.finish(second, true, bench.now);
@@ -331,9 +336,9 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     bench.connect_all();
     let (_, link) = bench.assigned();
     assert!(!bench.pools.has_other(link, bench.now));
-    bench.pools.resubmit(link, 1, Loss::Silent, &Evidence::of(PoolId(0), b""), bench.now);
+    bench.pools.resubmit(link, who(1), Loss::Silent, &Evidence::of(PoolId(0), b""), bench.now);
     bench.later(AVOID_FOR);
-    assert_eq!(bench.event(), Some(PoolEvent::Refused(1, Reason::TimerResponse)));
+    assert_eq!(bench.event(), Some(PoolEvent::Refused(who(1), Reason::TimerResponse)));
 }
 
 #[test]
@@ -352,10 +357,10 @@ fn links_are_bounded_over_all_pools() {
     assert_eq!((bench.pools.streams.transport.open.len(), bench.pools.waiting()), (2, 1));
     let (_, first) = bench.assigned();
     let (_, second) = bench.assigned();
-    bench.pools.withdraw(PoolId(0), 3);
+    bench.pools.withdraw(PoolId(0), who(3));
     bench.pools.finish(first, true, bench.now);
     // An idle link of one pool gives way to a request for another.
-    bench.pools.submit(PoolId(1), 4, bench.now).unwrap();
+    bench.pools.submit(PoolId(1), who(4), bench.now).unwrap();
     bench.connect_all();
     let (requester, link) = bench.assigned();
     assert_eq!((requester, bench.pools.streams.transport.open.len()), (4, 2));

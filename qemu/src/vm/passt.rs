@@ -9,17 +9,52 @@ use super::net::Net;
 use super::serial::Serial;
 use crate::host::tether::SOCKET;
 use anyhow::{Context, Result};
-use std::os::fd::OwnedFd;
+use rustix::net::sockopt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use tokio::process::Child;
+
+/// Room for frames on their way between passt and QEMU, in bytes as Linux counts them: a frame of 60 bytes takes more than a
+/// thousand. passt drops what finds no room and sends no SYN twice, so that a client would be reset ten seconds later. By
+/// default there is room for 250 of them.
+const FRAMES_ROOM: usize = 8 << 20;
 
 /// Starts passt for this network, and returns the end of the pair that QEMU gets.
 pub(super) fn start(host: &Host, net: &Net, serial: &Serial) -> Result<(Child, OwnedFd)> {
     let program = host.programs.passt.as_deref();
     let program = program.context("no passt in PATH; install passt, or take --net user")?;
     let (theirs, qemus) = UnixStream::pair().context("a pair of sockets")?;
+    for end in [&theirs, &qemus] {
+        make_room(end);
+    }
     let mut child = host.launcher.spawn_on(program, net.passt_args(SOCKET), theirs.into())?;
     serial.follow(child.stdout.take(), "passt")?;
     serial.follow(child.stderr.take(), "passt")?;
     Ok((child, qemus.into()))
+}
+
+/// Makes room for what this end sends: as much as is wanted for root, and as much as the system allows for others
+/// (`net.core.wmem_max`).
+fn make_room(end: impl AsFd) {
+    if sockopt::set_socket_send_buffer_size_force(&end, FRAMES_ROOM).is_err() {
+        // Whatever there is then is better than nothing.
+        let _ = sockopt::set_socket_send_buffer_size(&end, FRAMES_ROOM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_thousand_small_frames_have_room() {
+        let (mut passt, _qemu) = UnixStream::pair().expect("pair");
+        passt.set_nonblocking(true).expect("flag");
+        make_room(&passt);
+        if sockopt::socket_send_buffer_size(&passt).expect("size") < FRAMES_ROOM {
+            return eprintln!("skipped: needs root");
+        }
+        assert!((0..2000).all(|_| matches!(passt.write(&[0; 64]), Ok(64))));
+    }
 }

@@ -16,7 +16,7 @@ use crate::http::request::{Framing, RequestHead};
 use crate::http::{Method, Overflow, Refusal, Reply};
 use crate::log::Counters;
 use crate::time::Instant;
-use crate::upstream::{Ending, Evidence, LinkId, Pools, Requester};
+use crate::upstream::{Ending, Evidence, ExchangeId, LinkId, Pools};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) struct Workers<'c, S> {
     pub(crate) chunk: &'c mut [u8],
     pub(crate) now: Instant,
     /// Who asks.
-    pub(crate) me: Requester,
+    pub(crate) me: ExchangeId,
 }
 
 /// A request on its way through a pool.

@@ -5,7 +5,7 @@ use model::id::PoolId;
 use model::pool::{NOTE_MAX, PoolState};
 use std::format;
 
-const TUNNEL: Requester = 1000;
+const TUNNEL: u32 = 1000;
 
 fn evidence(client: u32, path: &str) -> Evidence {
     let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.{client}\r\n\r\n");
@@ -19,7 +19,7 @@ fn bench(workers: u32, links: usize) -> Bench {
 
 impl Bench {
     /// A request and the link it gets, at once.
-    fn link(&mut self, requester: Requester) -> LinkId {
+    fn link(&mut self, requester: u32) -> LinkId {
         self.submit(requester).expect("there is room in the queue");
         self.connect_all();
         let (who, link) = self.assigned();

@@ -23,12 +23,12 @@ fn an_end_is_believed_when_it_is_confirmed_whichever_comes_first() {
         let (mut bench, link, name) = relayed();
         let stream = bench.stream(link);
         bench.close(stream, CloseReason::Shutdown);
-        assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(1, CloseReason::Shutdown)));
+        assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(who(1), CloseReason::Shutdown)));
         assert_eq!(bench.pools.ending(link), Ending::Unknown);
         bench.pools.stream_ended(name + 1, !whole);
         assert_eq!((bench.pools.ending(link), bench.event()), (Ending::Unknown, None), "another's");
         bench.pools.stream_ended(name, whole);
-        assert_eq!((bench.pools.ending(link), bench.event()), (ending, Some(PoolEvent::Ready(1))));
+        assert_eq!((bench.pools.ending(link), bench.event()), (ending, Some(PoolEvent::Ready(who(1)))));
 
         let (mut bench, link, name) = relayed();
         let stream = bench.stream(link);
@@ -48,7 +48,7 @@ fn an_end_that_nobody_confirms_is_broken_after_a_while() {
     assert!(bench.event().is_some());
     assert!(bench.pools.next_deadline(bench.now).is_some_and(|at| at <= bench.now + VERDICT_LIMIT));
     bench.later(VERDICT_LIMIT);
-    assert_eq!((bench.pools.ending(link), bench.event()), (Ending::Broken, Some(PoolEvent::Ready(1))));
+    assert_eq!((bench.pools.ending(link), bench.event()), (Ending::Broken, Some(PoolEvent::Ready(who(1)))));
     bench.pools.stream_ended(name, true);
     assert_eq!(bench.pools.ending(link), Ending::Broken, "too late");
     assert_eq!((bench.pools.counters().unconfirmed, bench.pools.verdicts_at), (1, None));
