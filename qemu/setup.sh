@@ -36,9 +36,44 @@ ensure() {
     have "$tool" || missing="$missing $*"
 }
 
+# The same for a package that brings a service which is not to run: not now, and not after the next boot.
+services=
+ensure_without_service() {
+    have "$1" || services="$services $3"
+    ensure "$1" "$2"
+}
+
 # LLVM's tools may be there under a version's own directory only.
 have_llvm() {
     have "$1" || ls /usr/lib/llvm-*/bin/"$1" >/dev/null 2>&1
+}
+
+# As long as this is there nothing starts because it is installed (policy-rc.d(8)). Somebody's own stays as it is.
+policy=/usr/sbin/policy-rc.d
+mark="# weir's: nothing starts that is installed for its tests, and this file goes when that is done"
+keep_services_still() {
+    if [ -e "$policy" ] || [ -L "$policy" ]; then
+        # One that a killed run has left does as well.
+        grep -qxF "$mark" "$policy" 2>/dev/null || return 0
+    else
+        # Whole or not there, and in place of nothing.
+        printf '%s\n' '#!/bin/sh' "$mark" 'exit 101' >"$policy.$$" && chmod 755 "$policy.$$" && ln "$policy.$$" "$policy"
+        rm -f "$policy.$$"
+    fi
+    trap 'release_services; exit 143' INT TERM HUP
+}
+release_services() {
+    ! grep -qxF "$mark" "$policy" 2>/dev/null || rm -f "$policy"
+    trap - INT TERM HUP
+}
+
+# Services of packages that were not there before stay off after a boot, too. A machine without an init has none to switch off.
+disable_services() {
+    for service in $services; do
+        ! have systemctl || systemctl disable --quiet "$service.service"
+        ! have update-rc.d || update-rc.d "$service" disable
+    done
+    services=
 }
 
 # Installs Debian packages, or says in one line what to install.
@@ -49,8 +84,13 @@ install_missing() {
     say "installing$missing"
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
+    keep_services_still
     # Package lists may be older than the packages in them.
-    if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1
+    status=$?
+    [ $status != 0 ] || disable_services >>"$log" 2>&1
+    release_services
+    if [ $status != 0 ]; then
         why=$(grep -m1 '^E:' "$log" || tail -n1 "$log")
         rm -f "$log"
         die "apt-get install$missing failed: $why"

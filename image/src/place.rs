@@ -4,8 +4,6 @@
 //! A file of Weir's takes the place of nothing but a regular file, and a socket of nothing but a socket. A symbolic link is never
 //! followed, a FIFO never waited for, a device never written, a directory never emptied: whoever put it there meant something
 //! else. Whether a regular file may be replaced is for the caller to say, by what is in it.
-//!
-//! `std::fs` is not called for any of this elsewhere; `--test house` looks.
 
 use rustix::fs::OFlags;
 use std::fs::{File, FileType, Metadata, OpenOptions};
