@@ -68,21 +68,17 @@ pub(super) struct Timer {
 impl Connection {
     /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
     pub(super) fn set_timer<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<S>, moved: bool) {
-        let forward = self.origin().and_then(Origin::worker);
-        let is_answered = matches!(self.phase, Phase::Exchange(_)) && forward.is_none();
-        let unsent = !self.gate.is_empty() || is_answered;
-        let reads = matches!(self.phase, Phase::Drain { .. }) || forward.is_some_and(Forward::reads_content);
         let traffic = &shared.traffic;
         let kind = match &self.phase {
             _ if self.is_handshaking() => TimerKind::TlsHandshake,
             // Whom our own limits hold up is not late.
             _ if self.gate.is_held(Direction::Down, socket, traffic) => TimerKind::None,
-            _ if reads && self.gate.is_held(Direction::Up, socket, traffic) => TimerKind::None,
-            _ if unsent => TimerKind::SendStall,
+            _ if self.reads_content() && self.gate.is_held(Direction::Up, socket, traffic) => TimerKind::None,
+            _ if !self.gate.is_empty() => TimerKind::SendStall,
             Phase::Head if self.served > 0 && !self.head_begun(socket) => TimerKind::IdleConnection,
             Phase::Head => TimerKind::HeaderWait,
             Phase::Drain { .. } => TimerKind::DrainEntityBody,
-            Phase::Exchange(exchange) => forward.map_or(TimerKind::SendStall, |forward| {
+            Phase::Exchange(exchange) => exchange.source().worker().map_or(TimerKind::SendStall, |forward| {
                 let is_stream = forward.is_stream() && exchange.has_begun();
                 TimerKind::of_forward(forward, is_stream, socket)
             }),
@@ -118,7 +114,10 @@ impl Connection {
             TimerKind::IdleConnection => after(timers.idle_connection),
             TimerKind::TunnelIdle => after(timers.tunnel_idle.min(PROBE_AFTER)),
             TimerKind::StreamIdle => after(timers.stream_idle.min(PROBE_AFTER)),
-            TimerKind::Response => forward.and_then(Forward::waits_for_worker).and_then(after),
+            TimerKind::Response => {
+                let forward = self.origin().and_then(Origin::worker);
+                forward.and_then(Forward::waits_for_worker).and_then(after)
+            }
             TimerKind::EntityBody => {
                 let left = rules.content_time(self.gate.totals().1).saturating_sub(waited);
                 after(timers.entity_body.min(left))
@@ -132,6 +131,15 @@ impl Connection {
             socket.probe(false);
         }
         self.timer = Timer { kind, deadline, started: shared.now, waited, probes: false };
+    }
+
+    /// The client's content is what is read next.
+    fn reads_content(&self) -> bool {
+        match &self.phase {
+            Phase::Drain { .. } => true,
+            Phase::Exchange(exchange) => exchange.source().worker().is_some_and(Forward::reads_content),
+            Phase::Head | Phase::Linger => false,
+        }
     }
 
     /// Silence is over when this has passed since the timer was started; until then the client is asked whether it is there.
