@@ -30,15 +30,22 @@ struct Known {
     root: PathBuf,
     /// Functions, modules, and names in string literals, such as the end-to-end tests have.
     names: BTreeSet<String>,
+    /// By file: the folders that it is in and its own name, and what it has of the above.
+    files: Vec<(BTreeSet<String>, BTreeSet<String>)>,
 }
 
 impl Known {
     fn read(root: &Path) -> Self {
-        let mut names = BTreeSet::new();
+        let (mut all, mut files) = (BTreeSet::new(), Vec::new());
         let mut sources = Vec::new();
         crate::files(root, "rs", &mut sources);
         for file in sources {
-            names.extend(file.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            let place = file.strip_prefix(root).unwrap_or(&file).with_extension("");
+            let mut names: BTreeSet<String> =
+                place.file_name().map(|stem| stem.to_string_lossy().into_owned()).into_iter().collect();
+            // Tests beside the code are in `x_tests.rs`, and are called after `x`.
+            let part = |part: &std::ffi::OsStr| part.to_string_lossy().trim_end_matches("_tests").to_owned();
+            let modules: BTreeSet<String> = place.iter().map(part).collect();
             let text = crate::read(&file);
             let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
             let mut last = "";
@@ -48,8 +55,10 @@ impl Known {
                 }
                 last = word;
             }
+            all.extend(names.iter().cloned());
+            files.push((modules, names));
         }
-        Self { root: root.to_owned(), names }
+        Self { root: root.to_owned(), names: all, files }
     }
 
     /// `name` as the specification writes it: `module::test`, `module::*`, `the_beginning_of…`, a path, or a command.
@@ -61,14 +70,19 @@ impl Known {
         if first.contains('/') {
             return self.root.join(first.trim_end_matches("/*")).exists();
         }
-        let is_known = |name: &str| match name.strip_suffix(['…', '*']) {
-            Some(start) => self.names.iter().any(|known| known.starts_with(start)),
-            None => self.names.contains(name),
+        let among = |names: &BTreeSet<String>, name: &str| match name.strip_suffix(['…', '*']) {
+            Some(start) => names.iter().any(|known| known.starts_with(start)),
+            None => names.contains(name),
         };
         match name.rsplit_once("::") {
-            Some((module, "*")) => is_known(module.rsplit("::").next().unwrap_or(module)),
-            Some((_, test)) => is_known(test) || is_known(name),
-            None => is_known(name) || self.root.join(name).exists(),
+            Some((module, "*")) => among(&self.names, module.rsplit("::").next().unwrap_or(module)),
+            // In a file of that module: a test that has moved is to be found where the specification says.
+            Some((modules, test)) => {
+                let inner = modules.split("::").filter(|module| *module != "tests").last().unwrap_or(modules);
+                let mut files = self.files.iter().filter(|(modules, _)| modules.contains(inner));
+                files.any(|(_, names)| among(names, test)) || among(&self.names, name)
+            }
+            None => among(&self.names, name) || self.root.join(name).exists(),
         }
     }
 }
@@ -99,6 +113,8 @@ fn every_promise_has_its_test() {
 fn what_does_not_exist_is_not_known() {
     let known = Known::read(&weir_tests::workspace());
     assert!(known.has("what_does_not_exist…") && known.has("specification::*") && known.has("tests/run"));
+    let here = "every_promise_has_its_test";
+    assert!(known.has(&format!("specification::{here}")) && !known.has(&format!("imports::{here}")));
     for name in
         [["no_such", "test_anywhere"].concat(), ["no_such", "_module::*"].concat(), "tests/no".to_owned()]
     {
