@@ -9,8 +9,9 @@ mod image {
     use appliance::tls::Keys;
     use core::fmt;
     use model::id::SiteId;
+    use model::memory::{self, TooLittle};
     use netdrv::fwcfg::FwCfgError;
-    use netdrv::hermit::{Entropy, Machine, StartError, heap_use, payload};
+    use netdrv::hermit::{Entropy, FwCfg, Machine, StartError, heap_use, payload};
     use netdrv::println;
     use netdrv::queue::QueueError;
     use netdrv::transport::Faults;
@@ -22,6 +23,7 @@ mod image {
         FwCfg(&'static str, FwCfgError),
         Configuration(ConfigurationError),
         Machine(StartError),
+        Memory(TooLittle),
         /// Pools, but no vsock device that leads to their workers.
         NoWorkers,
         Settings(SettingsError),
@@ -34,6 +36,7 @@ mod image {
                 Self::FwCfg(name, error) => write!(f, "fw_cfg {name}: {error}"),
                 Self::Configuration(error) => write!(f, "{error}"),
                 Self::Machine(error) => write!(f, "this machine cannot be used: {error:?}"),
+                Self::Memory(error) => write!(f, "{error}"),
                 Self::NoWorkers => {
                     f.write_str("the configuration has pools, expected a virtio-vsock device to reach them")
                 }
@@ -42,11 +45,40 @@ mod image {
         }
     }
 
-    /// What the host gave under `name`; it stays for the life of the machine.
-    fn from_host(machine: &Machine, name: &'static str) -> Result<Option<&'static [u8]>, Failure> {
-        let Some(mut device) = machine.fw_cfg() else { return Ok(None) };
-        let content = device.read(name).map_err(|error| Failure::FwCfg(name, error))?;
-        Ok(content.map(|content| &*content.leak()))
+    /// What the host hands over.
+    struct Host {
+        device: Option<FwCfg>,
+        /// Bytes so far.
+        len: u64,
+    }
+
+    impl Host {
+        /// What it gave under `name`; it stays for the life of the machine.
+        fn take(&mut self, name: &'static str) -> Result<Option<&'static [u8]>, Failure> {
+            let Some(device) = &mut self.device else { return Ok(None) };
+            match device.read(name) {
+                Ok(content) => {
+                    let content = content.map(|content| &*content.leak());
+                    self.len += content.map_or(0, |content| content.len() as u64);
+                    Ok(content)
+                }
+                Err(error) => {
+                    if let FwCfgError::TooLarge(len) = error {
+                        self.len += u64::from(len);
+                        self.leaves_enough_memory()?;
+                    }
+                    Err(Failure::FwCfg(name, error))
+                }
+            }
+        }
+
+        /// Whether there is memory to serve besides: where there is not, that is better said now than found out in the
+        /// middle of an answer.
+        fn leaves_enough_memory(&mut self) -> Result<(), Failure> {
+            let built_in = payload::payload().map_or(0, |bundle| bundle.len() as u64);
+            let ram = self.device.as_mut().and_then(|device| device.ram_bytes().ok());
+            memory::check(heap_use().total as u64, built_in, self.len, ram).map_err(Failure::Memory)
+        }
     }
 
     /// Secret numbers for hash tables and initial sequence numbers. Without a source of random numbers these come from the
@@ -97,13 +129,12 @@ mod image {
 
     fn main() -> Result<(), Failure> {
         let mut machine = Machine::start().map_err(Failure::Machine)?;
-        let given = from_host(&machine, boot::CONFIG_NAME)?;
+        let mut host = Host { device: machine.fw_cfg(), len: 0 };
+        let (given, given_keys) = (host.take(boot::CONFIG_NAME)?, host.take(boot::KEYS_NAME)?);
+        host.leaves_enough_memory()?;
         let configuration = boot::choose(given, payload::payload()).map_err(Failure::Configuration)?;
         println!("weir: configuration: {configuration}");
-        let keys = match from_host(&machine, boot::KEYS_NAME)? {
-            Some(bytes) => Some(boot::keys(bytes).map_err(Failure::Configuration)?),
-            None => None,
-        };
+        let keys = given_keys.map(boot::keys).transpose().map_err(Failure::Configuration)?;
         if let Some(keys) = &keys {
             println!("weir: keys: fw_cfg {}, {} entries", boot::KEYS_NAME, keys.manifest.files.len());
         }

@@ -20,9 +20,9 @@ pub mod cert;
 pub mod config;
 pub mod deploy;
 pub mod files;
+mod gate;
 pub mod kernel;
 mod linkmap;
-mod memory;
 mod patched;
 pub mod payload;
 mod pem;
@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 
 pub use artifact::Artifact;
 pub use config::{Config, ConfigError, ConfigErrors};
-pub use memory::least_memory_mib;
+pub use model::memory::{FIXED_LEN_MAX, least_memory_mib, least_memory_with_mib};
 
 /// What shapes a build besides the configuration.
 #[derive(Clone, Debug)]
@@ -90,9 +90,6 @@ pub struct Image {
     pub bundle_len: u64,
 }
 
-/// Most bytes that loader and image may have together without a bundle.
-pub const FIXED_LEN_MAX: u64 = 4 << 20;
-
 impl Image {
     /// Bytes of loader and image without the bundle.
     pub fn fixed_len(&self) -> u64 {
@@ -125,7 +122,10 @@ fn link(config: &Config, options: &Options, progress: Progress) -> Result<deploy
     let linked = program::link(Program::Appliance, options, progress)?;
     progress("packing the bundle");
     let bundle = bundle(config)?;
+    // What `weir check` says and `weir up` asks for is what the machine itself holds to.
+    let least = least_memory_mib(bundle.len() as u64);
     let loader = read_loader(&linked.loader)?;
+    let loader = gate::install(&loader, &linked.elf, least).context("putting the memory check in front")?;
     let info = deploy::Info::new(&linked, &bundle, &loader, &options.workspace);
     let elf = payload::attach(&linked.elf, &bundle).context("attaching the bundle")?;
     Ok(deploy::Parts { loader, elf: deploy::seal_elf(elf, &info)?, info })
@@ -162,7 +162,7 @@ fn write(
     progress: Progress,
 ) -> Result<Image> {
     let image = Image {
-        loader: Artifact::write(&options.out_dir.join(kernel::LOADERS[0]), loader)?,
+        loader: Artifact::write(&options.out_dir.join(program.loader()), loader)?,
         elf: Artifact::write(&options.out_dir.join(program.binary()), elf)?,
         bundle_len,
     };

@@ -1,6 +1,6 @@
 //! Builds a Hermit program of this workspace and links it with the kernel.
 
-use crate::kernel::{Kernel, remap};
+use crate::kernel::{Kernel, LOADERS, remap};
 use crate::linkmap::Parts;
 use crate::toolchain::{Llvm, Toolchain};
 use crate::{Options, Program, Progress, patched, step};
@@ -25,6 +25,14 @@ impl Program {
         match self {
             Self::Appliance => "weir-appliance",
             Self::Worker => "weir-worker",
+        }
+    }
+
+    /// What its loader is called: the appliance's is its own, as it knows how much memory the appliance needs.
+    pub(crate) fn loader(self) -> &'static str {
+        match self {
+            Self::Appliance => "weir-appliance.loader",
+            Self::Worker => LOADERS[0],
         }
     }
 }

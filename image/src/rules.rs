@@ -90,7 +90,54 @@ pub(crate) const RULES: &[Rule] = &[
         "if m.base_address() <= mm::kernel_end_address().as_u64()",
         1,
     ),
+    // The end. A panic powered off through tables that are not there before the kernel is up, and then stood still. It
+    // is one line now, a status for QEMU, and no way back into itself.
+    rule(
+        "libhermit-rs/src/lib.rs",
+        "\tlet core_id = crate::arch::core_local::core_id();\n\tprintln!(\"[{core_id}][PANIC] {info}\");\n\n\tcrate::__sys_shutdown(1);",
+        PANIC,
+        1,
+    ),
+    rule(
+        "libhermit-rs/src/arch/x86_64/kernel/processor.rs",
+        "let exit_handler = qemu_exit::X86::new(0xf4, 3);",
+        POWER_OFF,
+        1,
+    ),
+    rule("libhermit-rs/src/mm/mod.rs", "panic!(\"No enough memory available!\");", TOO_LITTLE, 1),
+    // One step of the heap more: with less it has no size, which is another panic, and one that does not say why.
+    rule(
+        "libhermit-rs/src/mm/mod.rs",
+        "\t\t\t+ LargePageSize::SIZE as usize\n\t{",
+        "\t\t\t+ 2 * LargePageSize::SIZE as usize\n\t{",
+        1,
+    ),
 ];
+
+/// `netdrv::hermit`'s panic handler prints and exits alike: the status is its `EXIT_PANIC`.
+const PANIC: &str =
+    "\tstatic PANICKING: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+\tif !PANICKING.swap(true, core::sync::atomic::Ordering::Relaxed) {
+\t\tmatch info.location() {
+\t\t\tSome(place) => println!(\"panic at {}:{}: {}\", place.file(), place.line(), info.message()),
+\t\t\tNone => println!(\"panic: {}\", info.message()),
+\t\t}
+\t}
+\tunsafe { ::x86::io::outl(0xf4, 2) };
+\tcrate::arch::processor::shutdown()";
+
+/// The ACPI ports of QEMU, for a kernel that has not read the tables yet.
+const POWER_OFF: &str = "unsafe {
+\t\t\t\t\t\t::x86::io::outw(0x604, 0x2000);
+\t\t\t\t\t\t::x86::io::outw(0xb004, 0x2000);
+\t\t\t\t\t}
+\t\t\t\t\tlet exit_handler = qemu_exit::X86::new(0xf4, 3);";
+
+const TOO_LITTLE: &str = "panic!(
+\t\t\t\"{} MiB of memory are left behind the image, expected {} at least: give the machine more\",
+\t\t\ttotal_memory_size() >> 20,
+\t\t\t((reserved_space + 2 * LargePageSize::SIZE as usize) >> 20) + 1
+\t\t);";
 
 const fn rule(file: &'static str, from: &'static str, to: &'static str, times: usize) -> Rule {
     Rule { file, from, to, times }

@@ -13,6 +13,7 @@ use core::{fmt, sync::atomic::Ordering, sync::atomic::fence};
 
 const KEY_SIGNATURE: u16 = 0x00;
 const KEY_FEATURES: u16 = 0x01;
+const KEY_RAM_SIZE: u16 = 0x03;
 const KEY_DIRECTORY: u16 = 0x19;
 const SIGNATURE: [u8; 4] = *b"QEMU";
 const FEATURE_DMA: u32 = 1 << 1;
@@ -109,6 +110,14 @@ impl<P: FwCfgPorts> FwCfg<P> {
         self.select(key);
         self.fill(&mut content)?;
         Ok(Some(content))
+    }
+
+    /// Bytes of memory that the host has given the machine.
+    pub fn ram_bytes(&mut self) -> Result<u64, FwCfgError> {
+        let mut bytes = [0; 8];
+        self.select(KEY_RAM_SIZE);
+        self.fill(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 
     /// The key and length of a file.

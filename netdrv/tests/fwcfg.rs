@@ -116,6 +116,15 @@ fn large_files_come_by_dma() {
 }
 
 #[test]
+fn the_host_says_how_much_memory_there_is() {
+    for dma in [true, false] {
+        let ports = Ports::new(dma, &[]);
+        ports.set(3, &(26u64 << 20).to_le_bytes());
+        assert_eq!(open(&ports).ram_bytes(), Ok(26 << 20), "DMA {dma}");
+    }
+}
+
+#[test]
 fn no_device_no_signature() {
     let machine = FakeMachine::new(vec![]);
     assert!(FwCfg::find(Ports::default(), &machine).is_none());

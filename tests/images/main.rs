@@ -7,6 +7,7 @@ mod boots;
 mod builds;
 mod damage;
 mod fw_cfg;
+mod memory;
 mod shelf;
 
 use libtest_mimic::{Arguments, Trial};
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let all: [&[Test]; 4] = [boots::TESTS, builds::TESTS, damage::TESTS, fw_cfg::TESTS];
+    let all: [&[Test]; 5] = [boots::TESTS, builds::TESTS, damage::TESTS, fw_cfg::TESTS, memory::TESTS];
     let trials = all.into_iter().flatten().map(|&(name, test)| {
         let shelf = shelf.clone();
         Trial::test(name, move || test(&shelf).map_err(|error| format!("{error:#}").into()))

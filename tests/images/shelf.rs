@@ -38,22 +38,31 @@ impl Shelf {
 
     /// The image in this format.
     pub(crate) fn image(&self, format: Format) -> Result<PathBuf> {
-        let path = self.path(&format!("weir.{format}"));
+        self.image_of("weir", format)
+    }
+
+    /// The image of this configuration in this format.
+    pub(crate) fn image_of(&self, name: &str, format: Format) -> Result<PathBuf> {
+        let path = self.path(&format!("{name}.{format}"));
         if !path.exists() {
-            self.build(format, &path)?;
+            self.build_of(name, format, &path)?;
         }
         Ok(path)
     }
 
     /// Builds an image.
     pub(crate) fn build(&self, format: Format, out: &Path) -> Result<()> {
+        self.build_of("weir", format, out)
+    }
+
+    fn build_of(&self, name: &str, format: Format, out: &Path) -> Result<()> {
         let output = self.weir_image([
             "build".as_ref(),
             "--format".as_ref(),
             format.name().as_ref(),
             "--out".as_ref(),
             out.as_os_str(),
-            self.path("weir.toml").as_os_str(),
+            self.path(&format!("{name}.toml")).as_os_str(),
         ])?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())

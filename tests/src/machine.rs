@@ -24,6 +24,8 @@ pub struct Setup {
     pub format: Format,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// With QEMU's `isa-debug-exit`, by which a machine says that it failed.
+    pub debug_exit: bool,
     /// Booted by UEFI in place of BIOS.
     pub uefi: bool,
     /// Further arguments for QEMU.
@@ -33,7 +35,8 @@ pub struct Setup {
 impl Setup {
     /// An image of this format with 64 MiB, booted by BIOS.
     pub fn new(format: Format, image: &Path) -> Self {
-        Self { image: image.to_owned(), format, memory_mib: 64, uefi: false, extra: Vec::new() }
+        let image = image.to_owned();
+        Self { image, format, memory_mib: 64, debug_exit: true, uefi: false, extra: Vec::new() }
     }
 
     fn arguments(&self, port: u16) -> Vec<OsString> {
@@ -42,7 +45,10 @@ impl Setup {
         let mut add = |words: &[&str]| all.extend(words.iter().map(OsString::from));
         add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
         add(&["-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", &format!("{}M", self.memory_mib)]);
-        add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "virtio-rng-pci"]);
+        add(&["-device", "virtio-rng-pci"]);
+        if self.debug_exit {
+            add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        }
         add(&["-netdev", &format!("user,id=n,hostfwd=tcp:127.0.0.1:{port}-:80")]);
         add(&["-device", "virtio-net-pci,netdev=n,romfile="]);
         if self.uefi {

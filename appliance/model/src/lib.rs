@@ -7,6 +7,7 @@
 //! | [`control`] | messages and frames of the control connection |
 //! | [`pool`], [`metrics`], [`tls`] | states, counters and errors that those messages carry |
 //! | [`id`] | numbers of sites and pools |
+//! | [`memory`] | how much memory a machine needs for an image |
 //! | [`log`] | the fields of the access log, and what a line on the log stream is |
 //! | [`reason`] | why a request was refused or a connection ended |
 //! | [`url`] | schemes and URL prefixes |
@@ -24,6 +25,7 @@ pub mod control;
 pub mod date;
 pub mod id;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod pool;
 pub mod reason;

@@ -29,7 +29,7 @@ const EARLY: &str = "\
 source /weir.cfg
 serial --unit=0 --speed=115200
 terminal_output --append serial
-echo error: image damaged: loader or ELF unreadable or of wrong checksum
+echo error: image damaged, or too little memory to read it: loader or ELF unreadable or of wrong checksum
 outl 0xf4 0x1
 halt
 ";

@@ -11,11 +11,11 @@
 //! | panic ([`EXIT_PANIC`] = 2) | 5 | 0 |
 //! | processor exception, stack overflow ([`EXIT_EXCEPTION`] = 3) | 7 | 0 |
 //!
-//! Without the device the failure is still in the last serial line (`error: …`, `panic at …`, `exception …`).
+//! A panic because memory has run out is followed by a line that says so. Without the device the failure is still in the last serial line (`error: …`, `panic at …`, `exception …`).
 
 use super::{abi, cpu, heap, interrupts};
 use core::{
-    fmt::Debug,
+    fmt::{self, Debug, Write as _},
     panic::PanicInfo,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -50,6 +50,23 @@ pub fn run<E: Debug>(main: fn() -> Result<(), E>) -> ! {
     }
 }
 
+/// How the library's message of a failed allocation begins.
+const OUT_OF_MEMORY: &str = "memory allocation of ";
+
+/// Whether what is written begins with `rest`, without memory for all of it.
+struct Begins<'a> {
+    rest: &'a str,
+}
+
+impl fmt::Write for Begins<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let len = text.len().min(self.rest.len());
+        let (expected, rest) = self.rest.split_at_checked(len).ok_or(fmt::Error)?;
+        self.rest = rest;
+        if text.as_bytes().starts_with(expected.as_bytes()) { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
@@ -59,6 +76,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         match info.location() {
             Some(place) => crate::println!("panic at {}:{}: {}", place.file(), place.line(), info.message()),
             None => crate::println!("panic: {}", info.message()),
+        }
+        let mut begins = Begins { rest: OUT_OF_MEMORY };
+        // An error only says that the message is another.
+        if write!(begins, "{}", info.message()).is_ok() && begins.rest.is_empty() {
+            crate::println!("error: this machine's memory is full: give it more");
         }
     }
     exit(EXIT_PANIC)

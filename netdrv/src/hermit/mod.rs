@@ -36,6 +36,7 @@ mod copy;
 mod cpu;
 mod exit;
 mod fwcfg;
+mod gate;
 mod heap;
 mod interrupts;
 mod machine;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub struct Images {
     /// The appliance with its bundle.
     pub appliance: Image,
-    /// The demo worker, if a pool uses it.
+    /// The demo worker with its loader, which boots any Hermit worker, if a pool has one.
     pub worker: Option<Image>,
 }
 
@@ -22,7 +22,7 @@ impl Images {
         options.out_dir = out.unwrap_or(options.out_dir);
         let progress = |line: &str| eprintln!("[image] {line}");
         let appliance = image::build(config, &options, &progress).context("the appliance")?;
-        let worker = if boots(config, |image| *image == VmImage::Worker) {
+        let worker = if boots(config, |image| matches!(image, VmImage::Worker | VmImage::Elf(_))) {
             Some(image::build_program(Program::Worker, &options, &progress).context("the worker")?)
         } else {
             None

@@ -46,7 +46,7 @@ impl Plan {
         let pools = match args.no_supervisor {
             true => None,
             false => {
-                let loader = Some(images.appliance.loader.path.as_path());
+                let loader = images.worker.as_ref().map(|worker| worker.loader.path.as_path());
                 Some(plan::pools(config, loader, images.worker.as_ref(), args.accel)?)
             }
         };
