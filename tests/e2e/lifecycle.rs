@@ -66,7 +66,7 @@ fn worker_vm_killed() -> Result<()> {
         weir.qemu("app-0")?.kill();
         let limit = Instant::now() + PATIENCE;
         // The appliance may answer 502 for as long as it takes the worker to come back.
-        while curl(20, [&hello]).map(|got| got.text()).ok().as_deref() != Some("hello from a worker VM\n") {
+        while curl(60, [&hello]).map(|got| got.text()).ok().as_deref() != Some("hello from a worker VM\n") {
             ensure!(Instant::now() < limit, "round {round}: no worker came back: {}", weir.log());
             ensure!(curl(60, [format!("{url}/128")])?.stdout == pattern(128), "static files go on");
         }

@@ -193,7 +193,7 @@ fn is_recycled_in_order(weir: &Weir, url: &str, control: &Path) -> Result<()> {
 fn comes_back(weir: &Weir, url: &str) -> Result<()> {
     let limit = Instant::now() + START;
     let page = format!("{url}/get?again=1");
-    while !curl(20, [&page]).is_ok_and(|got| got.text().contains("\"again\":\"1\"")) {
+    while !curl(60, [&page]).is_ok_and(|got| got.text().contains("\"again\":\"1\"")) {
         ensure!(Instant::now() < limit, "the worker did not come back: {}", weir.log());
         std::thread::sleep(Duration::from_millis(100));
     }

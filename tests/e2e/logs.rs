@@ -70,7 +70,7 @@ fn files_on_the_host() -> Result<()> {
                   \"sc-bytes\", \"time-taken\", \"cs(User-Agent)\", \"s-queuename\"]\n";
     let machine = Logged::start(fields)?;
     let url = |path: &str| format!("http://{}{path}", machine.at);
-    ensure!(curl(10, [url("/128?first")])?.stdout == pattern(128));
+    ensure!(curl(60, [url("/128?first")])?.stdout == pattern(128));
     let asked = Instant::now();
     ensure!(curl(60, ["-A", "evil\tagent x", &url("/api/sleep/300?second")])?.text().contains("300"));
     let waited = u64::try_from(asked.elapsed().as_millis())?;

@@ -103,7 +103,7 @@ fn addresses() -> Result<()> {
     for (from, path) in [("192.0.2.7", "/seven"), ("192.0.2.8", "/eight"), ("127.0.0.1", "/itself")] {
         let to = if from.starts_with("127") { "127.0.0.1" } else { "192.0.2.1" };
         let mut curl = namespace.command("curl");
-        curl.args(["-sS", "--max-time", "30", "--interface", from, "-o", "/dev/null"]);
+        curl.args(["-sS", "--max-time", "60", "--interface", from, "-o", "/dev/null"]);
         let status = curl.arg(format!("http://{to}{path}")).status()?;
         ensure!(status.success(), "{from}: {status}");
     }
@@ -201,7 +201,7 @@ fn own_tap() -> Result<()> {
     let at = second.ready(START)?;
     ensure!(at.to_string() == "127.0.0.1:8080", "{at}");
     for (to, path) in [("127.0.0.1", "/itself"), ("192.0.2.1", "/other")] {
-        said(&["curl", "-sS", "--max-time", "30", "-o", "/dev/null", &format!("http://{to}:8080{path}")])?;
+        said(&["curl", "-sS", "--max-time", "60", "-o", "/dev/null", &format!("http://{to}:8080{path}")])?;
     }
     second.signal(rustix::process::Signal::TERM)?;
     ensure!(second.wait(PATIENCE)?.success(), "{}", second.log());

@@ -44,7 +44,7 @@ fn malformed_requests_are_refused(demo: &Demo) -> Result<()> {
                 matches!(response.status, 400 | 403 | 404 | 411 | 413 | 414 | 431 | 501 | 502 | 505);
             ensure!(refused, "{what}: {}", response.head);
         }
-        ensure!(curl(10, [demo.url("/128")])?.stdout == pattern(128), "after {what}");
+        ensure!(curl(60, [demo.url("/128")])?.stdout == pattern(128), "after {what}");
     }
     Ok(())
 }
@@ -62,7 +62,7 @@ fn oversized_heads_are_refused(demo: &Demo) -> Result<()> {
             ensure!((400..500).contains(&response.status), "{:.40}: {}", request, response.head);
         }
     }
-    ensure!(curl(10, [demo.url("/128")])?.stdout == pattern(128));
+    ensure!(curl(60, [demo.url("/128")])?.stdout == pattern(128));
     Ok(())
 }
 

@@ -146,7 +146,7 @@ impl Client<'_> {
         let port = self.https.port();
         let done = output(
             Command::new("curl")
-                .args(["-sS", "--max-time", "20", "--cacert", &self.lab.path("ca.pem")])
+                .args(["-sS", "--max-time", "60", "--cacert", &self.lab.path("ca.pem")])
                 .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
                 .args(more)
                 .arg(format!("https://{host}:{port}{path}")),
@@ -346,7 +346,7 @@ fn redirect_and_hsts(client: &Client<'_>) -> Result<()> {
     let at = client.http;
     let done = output(
         Command::new("curl")
-            .args(["-sS", "-i", "--max-time", "20", "-H", "Host: ec.test"])
+            .args(["-sS", "-i", "--max-time", "60", "-H", "Host: ec.test"])
             .arg(format!("http://{at}/a%20b?c=d")),
     )?;
     let out = text(&done.stdout);
@@ -367,7 +367,7 @@ fn redirect_and_hsts(client: &Client<'_>) -> Result<()> {
 
 fn bad_input(client: &Client<'_>) -> Result<()> {
     let url = format!("http://{}/", client.https);
-    let out = text(&output(Command::new("curl").args(["-sS", "-i", "--max-time", "20", &url]))?.stdout);
+    let out = text(&output(Command::new("curl").args(["-sS", "-i", "--max-time", "60", &url]))?.stdout);
     ensure!(
         out.starts_with("HTTP/1.1 400 ") && out.contains("plain HTTP was sent to an HTTPS port"),
         "{out}"
