@@ -22,7 +22,11 @@ impl Demo {
     pub(crate) const PATIENCE: Duration = weir_tests::PATIENCE;
 
     pub(crate) fn start(&self) -> Result<()> {
+        // The network that has no pace of its own: behind passt a transfer may stand still for a minute on a busy machine.
+        // What the default network does is shown by `network`.
         let mut weir = Weir::start([
+            "--net",
+            "user",
             "--http-port",
             &free_port()?.to_string(),
             "--https-port",
