@@ -69,8 +69,7 @@ fn special(
         range::ByteRange::Ignored => Ok(None),
         range::ByteRange::Unsatisfiable => {
             let which = OwnField { name: "Content-Range", value: &[b"bytes */", len.as_bytes()] };
-            let fields = &[OwnField { name: "Content-Type", value: &[b"text/plain"] }, which];
-            Text { fields, ..Text::new(416) }.write(page).map(|()| Some(0..0))
+            Text { fields: &[Text::PLAIN, which], ..Text::new(416) }.write(page).map(|()| Some(0..0))
         }
         range::ByteRange::Satisfiable { first, end } => {
             let (from, to) = (Decimal::new(first), Decimal::new(end - 1));

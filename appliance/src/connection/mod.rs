@@ -13,6 +13,7 @@ mod timer;
 mod wire;
 
 use crate::exchange::client::{Client, NoContent};
+use crate::exchange::forward::Forward;
 use crate::exchange::journal::Journal;
 use crate::exchange::{Desk, Exchange, Origin, Status};
 use crate::flow::Direction;
@@ -121,27 +122,21 @@ impl Connection {
         ExchangeId { connection: me, stream: self.stream }
     }
 
-    /// Whether this request is under way and at a worker.
-    fn is_at_worker(&self, stream: u32) -> bool {
-        stream == self.stream && self.origin().is_some_and(|origin| origin.worker().is_some())
+    /// This request's part at a worker, if it is under way there.
+    fn at_worker(&mut self, stream: u32) -> Option<&mut Forward> {
+        if stream != self.stream {
+            return None;
+        }
+        self.origin_mut().and_then(Origin::worker_mut)
     }
 
     /// False if the request that waited for the link has gone.
     pub(crate) fn on_assigned(&mut self, stream: u32, link: LinkId) -> bool {
-        if !self.is_at_worker(stream) {
-            return false;
-        }
-        if let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) {
-            forward.on_assigned(link);
-        }
-        true
+        self.at_worker(stream).map(|forward| forward.on_assigned(link)).is_some()
     }
 
     pub(crate) fn on_link_ended(&mut self, stream: u32, reason: CloseReason) {
-        if !self.is_at_worker(stream) {
-            return;
-        }
-        if let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) {
+        if let Some(forward) = self.at_worker(stream) {
             forward.on_link_ended(reason);
         }
     }
@@ -168,7 +163,7 @@ impl Connection {
         socket: &mut Socket<'_>,
         shared: &mut Shared<S>,
     ) {
-        if self.is_at_worker(stream) {
+        if self.at_worker(stream).is_some() {
             let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
             // Its worker was silent, and there is no other one.
             let status = if reason == Reason::TimerResponse { 504 } else { 503 };
@@ -303,17 +298,24 @@ impl Connection {
             Status::Broken(reason) => {
                 shared.counters.truncated += 1;
                 shared.counters.count(reason);
+                let mut reset = Reset::Cut;
                 if let Phase::Exchange(exchange) = &mut self.phase {
                     self.journal.answered(exchange.status());
-                    if let Reset::Says(bytes) = exchange.encoder().reset() {
-                        self.gate.send(socket, bytes, 0, &mut shared.traffic);
-                    }
+                    reset = exchange.encoder().reset();
                 }
                 self.journal.refused(None, reason, &mut shared.books);
                 self.close_journal(false, shared);
-                self.phase = Phase::Linger;
-                socket.abort();
-                Step::Wait
+                match reset {
+                    Reset::Cut => {
+                        self.phase = Phase::Linger;
+                        socket.abort();
+                        Step::Wait
+                    }
+                    Reset::Says(bytes) => {
+                        self.gate.send(socket, bytes, 0, &mut shared.traffic);
+                        self.close(socket)
+                    }
+                }
             }
         }
     }

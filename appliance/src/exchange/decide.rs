@@ -13,7 +13,6 @@ use crate::tcp::FlowKey;
 use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus, NO_CERTIFICATE, Store};
 use alloc::boxed::Box;
-use core::net::IpAddr;
 use model::date::DateCache;
 use model::id::SiteId;
 use model::reason::Reason;
@@ -117,9 +116,8 @@ impl<'d> Secure<'d> {
     }
 }
 
-/// Who sent a request, and for whom.
+/// What is known of whoever sent a request.
 struct Sender {
-    client: IpAddr,
     /// It is a trusted proxy, which names its client in this field.
     trusted: Option<ClientField>,
     /// How its client asked, if it is a trusted proxy and says so.
@@ -178,7 +176,7 @@ fn choose<E: Encode>(
     if let Some(secure) = &inputs.secure {
         secure.check(key.local_port, head.host, &matched)?;
     }
-    dispatch(head, key, &matched, Sender { client: key.remote, trusted, asked }, scheme, inputs)
+    dispatch(head, key, &matched, Sender { trusted, asked }, scheme, inputs)
 }
 
 fn too_many_requests<E: Encode>(
@@ -223,7 +221,7 @@ fn dispatch<E: Encode>(
                 asked: sender.asked,
                 upgrade: &matched.passing.upgrade,
                 fields: &matched.passing.fields,
-                ..Forwarded::new(sender.client, (key.local, key.local_port), scheme)
+                ..Forwarded::new(key.remote, (key.local, key.local_port), scheme)
             };
             let mut out = Sink::new(inputs.render);
             write_request(head, &forwarded, &mut out)

@@ -23,7 +23,7 @@ pub(crate) mod source;
 pub(crate) use origin::Origin;
 
 use crate::budget::Buffers;
-use crate::http::{Encode, Fields, Overflow, Refusal, Reply, Sink};
+use crate::http::{Encode, Fields, Page, Refusal, Reply, Sink};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use client::Client;
@@ -208,10 +208,11 @@ impl<E: Encode, R> Exchange<E, R> {
     }
 
     fn ask_for_content(&mut self, client: &mut impl Client, desk: &mut Desk<'_>) {
-        let mut out = Sink::new(desk.render);
+        let mut page = Page::new(&mut self.encoder, desk.date, desk.render);
         // There is room: the buffer holds the longest head there is.
-        if self.encoder.head(&Reply::CONTINUE, desk.date, &mut out).is_ok() {
-            client.send(out.written(), 0);
+        if page.head(&Reply::CONTINUE).is_ok() {
+            let len = page.len();
+            client.send(desk.render.get(..len).unwrap_or_default(), 0);
         }
     }
 
@@ -223,16 +224,10 @@ impl<E: Encode, R> Exchange<E, R> {
         if self.headed {
             return self.pull(client, desk, cx);
         }
-        let (mut len, mut status) = (0, 0);
-        let (encoder, render) = (&mut self.encoder, &mut *desk.render);
-        let (date, site) = (desk.date, desk.site);
-        let mut write = |reply: &Reply<'_>| -> Result<usize, Overflow> {
-            let mut out = Sink::new(render);
-            encoder.head(&reply.of_site(site), date, &mut out)?;
-            (len, status) = (out.len(), reply.status);
-            Ok(len)
-        };
-        let headed = self.source.head(&mut write, cx);
+        let mut page = Page::new(&mut self.encoder, desk.date, desk.render);
+        page.of_site(desk.site);
+        let headed = self.source.head(&mut |reply| page.head(reply).map(|()| page.len()), cx);
+        let (len, status) = (page.len(), page.status());
         let head = desk.render.get(..len).unwrap_or_default();
         match headed {
             Headed::Nothing => return Step::Nothing,

@@ -53,24 +53,25 @@ pub const PLAIN_HTTP: &str = "plain HTTP was sent to an HTTPS port, expected htt
 pub struct Text<'a> {
     /// Status code.
     pub status: u16,
-    /// Fields beside those that every response has.
+    /// Its fields, Content-Type among them.
     pub fields: &'a [OwnField<'a>],
     /// What the content says beside the status, if anything.
     pub detail: &'a str,
 }
 
 impl<'a> Text<'a> {
-    const PLAIN: OwnField<'static> = OwnField { name: "Content-Type", value: &[b"text/plain"] };
+    /// What the content is.
+    pub(crate) const PLAIN: OwnField<'static> = OwnField { name: "Content-Type", value: &[b"text/plain"] };
+    const NO_STORE: OwnField<'static> = OwnField { name: "Cache-Control", value: &[b"no-store"] };
 
     /// A status and nothing else.
     pub const fn new(status: u16) -> Self {
-        Self { status, fields: &[], detail: "" }
+        Self { status, fields: &[Self::PLAIN], detail: "" }
     }
 
     /// A status that no cache may keep, since the same request may get something else the next time.
     pub const fn refusal(status: u16) -> Self {
-        const NO_STORE: OwnField<'_> = OwnField { name: "Cache-Control", value: &[b"no-store"] };
-        Self { fields: &[Self::PLAIN, NO_STORE], ..Self::new(status) }
+        Self { fields: &[Self::PLAIN, Self::NO_STORE], ..Self::new(status) }
     }
 
     /// The same with this in its content.
@@ -85,8 +86,7 @@ impl<'a> Text<'a> {
         let text =
             [status.as_bytes(), b" ", phrase(self.status).as_bytes(), colon, self.detail.as_bytes(), b"\n"];
         let len = text.iter().map(|part| part.len() as u64).sum();
-        let own = if self.fields.is_empty() { &[Self::PLAIN] } else { self.fields };
-        page.whole(&Reply { own, ..Reply::new(self.status, Content::Length(len)) }, &text)
+        page.whole(&Reply { own: self.fields, ..Reply::new(self.status, Content::Length(len)) }, &text)
     }
 
     /// `405 Method Not Allowed` for what can be read only.
@@ -100,9 +100,7 @@ impl<'a> Text<'a> {
 pub fn too_many_requests(retry_after_secs: u64, page: &mut Page<'_, impl Encode>) -> Result<(), Overflow> {
     let seconds = Decimal::new(retry_after_secs);
     let retry = OwnField { name: "Retry-After", value: &[seconds.as_bytes()] };
-    let refusal = Text::refusal(429);
-    let [plain, no_store] = [0, 1].map(|i| refusal.fields.get(i).copied().unwrap_or(Text::PLAIN));
-    Text { fields: &[plain, no_store, retry], ..refusal }.write(page)
+    Text { fields: &[Text::PLAIN, Text::NO_STORE, retry], ..Text::new(429) }.write(page)
 }
 
 #[cfg(test)]

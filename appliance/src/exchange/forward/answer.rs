@@ -64,7 +64,9 @@ impl Forward {
             }
             return Pulled::Nothing;
         }
-        let Ok(span) = from.read(input) else { return self.unfit(link, Unfit::Malformed, cx).into() };
+        let Ok(span) = from.read(input) else {
+            return Pulled::Failed(self.unfit(link, Unfit::Malformed, cx));
+        };
         let content = input.get(span.content).unwrap_or_default();
         let is_last = from.is_finished();
         if !content.is_empty() || is_last {

@@ -69,7 +69,7 @@ impl Forward {
     ) -> Headed {
         match self.try_head(link, write, cx) {
             Ok(headed) => headed,
-            Err(why) => self.unfit(link, why, cx).into(),
+            Err(why) => Headed::Failed(self.unfit(link, why, cx)),
         }
     }
 

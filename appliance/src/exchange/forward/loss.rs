@@ -1,7 +1,7 @@
 //! What becomes of a request whose worker will not answer it.
 
 use super::{Forward, Response, Workers};
-use crate::exchange::source::{Headed, Lost, Pulled};
+use crate::exchange::source::Lost;
 use crate::http::Refusal;
 use crate::upstream::{LinkId, Loss};
 use model::reason::Reason;
@@ -111,17 +111,5 @@ impl Forward {
         };
         cx.pools.resubmit(link, cx.me, loss, &self.evidence(), cx.now);
         Some(Lost::Again)
-    }
-}
-
-impl From<Refusal> for Headed {
-    fn from(refusal: Refusal) -> Self {
-        Self::Failed(refusal)
-    }
-}
-
-impl From<Refusal> for Pulled {
-    fn from(refusal: Refusal) -> Self {
-        Self::Failed(refusal)
     }
 }
