@@ -13,9 +13,9 @@
 //!
 //! A panic because memory has run out is followed by a line that says so. Without the device the failure is still in the last serial line (`error: …`, `panic at …`, `exception …`).
 
-use super::{abi, cpu, heap, interrupts};
+use super::{abi, cpu};
 use core::{
-    fmt::{self, Debug, Write as _},
+    fmt::{self, Write as _},
     panic::PanicInfo,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -35,19 +35,6 @@ pub fn exit(code: i32) -> ! {
         cpu::outl(DEBUG_EXIT_PORT, code as u32);
     }
     abi::exit(code)
-}
-
-/// Runs a program from the kernel's entry to the end of the machine. Used by [`crate::entry!`].
-pub fn run<E: Debug>(main: fn() -> Result<(), E>) -> ! {
-    interrupts::install_exceptions();
-    heap::init();
-    match main() {
-        Ok(()) => exit(0),
-        Err(error) => {
-            crate::println!("error: {error:?}");
-            exit(EXIT_FAILURE)
-        }
-    }
 }
 
 /// How the library's message of a failed allocation begins.

@@ -48,13 +48,28 @@ mod ring0;
 mod serial;
 
 pub use clock::Clock;
-pub use exit::{EXIT_EXCEPTION, EXIT_FAILURE, EXIT_PANIC, exit, run};
+pub use exit::{EXIT_EXCEPTION, EXIT_FAILURE, EXIT_PANIC, exit};
 pub use fwcfg::Ports as FwCfgPorts;
 pub use heap::{HeapUse, heap_use};
 pub use machine::{FwCfg, Machine, Net, StartError, Vsock};
 pub use random::{Entropy, EntropyError};
 pub use ring0::Ring0;
 pub use serial::Serial;
+
+use core::fmt::Debug;
+
+/// Runs a program from the kernel's entry to the end of the machine. Used by [`crate::entry!`].
+pub fn run<E: Debug>(main: fn() -> Result<(), E>) -> ! {
+    interrupts::install_exceptions();
+    heap::init();
+    match main() {
+        Ok(()) => exit(0),
+        Err(error) => {
+            crate::println!("error: {error:?}");
+            exit(EXIT_FAILURE)
+        }
+    }
+}
 
 /// Defines the symbol the Hermit kernel jumps to, calling `$main`, a `fn() -> Result<(), E>` with `E: Debug`.
 #[macro_export]
