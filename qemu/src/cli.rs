@@ -9,6 +9,7 @@ use crate::supervise;
 use crate::up;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,6 +34,12 @@ enum Command {
     Check {
         /// The configuration.
         config: PathBuf,
+    },
+    /// Print the JSON Schema of configurations, for editors.
+    Schema {
+        /// The reference of all tables and keys, in Markdown, instead.
+        #[arg(long)]
+        reference: bool,
     },
     /// Make certificates.
     #[command(subcommand)]
@@ -89,6 +96,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Up(args) => up::run(&args),
         Command::Supervise(args) => supervise::run(&args),
         Command::Check { config } => check(&config),
+        Command::Schema { reference } => schema(reference),
         Command::Ctl(args) => ctl::run(&args),
         Command::Cert(CertCommand::Dev { names, dir }) => cert_dev(&names, dir),
         Command::Image(command) => images::run(command),
@@ -107,6 +115,11 @@ fn check(path: &Path) -> Result<()> {
         config.pools.len()
     );
     Ok(())
+}
+
+fn schema(reference: bool) -> Result<()> {
+    let text = if reference { image::config::reference() } else { image::config::schema() };
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 fn cert_dev(names: &[String], dir: Option<PathBuf>) -> Result<()> {

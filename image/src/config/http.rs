@@ -1,5 +1,6 @@
 //! `[server.http]` and `[site.http]`: limits and timers by HTTP.sys's names and ranges.
 
+use super::bounds::{self, Whole};
 use super::error::{Faults, Wrong};
 use super::{raw, units};
 use model::settings::{Http, Nobody, Profile};
@@ -11,34 +12,27 @@ type Result<T> = std::result::Result<T, Wrong>;
 /// Reads a value of this key.
 type Parse = fn(&str, &str) -> std::result::Result<u64, String>;
 
-/// Longest timer, in seconds: HTTP.sys's is a 16-bit number.
-const MAX_SECONDS: i64 = 65_535;
-
 pub(super) fn http(written: Option<&raw::Http>, faults: &Faults) -> Http {
     let Some(written) = written else { return Http::default() };
-    let count = |key, value: &Option<_>, min, max, unit| faults.value(number(key, value, min, max, unit));
-    let seconds = |key, value: &Option<_>| count(key, value, 1, MAX_SECONDS, "seconds");
+    let count = |key, value: &Option<_>, bounds: Whole| faults.value(bounds.read(key, value.as_ref()));
+    let seconds = |key, value: &Option<_>| count(key, value, bounds::TIMER);
     let with = |key: &str, value: &Option<Spanned<String>>, parse: Parse| {
         let read = |v: &Spanned<String>| parse(key, v.get_ref()).map_err(|what| (v.span().start, what));
         faults.value(value.as_ref().map(read).transpose())
     };
     Http {
         profile: faults.value(profile(&written.compat)),
-        max_request_bytes: count("max_request_bytes", &written.max_request_bytes, 256, 16_777_216, "bytes"),
-        max_field_length: count("max_field_length", &written.max_field_length, 64, 65_534, "bytes"),
+        max_request_bytes: count("max_request_bytes", &written.max_request_bytes, bounds::REQUEST_BYTES),
+        max_field_length: count("max_field_length", &written.max_field_length, bounds::FIELD_LENGTH),
         url_segment_max_length: count(
             "url_segment_max_length",
             &written.url_segment_max_length,
-            1,
-            32_766,
-            "characters",
+            bounds::SEGMENT_LENGTH,
         ),
         url_segment_max_count: count(
             "url_segment_max_count",
             &written.url_segment_max_count,
-            1,
-            16_383,
-            "segments",
+            bounds::SEGMENT_COUNT,
         ),
         max_content: with("max_content", &written.max_content, units::size),
         header_wait_s: seconds("header_wait", &written.header_wait),
@@ -60,15 +54,8 @@ pub(super) fn shutdown_limit(server: Option<&raw::Server>, faults: &Faults) -> D
     let Some(server) = server else { return Duration::from_secs(STRICT.into()) };
     let profile = server.http.as_ref().and_then(|http| profile(&http.compat).ok()).flatten();
     let usual = if profile == Some(Profile::HttpSys) { HTTP_SYS } else { STRICT };
-    let seconds = number("shutdown_limit", &server.shutdown_limit, 0, MAX_SECONDS, "seconds");
+    let seconds = bounds::SHUTDOWN.read("shutdown_limit", server.shutdown_limit.as_ref());
     Duration::from_secs(faults.value(seconds).unwrap_or(usual).into())
-}
-
-fn number(key: &str, written: &Option<Spanned<i64>>, min: i64, max: i64, unit: &str) -> Result<Option<u32>> {
-    let Some(written) = written else { return Ok(None) };
-    let found = Some(*written.get_ref()).filter(|n| (min..=max).contains(n));
-    let what = || format!("{key} {}, expected {min} to {max} {unit}", written.get_ref());
-    found.and_then(|n| u32::try_from(n).ok()).map(Some).ok_or_else(|| (written.span().start, what()))
 }
 
 fn profile(written: &Option<Spanned<String>>) -> Result<Option<Profile>> {

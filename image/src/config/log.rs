@@ -1,5 +1,6 @@
 //! `[log]`: what the appliance tells, and what the collector does with it.
 
+use super::bounds::KEEP;
 use super::error::{Faults, Wrong};
 use super::{raw, units};
 use model::log::Field;
@@ -70,7 +71,7 @@ pub(super) fn log(written: Option<&raw::Log>, dir: &Path, faults: &Faults) -> Op
         directory: dir.join(written.directory.get_ref()),
         rotate: faults.value(choose("rotate", &written.rotate, &rotations)).unwrap_or_default(),
         max_size: faults.value(max_size(&written.max_size)),
-        keep: faults.value(keep(&written.keep)),
+        keep: faults.value(KEEP.read("keep", written.keep.as_ref())).unwrap_or(0),
     })
 }
 
@@ -120,11 +121,4 @@ fn max_size(written: &Option<Spanned<String>>) -> Result<u64> {
         true => Ok(size),
         false => Err(at(format!("max_size {:?}, expected at least 1 MiB", written.get_ref()))),
     }
-}
-
-fn keep(written: &Option<Spanned<i64>>) -> Result<u32> {
-    let Some(written) = written else { return Ok(0) };
-    u32::try_from(*written.get_ref()).map_err(|_| {
-        (written.span().start, format!("keep {}, expected 0 to {}", written.get_ref(), u32::MAX))
-    })
 }

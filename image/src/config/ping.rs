@@ -1,8 +1,7 @@
 //! `[pool.ping]`: how it is found out whether a worker is well.
 
-use super::bounds::MAX_SECONDS;
+use super::bounds::SECONDS;
 use super::error::Faults;
-use super::queue::number;
 use super::raw;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -48,7 +47,7 @@ impl Default for Ping {
 pub(super) fn ping(raw: Option<&raw::Ping>, secured: bool, faults: &Faults) -> Ping {
     let Some(raw) = raw else { return Ping::default() };
     let seconds = |key, written| {
-        let found = faults.value(number(key, written, 1..=MAX_SECONDS, "seconds"));
+        let found = faults.value(SECONDS.read(key, written));
         found.map(|s| Duration::from_secs(s.into()))
     };
     let limit = seconds("limit", raw.limit.as_ref());

@@ -1,25 +1,12 @@
 //! The request queue's settings in `[[pool]]`.
 
+use super::bounds::{self, Whole};
 use super::error::{Faults, Wrong};
 use super::raw;
-use appliance::http::response::{Bounds, MAX_FIELDS};
 use model::settings::Verbosity;
-use std::ops::RangeInclusive;
 use toml::Spanned;
 
 type Result<T> = std::result::Result<T, Wrong>;
-
-/// Longest queue, in requests: each holds its head in memory.
-const MAX_LENGTH: u32 = 100_000;
-/// Longest time, in seconds: a day.
-const MAX_SECONDS: u32 = 86_400;
-/// Most requests at a time for one worker: each takes a link with its receive buffer.
-const MAX_PER_WORKER: u32 = 256;
-
-/// Longest head of an answer that may be allowed, in bytes, and the shortest.
-const RESPONSE_HEAD_BYTES: RangeInclusive<u32> = 1024..=Bounds::MAX_BYTES as u32;
-/// Most fields of an answer that may be allowed, and fewest.
-const RESPONSE_FIELDS: RangeInclusive<u32> = 16..=MAX_FIELDS as u32;
 
 /// How a pool's requests wait, and what may answer them. `None`: as by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,37 +28,16 @@ pub struct Queue {
 }
 
 pub(super) fn queue(pool: &raw::Pool, faults: &Faults) -> Queue {
-    let within =
-        |key, written: &Option<_>, bounds, unit| faults.value(number(key, written.as_ref(), bounds, unit));
-    let count = |key, written: &Option<_>, max, unit| within(key, written, 1..=max, unit);
+    let count = |key, written: &Option<_>, bounds: Whole| faults.value(bounds.read(key, written.as_ref()));
     Queue {
-        length: count("queue_length", &pool.queue_length, MAX_LENGTH, "requests"),
-        timeout_s: count("queue_timeout", &pool.queue_timeout, MAX_SECONDS, "seconds"),
-        response_timeout_s: count("response_timeout", &pool.response_timeout, MAX_SECONDS, "seconds"),
-        per_worker: count("requests_per_worker", &pool.requests_per_worker, MAX_PER_WORKER, "requests"),
-        response_head_bytes: within(
-            "response_head_bytes",
-            &pool.response_head_bytes,
-            RESPONSE_HEAD_BYTES,
-            "bytes",
-        ),
-        response_fields: within("response_fields", &pool.response_fields, RESPONSE_FIELDS, "fields"),
+        length: count("queue_length", &pool.queue_length, bounds::QUEUE_LENGTH),
+        timeout_s: count("queue_timeout", &pool.queue_timeout, bounds::QUEUE_SECONDS),
+        response_timeout_s: count("response_timeout", &pool.response_timeout, bounds::QUEUE_SECONDS),
+        per_worker: count("requests_per_worker", &pool.requests_per_worker, bounds::PER_WORKER),
+        response_head_bytes: count("response_head_bytes", &pool.response_head_bytes, bounds::RESPONSE_HEAD),
+        response_fields: count("response_fields", &pool.response_fields, bounds::RESPONSE_FIELDS),
         verbosity: faults.value(verbosity(&pool.verbosity)),
     }
-}
-
-/// A whole number of something within bounds.
-pub(super) fn number(
-    key: &str,
-    written: Option<&Spanned<i64>>,
-    bounds: RangeInclusive<u32>,
-    unit: &str,
-) -> Result<Option<u32>> {
-    let Some(written) = written else { return Ok(None) };
-    let found = u32::try_from(*written.get_ref()).ok().filter(|n| bounds.contains(n));
-    let (min, max) = (bounds.start(), bounds.end());
-    let what = || format!("{key} {}, expected {min} to {max} {unit}", written.get_ref());
-    found.map(Some).ok_or_else(|| (written.span().start, what()))
 }
 
 fn verbosity(written: &Option<Spanned<String>>) -> Result<Verbosity> {

@@ -1,9 +1,8 @@
 //! How the supervisor looks after a pool's workers: `[[pool]]` and its sub-tables.
 
-use super::bounds::MAX_SECONDS;
+use super::bounds::{self, Whole};
 use super::error::Faults;
 use super::ping::{Ping, ping};
-use super::queue::number;
 use super::{raw, units};
 use std::time::Duration;
 
@@ -70,15 +69,15 @@ impl Default for Recycle {
 /// Of a pool with `places` for workers that the supervisor starts.
 pub(super) fn supervision(pool: &raw::Pool, places: u32, faults: &Faults) -> Supervision {
     let default = Supervision::default();
-    let number = |key, written, bounds, unit| faults.value(number(key, written, bounds, unit));
-    let count = |key, written| number(key, written, 0..=places, "workers, as many as the pool has");
+    let number = |key, written, bounds: Whole| faults.value(bounds.read(key, written));
+    let count = |key, written| number(key, written, Whole { max: places, ..bounds::WORKERS });
     let seconds = |key, written, default: Duration| {
-        let found = number(key, written, 1..=MAX_SECONDS, "seconds");
+        let found = number(key, written, bounds::SECONDS);
         found.map_or(default, |s| Duration::from_secs(s.into()))
     };
     // Zero switches off what need not be.
     let switchable = |key, written, default: Option<Duration>| {
-        let found = number(key, written, 0..=MAX_SECONDS, "seconds");
+        let found = number(key, written, bounds::SECONDS_OR_NEVER);
         found.map_or(default, |s| (s > 0).then(|| Duration::from_secs(s.into())))
     };
     let min_workers = count("min_workers", pool.min_workers.as_ref()).unwrap_or(default.min_workers);
@@ -88,12 +87,12 @@ pub(super) fn supervision(pool: &raw::Pool, places: u32, faults: &Faults) -> Sup
         faults.error(max.span().start, format!("max_workers {max_workers}, expected at least {least}"));
     }
     let (rapid, recycle) = (pool.rapid_fail.as_ref(), pool.recycle.as_ref());
-    let failures = number("failures", rapid.and_then(|r| r.failures.as_ref()), 0..=10_000, "failures");
+    let failures = number("failures", rapid.and_then(|r| r.failures.as_ref()), bounds::FAILURES);
     let within = seconds("interval", rapid.and_then(|r| r.interval.as_ref()), Duration::from_secs(300));
     let memory = recycle
         .and_then(|r| r.memory.as_ref())
         .map(|written| units::size("memory", written.get_ref()).map_err(|what| (written.span().start, what)));
-    let requests = number("requests", recycle.and_then(|r| r.requests.as_ref()), 1..=u32::MAX, "requests");
+    let requests = number("requests", recycle.and_then(|r| r.requests.as_ref()), bounds::RECYCLE_REQUESTS);
     let orphan = pool.orphan.as_ref().map(|written| written.get_ref().clone());
     Supervision {
         min_workers,

@@ -1,9 +1,8 @@
 //! `[[pool.worker]]`.
 
-use super::bounds::MAX_WORKERS;
+use super::bounds::INSTANCES;
 use super::error::{Faults, Wrong};
 use super::process::process;
-use super::queue::number;
 use super::value::{kernel_words, memory, worker_address};
 use super::{VmImage, Worker, WorkerKind, raw};
 use std::path::{Path, PathBuf};
@@ -72,7 +71,7 @@ pub(super) fn worker(worker: &Spanned<raw::Worker>, dir: &Path, faults: &Faults)
             None
         }
     };
-    let instances = faults.value(number("instances", instances.as_ref(), 1..=MAX_WORKERS, "workers"));
+    let instances = faults.value(INSTANCES.read("instances", instances.as_ref()));
     Some(Worker { kind: found?, instances: instances.unwrap_or(1) })
 }
 
