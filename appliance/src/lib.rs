@@ -12,6 +12,7 @@ pub mod control;
 mod exchange;
 pub mod flow;
 pub mod http;
+pub mod hub;
 pub mod log;
 pub mod manual;
 pub mod proxy;

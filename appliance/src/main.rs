@@ -98,8 +98,8 @@ mod image {
     }
 
     /// Says which certificates have expired or soon will.
-    fn report_expiry<N: netdrv::nic::Nic, S: netdrv::stream::StreamTransport>(
-        shard: &Shard<N, S>,
+    fn report_expiry<N: netdrv::nic::Nic, H: appliance::hub::Hub>(
+        shard: &Shard<N, H>,
         settings: &model::settings::Settings,
         now: u64,
     ) {
@@ -159,7 +159,7 @@ mod image {
         if let Some(error) = shard.without_tls() {
             println!("weir: https is not served: {error}");
         }
-        for (pool, error) in shard.without_links() {
+        for (pool, error) in shard.hub().without_links() {
             println!("weir: pool {pool} is out of service: {error}");
         }
         let missing = appliance::tls::missing_features();

@@ -10,6 +10,7 @@ const APPLIANCE: &[&str] = &[
     "shard",
     "connection",
     "exchange",
+    "hub",
     "upstream",
     "control",
     "serving",

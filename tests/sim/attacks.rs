@@ -284,7 +284,7 @@ fn a_dead_pool_takes_nothing_from_others() {
     }
     // They come faster than there is room for half-open connections, so some have to try again.
     world.run_for(20 * SECOND);
-    assert_eq!(world.shard.pools().waiting(), 1000);
+    assert_eq!(world.shard.hub().pools().waiting(), 1000);
     assert_eq!(world.shard.counters().of(Reason::QueueFull), 100);
     for _ in 0..50 {
         let client = world.add_client(vec![requests::hello(), requests::file(4096)], 8192, 1);

@@ -148,7 +148,7 @@ fn demand_is_told_to_a_supervisor_that_comes_back() {
         world.send_from_host();
         world.run_for(SECOND);
     }
-    assert_eq!(world.shard.pools().waiting(), 1);
+    assert_eq!(world.shard.hub().pools().waiting(), 1);
 }
 
 #[test]
@@ -227,11 +227,11 @@ fn a_worker_that_is_said_to_be_gone_is_gone_at_once() {
         world.add_client(vec![get("/api/x", b"right".to_vec())], 65_535, 1);
     }
     world.run_for(100 * MS);
-    assert_eq!(world.shard.pools().links_in_use(), 1, "one of them waits in vain");
+    assert_eq!(world.shard.hub().pools().links_in_use(), 1, "one of them waits in vain");
     let gone = Request::WorkerGone { pool: PoolId(0), address: FIRST, died: true };
     assert_eq!(host.ask(&mut world, gone), Ok(Answer::Done));
     world.run(SECOND).expect("the other worker's answer");
-    assert_eq!((world.shard.counters().replayed, world.shard.pools().links_in_use()), (1, 0));
+    assert_eq!((world.shard.counters().replayed, world.shard.hub().pools().links_in_use()), (1, 0));
 }
 
 #[test]

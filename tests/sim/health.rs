@@ -122,7 +122,7 @@ fn an_answer_that_was_cut_never_passes_for_a_whole_one() {
         world.run_for(100 * MS);
         let tally = world.clients[client].tally;
         assert_eq!((tally.answered, tally.broken, world.shard.counters().truncated), (0, 1, 1), "{told}");
-        assert_eq!(world.shard.pools().links_in_use(), 0);
+        assert_eq!(world.shard.hub().pools().links_in_use(), 0);
     }
 }
 
@@ -151,17 +151,17 @@ fn a_request_that_has_ended_two_workers_is_given_to_no_third() {
     world.revive(0);
     let up = Request::WorkerUp { pool: PoolId(0), address: address(0), named: false };
     assert_eq!(host.ask(&mut world, up), Ok(Answer::Done));
-    let lost = world.shard.pools().counters().links_lost;
+    let lost = world.shard.hub().pools().counters().links_lost;
     for n in 0..3 {
         world.add_client(vec![refused(&format!("/api/kill?a={n}"))], 65_535, 1);
         world.add_client(vec![get("/api/x", b"right".to_vec())], 65_535, 1);
         world.run(SECOND).expect("502, and others are served");
     }
-    let counters = world.shard.pools().counters();
+    let counters = world.shard.hub().pools().counters();
     assert_eq!((counters.links_lost, counters.fatal_targets), (lost, 1), "no worker was given it");
     assert_eq!(world.shard.counters().of(Reason::RequestEndsWorkers), 3);
     world.run_for(60 * SECOND);
     world.add_client(vec![refused("/api/kill")], 65_535, 1);
     world.run(SECOND).expect("502");
-    assert!(world.shard.pools().counters().links_lost > lost, "it is tried again later");
+    assert!(world.shard.hub().pools().counters().links_lost > lost, "it is tried again later");
 }

@@ -26,7 +26,7 @@ fn world(ours: LinkTls, theirs: Option<Arc<ServerConfig>>, actions: Vec<Action>)
 }
 
 fn secured(world: &World) -> SecureCounters {
-    world.shard.pools().secure_counters()
+    world.shard.hub().pools().secure_counters()
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn requests_travel_over_secured_links() {
         world.add_client((0..5).map(|_| get("/api/x", content.clone())).collect(), 65_535, 1);
     }
     world.run(60 * SECOND).expect("every answer");
-    let opened = world.shard.pools().counters().links_opened;
+    let opened = world.shard.hub().pools().counters().links_opened;
     assert!((1..=4).contains(&opened), "{opened} links for four clients");
     assert_eq!(secured(&world), SecureCounters { handshakes: opened, ..SecureCounters::default() });
     nothing_leaks(&mut world).expect("nothing is left");

@@ -85,7 +85,7 @@ fn malformed_answers_are_502_and_close_the_link() {
         let counters = world.shard.counters();
         let told = (counters.malformed, counters.of(Reason::ConnectionAbandonedByAppPool));
         assert_eq!(told, (1, 1), "{text:.60}");
-        assert_eq!(world.shard.pools().links(), 0, "{text:.60}");
+        assert_eq!(world.shard.hub().pools().links(), 0, "{text:.60}");
     }
 }
 
@@ -190,7 +190,7 @@ fn unasked_for_answers_close_the_link() {
     world.clients[client].stay = true;
     world.run(SECOND).expect("an answer");
     world.run_for(SECOND);
-    assert_eq!((world.shard.pools().counters().unasked, world.shard.pools().links()), (1, 0));
+    assert_eq!((world.shard.hub().pools().counters().unasked, world.shard.hub().pools().links()), (1, 0));
     world.ask(client, get("/api/x", b"right".to_vec()));
     world.run(SECOND).expect("the right answer");
 }
@@ -244,12 +244,12 @@ fn a_pool_out_of_service_says_so_at_once() {
             let slow = slow.clone();
             Script::new(Box::new(move |input| Some((head_end(input)?, slow.clone()))))
         });
-        assert_eq!(world.shard.pools().status(PoolId(0)).state, PoolState::Initialized);
+        assert_eq!(world.shard.hub().pools().status(PoolId(0)).state, PoolState::Initialized);
         let before = world.add_client(vec![get("/api/x", b"right".to_vec())], 65_535, 1);
         world.run_for(SECOND / 2);
-        assert_eq!(world.shard.pools().status(PoolId(0)).state, PoolState::Running);
-        world.shard.set_service(PoolId(0), service);
-        let state = world.shard.pools().status(PoolId(0)).state;
+        assert_eq!(world.shard.hub().pools().status(PoolId(0)).state, PoolState::Running);
+        world.shard.hub_mut().pools_mut().set_service(PoolId(0), service, None);
+        let state = world.shard.hub().pools().status(PoolId(0)).state;
         assert!(matches!(state, PoolState::Disabling | PoolState::ShutdownPending), "{state:?}");
         let mut exchange = refused(503);
         exchange.expected.content = says.map(|text| text.as_bytes().to_vec());
@@ -264,9 +264,9 @@ fn a_pool_out_of_service_says_so_at_once() {
         assert_eq!(tally.answered, usize::from(says.is_some()));
         world.run_for(SECOND);
         assert_eq!(world.clients[before].tally.answered, 1, "what a worker has is finished");
-        let state = world.shard.pools().status(PoolId(0)).state;
+        let state = world.shard.hub().pools().status(PoolId(0)).state;
         assert!(matches!(state, PoolState::Disabled | PoolState::DeletePending), "{state:?}");
-        world.shard.set_service(PoolId(0), Service::Open);
+        world.shard.hub_mut().pools_mut().set_service(PoolId(0), Service::Open, None);
         ask(&mut world, get("/api/x", b"right".to_vec()));
     }
 }
@@ -276,8 +276,8 @@ fn requests_that_wait_are_told_when_the_pool_goes_offline() {
     let mut world = World::scripted(1, pool(0), |_, _| unreachable!("there is no worker"));
     let clients: Vec<_> = (0..10).map(|_| world.add_client(vec![refused(503)], 65_535, 1)).collect();
     world.run_for(SECOND);
-    assert_eq!(world.shard.pools().waiting(), clients.len());
-    world.shard.set_service(PoolId(0), Service::Offline);
+    assert_eq!(world.shard.hub().pools().waiting(), clients.len());
+    world.shard.hub_mut().pools_mut().set_service(PoolId(0), Service::Offline, None);
     world.poll_shard();
     world.run(SECOND).expect("all are told");
     assert_eq!(world.shard.counters().of(Reason::AppOffline), 10);
@@ -316,5 +316,5 @@ fn an_upgraded_connection_is_a_tunnel() {
     let counters = world.shard.counters();
     let bytes = (counters.upgraded, counters.tunnel_bytes_in, counters.tunnel_bytes_out);
     assert_eq!(bytes, (1, 100_000, 100_000));
-    assert_eq!((world.shard.pools().links_in_use(), world.shard.tcp().established()), (1, 1));
+    assert_eq!((world.shard.hub().pools().links_in_use(), world.shard.tcp().established()), (1, 1));
 }

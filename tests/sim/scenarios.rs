@@ -41,9 +41,9 @@ pub fn nothing_leaks(world: &mut World) -> Result<(), String> {
         ("connections", stack.established()),
         ("half-open connections", stack.half_open()),
         ("buffer bytes", stack.buffer_bytes()),
-        ("waiting requests", world.shard.pools().waiting()),
-        ("links in use", world.shard.pools().links_in_use()),
-        ("links", world.shard.pools().links()),
+        ("waiting requests", world.shard.hub().pools().waiting()),
+        ("links in use", world.shard.hub().pools().links_in_use()),
+        ("links", world.shard.hub().pools().links()),
         ("held bytes", world.shard.held_bytes()),
     ];
     match left.into_iter().find(|(_, n)| *n != 0) {

@@ -41,7 +41,7 @@ fn begin(world: &mut World, upgrade: bool) -> usize {
     let client = world.add_client(vec![Exchange { request, expected, may_break: false }], 65_535, 1);
     world.clients[client].stay = true;
     world.run_for(2 * SECOND);
-    assert_eq!((world.shard.pools().links_in_use(), world.shard.tcp().established()), (1, 1));
+    assert_eq!((world.shard.hub().pools().links_in_use(), world.shard.tcp().established()), (1, 1));
     client
 }
 
@@ -63,7 +63,7 @@ fn a_stream_may_be_silent_for_ten_minutes() {
         let mut world = world(head, Http::default());
         begin(&mut world, false);
         world.run_for(10 * MINUTE);
-        assert_eq!((world.shard.pools().links_in_use(), world.shard.tcp().established()), (1, 1));
+        assert_eq!((world.shard.hub().pools().links_in_use(), world.shard.tcp().established()), (1, 1));
         assert_eq!(world.shard.counters().of(Reason::TimerResponse), 0);
     }
 }
@@ -127,7 +127,7 @@ fn a_client_that_is_gone_is_found() {
         assert_eq!(world.shard.tcp().established(), 1);
         world.clients[client].dead = true;
         world.run_for(2 * MINUTE);
-        assert_eq!((world.shard.pools().links_in_use(), world.shard.tcp().established()), (0, 0));
+        assert_eq!((world.shard.hub().pools().links_in_use(), world.shard.tcp().established()), (0, 0));
         assert_eq!(world.shard.counters().of(Reason::ConnectionDropped), 1);
     }
 }

@@ -53,12 +53,12 @@ fn surplus_is_thrown_away_and_the_answer_stands() {
         world.run_for(SECOND);
         let counters = world.shard.counters();
         assert_eq!((counters.malformed, counters.replayed), (0, 0), "{method} {text:?}");
-        assert_eq!(world.shard.pools().links(), 0, "{method} {text:?}");
+        assert_eq!(world.shard.hub().pools().links(), 0, "{method} {text:?}");
         nothing_leaks(&mut world).expect("nothing is left");
     }
     let mut world = world_of(1, vec![send(&format!("{ok}Content-Length: 0\r\n\r\n{EVIL}"))]);
     ask(&mut world, answered("GET", 200, ""));
-    assert_eq!(world.shard.pools().links(), 0);
+    assert_eq!(world.shard.hub().pools().links(), 0);
 }
 
 /// Trailers are dropped by RFC 9110 §6.5.1, whatever they are called; once the last chunk is there, the content is complete.
@@ -69,7 +69,7 @@ fn no_trailer_costs_the_answer() {
     {
         let mut world = world_of(1, vec![send(&format!("{chunk}{name}: 1\r\nX: y\r\n\r\n"))]);
         ask(&mut world, answered("GET", 200, "right"));
-        assert_eq!((world.shard.pools().links(), world.shard.counters().malformed), (1, 0), "{name}");
+        assert_eq!((world.shard.hub().pools().links(), world.shard.counters().malformed), (1, 0), "{name}");
     }
     let long = format!("{chunk}X: {}", "y".repeat(10_000));
     let silence = Action::Wait(600 * SECOND);
@@ -90,7 +90,7 @@ fn no_trailer_costs_the_answer() {
         world.run_for(SECOND);
         let counters = world.shard.counters();
         assert_eq!((counters.malformed, counters.replayed, counters.truncated), (0, 0, 0), "{text:.20?}");
-        assert_eq!(world.shard.pools().links(), 0, "{text:.20?}");
+        assert_eq!(world.shard.hub().pools().links(), 0, "{text:.20?}");
         nothing_leaks(&mut world).expect("nothing is left");
     }
 }
@@ -236,7 +236,7 @@ fn any_status_of_three_digits_passes_on() {
         let text = format!("HTTP/1.1 {status} What\r\nContent-Length: 5\r\n\r\nright");
         let mut world = world_of(1, vec![send(&text)]);
         ask(&mut world, answered("GET", status, "right"));
-        assert_eq!(world.shard.pools().links(), 1, "{status}");
+        assert_eq!(world.shard.hub().pools().links(), 1, "{status}");
     }
     for interim in ["102 Processing", "103 Early Hints", "199 What"] {
         let text =

@@ -26,7 +26,7 @@ fn ends(mut world: World, after: u64, reason: Reason) {
     assert_eq!(world.shard.counters().of(reason), 1, "{}", reason.as_str());
     world.run_for(10 * SECOND);
     assert_eq!(world.shard.tcp().established(), 0);
-    assert_eq!(world.shard.pools().links_in_use(), 0);
+    assert_eq!(world.shard.hub().pools().links_in_use(), 0);
 }
 
 #[test]
@@ -100,10 +100,10 @@ fn a_request_that_no_worker_takes() {
     refused.expected = Expected { status: 503, content: None };
     world.add_client(vec![refused], 2048, 1);
     world.run_for(118 * SECOND);
-    assert_eq!(world.shard.pools().waiting(), 1);
+    assert_eq!(world.shard.hub().pools().waiting(), 1);
     world.run(5 * SECOND).expect("the client is told");
     assert_eq!(world.shard.counters().of(Reason::TimerReqQueue), 1);
-    assert_eq!(world.shard.pools().waiting(), 0);
+    assert_eq!(world.shard.hub().pools().waiting(), 0);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_worker_that_comes_back_serves_what_waited() {
         world.add_client(vec![requests::hello()], 2048, 1);
     }
     world.run_for(10 * SECOND);
-    assert_eq!(world.shard.pools().waiting(), 50);
+    assert_eq!(world.shard.hub().pools().waiting(), 50);
     // At most one more attempt to connect, and its time-out, after the worker is back.
     world.run(15 * SECOND).expect("every request is answered");
 }

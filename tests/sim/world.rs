@@ -8,6 +8,7 @@ use crate::rough::Rough;
 use crate::script::Script;
 use crate::streams::{Packet, SimStreams};
 use crate::worker_streams::WorkerStreams;
+use appliance::hub::Machine;
 use appliance::shard::{Shard, ShardConfig, Wake};
 use appliance::time::Instant;
 use appliance::tls::Keys;
@@ -147,7 +148,7 @@ pub struct Work {
 
 pub struct World {
     pub now_ns: u64,
-    pub shard: Shard<SimNic, SimStreams>,
+    pub shard: Shard<SimNic, Machine<SimStreams>>,
     wake: Option<u64>,
     pub clients: Vec<Client>,
     /// When to look at which client; may name one more often than needed.
@@ -462,7 +463,7 @@ impl World {
             self.shard.nic().take_back(frame);
         }
         self.shard.nic().free_recycled();
-        let packets = std::mem::take(&mut self.shard.streams().outgoing);
+        let packets = std::mem::take(&mut self.shard.hub_mut().transport().outgoing);
         self.queue_stream_packets(true, packets);
         if !self.shard.arm() {
             self.wake = Some(self.now_ns);
@@ -484,7 +485,7 @@ impl World {
             } else if to_worker {
                 self.hand_to_worker(stream, packet);
             } else {
-                self.shard.streams().deliver(stream, packet);
+                self.shard.hub_mut().transport().deliver(stream, packet);
                 self.wake = Some(self.now_ns);
             }
         }
@@ -576,7 +577,7 @@ impl World {
                     self.seats[worker].stalled_until = Some(self.now_ns + ns)
                 }
                 Some((_, Fault::TransportReset)) => {
-                    self.shard.streams().reset_transport();
+                    self.shard.hub_mut().transport().reset_transport();
                     self.wake = Some(self.now_ns);
                 }
                 None => {}

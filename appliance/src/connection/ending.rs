@@ -8,20 +8,16 @@ use crate::exchange::{Exchange, Origin};
 use crate::http::error::Text;
 use crate::http::h1::{Body, Encoder};
 use crate::http::{Fields, Page, Refusal};
+use crate::hub::Hub;
 use crate::tcp::{ConnId, Socket};
+use crate::upstream::Upstream;
 use model::id::SiteId;
 use model::reason::Reason;
 use model::settings::Verbosity;
-use netdrv::stream::StreamTransport;
 
 impl Connection {
     /// Time is up for whatever it has in hand.
-    pub(crate) fn shut_down<S: StreamTransport>(
-        &mut self,
-        me: ConnId,
-        socket: &mut Socket<'_>,
-        shared: &mut Shared<S>,
-    ) {
+    pub(crate) fn shut_down<H: Hub>(&mut self, me: ConnId, socket: &mut Socket<'_>, shared: &mut Shared<H>) {
         match self.phase {
             Phase::Linger => self.abort(me, socket, shared),
             _ => self.cut_off(Reason::AppShutdown, me, socket, shared),
@@ -29,12 +25,12 @@ impl Connection {
     }
 
     /// Ends the connection at once for a reason of ours.
-    pub(crate) fn cut_off<S: StreamTransport>(
+    pub(crate) fn cut_off<H: Hub>(
         &mut self,
         reason: Reason,
         me: ConnId,
         socket: &mut Socket<'_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) {
         shared.counters.count(reason);
         self.journal.refused(None, reason, &mut shared.books);
@@ -42,18 +38,13 @@ impl Connection {
     }
 
     /// Ends the connection at once, with RST.
-    pub(crate) fn abort<S: StreamTransport>(
-        &mut self,
-        me: ConnId,
-        socket: &mut Socket<'_>,
-        shared: &mut Shared<S>,
-    ) {
+    pub(crate) fn abort<H: Hub>(&mut self, me: ConnId, socket: &mut Socket<'_>, shared: &mut Shared<H>) {
         self.abandon(me, shared);
         socket.abort();
     }
 
     /// Gives back what the session holds elsewhere; its socket is gone or going.
-    pub(crate) fn abandon<S: StreamTransport>(&mut self, me: ConnId, shared: &mut Shared<S>) {
+    pub(crate) fn abandon<H: Hub>(&mut self, me: ConnId, shared: &mut Shared<H>) {
         let id = self.exchange_id(me);
         let reason = match &mut self.phase {
             Phase::Exchange(exchange) => {
@@ -79,7 +70,7 @@ impl Connection {
         self.end_handshake(me, shared);
     }
 
-    pub(super) fn finish_response<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &mut Shared<S>) -> Step {
+    pub(super) fn finish_response<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) -> Step {
         self.gate.end(&mut shared.traffic);
         let mut keeps_alive = false;
         if let Phase::Exchange(exchange) = &mut self.phase {
@@ -96,16 +87,16 @@ impl Connection {
     }
 
     /// Answers an error and closes (HTTP.sys closes after every error it answers itself).
-    pub(super) fn refuse<S: StreamTransport>(
+    pub(super) fn refuse<H: Hub>(
         &mut self,
         refusal: Refusal,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) -> Step {
         shared.counters.count(refusal.reason);
         self.journal.refused(Some(refusal.status), refusal.reason, &mut shared.books);
         let verbosity = match self.origin().and_then(Origin::worker) {
-            Some(forward) if refusal.status == 503 => shared.pools.verbosity(forward.pool()),
+            Some(forward) if refusal.status == 503 => shared.hub.upstream().verbosity(forward.pool()),
             Some(_) => Verbosity::Limited,
             // Who is refused for a certificate or a name is told which.
             _ if matches!(refusal.status, 403 | 421) => Verbosity::Full,
@@ -122,12 +113,12 @@ impl Connection {
     }
 
     /// Sends an answer that ends the connection. `to_head`: the request is HEAD.
-    pub(super) fn answer<S: StreamTransport>(
+    pub(super) fn answer<H: Hub>(
         &mut self,
         text: &Text<'_>,
         to_head: bool,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) -> Step {
         let site = self.hsts_site(socket).and_then(|site| shared.security.store()?.hsts(site));
         let mut encoder = Encoder::of_refusal(to_head);
@@ -158,7 +149,7 @@ impl Connection {
     }
 
     /// The request is done with.
-    pub(super) fn close_journal<S>(&mut self, complete: bool, shared: &mut Shared<S>) {
+    pub(super) fn close_journal<H>(&mut self, complete: bool, shared: &mut Shared<H>) {
         self.journal.close(complete, self.gate.totals(), &mut shared.books);
     }
 }

@@ -5,13 +5,13 @@ use crate::budget::Lease;
 use crate::connection::shared::Shared;
 use crate::connection::wire::{self, Wire};
 use crate::http::error::{PLAIN_HTTP, Text};
+use crate::hub::Hub;
 use crate::tcp::{ConnId, State};
 use crate::tls::{ClientCertificate, Fault, ServerTls};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use model::id::SiteId;
 use model::reason::Reason;
-use netdrv::stream::StreamTransport;
 
 /// What a session keeps of its TLS.
 pub(super) struct Secured {
@@ -35,7 +35,7 @@ impl Connection {
     }
 
     /// Begins TLS. False if there is no memory for it.
-    pub(super) fn open_tls<S>(&mut self, me: ConnId, port: u16, shared: &mut Shared<S>) -> bool {
+    pub(super) fn open_tls<H>(&mut self, me: ConnId, port: u16, shared: &mut Shared<H>) -> bool {
         let Some(memory) = shared.security.open(me) else {
             shared.counters.count(Reason::ConnectionsRefused);
             self.journal.refused(None, Reason::ConnectionsRefused, &mut shared.books);
@@ -50,11 +50,11 @@ impl Connection {
     }
 
     /// Takes the TLS handshake as far as it goes. True if the session may go on: without TLS, or when the handshake is over.
-    pub(super) fn advance_tls<S: StreamTransport>(
+    pub(super) fn advance_tls<H: Hub>(
         &mut self,
         me: ConnId,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) -> bool {
         let (Some(security), Some(tls)) = (&mut self.security, &mut socket.tls) else { return true };
         if !security.handshaking {
@@ -98,7 +98,7 @@ impl Connection {
         true
     }
 
-    pub(super) fn end_handshake<S>(&mut self, me: ConnId, shared: &mut Shared<S>) {
+    pub(super) fn end_handshake<H>(&mut self, me: ConnId, shared: &mut Shared<H>) {
         if let Some(security) = &mut self.security
             && security.handshaking
         {

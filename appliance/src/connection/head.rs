@@ -11,10 +11,10 @@ use crate::exchange::{Exchange, Origin};
 use crate::http::Refusal;
 use crate::http::h1::request::{Parsed, Progress, parse};
 use crate::http::h1::{Body, Encoder};
+use crate::hub::Hub;
 use crate::tcp::{ConnId, FlowKey};
 use alloc::vec::Vec;
 use model::reason::Reason;
-use netdrv::stream::StreamTransport;
 
 /// Content up to here goes into one record with its head over TLS: a record costs more than a copy.
 const MAX_JOINED: usize = 4 << 10;
@@ -43,7 +43,7 @@ impl Connection {
         self.head.is_some() || !socket.is_read()
     }
 
-    pub(super) fn drop_head<S>(&mut self, shared: &mut Shared<S>) {
+    pub(super) fn drop_head<H>(&mut self, shared: &mut Shared<H>) {
         self.progress = Progress::default();
         if let Some(gathered) = self.head.take() {
             shared.buffers.recycle(gathered.bytes);
@@ -51,12 +51,12 @@ impl Connection {
     }
 
     /// Takes the next head from the socket: in place while it is there in one piece, else through a buffer.
-    pub(super) fn receive_head<S: StreamTransport>(
+    pub(super) fn receive_head<H: Hub>(
         &mut self,
         me: ConnId,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) -> Step {
         let (queued, capacity) = (socket.recv_queue(), socket.recv_capacity());
         let received = socket.recv(|input| {
@@ -149,10 +149,10 @@ impl Connection {
 
     /// Reads what has arrived of content that nobody wants, before the answer: what is wrong with it decides on the answer,
     /// as it does where a worker gets the content. The receive buffer bounds it.
-    fn read_unwanted<S>(
+    fn read_unwanted<H>(
         &mut self,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) -> Result<(), NoContent> {
         while !self.content.is_finished() {
             if skip(&mut self.content, &mut self.gate, socket, &mut shared.traffic)? == 0 {
@@ -163,7 +163,7 @@ impl Connection {
     }
 
     /// The client has ended its side in the middle of a head: there is nobody who could send the rest, and nothing to answer.
-    fn head_is_cut_off<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &mut Shared<S>) -> Step {
+    fn head_is_cut_off<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) -> Step {
         shared.counters.count(Reason::ConnectionDropped);
         self.journal.refused(None, Reason::ConnectionDropped, &mut shared.books);
         self.close_journal(false, shared);
@@ -172,13 +172,13 @@ impl Connection {
     }
 
     /// Begins what was decided about a request.
-    fn carry_out<S: StreamTransport>(
+    fn carry_out<H: Hub>(
         &mut self,
         next: Next,
         encoder: Encoder,
         me: ConnId,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) -> Step {
         self.stream = self.stream.wrapping_add(1);
         match next {
@@ -214,13 +214,13 @@ impl Connection {
     }
 
     /// Sends what was rendered; the rest of the content follows.
-    fn respond<S>(
+    fn respond<H>(
         &mut self,
         encoder: Encoder,
         (rendered, status): (usize, u16),
         content: &'static [u8],
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) {
         let joined = shared.render.get_mut(rendered..rendered + content.len());
         let joined = joined.filter(|joined| socket.is_secure() && joined.len() <= MAX_JOINED);

@@ -20,6 +20,7 @@ use crate::flow::Direction;
 use crate::http::h1::request::Progress;
 use crate::http::h1::{Body, Encoder};
 use crate::http::{Encode, Fields, Refusal, Reset};
+use crate::hub::Hub;
 use crate::tcp::{ConnId, FlowKey, Socket, State};
 use crate::time::Instant;
 use crate::tls::ServerTls;
@@ -30,7 +31,7 @@ use handshake::Secured;
 use head::Gathered;
 use model::id::SiteId;
 use model::reason::Reason;
-use netdrv::stream::{CloseReason, StreamTransport};
+use netdrv::stream::CloseReason;
 use outlet::Outlet;
 use passed_on::PassedOn;
 use shared::Shared;
@@ -156,12 +157,12 @@ impl Connection {
     }
 
     /// The pool will not serve the request that waits in its queue.
-    pub(crate) fn on_refused<S: StreamTransport>(
+    pub(crate) fn on_refused<H: Hub>(
         &mut self,
         stream: u32,
         reason: Reason,
         socket: &mut Socket<'_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) {
         if self.at_worker(stream).is_some() {
             let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
@@ -173,12 +174,12 @@ impl Connection {
     }
 
     /// Does all that can be done now.
-    pub(crate) fn run<S: StreamTransport>(
+    pub(crate) fn run<H: Hub>(
         &mut self,
         me: ConnId,
         key: &FlowKey,
         socket: &mut Socket<'_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) {
         self.gate.name(me);
         self.journal.name(key, &shared.books.log);
@@ -194,12 +195,12 @@ impl Connection {
         wire.part(&mut self.tls, &mut shared.security);
     }
 
-    fn run_on<S: StreamTransport>(
+    fn run_on<H: Hub>(
         &mut self,
         me: ConnId,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) {
         let mut moved = self.check_silence(me, socket, shared);
         loop {
@@ -227,12 +228,12 @@ impl Connection {
         }
     }
 
-    fn step<S: StreamTransport>(
+    fn step<H: Hub>(
         &mut self,
         me: ConnId,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
         moved: &mut bool,
     ) -> Step {
         match &mut self.phase {
@@ -259,11 +260,11 @@ impl Connection {
     }
 
     /// Takes the request under way as far as it goes.
-    fn advance_exchange<S: StreamTransport>(
+    fn advance_exchange<H: Hub>(
         &mut self,
         me: ConnId,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
         moved: &mut bool,
     ) -> Step {
         let site = self.hsts_site(socket);
@@ -285,12 +286,7 @@ impl Connection {
     }
 
     /// Does what the state of an exchange calls for.
-    fn settle<S: StreamTransport>(
-        &mut self,
-        status: Status,
-        socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
-    ) -> Step {
+    fn settle<H: Hub>(&mut self, status: Status, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) -> Step {
         match status {
             Status::Waiting => Step::Wait,
             Status::Done => self.finish_response(socket, shared),
@@ -321,11 +317,11 @@ impl Connection {
     }
 
     /// Takes a request from a worker that was silent for too long. True if so.
-    fn check_silence<S: StreamTransport>(
+    fn check_silence<H: Hub>(
         &mut self,
         me: ConnId,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) -> bool {
         if self.timer.kind != TimerKind::Response || self.timer.deadline.is_none_or(|at| at > shared.now) {
             return false;

@@ -3,12 +3,12 @@
 use super::Connection;
 use crate::connection::shared::Shared;
 use crate::connection::wire::Wire;
+use crate::hub::Hub;
 use crate::proxy::{self, Parsed};
 use crate::tcp::{ConnId, FlowKey};
 use alloc::boxed::Box;
 use core::net::IpAddr;
 use model::reason::Reason;
-use netdrv::stream::StreamTransport;
 
 /// What is known of who is at the other end of a connection.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl PassedOn {
 
 impl Connection {
     /// A connection to this port was opened.
-    pub(super) fn await_proxy<S>(&mut self, port: u16, shared: &Shared<S>) {
+    pub(super) fn await_proxy<H>(&mut self, port: u16, shared: &Shared<H>) {
         if shared.serving.trust.proxy_protocol.binary_search(&port).is_ok() {
             self.passed_on = PassedOn::Awaited;
         }
@@ -42,12 +42,12 @@ impl Connection {
 
     /// Takes the header. True if the session may go on: there is none to wait for, or it was read. Whoever is not trusted, and
     /// whatever is no header, ends the connection: what would follow is somebody's whom nobody knows.
-    pub(super) fn advance_proxy<S: StreamTransport>(
+    pub(super) fn advance_proxy<H: Hub>(
         &mut self,
         me: ConnId,
         key: &FlowKey,
         socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
+        shared: &mut Shared<H>,
     ) -> bool {
         if !matches!(self.passed_on, PassedOn::Awaited) {
             return true;

@@ -8,32 +8,31 @@ use crate::exchange::forward::{PIECE, Workers};
 use crate::exchange::journal::Books;
 use crate::flow::Flow;
 use crate::http::response::Bounds;
-use crate::log::{Counters, Log, LogLink};
+use crate::hub::Hub;
+use crate::log::{Counters, Log};
 use crate::serving::Serving;
 use crate::time::Instant;
-use crate::upstream::{ExchangeId, Pools};
+use crate::upstream::ExchangeId;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use model::date::DateCache;
 use model::settings::Settings;
-use netdrv::stream::StreamTransport;
 
 /// Longest response head of our own, in bytes.
 const MAX_RESPONSE_HEAD: usize = 16 << 10;
 /// What our own fields may add to a head that is passed on.
 const HEAD_HEADROOM: usize = 1 << 10;
 
-pub(crate) struct Shared<S> {
+pub(crate) struct Shared<H> {
     pub(crate) now: Instant,
     pub(crate) date: DateCache,
     pub(crate) drain: Drain,
     pub(crate) serving: Rc<Serving>,
     pub(crate) traffic: Traffic,
-    pub(crate) pools: Pools<S>,
+    pub(crate) hub: H,
     pub(crate) counters: Counters,
     pub(crate) books: Books,
-    pub(crate) log_link: Option<LogLink>,
     pub(crate) security: Security,
     /// Receives decoded paths.
     pub(crate) path: Vec<u8>,
@@ -49,21 +48,21 @@ pub(crate) struct Shared<S> {
 }
 
 /// The parts that an exchange works with, each by itself.
-pub(super) struct Parts<'p, S> {
+pub(super) struct Parts<'p, U> {
     pub(super) traffic: &'p mut Traffic,
     pub(super) render: &'p mut [u8],
     pub(super) buffers: &'p mut Buffers,
     pub(super) date: &'p DateCache,
     pub(super) security: &'p Security,
-    pub(super) workers: Workers<'p, S>,
+    pub(super) workers: Workers<'p, U>,
 }
 
-impl<S> Shared<S> {
+impl<H> Shared<H> {
     /// `head_bytes`: memory for heads that are held.
     pub(crate) fn new(
         settings: &Settings,
         serving: Serving,
-        pools: Pools<S>,
+        hub: H,
         flow: Flow,
         security: Security,
         head_bytes: usize,
@@ -76,12 +75,11 @@ impl<S> Shared<S> {
             drain: Drain::No,
             heads: Budget::new(head_bytes),
             contents: Budget::new(head_bytes / 4),
-            pools,
+            hub,
             traffic: Traffic::new(flow),
             security,
             counters: Counters::default(),
             books: Books::new(Log::new(settings, head_bytes / 8), Budget::new(head_bytes / 4)),
-            log_link: settings.log.as_ref().map(|log| LogLink::new(log.port)),
             // One more than the longest target: parsing looks for its end.
             path: vec![0; serving.limits.max_url_length + 1],
             render: vec![0; longest_head + HEAD_HEADROOM],
@@ -101,13 +99,13 @@ impl<S> Shared<S> {
     }
 }
 
-impl<S: StreamTransport> Shared<S> {
+impl<H: Hub> Shared<H> {
     /// For what `me` asks of workers.
-    pub(super) fn workers(&mut self, me: ExchangeId) -> Workers<'_, S> {
+    pub(super) fn workers(&mut self, me: ExchangeId) -> Workers<'_, H::Upstream> {
         self.parts(me).workers
     }
 
-    pub(super) fn parts(&mut self, me: ExchangeId) -> Parts<'_, S> {
+    pub(super) fn parts(&mut self, me: ExchangeId) -> Parts<'_, H::Upstream> {
         Parts {
             traffic: &mut self.traffic,
             render: &mut self.render,
@@ -115,7 +113,7 @@ impl<S: StreamTransport> Shared<S> {
             date: &self.date,
             security: &self.security,
             workers: Workers {
-                pools: &mut self.pools,
+                pools: self.hub.upstream(),
                 counters: &mut self.counters,
                 heads: &self.heads,
                 contents: &self.contents,

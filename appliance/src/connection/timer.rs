@@ -6,11 +6,11 @@ use super::{Connection, Phase};
 use crate::exchange::forward::Forward;
 use crate::exchange::{Origin, Status};
 use crate::flow::Direction;
+use crate::hub::Hub;
 use crate::tcp::{ConnId, Socket};
 use crate::time::Instant;
 use core::time::Duration;
 use model::reason::Reason;
-use netdrv::stream::StreamTransport;
 
 /// Which of the connection's timers runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(super) struct Timer {
 
 impl Connection {
     /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
-    pub(super) fn set_timer<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<S>, moved: bool) {
+    pub(super) fn set_timer<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<H>, moved: bool) {
         let traffic = &shared.traffic;
         let kind = match &self.phase {
             _ if self.is_handshaking() => TimerKind::TlsHandshake,
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     /// Silence is over when this has passed since the timer was started; until then the client is asked whether it is there.
-    fn goes_on_probing<S>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<S>) -> bool {
+    fn goes_on_probing<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<H>) -> bool {
         let timers = &shared.serving.rules(self.site).timers;
         let limit = match self.timer.kind {
             TimerKind::TunnelIdle => timers.tunnel_idle,
@@ -176,12 +176,7 @@ impl Connection {
     }
 
     /// Lets the timer that runs run out before its time.
-    pub(crate) fn expire<S: StreamTransport>(
-        &mut self,
-        me: ConnId,
-        socket: &mut Socket<'_>,
-        shared: &mut Shared<S>,
-    ) {
+    pub(crate) fn expire<H: Hub>(&mut self, me: ConnId, socket: &mut Socket<'_>, shared: &mut Shared<H>) {
         if self.timer.kind == TimerKind::TlsHandshake {
             // There is to be room at once, and not when the client has read why.
             shared.security.counters.timed_out += 1;
@@ -193,12 +188,7 @@ impl Connection {
     }
 
     /// Ends a connection that took too long, in the way its state calls for.
-    pub(super) fn on_timer<S: StreamTransport>(
-        &mut self,
-        me: ConnId,
-        socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
-    ) {
+    pub(super) fn on_timer<H: Hub>(&mut self, me: ConnId, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) {
         if self.goes_on_probing(socket, shared) {
             return;
         }
@@ -234,12 +224,7 @@ impl Connection {
     }
 
     /// Ends a tunnel in which nothing has moved for too long.
-    fn end_tunnel<S: StreamTransport>(
-        &mut self,
-        me: ConnId,
-        socket: &mut Wire<'_, '_>,
-        shared: &mut Shared<S>,
-    ) {
+    fn end_tunnel<H: Hub>(&mut self, me: ConnId, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) {
         let id = self.exchange_id(me);
         let Some(forward) = self.origin_mut().and_then(Origin::worker_mut) else { return };
         let Some(goodbye) = forward.end_tunnel(&mut shared.workers(id)) else {

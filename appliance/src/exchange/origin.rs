@@ -4,8 +4,8 @@ use super::client::Client;
 use super::forward::{Forward, Workers};
 use super::source::{Fed, Headed, Lost, Memory, Pulled, Ready, Source};
 use crate::http::{Overflow, Refusal, Reply};
+use crate::upstream::Upstream;
 use alloc::boxed::Box;
-use netdrv::stream::StreamTransport;
 
 /// Where a response comes from.
 pub(crate) enum Origin {
@@ -31,8 +31,8 @@ impl Origin {
     }
 }
 
-impl<S: StreamTransport> Source<Workers<'_, S>> for Origin {
-    fn feed(&mut self, client: &mut impl Client, cx: &mut Workers<'_, S>) -> Result<Fed, Refusal> {
+impl<U: Upstream> Source<Workers<'_, U>> for Origin {
+    fn feed(&mut self, client: &mut impl Client, cx: &mut Workers<'_, U>) -> Result<Fed, Refusal> {
         match self {
             Self::Memory(memory) => memory.feed(client, cx),
             Self::Worker(forward) => forward.feed(client, cx),
@@ -42,7 +42,7 @@ impl<S: StreamTransport> Source<Workers<'_, S>> for Origin {
     fn head(
         &mut self,
         write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Headed {
         match self {
             Self::Memory(memory) => memory.head(write, cx),
@@ -50,35 +50,35 @@ impl<S: StreamTransport> Source<Workers<'_, S>> for Origin {
         }
     }
 
-    fn ready(&self, cx: &Workers<'_, S>) -> Ready {
+    fn ready(&self, cx: &Workers<'_, U>) -> Ready {
         match self {
             Self::Memory(memory) => memory.ready(cx),
             Self::Worker(forward) => forward.ready(cx),
         }
     }
 
-    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), cx: &mut Workers<'_, S>) -> Pulled {
+    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), cx: &mut Workers<'_, U>) -> Pulled {
         match self {
             Self::Memory(memory) => memory.pull(room, put, cx),
             Self::Worker(forward) => forward.pull(room, put, cx),
         }
     }
 
-    fn lost(&mut self, begun: bool, cx: &mut Workers<'_, S>) -> Option<Lost> {
+    fn lost(&mut self, begun: bool, cx: &mut Workers<'_, U>) -> Option<Lost> {
         match self {
             Self::Memory(memory) => memory.lost(begun, cx),
             Self::Worker(forward) => forward.lost(begun, cx),
         }
     }
 
-    fn finish(&mut self, cx: &mut Workers<'_, S>) {
+    fn finish(&mut self, cx: &mut Workers<'_, U>) {
         match self {
             Self::Memory(memory) => memory.finish(cx),
             Self::Worker(forward) => forward.finish(cx),
         }
     }
 
-    fn abandon(&mut self, cx: &mut Workers<'_, S>) {
+    fn abandon(&mut self, cx: &mut Workers<'_, U>) {
         match self {
             Self::Memory(memory) => memory.abandon(cx),
             Self::Worker(forward) => forward.abandon(cx),

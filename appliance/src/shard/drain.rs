@@ -7,17 +7,17 @@
 
 use super::Shard;
 use crate::connection::drain::Drain;
+use crate::hub::Hub;
 use crate::tcp::{ConnId, Socket, State};
 use crate::time::Instant;
 use core::time::Duration;
 use model::control::message::Draining;
 use netdrv::nic::Nic;
-use netdrv::stream::StreamTransport;
 
 /// How long a connection may keep silent whose first request has not come.
 const GRACE: Duration = Duration::from_secs(1);
 
-impl<N: Nic, S: StreamTransport> Shard<N, S> {
+impl<N: Nic, H: Hub> Shard<N, H> {
     /// Begins to drain, to be done within `limit`, or changes the limit. Says what is left to do.
     pub fn drain(&mut self, limit: Duration) -> Draining {
         let now = self.shared.now;
@@ -32,9 +32,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             Drain::Late { .. } => Drain::Late { ends_at },
             Drain::Over => Drain::Over,
         };
-        if let Some(link) = &mut self.shared.log_link {
-            link.hurry(now);
-        }
+        self.shared.hub.hurry(now);
         Draining {
             connections: self.stack.count(|socket, _| !is_delivered(socket)) as u64,
             log_bytes: self.shared.books.log.spool.len() as u64,

@@ -6,9 +6,9 @@
 //! ```text
 //!            ┌─────────── poll(now) ────────────┐
 //!  card ───► │ receive ─► mark connection dirty │
-//!  vsock ──► │ pool events ─► mark dirty        │
+//!  hub ────► │ pool events ─► mark dirty        │
 //!  wheel ──► │ timers ─► mark dirty             │
-//!            │ for each dirty: connection.run,     │ ───► card, vsock (one notification each)
+//!            │ for each dirty: connection.run,  │ ───► card, hub (one notification each)
 //!            │                 stack.flush      │
 //!  flow ───► │ grants ─► mark dirty, once more  │
 //!            └──────────────────────────────────┘
@@ -24,30 +24,29 @@ use crate::cache::StaticStore;
 use crate::connection::Connection;
 use crate::connection::security::Security;
 use crate::connection::shared::Shared;
-use crate::control::Control;
 use crate::flow::Flow;
-use crate::log::{Counters, Ends, Log, LogLink};
+use crate::hub::{Hub, Machine};
+use crate::log::{Counters, Ends, Log};
 use crate::serving::{Router, Serving};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig, State};
 use crate::time::Instant;
 use crate::tls::{Keys, Store, WallClock};
-use crate::upstream::{PoolEvent, Pools};
+use crate::upstream::{PoolEvent, Upstream};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 use model::bundle::Bundle;
-use model::id::{PoolId, SiteId};
+use model::id::SiteId;
 use model::metrics::SiteMetrics;
-use model::pool::Service;
 use model::reason::Reason;
 use model::settings::Settings;
 use model::tls::TlsError;
 use model::url::Scheme;
 use netdrv::entropy;
 use netdrv::nic::Nic;
-use netdrv::stream::{StreamEvent, StreamTransport};
+use netdrv::stream::StreamTransport;
 use netdrv::transport::Faults;
 
 /// Frames taken in before connections get their turn.
@@ -70,12 +69,12 @@ pub enum Wake {
     At(Option<Instant>),
 }
 
-/// Everything one core serves.
-pub struct Shard<N: Nic, S: StreamTransport> {
+/// Everything that belongs to one core: a card's queues, the TCP stack, connections, bandwidth. What the machine has once is
+/// behind the [`Hub`].
+pub struct Shard<N: Nic, H: Hub> {
     nic: N,
     stack: Stack<Connection>,
-    shared: Shared<S>,
-    control: Control,
+    shared: Shared<H>,
     /// What is in force.
     settings: Settings,
     /// Connections to be looked at; those that wait for room in the card's queue come first.
@@ -88,13 +87,11 @@ pub struct Shard<N: Nic, S: StreamTransport> {
     turned_away: (u64, u32),
     /// Why there is no TLS although the settings want it.
     without_tls: Option<TlsError>,
-    /// Pools that want TLS on their links and do not have it.
-    without_links: Vec<(PoolId, TlsError)>,
 }
 
-impl<N: Nic, S: StreamTransport> Shard<N, S> {
-    /// A shard that serves what the bundle says. Private keys that it only names are looked for in `keys`. If there can be
-    /// no TLS, its ports are closed: see [`Shard::without_tls`].
+impl<N: Nic, S: StreamTransport> Shard<N, Machine<S>> {
+    /// The only shard of a machine, with its hub. It serves what the bundle says. Private keys that the bundle only names are
+    /// looked for in `keys`. If there can be no TLS, its ports are closed: see [`Shard::without_tls`].
     pub fn new(
         config: ShardConfig,
         bundle: &Bundle<'static>,
@@ -128,26 +125,35 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         // Its own key: the seeds of the TCP layer must not be guessed from what its users see.
         let flow = Flow::new(settings, (a.rotate_left(17), b.rotate_left(29)), now.as_nanos());
         let flow = flow.map_err(SettingsError::Flow)?;
-        let mut pools = Pools::new(&settings.pools, config.pools, streams, now);
-        let without_links = pools.secure(&settings.pools, keys, &clock);
+        let hub = Machine::new(settings, config.pools, keys, &clock, streams, now);
         let files = StaticStore::new(bundle);
         let security = Security::new(store, &router, config.tls_bytes, clock);
         let serving = Serving::new(settings, router, files, config.timers);
         Ok(Self {
-            control: Control::new(pools.streams()),
             settings: settings.clone(),
             stack: Stack::new(stack_config, nic.info(), now),
-            shared: Shared::new(settings, serving, pools, flow, security, config.head_bytes),
+            shared: Shared::new(settings, serving, hub, flow, security, config.head_bytes),
             dirty: VecDeque::with_capacity(1024),
             blocked: 0,
             started: now,
             unix_time: config.unix_time,
             entropy: config.entropy,
             without_tls,
-            without_links,
             turned_away: (0, 0),
             nic,
         })
+    }
+}
+
+impl<N: Nic, H: Hub> Shard<N, H> {
+    /// What the machine has once.
+    pub fn hub(&self) -> &H {
+        &self.shared.hub
+    }
+
+    /// What the machine has once, to be changed.
+    pub fn hub_mut(&mut self) -> &mut H {
+        &mut self.shared.hub
     }
 
     /// Our address, once there is one.
@@ -157,7 +163,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
 
     /// What the devices have done wrong since the start, by their names.
     pub fn faults(&self) -> [(&'static str, Faults); 2] {
-        [("network card", self.nic.faults()), ("vsock device", self.shared.pools.transport_faults())]
+        [("network card", self.nic.faults()), ("vsock device", self.shared.hub.faults())]
     }
 
     /// Requests and refusals counted.
@@ -190,30 +196,14 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         self.without_tls
     }
 
-    /// The names of pools that are out of service, because their links are to be secured and cannot be, and why.
-    pub fn without_links(&self) -> impl Iterator<Item = (&str, TlsError)> {
-        let name = |pool: PoolId| self.settings.pools.get(pool.index()).map_or("", |pool| &pool.name);
-        self.without_links.iter().map(move |&(pool, error)| (name(pool), error))
-    }
-
     /// The TCP layer's counters.
-    pub fn tcp(&self) -> &Stack<impl Default + use<N, S>> {
+    pub fn tcp(&self) -> &Stack<impl Default + use<N, H>> {
         &self.stack
-    }
-
-    /// The pools.
-    pub fn pools(&self) -> &Pools<S> {
-        &self.shared.pools
     }
 
     /// What a site has done, waits for and was refused, by its index in the settings.
     pub fn site_metrics(&self, site: SiteId, now: Instant) -> Option<SiteMetrics> {
         self.shared.traffic.flow.metrics(site, now.as_nanos())
-    }
-
-    /// Takes a pool into service or out of it.
-    pub fn set_service(&mut self, pool: PoolId, service: Service) {
-        self.shared.pools.set_service(pool, service, None);
     }
 
     /// Bytes of request heads and content that are held for requests under way.
@@ -226,11 +216,6 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         &mut self.nic
     }
 
-    /// The stream transport.
-    pub fn streams(&mut self) -> &mut S {
-        self.shared.pools.streams().transport()
-    }
-
     /// Does all there is to do at `now`.
     // A function of its own wherever it is called, so that `benches/instructions` can tell what it costs.
     #[inline(never)]
@@ -238,13 +223,10 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
         self.shared.begin(now, self.unix_time + now.since(self.started).as_secs());
         let more = self.receive(now);
         self.stack.maintain(now, &mut self.nic);
-        self.shared.pools.poll(now);
-        while let Some(event) = self.shared.pools.next_other_event() {
-            self.on_other_stream(event);
-        }
+        self.shared.hub.begin(&mut self.shared.books.log.spool, now);
         self.answer_asks();
         self.run_drain(now);
-        while let Some(event) = self.shared.pools.next_event() {
+        while let Some(event) = self.shared.hub.next_event() {
             self.on_pool_event(event);
         }
         while let Some(id) = self.stack.pop_due(now) {
@@ -255,36 +237,29 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             self.run_dirty(now);
         }
         // Exchanges that ended may have given their links to others.
-        while let Some(event) = self.shared.pools.next_event() {
+        while let Some(event) = self.shared.hub.next_event() {
             self.on_pool_event(event);
         }
         self.log_turned_away();
-        self.push_demands();
-        self.control.flush(self.shared.pools.streams());
-        let Shared { books, log_link, pools, .. } = &mut self.shared;
-        if let Some(link) = log_link {
-            link.pump(&mut books.log.spool, pools.streams(), now);
-        }
         self.nic.flush();
-        self.shared.pools.streams().flush();
+        self.shared.hub.finish(&mut self.shared.books.log.spool, now);
         // What is still dirty waits for room in the card's queue, unless it became so just now.
         let fresh = self.dirty.len() > self.blocked;
-        if fresh || (more && self.blocked == 0) || self.shared.pools.wants_turn(now) {
+        if fresh || (more && self.blocked == 0) || self.shared.hub.wants_turn(now) {
             return Wake::Now;
         }
-        let pools = self.shared.pools.next_deadline(now);
+        let hub = self.shared.hub.next_deadline(now);
         let flow = self.shared.traffic.flow.next_deadline_ns().map(Instant::from_nanos);
         if flow.is_some_and(|at| at <= now) {
             return Wake::Now;
         }
-        let log = self.shared.log_link.as_ref().and_then(LogLink::next_deadline);
         let drain = self.shared.drain.next_deadline();
-        Wake::At([self.stack.next_deadline(), pools, flow, log, drain].into_iter().flatten().min())
+        Wake::At([self.stack.next_deadline(), hub, flow, drain].into_iter().flatten().min())
     }
 
     /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
     pub fn arm(&mut self) -> bool {
-        let streams = self.shared.pools.streams().arm();
+        let streams = self.shared.hub.arm();
         self.nic.arm(self.blocked > 0) && streams
     }
 
@@ -385,7 +360,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
                 let taken = found.is_some_and(|(_, connection)| connection.on_assigned(who.stream, link));
                 if !taken {
                     // Its client has gone in the meantime.
-                    self.shared.pools.abandon(link, self.shared.now);
+                    self.shared.hub.upstream().abandon(link, self.shared.now);
                 }
             }
             (PoolEvent::LinkEnded(_, why), Some((_, connection))) => {
@@ -400,22 +375,6 @@ impl<N: Nic, S: StreamTransport> Shard<N, S> {
             _ => {}
         }
         self.mark(id);
-    }
-
-    /// Streams that are not links to workers.
-    fn on_other_stream(&mut self, event: StreamEvent) {
-        if self.control.on_event(event, self.shared.pools.streams()) {
-            if !self.control.is_supervised() {
-                self.shared.pools.demand_again();
-            }
-            return;
-        }
-        let Shared { books, log_link, pools, now, .. } = &mut self.shared;
-        if let Some(link) = log_link.as_mut().filter(|link| link.owns(&event)) {
-            link.on_event(event, &mut books.log.spool, pools.streams(), *now);
-        } else if let StreamEvent::Closed(stream, _) | StreamEvent::Accepted { stream, .. } = event {
-            self.streams().release(stream);
-        }
     }
 
     /// Writes error lines for connections that never were, only some of them: a flood must not fill the log.

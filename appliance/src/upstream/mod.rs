@@ -34,6 +34,7 @@
 //! links with TLS rule 3 begins with the second request, since tickets may come during the first.
 
 mod admin;
+mod contract;
 mod dispatch;
 mod endings;
 mod evidence;
@@ -45,6 +46,7 @@ mod verdict;
 mod worker;
 
 pub use admin::{PoolStatus, WorkerStatus};
+pub use contract::Upstream;
 pub use evidence::{Evidence, Target};
 pub use link::LinkId;
 pub use streams::{SecureCounters, Streams};

@@ -4,12 +4,12 @@ use super::loss::Unfit;
 use super::{Forward, Response, Workers};
 use crate::exchange::source::{Pulled, Ready};
 use crate::http::h1::Body;
-use crate::upstream::{Ending, LinkId};
-use netdrv::stream::{CloseReason, StreamTransport};
+use crate::upstream::{Ending, LinkId, Upstream};
+use netdrv::stream::CloseReason;
 
 impl Forward {
     /// What there is.
-    pub(super) fn look<S: StreamTransport>(&self, link: LinkId, cx: &Workers<'_, S>) -> Ready {
+    pub(super) fn look<U: Upstream>(&self, link: LinkId, cx: &Workers<'_, U>) -> Ready {
         let available = cx.pools.readable(link).len();
         let from = match &self.response {
             Response::Head => return Ready::Nothing,
@@ -36,12 +36,12 @@ impl Forward {
     }
 
     /// Gives a piece of content to `put`.
-    pub(super) fn take_content<S: StreamTransport>(
+    pub(super) fn take_content<U: Upstream>(
         &mut self,
         link: LinkId,
         room: usize,
         put: &mut dyn FnMut(&[u8], bool),
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Pulled {
         let input = cx.pools.readable(link);
         let input = input.get(..room).unwrap_or(input);

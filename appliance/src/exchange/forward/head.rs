@@ -9,9 +9,8 @@ use crate::http::h1::Body;
 use crate::http::h1::response::{self, Asked};
 use crate::http::response::ResponseHead;
 use crate::http::{Overflow, Reply};
-use crate::upstream::LinkId;
+use crate::upstream::{LinkId, Upstream};
 use alloc::vec::Vec;
-use netdrv::stream::StreamTransport;
 
 /// Interim responses to one request.
 const MAX_INTERIM: u8 = 16;
@@ -61,11 +60,11 @@ impl Gathered {
 }
 
 impl Forward {
-    pub(super) fn receive_head<S: StreamTransport>(
+    pub(super) fn receive_head<U: Upstream>(
         &mut self,
         link: LinkId,
         write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Headed {
         match self.try_head(link, write, cx) {
             Ok(headed) => headed,
@@ -73,11 +72,11 @@ impl Forward {
         }
     }
 
-    fn try_head<S: StreamTransport>(
+    fn try_head<U: Upstream>(
         &mut self,
         link: LinkId,
         write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Result<Headed, Unfit> {
         let input = cx.pools.readable(link);
         if input.is_empty() {
@@ -136,11 +135,11 @@ impl Forward {
     }
 
     /// Goes on from a head that was written for the client.
-    fn heard<S: StreamTransport>(
+    fn heard<U: Upstream>(
         &mut self,
         heard: &Heard,
         tunnel: Option<Tunnel>,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Headed {
         if heard.interim {
             return Headed::Interim;

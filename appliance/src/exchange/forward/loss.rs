@@ -3,9 +3,9 @@
 use super::{Forward, Response, Workers};
 use crate::exchange::source::Lost;
 use crate::http::Refusal;
-use crate::upstream::{LinkId, Loss};
+use crate::upstream::{LinkId, Loss, Upstream};
 use model::reason::Reason;
-use netdrv::stream::{CloseReason, StreamTransport};
+use netdrv::stream::CloseReason;
 
 /// How often a request is replayed after its worker died.
 const REPLAYS: u8 = 1;
@@ -23,11 +23,11 @@ pub(super) enum Unfit {
 
 impl Forward {
     /// Not replayed: another worker would be asked to say the same.
-    pub(super) fn unfit<S: StreamTransport>(
+    pub(super) fn unfit<U: Upstream>(
         &mut self,
         link: LinkId,
         why: Unfit,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Refusal {
         self.link = None;
         self.gathered.clear();
@@ -45,11 +45,7 @@ impl Forward {
     }
 
     /// The worker has been silent for too long.
-    pub(crate) fn on_silence<S: StreamTransport>(
-        &mut self,
-        begun: bool,
-        cx: &mut Workers<'_, S>,
-    ) -> Option<Lost> {
+    pub(crate) fn on_silence<U: Upstream>(&mut self, begun: bool, cx: &mut Workers<'_, U>) -> Option<Lost> {
         // Something came in at the last moment.
         self.link.filter(|link| cx.pools.readable(*link).is_empty())?;
         if matches!(&self.response, Response::Content { from, .. } if from.has_content()) {
@@ -64,11 +60,11 @@ impl Forward {
     ///
     /// Harmless is what a worker got nothing of, and what may be repeated by its method (RFC 9110 §9.2.2) while the client
     /// has got nothing of the answer and all content that the worker got is still here.
-    pub(super) fn worker_lost<S: StreamTransport>(
+    pub(super) fn worker_lost<U: Upstream>(
         &mut self,
         begun: bool,
         refusal: Refusal,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Option<Lost> {
         let link = self.link.take()?;
         // When our own device was reset, the worker is not to blame.

@@ -16,22 +16,22 @@ use crate::http::request::{Framing, RequestHead};
 use crate::http::{Method, Overflow, Refusal, Reply};
 use crate::log::Counters;
 use crate::time::Instant;
-use crate::upstream::{Ending, Evidence, ExchangeId, LinkId, Pools};
+use crate::upstream::{Ending, Evidence, ExchangeId, LinkId, Upstream};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 use head::Gathered;
 use model::id::PoolId;
 use model::reason::Reason;
-use netdrv::stream::{CloseReason, StreamTransport};
+use netdrv::stream::CloseReason;
 use tunnel::Tunnel;
 use upload::Upload;
 
 pub(crate) use upload::PIECE;
 
 /// What a forwarded request works with.
-pub(crate) struct Workers<'c, S> {
-    pub(crate) pools: &'c mut Pools<S>,
+pub(crate) struct Workers<'c, U> {
+    pub(crate) pools: &'c mut U,
     pub(crate) counters: &'c mut Counters,
     /// For heads that are held.
     pub(crate) heads: &'c Budget,
@@ -110,7 +110,7 @@ impl Forward {
     }
 
     /// Takes a place in the pool's queue, and memory for the head while it waits there.
-    pub(crate) fn start<S: StreamTransport>(&mut self, cx: &mut Workers<'_, S>) -> Result<(), Refusal> {
+    pub(crate) fn start<U: Upstream>(&mut self, cx: &mut Workers<'_, U>) -> Result<(), Refusal> {
         self.may_be_asked(cx)?;
         let lease = cx.heads.lease(self.request_head.len());
         self.lease = Some(lease.ok_or(Refusal::new(503, Reason::QueueFull))?);
@@ -119,7 +119,7 @@ impl Forward {
     }
 
     /// Refuses what has ended workers.
-    fn may_be_asked<S: StreamTransport>(&self, cx: &Workers<'_, S>) -> Result<(), Refusal> {
+    fn may_be_asked<U: Upstream>(&self, cx: &Workers<'_, U>) -> Result<(), Refusal> {
         match cx.pools.suspects_targets() && cx.pools.is_fatal(&self.evidence(), cx.now) {
             true => Err(Refusal::new(502, Reason::RequestEndsWorkers)),
             false => Ok(()),
@@ -132,7 +132,7 @@ impl Forward {
     }
 
     /// The worker's stream has ended, which is the end of the response if somebody says that it was not cut.
-    fn awaits_verdict<S: StreamTransport>(&self, link: LinkId, cx: &Workers<'_, S>) -> bool {
+    fn awaits_verdict<U: Upstream>(&self, link: LinkId, cx: &Workers<'_, U>) -> bool {
         let by_end = matches!(self.response, Response::Content { from: Body::UntilClose, .. });
         by_end && self.link_ended == Some(CloseReason::Shutdown) && cx.pools.ending(link) == Ending::Unknown
     }
@@ -180,10 +180,7 @@ impl Forward {
 
     /// A tunnel has been silent for too long: ends it as its protocol wants it. What the client is told; `None` if this is no
     /// tunnel.
-    pub(crate) fn end_tunnel<S: StreamTransport>(
-        &mut self,
-        cx: &mut Workers<'_, S>,
-    ) -> Option<&'static [u8]> {
+    pub(crate) fn end_tunnel<U: Upstream>(&mut self, cx: &mut Workers<'_, U>) -> Option<&'static [u8]> {
         let Response::Tunnel(tunnel) = &self.response else { return None };
         let link = self.link.take()?;
         let for_client = tunnel.say_goodbye(link, cx);
@@ -192,8 +189,8 @@ impl Forward {
     }
 }
 
-impl<S: StreamTransport> Source<Workers<'_, S>> for Forward {
-    fn feed(&mut self, client: &mut impl Client, cx: &mut Workers<'_, S>) -> Result<Fed, Refusal> {
+impl<U: Upstream> Source<Workers<'_, U>> for Forward {
+    fn feed(&mut self, client: &mut impl Client, cx: &mut Workers<'_, U>) -> Result<Fed, Refusal> {
         let Some(link) = self.link else { return Ok(Fed::default()) };
         if let Response::Tunnel(tunnel) = &mut self.response {
             return Ok(tunnel.pass_up(link, client, cx));
@@ -208,7 +205,7 @@ impl<S: StreamTransport> Source<Workers<'_, S>> for Forward {
     fn head(
         &mut self,
         write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Headed {
         match self.link {
             Some(link) => self.receive_head(link, write, cx),
@@ -216,18 +213,18 @@ impl<S: StreamTransport> Source<Workers<'_, S>> for Forward {
         }
     }
 
-    fn ready(&self, cx: &Workers<'_, S>) -> Ready {
+    fn ready(&self, cx: &Workers<'_, U>) -> Ready {
         self.link.map_or(Ready::Nothing, |link| self.look(link, cx))
     }
 
-    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), cx: &mut Workers<'_, S>) -> Pulled {
+    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), cx: &mut Workers<'_, U>) -> Pulled {
         match self.link {
             Some(link) => self.take_content(link, room, put, cx),
             None => Pulled::Nothing,
         }
     }
 
-    fn lost(&mut self, begun: bool, cx: &mut Workers<'_, S>) -> Option<Lost> {
+    fn lost(&mut self, begun: bool, cx: &mut Workers<'_, U>) -> Option<Lost> {
         let link = self.link?;
         let is_over = self.link_ended.is_some() && !self.is_tunnel();
         if !is_over || !cx.pools.readable(link).is_empty() || self.awaits_verdict(link, cx) {
@@ -236,7 +233,7 @@ impl<S: StreamTransport> Source<Workers<'_, S>> for Forward {
         self.worker_lost(begun, Refusal::new(502, Reason::ConnectionAbandonedByAppPool), cx)
     }
 
-    fn finish(&mut self, cx: &mut Workers<'_, S>) {
+    fn finish(&mut self, cx: &mut Workers<'_, U>) {
         let Some(link) = self.link.take() else { return };
         let Response::Content { reuse, .. } = self.response else {
             return cx.pools.finish(link, false, cx.now);
@@ -249,7 +246,7 @@ impl<S: StreamTransport> Source<Workers<'_, S>> for Forward {
         }
     }
 
-    fn abandon(&mut self, cx: &mut Workers<'_, S>) {
+    fn abandon(&mut self, cx: &mut Workers<'_, U>) {
         match self.link.take() {
             Some(link) => cx.pools.abandon(link, cx.now),
             None => cx.pools.withdraw(self.pool, cx.me),

@@ -8,8 +8,7 @@ use super::Workers;
 use super::frames::{self, Frames};
 use crate::exchange::client::Client;
 use crate::exchange::source::Fed;
-use crate::upstream::LinkId;
-use netdrv::stream::StreamTransport;
+use crate::upstream::{LinkId, Upstream};
 
 /// What is known of a tunnel.
 pub(super) struct Tunnel {
@@ -25,11 +24,7 @@ impl Tunnel {
     }
 
     /// Tells the worker that this is the end, and returns what tells the client, each if it is between two frames.
-    pub(super) fn say_goodbye<S: StreamTransport>(
-        &self,
-        link: LinkId,
-        cx: &mut Workers<'_, S>,
-    ) -> &'static [u8] {
+    pub(super) fn say_goodbye<U: Upstream>(&self, link: LinkId, cx: &mut Workers<'_, U>) -> &'static [u8] {
         let Some((up, down)) = &self.frames else { return &[] };
         if up.is_between() {
             let key = (cx.now.as_nanos() | 1) as u32;
@@ -47,11 +42,11 @@ impl Tunnel {
 
     /// Passes on what the client sent. What the link does not take stays in the receive window; the attempt makes the
     /// transport tell us of room.
-    pub(super) fn pass_up<S: StreamTransport>(
+    pub(super) fn pass_up<U: Upstream>(
         &mut self,
         link: LinkId,
         client: &mut impl Client,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Fed {
         let mut fed = Fed::default();
         client.content_is_open();

@@ -5,8 +5,7 @@ use crate::exchange::client::Client;
 use crate::exchange::source::Fed;
 use crate::http::h1::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::{Overflow, Refusal, Sink};
-use crate::upstream::LinkId;
-use netdrv::stream::StreamTransport;
+use crate::upstream::{LinkId, Upstream};
 
 /// Most that a chunk's size line, the line end after its data, and the last chunk take.
 const CHUNK_OVERHEAD: usize = 18 + CHUNK_END.len() + LAST_CHUNK.len();
@@ -18,11 +17,11 @@ impl Forward {
     }
 
     /// Sends the head, then content as it comes from the client.
-    pub(super) fn send_request<S: StreamTransport>(
+    pub(super) fn send_request<U: Upstream>(
         &mut self,
         link: LinkId,
         client: &mut impl Client,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Result<Fed, Refusal> {
         let mut fed = Fed::default();
         if self.link_ended.is_some() {
@@ -61,11 +60,11 @@ impl Forward {
     }
 
     /// Passes one piece of content on. Returns how many of the client's bytes are done with.
-    fn pass_content<S: StreamTransport>(
+    fn pass_content<U: Upstream>(
         &mut self,
         link: LinkId,
         client: &mut impl Client,
-        cx: &mut Workers<'_, S>,
+        cx: &mut Workers<'_, U>,
     ) -> Result<usize, crate::exchange::client::NoContent> {
         let upload = &mut self.upload;
         if self.is_chunked {

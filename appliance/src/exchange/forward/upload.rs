@@ -1,9 +1,8 @@
 //! Content on its way to a worker: what the link did not take yet, and, where a replay is allowed, a copy of all of it.
 
 use crate::budget::{Budget, Lease};
-use crate::upstream::{LinkId, Pools};
+use crate::upstream::{LinkId, Upstream};
 use alloc::vec::Vec;
-use netdrv::stream::StreamTransport;
 
 /// Content kept for a replay, per request, in bytes.
 const KEPT: usize = 64 << 10;
@@ -27,7 +26,7 @@ impl Upload {
     }
 
     /// Sends what waits. True once nothing does.
-    pub(super) fn flush<S: StreamTransport>(&mut self, pools: &mut Pools<S>, link: LinkId) -> (usize, bool) {
+    pub(super) fn flush<U: Upstream>(&mut self, pools: &mut U, link: LinkId) -> (usize, bool) {
         let n = match self.bytes.get(self.sent..) {
             None | Some([]) => 0,
             Some(rest) => pools.send(link, rest),
@@ -57,13 +56,7 @@ impl Upload {
     }
 
     /// Sends content of at most a [`PIECE`] and its framing. Nothing may be waiting.
-    pub(super) fn pass<S: StreamTransport>(
-        &mut self,
-        data: &[u8],
-        pools: &mut Pools<S>,
-        link: LinkId,
-        budget: &Budget,
-    ) {
+    pub(super) fn pass<U: Upstream>(&mut self, data: &[u8], pools: &mut U, link: LinkId, budget: &Budget) {
         // A send that falls short is what makes the transport tell us of room later.
         let sent = pools.send(link, data);
         self.keep = self.keep && self.bytes.len() + data.len() <= KEPT && self.reserve(data.len(), budget);
