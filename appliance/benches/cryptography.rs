@@ -26,12 +26,12 @@ fn only(mut provider: CryptoProvider) -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-struct Ends {
+struct Endpoints {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
 
-impl Ends {
+impl Endpoints {
     fn new(provider: &Arc<CryptoProvider>) -> Self {
         let key = KeyPair::generate().expect("random bytes");
         let params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).expect("a name");
@@ -132,13 +132,13 @@ const ROWS: [&str; 8] = [
 fn main() {
     let providers = [rustls::crypto::ring::default_provider(), rustls_graviola::default_provider()].map(only);
     let mut best = [[Duration::MAX; ROWS.len()]; 2];
-    let ends = providers.map(|provider| Ends::new(&provider));
+    let ends = providers.map(|provider| Endpoints::new(&provider));
     for _ in 0..RUNS {
         for (ends, best) in ends.iter().zip(&mut best) {
             // Without tickets of the last run.
             let mut fresh = ClientConfig::clone(&ends.client);
             fresh.resumption = Resumption::in_memory_sessions(8);
-            let ends = Ends { client: Arc::new(fresh), server: ends.server.clone() };
+            let ends = Endpoints { client: Arc::new(fresh), server: ends.server.clone() };
             let mut costs = Vec::with_capacity(ROWS.len());
             let (.., full) = ends.connect();
             let (mut client, mut server, resumed) = ends.connect();

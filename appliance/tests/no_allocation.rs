@@ -8,7 +8,7 @@ use appliance::http::h1::request::{Parsed, Progress};
 use appliance::http::h1::{Encoder, forward, request, response};
 use appliance::http::{Encode, Limits, Page, Reply, Sink, Version};
 use appliance::log::line::Moment;
-use appliance::log::{Ends, Log, Outcome, Value};
+use appliance::log::{Endpoints, Log, Outcome, Value};
 use appliance::serving::{RouteResult, Router};
 use appliance::time::Instant;
 use core::net::{IpAddr, Ipv4Addr};
@@ -125,7 +125,7 @@ fn a_line_in_each_log() {
     else {
         panic!();
     };
-    let ends = Ends { client: (LOCAL, 50_000), server: (LOCAL, 80) };
+    let ends = Endpoints { client: (LOCAL, 50_000), server: (LOCAL, 80) };
     // Both logs, or either alone.
     for (format, fields, errors) in [
         (LogFormat::W3c, Field::ALL, true),

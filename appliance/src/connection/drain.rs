@@ -1,28 +1,28 @@
-//! Whether connections may still take requests.
+//! Whether connections may still accept requests during a graceful shutdown.
 
 use crate::time::Instant;
 
-/// How far a graceful end of the whole appliance has come, as connections see it.
+/// Progress of a graceful shutdown, as connections see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Drain {
-    /// Not asked for.
+    /// Not requested.
     #[default]
     No,
-    /// Begun: connections that have asked nothing yet are spared until then.
+    /// Requested. Connections that have sent no request yet are spared until `silent_until`.
     Begun { silent_until: Instant, ends_at: Instant },
-    /// They are not any more.
+    /// Connections without a request are closed as well.
     Late { ends_at: Instant },
-    /// Time is up.
+    /// The deadline has passed.
     Over,
 }
 
 impl Drain {
-    /// Connections are to end with what they have in hand.
+    /// Whether connections are to end after their current request.
     pub(crate) fn has_begun(self) -> bool {
         self != Self::No
     }
 
-    /// A connection that waits for a request, after so many, is to be closed.
+    /// Whether to close a connection that waits for a request after `served` others.
     pub(crate) fn closes_idle(self, served: u32) -> bool {
         match self {
             Self::No => false,

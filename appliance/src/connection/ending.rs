@@ -1,4 +1,4 @@
-//! How a response, and how a connection ends: orderly, with an error, or at once.
+//! How responses and connections end: in order, with an error, or at once.
 
 use super::shared::Shared;
 use super::wire::Wire;
@@ -16,7 +16,7 @@ use model::reason::Reason;
 use model::settings::Verbosity;
 
 impl Connection {
-    /// Time is up for whatever it has in hand.
+    /// Ends the connection because the drain's deadline has passed.
     pub(crate) fn shut_down<H: Hub>(&mut self, me: ConnId, socket: &mut Socket<'_>, shared: &mut Shared<H>) {
         match self.phase {
             Phase::Linger => self.abort(me, socket, shared),
@@ -24,7 +24,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once for a reason of ours.
+    /// Ends the connection at once, for a reason to be logged.
     pub(crate) fn cut_off<H: Hub>(
         &mut self,
         reason: Reason,
@@ -33,7 +33,7 @@ impl Connection {
         shared: &mut Shared<H>,
     ) {
         shared.counters.count(reason);
-        self.journal.refused(None, reason, &mut shared.books);
+        self.journal.refused(None, reason, &mut shared.logs);
         self.abort(me, socket, shared);
     }
 
@@ -43,7 +43,7 @@ impl Connection {
         socket.abort();
     }
 
-    /// Gives back what the session holds elsewhere; its socket is gone or going.
+    /// Releases what the connection holds elsewhere. Its socket is closed or about to be.
     pub(crate) fn abandon<H: Hub>(&mut self, me: ConnId, shared: &mut Shared<H>) {
         let id = self.exchange_id(me);
         let reason = match &mut self.phase {
@@ -62,7 +62,7 @@ impl Connection {
         };
         if let Some(reason) = reason {
             shared.counters.count(reason);
-            self.journal.refused(None, reason, &mut shared.books);
+            self.journal.refused(None, reason, &mut shared.logs);
         }
         self.close_journal(false, shared);
         self.phase = Phase::Linger;
@@ -71,7 +71,7 @@ impl Connection {
     }
 
     pub(super) fn finish_response<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) -> Step {
-        self.gate.end(&mut shared.traffic);
+        self.gate.end_response(&mut shared.traffic);
         let mut keeps_alive = false;
         if let Phase::Exchange(exchange) = &mut self.phase {
             self.journal.answered(exchange.status());
@@ -82,11 +82,11 @@ impl Connection {
         if !keeps_alive || shared.drain.has_begun() {
             return self.close(socket);
         }
-        self.phase = if self.content.is_finished() { Phase::Head } else { Phase::Drain { read: 0 } };
+        self.phase = if self.content.is_finished() { Phase::Head } else { Phase::Discard { read: 0 } };
         Step::Again
     }
 
-    /// Answers an error and closes (HTTP.sys closes after every error it answers itself).
+    /// Answers with an error and closes, as HTTP.sys does after every error response of its own.
     pub(super) fn refuse<H: Hub>(
         &mut self,
         refusal: Refusal,
@@ -94,11 +94,11 @@ impl Connection {
         shared: &mut Shared<H>,
     ) -> Step {
         shared.counters.count(refusal.reason);
-        self.journal.refused(Some(refusal.status), refusal.reason, &mut shared.books);
+        self.journal.refused(Some(refusal.status), refusal.reason, &mut shared.logs);
         let verbosity = match self.origin().and_then(Origin::worker) {
             Some(forward) if refusal.status == 503 => shared.hub.upstream().verbosity(forward.pool()),
             Some(_) => Verbosity::Limited,
-            // Who is refused for a certificate or a name is told which.
+            // A client refused for its certificate or host name is told the exact reason.
             _ if matches!(refusal.status, 403 | 421) => Verbosity::Full,
             _ => Verbosity::Limited,
         };
@@ -109,22 +109,22 @@ impl Connection {
             return Step::Wait;
         }
         let detail = if verbosity == Verbosity::Full { refusal.reason.as_str() } else { "" };
-        self.answer(&Text::refusal(refusal.status).with_detail(detail), self.to_head, socket, shared)
+        self.answer(&Text::refusal(refusal.status).with_detail(detail), self.is_head, socket, shared)
     }
 
-    /// Sends an answer that ends the connection. `to_head`: the request is HEAD.
+    /// Sends a response that ends the connection. `is_head`: the request is HEAD.
     pub(super) fn answer<H: Hub>(
         &mut self,
         text: &Text<'_>,
-        to_head: bool,
+        is_head: bool,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<H>,
     ) -> Step {
         let site = self.hsts_site(socket).and_then(|site| shared.security.store()?.hsts(site));
-        let mut encoder = Encoder::of_refusal(to_head);
+        let mut encoder = Encoder::of_refusal(is_head);
         let mut page = Page::new(&mut encoder, &shared.date, &mut shared.render);
         page.of_site(Fields::prepared(site.unwrap_or_default()));
-        // There is room: the buffer holds the longest head there is.
+        // Cannot fail: the buffer holds the longest head.
         let len = text.write(&mut page).map_or(0, |()| page.len());
         self.gate.send(socket, &shared.render[..len], 0, &mut shared.traffic);
         self.content = Body::NONE;
@@ -133,23 +133,23 @@ impl Connection {
         Step::Again
     }
 
-    /// Whose Strict-Transport-Security goes with what is answered over TLS (RFC 6797 §7.1): of the site that the request is
-    /// for, and as long as that is not known, of the one that the client named in its handshake.
+    /// The site whose Strict-Transport-Security goes with a response over TLS (RFC 6797 §7.1): the one that
+    /// the request is for or, while that is unknown, the one that the handshake named.
     pub(super) fn hsts_site(&self, socket: &Wire<'_, '_>) -> Option<SiteId> {
         let secured = self.security.as_ref().filter(|_| socket.is_secure())?;
         Some(self.site.unwrap_or(secured.site))
     }
 
-    /// Sends FIN after everything that was written. What the client still sends is read for a while, since a RST
-    /// in answer to it could destroy the response before the client has read it (RFC 9112 §9.6).
+    /// Sends FIN after all pending output. Input is still read for a while, since a RST in reply to it could
+    /// destroy the response before the client has read it (RFC 9112 §9.6).
     pub(super) fn close(&mut self, socket: &mut Wire<'_, '_>) -> Step {
         socket.close();
         self.phase = Phase::Linger;
         Step::Again
     }
 
-    /// The request is done with.
+    /// Ends the record of the current request.
     pub(super) fn close_journal<H>(&mut self, complete: bool, shared: &mut Shared<H>) {
-        self.journal.close(complete, self.gate.totals(), &mut shared.books);
+        self.journal.close(complete, self.gate.totals(), &mut shared.logs);
     }
 }

@@ -1,8 +1,9 @@
-//! The one way for bytes between a connection and its client: everything sent passes here, and content that is read.
+//! Meters all output to a client, and the request content read from it.
 //!
-//! Before bytes are moved into the socket's send buffer, `flow` is asked for them; what it grants and is not used at once
-//! is kept as allowance. Heads that may not or cannot go yet are held here, content waits where it is. Content of requests
-//! is read from the socket only as far as `flow` grants; what stays there closes the receive window.
+//! Before bytes enter the socket's send buffer, the gate requests them from `flow`; what is granted but not
+//! used at once is kept as allowance. Heads that cannot be sent yet are held here, content stays where it is.
+//! Request content is read from the socket only as far as `flow` grants; unread content closes the receive
+//! window.
 
 use crate::budget::Buffers;
 use crate::connection::wire::Wire;
@@ -11,10 +12,10 @@ use crate::tcp::ConnId;
 use crate::time::Instant;
 use alloc::vec::Vec;
 
-/// What all gates of a shard share.
+/// Shared by all gates of a shard.
 pub(crate) struct Traffic {
     pub(crate) flow: Flow,
-    /// For output that waits.
+    /// Buffers for held output.
     pub(crate) buffers: Buffers,
     pub(crate) now: Instant,
 }
@@ -25,7 +26,7 @@ impl Traffic {
     }
 }
 
-/// What a connection may move, and output that waits.
+/// What a connection may send and read, and its held output.
 #[derive(Default)]
 pub(crate) struct Gate {
     conn: u32,
@@ -33,19 +34,19 @@ pub(crate) struct Gate {
     allowance: usize,
     /// Bytes of content that may be read.
     intake: usize,
-    /// Output before anything else.
+    /// Held output, sent before anything else.
     bytes: Vec<u8>,
     sent: usize,
-    /// Content known to follow it.
+    /// Bytes of content known to follow the held output.
     follows: usize,
     floor: SendFloor,
-    /// Bytes sent, and bytes of content read, for the request under way.
+    /// Bytes sent, and bytes of content read, for the current request.
     totals: (u64, u64),
 }
 
 impl Gate {
-    /// Says whose gate it is.
-    pub(crate) fn name(&mut self, me: ConnId) {
+    /// Sets the connection that the gate belongs to.
+    pub(crate) fn set_conn(&mut self, me: ConnId) {
         self.conn = me.index() as u32;
     }
 
@@ -53,12 +54,12 @@ impl Gate {
         self.conn
     }
 
-    /// Nothing is held.
+    /// Whether no output is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.sent == self.bytes.len()
     }
 
-    /// A grant came from `flow`.
+    /// Adds a grant from `flow`.
     pub(crate) fn grant(&mut self, direction: Direction, bytes: usize) {
         match direction {
             Direction::Down => self.allowance += bytes,
@@ -66,7 +67,7 @@ impl Gate {
         }
     }
 
-    /// Sends now what may go and holds the rest. `follows`: how much content comes after it, as far as is known.
+    /// Sends what may be sent now and holds the rest. `follows`: bytes of content known to come after it.
     pub(crate) fn send(
         &mut self,
         socket: &mut Wire<'_, '_>,
@@ -76,7 +77,7 @@ impl Gate {
     ) {
         let mut sent = 0;
         if self.is_empty() {
-            self.open(bytes.len() + follows, socket, traffic);
+            self.room(bytes.len() + follows, socket, traffic);
             sent = self.write(socket, bytes);
         }
         self.follows = follows;
@@ -87,12 +88,12 @@ impl Gate {
         self.bytes.extend_from_slice(rest);
     }
 
-    /// Tries again to send what is held. True once nothing is left.
+    /// Tries to send held output. True once nothing is left.
     pub(crate) fn flush(&mut self, socket: &mut Wire<'_, '_>, traffic: &mut Traffic) -> bool {
         if self.is_empty() {
             return true;
         }
-        self.open(self.bytes.len() - self.sent + self.follows, socket, traffic);
+        self.room(self.bytes.len() - self.sent + self.follows, socket, traffic);
         let held = core::mem::take(&mut self.bytes);
         self.sent += self.write(socket, &held[self.sent..]);
         if self.sent == held.len() {
@@ -104,21 +105,21 @@ impl Gate {
         false
     }
 
-    /// How many of `wanted` bytes may be sent now and have room in the send buffer. If not all may, `flow` will name the
-    /// connection later.
-    pub(crate) fn open(&mut self, wanted: usize, socket: &Wire<'_, '_>, traffic: &mut Traffic) -> usize {
+    /// How many of `wanted` bytes may be sent now and fit the send buffer. If not all may, `flow` grants the
+    /// rest later.
+    pub(crate) fn room(&mut self, wanted: usize, socket: &Wire<'_, '_>, traffic: &mut Traffic) -> usize {
         let on_wire = socket.on_wire(wanted).min(socket.send_room());
         if on_wire > self.allowance {
             let more = on_wire - self.allowance;
             self.allowance += traffic.flow.request(Direction::Down, self.conn, more, traffic.now.as_nanos());
         }
-        wanted.min(socket.fit(on_wire.min(self.allowance)))
+        wanted.min(socket.content_that_fits(on_wire.min(self.allowance)))
     }
 
-    /// Sends as much as was granted and has room; returns how much that is. A closed socket takes nothing, which its owner
-    /// notices by itself.
+    /// Sends what was granted and fits; returns how many bytes. A closed socket takes nothing, which the
+    /// connection notices by itself.
     pub(crate) fn write(&mut self, socket: &mut Wire<'_, '_>, bytes: &[u8]) -> usize {
-        let bytes = &bytes[..bytes.len().min(socket.fit(self.allowance))];
+        let bytes = &bytes[..bytes.len().min(socket.content_that_fits(self.allowance))];
         let (sent, on_wire) = socket.send(bytes);
         self.allowance = self.allowance.saturating_sub(on_wire);
         self.floor.add(on_wire);
@@ -126,7 +127,7 @@ impl Gate {
         sent
     }
 
-    /// How many of `wanted` bytes of content may be read now. Tell [`Gate::took`] how many were.
+    /// How many of `wanted` bytes of content may be read now. Report those read with [`Gate::consumed`].
     pub(crate) fn admit(&mut self, wanted: usize, traffic: &mut Traffic) -> usize {
         if wanted > self.intake {
             let more = wanted - self.intake;
@@ -135,14 +136,14 @@ impl Gate {
         wanted.min(self.intake)
     }
 
-    /// Content was read.
-    pub(crate) fn took(&mut self, bytes: usize) {
+    /// Notes that content was read.
+    pub(crate) fn consumed(&mut self, bytes: usize) {
         self.intake = self.intake.saturating_sub(bytes);
         self.totals.1 += bytes as u64;
     }
 
-    /// A response begins.
-    pub(crate) fn begin(&mut self) {
+    /// Resets the counts and the rate floor for a new response.
+    pub(crate) fn begin_response(&mut self) {
         self.floor.restart();
         self.totals = (0, 0);
     }
@@ -152,8 +153,8 @@ impl Gate {
         self.totals
     }
 
-    /// A response is complete: nothing more is wanted.
-    pub(crate) fn end(&mut self, traffic: &mut Traffic) {
+    /// Withdraws pending requests for bandwidth when a response is complete.
+    pub(crate) fn end_response(&mut self, traffic: &mut Traffic) {
         for direction in [Direction::Down, Direction::Up] {
             if traffic.flow.is_waiting(direction, self.conn) {
                 traffic.flow.request(direction, self.conn, 0, traffic.now.as_nanos());
@@ -161,13 +162,13 @@ impl Gate {
         }
     }
 
-    /// Our own limits, and not the client, hold it up.
+    /// Whether bandwidth limits, not the client, delay the transfer.
     pub(crate) fn is_held(&self, direction: Direction, socket: &Wire<'_, '_>, traffic: &Traffic) -> bool {
         traffic.flow.is_waiting(direction, self.conn)
             && (direction == Direction::Up || socket.send_queue() == 0)
     }
 
-    /// When the client will have taken its response too slowly (MinSendRate).
+    /// When the client will have fallen below MinSendRate.
     pub(crate) fn deadline(&mut self, socket: &Wire<'_, '_>, traffic: &Traffic) -> Option<Instant> {
         self.floor.update(socket.send_queue() > 0, traffic.now.as_nanos());
         let floor = traffic.flow.min_send_rate(self.conn)?;

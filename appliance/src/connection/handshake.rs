@@ -1,4 +1,4 @@
-//! The TLS of a client connection, from its first byte to the end of its handshake.
+//! TLS handshakes of client connections.
 
 use super::{Connection, Phase};
 use crate::budget::Lease;
@@ -13,11 +13,11 @@ use alloc::sync::Arc;
 use model::id::SiteId;
 use model::reason::Reason;
 
-/// What a session keeps of its TLS.
-pub(super) struct Secured {
+/// TLS state of a connection beside [`ServerTls`].
+pub(super) struct ConnectionTls {
     _memory: Lease,
     handshaking: bool,
-    /// It could go on, but others come first.
+    /// The handshake could proceed, but waits for its turn.
     waits: bool,
     counted: bool,
     pub(super) site: SiteId,
@@ -25,7 +25,7 @@ pub(super) struct Secured {
 }
 
 impl Connection {
-    /// Its TLS handshake could go on at once.
+    /// Whether the TLS handshake could proceed but waits for its turn.
     pub(crate) fn waits_for_turn(&self) -> bool {
         self.security.as_ref().is_some_and(|security| security.waits)
     }
@@ -34,22 +34,23 @@ impl Connection {
         self.security.as_ref().is_some_and(|security| security.handshaking)
     }
 
-    /// Begins TLS. False if there is no memory for it.
+    /// Starts TLS. False if there is no memory for it.
     pub(super) fn open_tls<H>(&mut self, me: ConnId, port: u16, shared: &mut Shared<H>) -> bool {
         let Some(memory) = shared.security.open(me) else {
             shared.counters.count(Reason::ConnectionsRefused);
-            self.journal.refused(None, Reason::ConnectionsRefused, &mut shared.books);
+            self.journal.refused(None, Reason::ConnectionsRefused, &mut shared.logs);
             self.phase = Phase::Linger;
             return false;
         };
         let (waits, counted, site, client) = (false, false, SiteId(0), None);
-        let secured = Secured { _memory: memory, handshaking: true, waits, counted, site, client };
+        let secured = ConnectionTls { _memory: memory, handshaking: true, waits, counted, site, client };
         self.security = Some(Box::new(secured));
         self.tls = Some(Box::new(ServerTls::new(port)));
         true
     }
 
-    /// Takes the TLS handshake as far as it goes. True if the session may go on: without TLS, or when the handshake is over.
+    /// Advances the TLS handshake. True if requests may be read: TLS is not used, or the handshake is
+    /// complete.
     pub(super) fn advance_tls<H: Hub>(
         &mut self,
         me: ConnId,
@@ -68,7 +69,7 @@ impl Connection {
         if security.waits {
             return false;
         }
-        // What is left of a message that the client has ended in is never finished.
+        // A message that the client cut off with FIN will never be complete.
         let ended = wire::pull(socket.socket, tls, shared.security.store())
             || matches!(socket.socket.state(), State::CloseWait | State::Closed);
         if tls.is_open() {
@@ -83,8 +84,8 @@ impl Connection {
             shared.security.count(fault);
             if fault == Fault::PlainHttp {
                 socket.tls = None;
-                let to_head = socket.recv(|input| (0, input.starts_with(b"HEAD "))).unwrap_or(false);
-                self.answer(&Text::refusal(400).with_detail(PLAIN_HTTP), to_head, socket, shared);
+                let is_head = socket.recv(|input| (0, input.starts_with(b"HEAD "))).unwrap_or(false);
+                self.answer(&Text::refusal(400).with_detail(PLAIN_HTTP), is_head, socket, shared);
             } else {
                 self.close(socket);
             }

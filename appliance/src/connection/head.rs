@@ -1,10 +1,10 @@
-//! From the bytes of a request head to what is done with the request.
+//! Receives a request head, and starts what was decided about the request.
 
 use super::shared::Shared;
 use super::wire::Wire;
 use super::{Connection, Phase, Step, skip};
 use crate::budget::Lease;
-use crate::exchange::client::NoContent;
+use crate::exchange::client::ContentEnd;
 use crate::exchange::decide::{Decision, Inputs, Next, Secure, decide};
 use crate::exchange::source::Memory;
 use crate::exchange::{Exchange, Origin};
@@ -16,19 +16,19 @@ use crate::tcp::{ConnId, FlowKey};
 use alloc::vec::Vec;
 use model::reason::Reason;
 
-/// Content up to here goes into one record with its head over TLS: a record costs more than a copy.
+/// Content up to this size, in bytes, shares a TLS record with its head: a record costs more than a copy.
 const MAX_JOINED: usize = 4 << 10;
 
-/// A head that does not fit the receive buffer in one piece, so far.
-pub(super) struct Gathered {
+/// The start of a head that does not lie in the receive buffer in one piece.
+pub(super) struct PartialHead {
     bytes: Vec<u8>,
     _lease: Lease,
 }
 
-/// What became of the bytes of a head.
+/// Result of examining the bytes of a head.
 enum Head {
     Wait,
-    Gathered,
+    Partial,
     Decided(Next, Encoder),
 }
 
@@ -40,17 +40,17 @@ impl Head {
 
 impl Connection {
     pub(super) fn head_begun(&self, socket: &Wire<'_, '_>) -> bool {
-        self.head.is_some() || !socket.is_read()
+        self.head.is_some() || !socket.input_is_drained()
     }
 
     pub(super) fn drop_head<H>(&mut self, shared: &mut Shared<H>) {
         self.progress = Progress::default();
-        if let Some(gathered) = self.head.take() {
-            shared.buffers.recycle(gathered.bytes);
+        if let Some(partial) = self.head.take() {
+            shared.buffers.recycle(partial.bytes);
         }
     }
 
-    /// Takes the next head from the socket: in place while it is there in one piece, else through a buffer.
+    /// Receives the next head: in place if it lies in the socket in one piece, else through a buffer.
     pub(super) fn receive_head<H: Hub>(
         &mut self,
         me: ConnId,
@@ -63,26 +63,26 @@ impl Connection {
             if input.is_empty() {
                 return (0, Head::Wait);
             }
-            self.journal.see(&shared.books);
+            self.journal.note_first_byte(&shared.logs);
             let limits = &shared.serving.limits;
             let fresh = self.head.is_none();
-            let before = self.head.as_ref().map_or(0, |gathered| gathered.bytes.len());
+            let before = self.head.as_ref().map_or(0, |partial| partial.bytes.len());
             let piece = &input[..input.len().min((limits.max_request_bytes + 1).saturating_sub(before))];
             let bytes = match &mut self.head {
                 None => piece,
-                Some(gathered) => {
-                    gathered.bytes.extend_from_slice(piece);
-                    &gathered.bytes[..]
+                Some(partial) => {
+                    partial.bytes.extend_from_slice(piece);
+                    &partial.bytes[..]
                 }
             };
-            self.to_head = bytes.starts_with(b"HEAD ");
+            self.is_head = bytes.starts_with(b"HEAD ");
             match parse(bytes, limits, &mut shared.path, &mut self.progress) {
                 Parsed::Complete { mut head, len } => {
                     if shared.drain.has_begun() {
                         head.make_last();
                     }
                     let client = self.security.as_ref().and_then(|security| security.client.as_deref());
-                    self.journal.open(&head, len, client, &mut shared.books);
+                    self.journal.begin_record(&head, len, client, &mut shared.logs);
                     let secured = self.security.as_ref().zip(shared.security.store());
                     let secure =
                         secured.map(|(security, store)| Secure { site: security.site, client, store });
@@ -102,7 +102,7 @@ impl Connection {
                     let Decision { next, site, max_content } = decide(&head, key, inputs);
                     self.site = site.or(self.site);
                     self.content = Body::of_request(head.framing, max_content);
-                    // Something may be wrong with what has arrived of the content, whoever is to answer.
+                    // Invalid content that has already arrived is refused no matter who would answer.
                     let next = match self.content.judge(&input[len - before..]) {
                         Err(error) if !matches!(next, Next::TooMany { .. }) => Next::Refuse(error.refusal()),
                         _ => next,
@@ -110,23 +110,23 @@ impl Connection {
                     (len - before, Head::Decided(next, encoder))
                 }
                 Parsed::Refused(refusal) => {
-                    self.journal.open_refused(bytes, &mut shared.books);
+                    self.journal.begin_refused(bytes, &mut shared.logs);
                     (piece.len(), Head::refused(refusal))
                 }
-                // More of it fits behind what is there.
+                // There is room for the rest behind it.
                 Parsed::Partial if fresh && input.len() == queued && queued < capacity => (0, Head::Wait),
                 Parsed::Partial => {
                     if fresh {
                         let Some(lease) = shared.heads.lease(limits.max_request_bytes) else {
-                            self.journal.open_refused(piece, &mut shared.books);
+                            self.journal.begin_refused(piece, &mut shared.logs);
                             let refusal = Refusal::new(503, Reason::NotAvailable);
                             return (piece.len(), Head::refused(refusal));
                         };
                         let mut bytes = shared.buffers.take();
                         bytes.extend_from_slice(piece);
-                        self.head = Some(Gathered { bytes, _lease: lease });
+                        self.head = Some(PartialHead { bytes, _lease: lease });
                     }
-                    (piece.len(), Head::Gathered)
+                    (piece.len(), Head::Partial)
                 }
             }
         });
@@ -134,26 +134,26 @@ impl Connection {
             Ok(Head::Wait) if shared.drain.closes_idle(self.served) && !self.head_begun(socket) => {
                 return self.close(socket);
             }
-            Ok(Head::Wait) if socket.is_all() => return self.head_is_cut_off(socket, shared),
+            Ok(Head::Wait) if socket.client_has_ended() => return self.head_is_cut_off(socket, shared),
             Ok(Head::Wait) => return Step::Wait,
-            Ok(Head::Gathered) => return Step::Again,
+            Ok(Head::Partial) => return Step::Again,
             Ok(Head::Decided(next, encoder)) => (next, encoder),
-            // The client sends nothing more. What it began was gathered before.
+            // The client sends nothing more. A head that it began was copied before.
             Err(_) if self.head.is_some() => return self.head_is_cut_off(socket, shared),
             Err(_) => return self.close(socket),
         };
         self.drop_head(shared);
-        self.gate.begin();
-        self.carry_out(next, encoder, me, socket, shared)
+        self.gate.begin_response();
+        self.execute(next, encoder, me, socket, shared)
     }
 
-    /// Reads what has arrived of content that nobody wants, before the answer: what is wrong with it decides on the answer,
-    /// as it does where a worker gets the content. The receive buffer bounds it.
+    /// Reads content that has already arrived and is not wanted before answering, since invalid content
+    /// changes the answer, as it does when a worker receives it. Bounded by the receive buffer.
     fn read_unwanted<H>(
         &mut self,
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<H>,
-    ) -> Result<(), NoContent> {
+    ) -> Result<(), ContentEnd> {
         while !self.content.is_finished() {
             if skip(&mut self.content, &mut self.gate, socket, &mut shared.traffic)? == 0 {
                 break;
@@ -162,17 +162,17 @@ impl Connection {
         Ok(())
     }
 
-    /// The client has ended its side in the middle of a head: there is nobody who could send the rest, and nothing to answer.
+    /// Closes a connection on which the client sent FIN in the middle of a head. There is nothing to answer.
     fn head_is_cut_off<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) -> Step {
         shared.counters.count(Reason::ConnectionDropped);
-        self.journal.refused(None, Reason::ConnectionDropped, &mut shared.books);
+        self.journal.refused(None, Reason::ConnectionDropped, &mut shared.logs);
         self.close_journal(false, shared);
         self.drop_head(shared);
         self.close(socket)
     }
 
-    /// Begins what was decided about a request.
-    fn carry_out<H: Hub>(
+    /// Starts what was decided about a request.
+    fn execute<H: Hub>(
         &mut self,
         next: Next,
         encoder: Encoder,
@@ -188,7 +188,7 @@ impl Connection {
             }
             Next::TooMany { rendered } => {
                 shared.counters.count(Reason::RequestRate);
-                self.journal.refused(Some(429), Reason::RequestRate, &mut shared.books);
+                self.journal.refused(Some(429), Reason::RequestRate, &mut shared.logs);
                 self.content = Body::NONE;
                 self.respond(encoder, (rendered, 429), &[], socket, shared);
                 return Step::Again;
@@ -213,7 +213,7 @@ impl Connection {
         Step::Again
     }
 
-    /// Sends what was rendered; the rest of the content follows.
+    /// Sends the rendered bytes; the rest of the content follows.
     fn respond<H>(
         &mut self,
         encoder: Encoder,

@@ -5,17 +5,17 @@ mod ending;
 mod gate;
 mod handshake;
 mod head;
-mod outlet;
-mod passed_on;
+mod http1_client;
+mod proxied_client;
 pub(crate) mod security;
 pub(crate) mod shared;
 mod timer;
 mod wire;
 
-use crate::exchange::client::{Client, NoContent};
+use crate::exchange::client::{Client, ContentEnd};
 use crate::exchange::forward::Forward;
 use crate::exchange::journal::Journal;
-use crate::exchange::{Desk, Exchange, Origin, Status};
+use crate::exchange::{Exchange, Origin, Status, WriteContext};
 use crate::flow::Direction;
 use crate::http::h1::request::Progress;
 use crate::http::h1::{Body, Encoder};
@@ -27,74 +27,74 @@ use crate::tls::ServerTls;
 use crate::upstream::{ExchangeId, LinkId};
 use alloc::boxed::Box;
 use gate::{Gate, Traffic};
-use handshake::Secured;
-use head::Gathered;
+use handshake::ConnectionTls;
+use head::PartialHead;
+use http1_client::Http1Client;
 use model::id::SiteId;
 use model::reason::Reason;
 use netdrv::stream::CloseReason;
-use outlet::Outlet;
-use passed_on::PassedOn;
+use proxied_client::ProxiedClient;
 use shared::Shared;
 use timer::{Timer, TimerKind};
 use wire::Wire;
 
-/// Content nobody wants is read so far to keep the connection; beyond that, closing it is cheaper.
+/// Unwanted content is read up to this many bytes to keep the connection; beyond that, closing is cheaper.
 const MAX_DRAIN: u64 = 256 << 10;
 
-/// The state of one client connection beside its socket.
+/// State of one client connection beside its socket.
 #[derive(Default)]
 pub(crate) struct Connection {
     phase: Phase,
-    head: Option<Gathered>,
+    head: Option<PartialHead>,
     progress: Progress,
-    /// What is still to be read of the request's content.
+    /// Framing of the request content still to be read.
     content: Body,
     gate: Gate,
     journal: Journal,
-    /// Index of the site that the last request was for: its rules are the connection's.
+    /// Site of the last request: its rules apply to the connection.
     site: Option<SiteId>,
-    /// The request under way is HEAD: no answer to it has content.
-    to_head: bool,
+    /// The current request is HEAD: no response to it has content.
+    is_head: bool,
     /// Requests answered on this connection.
     served: u32,
-    /// Number of the request under way.
+    /// Number of the current request.
     stream: u32,
     timer: Timer,
-    /// When MinSendRate ends it.
+    /// When MinSendRate ends the connection.
     too_slow_at: Option<Instant>,
-    /// It stands in the shard's queue.
+    /// The connection is in the shard's queue.
     pub(crate) queued: bool,
-    /// It has been looked at.
+    /// The connection has had its first turn.
     opened: bool,
-    passed_on: PassedOn,
-    /// Boxed: without TLS it is not to cost anything.
-    security: Option<Box<Secured>>,
+    proxied_client: ProxiedClient,
+    /// Boxed, so that connections without TLS pay nothing.
+    security: Option<Box<ConnectionTls>>,
     tls: Option<Box<ServerTls>>,
 }
 
 #[derive(Default)]
 enum Phase {
-    /// Waiting for a head.
+    /// Waiting for a request head.
     #[default]
     Head,
-    /// A request is under way.
+    /// A request is in progress.
     Exchange(Exchange<Encoder, Origin>),
-    /// Reading content that nobody wants, so many bytes so far.
-    Drain { read: u64 },
-    /// Our FIN is on its way; whatever still arrives is thrown away.
+    /// Discarding unwanted content, `read` bytes so far.
+    Discard { read: u64 },
+    /// FIN was sent; further input is discarded.
     Linger,
 }
 
-/// What one step did.
+/// Result of one step.
 enum Step {
-    /// Something changed: look again.
+    /// Something changed: step again.
     Again,
-    /// Nothing to do before something arrives or leaves.
+    /// Nothing to do before input arrives or output leaves.
     Wait,
 }
 
 impl Connection {
-    /// Neither a request nor a response is under way, not even in the socket's buffers.
+    /// Whether no request or response is in progress, not even in the socket's buffers.
     pub(crate) fn is_idle(&self, socket: &Socket<'_>) -> bool {
         matches!(self.phase, Phase::Head)
             && self.served > 0
@@ -104,7 +104,7 @@ impl Connection {
             && socket.send_queue() == 0
     }
 
-    /// When this connection's timer fires.
+    /// When the connection's timer fires.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let release = match &self.phase {
             Phase::Exchange(exchange) => exchange.release_at(),
@@ -113,17 +113,17 @@ impl Connection {
         [self.timer.deadline, self.too_slow_at, release].into_iter().flatten().min()
     }
 
-    /// `flow` lets it move so many bytes more.
+    /// Adds a grant from `flow`.
     pub(crate) fn grant(&mut self, direction: Direction, bytes: usize) {
         self.gate.grant(direction, bytes);
     }
 
-    /// Names the request under way.
+    /// Identifies the current request.
     fn exchange_id(&self, me: ConnId) -> ExchangeId {
         ExchangeId { connection: me, stream: self.stream }
     }
 
-    /// This request's part at a worker, if it is under way there.
+    /// The given request, if it is the current one and is forwarded to a worker.
     fn at_worker(&mut self, stream: u32) -> Option<&mut Forward> {
         if stream != self.stream {
             return None;
@@ -131,7 +131,7 @@ impl Connection {
         self.origin_mut().and_then(Origin::worker_mut)
     }
 
-    /// False if the request that waited for the link has gone.
+    /// Hands a link to the request that waited for it. False if the request has gone.
     pub(crate) fn on_assigned(&mut self, stream: u32, link: LinkId) -> bool {
         self.at_worker(stream).map(|forward| forward.on_assigned(link)).is_some()
     }
@@ -156,7 +156,7 @@ impl Connection {
         }
     }
 
-    /// The pool will not serve the request that waits in its queue.
+    /// Refuses a request that the pool will not serve.
     pub(crate) fn on_refused<H: Hub>(
         &mut self,
         stream: u32,
@@ -165,11 +165,11 @@ impl Connection {
         shared: &mut Shared<H>,
     ) {
         if self.at_worker(stream).is_some() {
-            let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
-            // Its worker was silent, and there is no other one.
+            let mut wire = Wire::attach(socket, &mut self.tls, &mut shared.security);
+            // The worker was silent, and there is no other.
             let status = if reason == Reason::TimerResponse { 504 } else { 503 };
             self.refuse(Refusal::new(status, reason), &mut wire, shared);
-            wire.part(&mut self.tls, &mut shared.security);
+            wire.detach(&mut self.tls, &mut shared.security);
         }
     }
 
@@ -181,8 +181,8 @@ impl Connection {
         socket: &mut Socket<'_>,
         shared: &mut Shared<H>,
     ) {
-        self.gate.name(me);
-        self.journal.name(key, &shared.books.log);
+        self.gate.set_conn(me);
+        self.journal.set_endpoints(key, &shared.logs.log);
         if !self.opened {
             self.opened = true;
             self.await_proxy(key.local_port, shared);
@@ -190,9 +190,9 @@ impl Connection {
                 return socket.abort();
             }
         }
-        let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
+        let mut wire = Wire::attach(socket, &mut self.tls, &mut shared.security);
         self.run_on(me, key, &mut wire, shared);
-        wire.part(&mut self.tls, &mut shared.security);
+        wire.detach(&mut self.tls, &mut shared.security);
     }
 
     fn run_on<H: Hub>(
@@ -211,7 +211,7 @@ impl Connection {
                 && self.advance_tls(me, socket, shared)
                 && socket.flush()
                 && self.gate.flush(socket, &mut shared.traffic);
-            let key = self.passed_on.key(key);
+            let key = self.proxied_client.key(key);
             let step = if ready { self.step(me, &key, socket, shared, &mut moved) } else { Step::Wait };
             match step {
                 Step::Again => moved = true,
@@ -239,14 +239,14 @@ impl Connection {
         match &mut self.phase {
             Phase::Head => self.receive_head(me, key, socket, shared),
             Phase::Exchange(_) => self.advance_exchange(me, socket, shared, moved),
-            Phase::Drain { read } => {
+            Phase::Discard { read } => {
                 let read = *read;
                 match skip(&mut self.content, &mut self.gate, socket, &mut shared.traffic) {
                     Ok(0) if !self.content.is_finished() => Step::Wait,
                     Ok(n) if read + n as u64 <= MAX_DRAIN => {
                         let is_over = self.content.is_finished();
                         self.phase =
-                            if is_over { Phase::Head } else { Phase::Drain { read: read + n as u64 } };
+                            if is_over { Phase::Head } else { Phase::Discard { read: read + n as u64 } };
                         Step::Again
                     }
                     _ => self.close(socket),
@@ -259,7 +259,7 @@ impl Connection {
         }
     }
 
-    /// Takes the request under way as far as it goes.
+    /// Advances the current exchange.
     fn advance_exchange<H: Hub>(
         &mut self,
         me: ConnId,
@@ -275,18 +275,28 @@ impl Connection {
         if is_last {
             exchange.encoder().make_last();
         }
-        let mut client =
-            Outlet { wire: socket, gate: &mut self.gate, traffic: parts.traffic, content: &mut self.content };
+        let mut client = Http1Client {
+            wire: socket,
+            gate: &mut self.gate,
+            traffic: parts.traffic,
+            content: &mut self.content,
+        };
         let site = site.and_then(|site| parts.security.store()?.hsts(site)).unwrap_or_default();
         let site = Fields::prepared(site);
-        let mut desk = Desk { render: parts.render, buffers: parts.buffers, date: parts.date, site, now };
-        let (status, progress) = exchange.run(&mut client, &mut desk, &mut parts.workers);
+        let mut wcx =
+            WriteContext { render: parts.render, buffers: parts.buffers, date: parts.date, site, now };
+        let (status, progress) = exchange.run(&mut client, &mut wcx, &mut parts.workers);
         *moved |= progress;
-        self.settle(status, socket, shared)
+        self.apply_status(status, socket, shared)
     }
 
-    /// Does what the state of an exchange calls for.
-    fn settle<H: Hub>(&mut self, status: Status, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) -> Step {
+    /// Acts on the status of an exchange.
+    fn apply_status<H: Hub>(
+        &mut self,
+        status: Status,
+        socket: &mut Wire<'_, '_>,
+        shared: &mut Shared<H>,
+    ) -> Step {
         match status {
             Status::Waiting => Step::Wait,
             Status::Done => self.finish_response(socket, shared),
@@ -299,7 +309,7 @@ impl Connection {
                     self.journal.answered(exchange.status());
                     reset = exchange.encoder().reset();
                 }
-                self.journal.refused(None, reason, &mut shared.books);
+                self.journal.refused(None, reason, &mut shared.logs);
                 self.close_journal(false, shared);
                 match reset {
                     Reset::Cut => {
@@ -316,7 +326,7 @@ impl Connection {
         }
     }
 
-    /// Takes a request from a worker that was silent for too long. True if so.
+    /// Takes the request away from a worker that was silent for too long. True if it did.
     fn check_silence<H: Hub>(
         &mut self,
         me: ConnId,
@@ -332,19 +342,19 @@ impl Connection {
         let Some(forward) = exchange.source_mut().worker_mut() else { return false };
         let parts = &mut shared.parts(id);
         let Some(lost) = forward.on_silence(begun, &mut parts.workers) else { return true };
-        let status = exchange.settle(lost, parts.buffers);
-        self.settle(status, socket, shared);
+        let status = exchange.on_source_lost(lost, parts.buffers);
+        self.apply_status(status, socket, shared);
         true
     }
 }
 
-/// Reads content that nobody wants, as much as lies in one piece. Returns how many bytes.
+/// Discards unwanted content that lies in one piece. Returns the number of bytes.
 fn skip(
     content: &mut Body,
     gate: &mut Gate,
     socket: &mut Wire<'_, '_>,
     traffic: &mut Traffic,
-) -> Result<usize, NoContent> {
-    let mut client = Outlet { wire: socket, gate, traffic, content };
+) -> Result<usize, ContentEnd> {
+    let mut client = Http1Client { wire: socket, gate, traffic, content };
     client.content(usize::MAX, &mut |content, _| content.len())
 }

@@ -1,4 +1,4 @@
-//! What all TLS connections of a shard share: the store, the bound on handshakes and the memory.
+//! State shared by all TLS connections of a shard: the store, the bound on handshakes, the memory.
 
 use crate::budget::{Budget, Lease};
 use crate::serving::Router;
@@ -12,21 +12,21 @@ use model::reason::Reason;
 use model::tls::Counters;
 use model::url::Scheme;
 
-/// Handshakes in progress at most; the oldest gives way to a new one.
+/// Limit on handshakes in progress; the oldest gives way to a new one.
 pub(crate) const MAX_HANDSHAKES: usize = 256;
-/// Handshakes that go a step further before everything else gets its turn.
-const TURNS: usize = 8;
-/// Reserved for each connection, in bytes: rustls's state, about 5 KiB, and what it allocates in a handshake.
+/// Limit on handshake steps per turn of the shard, so that other connections get theirs.
+const HANDSHAKE_STEPS_PER_TURN: usize = 8;
+/// Bytes reserved per connection: rustls's state, about 5 KiB, and its allocations during a handshake.
 pub(crate) const CONNECTION_BYTES: usize = 12 << 10;
 const SCRATCH: usize = (16 << 10) + MAX_RECORD_OVERHEAD;
 
 pub(crate) struct Security {
     store: Option<Store>,
-    /// By which certificates are judged, those of workers as well.
+    /// Time for the validation of certificates, workers' included.
     clock: Arc<WallClock>,
     ports: Vec<u16>,
     memory: Budget,
-    /// In the order in which they began.
+    /// Ordered by start.
     handshakes: VecDeque<ConnId>,
     victim: Option<ConnId>,
     turns: usize,
@@ -45,7 +45,7 @@ impl Security {
             memory: Budget::new(memory),
             handshakes: VecDeque::new(),
             victim: None,
-            turns: TURNS,
+            turns: HANDSHAKE_STEPS_PER_TURN,
             scratch,
             counters: Counters::default(),
         }
@@ -53,7 +53,7 @@ impl Security {
 
     /// Begins a turn of the shard.
     pub(crate) fn begin(&mut self, unix_seconds: u64) {
-        self.turns = TURNS;
+        self.turns = HANDSHAKE_STEPS_PER_TURN;
         self.clock.set(unix_seconds);
         if let Some(store) = &mut self.store {
             store.rotate();
@@ -64,7 +64,7 @@ impl Security {
         self.store.as_ref()
     }
 
-    /// To change what connections that begin from now on have.
+    /// For changes that apply to connections opened from now on.
     pub(crate) fn store_mut(&mut self) -> Option<&mut Store> {
         self.store.as_mut()
     }
@@ -74,12 +74,12 @@ impl Security {
         self.ports.contains(&port)
     }
 
-    /// No further connection would get memory.
+    /// Whether there is no memory for another connection.
     pub(crate) fn is_full(&self) -> bool {
         !self.ports.is_empty() && !self.memory.has(CONNECTION_BYTES)
     }
 
-    /// A connection opens: memory for it, `None` if there is none.
+    /// Reserves memory for a new connection; `None` if there is none.
     pub(crate) fn open(&mut self, me: ConnId) -> Option<Lease> {
         let Some(lease) = self.memory.lease(CONNECTION_BYTES) else {
             self.counters.refused += 1;
@@ -93,7 +93,7 @@ impl Security {
         Some(lease)
     }
 
-    /// A handshake has ended, one way or another.
+    /// Notes that a handshake has ended, successfully or not.
     pub(crate) fn end_handshake(&mut self, me: ConnId) {
         if let Some(at) = self.handshakes.iter().position(|&other| other == me) {
             self.handshakes.remove(at);
@@ -105,19 +105,19 @@ impl Security {
         self.handshakes.len()
     }
 
-    /// The connection that has to give way.
+    /// The connection to close in favour of a newer handshake.
     pub(crate) fn take_victim(&mut self) -> Option<ConnId> {
         self.victim.take()
     }
 
-    /// Whether a handshake may go a step further now.
+    /// Whether a handshake may take another step in this turn.
     pub(crate) fn take_turn(&mut self) -> bool {
         let left = self.turns.checked_sub(1);
         self.turns = left.unwrap_or(0);
         left.is_some()
     }
 
-    /// Counts a refused request, if that has to do with TLS.
+    /// Counts a refused request, if the reason concerns TLS.
     pub(crate) fn count_refusal(&mut self, reason: Reason) {
         match reason {
             Reason::Misdirected => self.counters.misdirected += 1,

@@ -1,4 +1,4 @@
-//! The timers of a client connection.
+//! Timers of a client connection.
 
 use super::shared::Shared;
 use super::wire::Wire;
@@ -12,7 +12,7 @@ use crate::time::Instant;
 use core::time::Duration;
 use model::reason::Reason;
 
-/// Which of the connection's timers runs.
+/// The timer that is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum TimerKind {
     #[default]
@@ -25,9 +25,9 @@ pub(super) enum TimerKind {
     TlsHandshake,
     /// The worker has the request.
     Response,
-    /// Nothing moves through a connection that has changed its protocol.
+    /// Nothing moves through a connection that has switched protocols.
     TunnelIdle,
-    /// An answer of unknown length has begun and the worker is silent.
+    /// A response of unknown length has begun and the worker is silent.
     StreamIdle,
     Linger,
 }
@@ -37,11 +37,11 @@ impl TimerKind {
         matches!(self, Self::EntityBody)
     }
 
-    /// What a request at a worker waits for. `is_stream`: its response has begun and has no known length.
+    /// The timer for a request at a worker. `is_stream`: its response has begun and has no known length.
     fn of_forward(forward: &Forward, is_stream: bool, socket: &Wire<'_, '_>) -> Self {
         match forward {
             _ if forward.is_tunnel() => Self::TunnelIdle,
-            _ if forward.reads_content() && socket.is_read() => Self::EntityBody,
+            _ if forward.reads_content() && socket.input_is_drained() => Self::EntityBody,
             _ if socket.send_queue() > 0 => Self::SendStall,
             _ if is_stream => Self::StreamIdle,
             _ if forward.waits_for_worker().is_some() => Self::Response,
@@ -50,34 +50,34 @@ impl TimerKind {
     }
 }
 
-/// Silence after which a client that has nothing to send is asked whether it is there.
+/// Silence after which a client with nothing to send is probed.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub(super) struct Timer {
     pub(super) kind: TimerKind,
     pub(super) deadline: Option<Instant>,
-    /// When it was started.
     started: Instant,
-    /// How long this request's content, or what comes after our end, was waited for before that.
+    /// How long this request's content, or input after our FIN, was waited for before `started`.
     waited: Duration,
-    /// The client is being asked whether it is there.
+    /// The client is being probed with TCP keep-alives.
     probes: bool,
 }
 
 impl Connection {
-    /// Starts the timer that the state calls for; one that already runs goes on unless it measures progress.
+    /// Starts the timer that the state calls for. One that already runs continues unless it measures
+    /// progress.
     pub(super) fn set_timer<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<H>, moved: bool) {
         let traffic = &shared.traffic;
         let kind = match &self.phase {
             _ if self.is_handshaking() => TimerKind::TlsHandshake,
-            // Whom our own limits hold up is not late.
+            // A client delayed by our own limits is not late.
             _ if self.gate.is_held(Direction::Down, socket, traffic) => TimerKind::None,
             _ if self.reads_content() && self.gate.is_held(Direction::Up, socket, traffic) => TimerKind::None,
             _ if !self.gate.is_empty() => TimerKind::SendStall,
             Phase::Head if self.served > 0 && !self.head_begun(socket) => TimerKind::IdleConnection,
             Phase::Head => TimerKind::HeaderWait,
-            Phase::Drain { .. } => TimerKind::DrainEntityBody,
+            Phase::Discard { .. } => TimerKind::DrainEntityBody,
             Phase::Exchange(exchange) => exchange.source().worker().map_or(TimerKind::SendStall, |forward| {
                 let is_stream = forward.is_stream() && exchange.has_begun();
                 TimerKind::of_forward(forward, is_stream, socket)
@@ -133,17 +133,18 @@ impl Connection {
         self.timer = Timer { kind, deadline, started: shared.now, waited, probes: false };
     }
 
-    /// The client's content is what is read next.
+    /// Whether the client's content is read next.
     fn reads_content(&self) -> bool {
         match &self.phase {
-            Phase::Drain { .. } => true,
+            Phase::Discard { .. } => true,
             Phase::Exchange(exchange) => exchange.source().worker().is_some_and(Forward::reads_content),
             Phase::Head | Phase::Linger => false,
         }
     }
 
-    /// Silence is over when this has passed since the timer was started; until then the client is asked whether it is there.
-    fn goes_on_probing<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<H>) -> bool {
+    /// Whether a tunnel or stream stays open although the timer fired, with the client being probed
+    /// meanwhile. It ends when its whole limit has passed since the timer was started.
+    fn keeps_probing<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<H>) -> bool {
         let timers = &shared.serving.rules(self.site).timers;
         let limit = match self.timer.kind {
             TimerKind::TunnelIdle => timers.tunnel_idle,
@@ -159,8 +160,9 @@ impl Connection {
         true
     }
 
-    /// The client has kept us waiting for at least so long. Not told of one whose connection waits for its next request.
-    pub(crate) fn is_late(&self, patience: Duration, now: Instant) -> bool {
+    /// Whether the client has kept us waiting for at least `limit`. False for connections that wait for
+    /// their next request.
+    pub(crate) fn is_late(&self, limit: Duration, now: Instant) -> bool {
         let awaited = matches!(
             self.timer.kind,
             TimerKind::HeaderWait
@@ -170,45 +172,45 @@ impl Connection {
                 | TimerKind::TlsHandshake
                 | TimerKind::Linger
         );
-        // Who goes on sending after our end is not any the less late.
+        // A client that keeps sending after our FIN is late all the same.
         let before = if self.timer.kind == TimerKind::Linger { self.timer.waited } else { Duration::ZERO };
-        awaited && self.timer.started + patience <= now + before
+        awaited && self.timer.started + limit <= now + before
     }
 
-    /// Lets the timer that runs run out before its time.
+    /// Fires the running timer early.
     pub(crate) fn expire<H: Hub>(&mut self, me: ConnId, socket: &mut Socket<'_>, shared: &mut Shared<H>) {
         if self.timer.kind == TimerKind::TlsHandshake {
-            // There is to be room at once, and not when the client has read why.
+            // Room is needed at once, not when the client has read an alert.
             shared.security.counters.timed_out += 1;
             return self.abort(me, socket, shared);
         }
-        let mut wire = Wire::join(socket, &mut self.tls, &mut shared.security);
+        let mut wire = Wire::attach(socket, &mut self.tls, &mut shared.security);
         self.on_timer(me, &mut wire, shared);
-        wire.part(&mut self.tls, &mut shared.security);
+        wire.detach(&mut self.tls, &mut shared.security);
     }
 
-    /// Ends a connection that took too long, in the way its state calls for.
+    /// Ends a connection that took too long, as its state requires.
     pub(super) fn on_timer<H: Hub>(&mut self, me: ConnId, socket: &mut Wire<'_, '_>, shared: &mut Shared<H>) {
-        if self.goes_on_probing(socket, shared) {
+        if self.keeps_probing(socket, shared) {
             return;
         }
         let reason = match self.timer.kind {
-            // `check_silence` has seen to it.
+            // Handled by `check_silence`.
             TimerKind::None | TimerKind::Response => return,
             TimerKind::HeaderWait => Reason::TimerHeaderWait,
             TimerKind::IdleConnection => {
                 shared.counters.count(Reason::TimerConnectionIdle);
-                self.journal.refused(None, Reason::TimerConnectionIdle, &mut shared.books);
+                self.journal.refused(None, Reason::TimerConnectionIdle, &mut shared.logs);
                 self.close_journal(false, shared);
                 self.close(socket);
                 return self.set_timer(socket, shared, true);
             }
             TimerKind::TunnelIdle => return self.end_tunnel(me, socket, shared),
-            // Not an end that could be taken for the answer's.
+            // Not an orderly end, which could be taken for the end of the response.
             TimerKind::StreamIdle => Reason::TimerResponse,
             TimerKind::EntityBody | TimerKind::DrainEntityBody => Reason::TimerEntityBody,
             TimerKind::SendStall => Reason::TimerMinBytesPerSecond,
-            // Nothing was asked and nothing is owed.
+            // No request is open and no response pending.
             TimerKind::Linger => return self.abort(me, socket.socket, shared),
             TimerKind::TlsHandshake => {
                 shared.security.counters.timed_out += 1;
@@ -234,8 +236,8 @@ impl Connection {
             self.gate.send(socket, goodbye, 0, &mut shared.traffic);
         }
         shared.counters.count(Reason::TimerConnectionIdle);
-        self.journal.refused(None, Reason::TimerConnectionIdle, &mut shared.books);
-        self.settle(Status::Done, socket, shared);
+        self.journal.refused(None, Reason::TimerConnectionIdle, &mut shared.logs);
+        self.apply_status(Status::Done, socket, shared);
         self.set_timer(socket, shared, true);
     }
 }

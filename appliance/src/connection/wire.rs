@@ -1,4 +1,4 @@
-//! What a session reads from and writes to: a TCP connection, or TLS over it. The same calls for both.
+//! A client's byte stream: TCP or TLS over TCP, with one interface for both.
 
 use super::security::Security;
 use crate::tcp::{Socket, State};
@@ -6,26 +6,26 @@ use crate::tls::{Ended, MAX_RECORD_OVERHEAD, ServerTls};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// Content of a full record and what it is on the wire.
+/// Content of a full record in bytes, and its size on the wire.
 const RECORD: usize = 16 << 10;
 const RECORD_ON_WIRE: usize = RECORD + MAX_RECORD_OVERHEAD;
 
-/// Between two TCP keep-alive probes (RFC 9293 §3.8.4).
+/// Interval of TCP keep-alive probes (RFC 9293 §3.8.4).
 const PROBE_INTERVAL: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(15);
-/// From the last segment of a client that is probed to its end.
+/// How long a probed client may be silent before it counts as gone.
 const PROBE_LIMIT: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(90);
 
-/// One client's byte stream.
+/// The byte stream of one client.
 pub(crate) struct Wire<'a, 's> {
     pub(crate) socket: &'a mut Socket<'s>,
     pub(crate) tls: Option<Box<ServerTls>>,
-    /// For records that do not lie in one piece in the send buffer.
+    /// For records that do not fit the send buffer in one piece.
     pub(crate) scratch: Vec<u8>,
 }
 
 impl<'a, 's> Wire<'a, 's> {
-    /// Joins a socket with the TLS of its connection, until [`Wire::part`].
-    pub(crate) fn join(
+    /// Combines a socket with the TLS state of its connection, until [`Wire::detach`].
+    pub(crate) fn attach(
         socket: &'a mut Socket<'s>,
         tls: &mut Option<Box<ServerTls>>,
         security: &mut Security,
@@ -34,9 +34,9 @@ impl<'a, 's> Wire<'a, 's> {
         Self { socket, tls: tls.take(), scratch }
     }
 
-    /// Gives back what [`Wire::join`] took.
-    pub(crate) fn part(self, tls: &mut Option<Box<ServerTls>>, security: &mut Security) {
-        // TLS may have come to nothing meanwhile.
+    /// Returns what [`Wire::attach`] took.
+    pub(crate) fn detach(self, tls: &mut Option<Box<ServerTls>>, security: &mut Security) {
+        // The TLS state may have been dropped meanwhile.
         if !self.scratch.is_empty() {
             security.scratch = self.scratch;
         }
@@ -59,13 +59,13 @@ impl<'a, 's> Wire<'a, 's> {
         }
     }
 
-    /// Nothing of the client's waits to be read, encrypted or not.
-    pub(crate) fn is_read(&self) -> bool {
+    /// Whether no input waits to be read, encrypted or not.
+    pub(crate) fn input_is_drained(&self) -> bool {
         self.socket.recv_queue() == 0 && self.tls.as_ref().is_none_or(|tls| !tls.holds_input())
     }
 
-    /// The client sends nothing beyond what can be read now.
-    pub(crate) fn is_all(&self) -> bool {
+    /// Whether the client will send nothing beyond what can be read now.
+    pub(crate) fn client_has_ended(&self) -> bool {
         let ended = matches!(
             self.socket.state(),
             State::CloseWait | State::LastAck | State::Closing | State::TimeWait | State::Closed
@@ -73,7 +73,7 @@ impl<'a, 's> Wire<'a, 's> {
         ended || self.tls.as_ref().is_some_and(|tls| tls.has_ended())
     }
 
-    /// What [`Wire::recv_queue`] may grow to without anything being read.
+    /// What [`Wire::recv_queue`] can grow to while nothing is read.
     pub(crate) fn recv_capacity(&self) -> usize {
         match &self.tls {
             None => self.socket.recv_capacity(),
@@ -81,7 +81,7 @@ impl<'a, 's> Wire<'a, 's> {
         }
     }
 
-    /// Shows what was received to `f`, which says how much of it is done with.
+    /// Shows received bytes to `f`, which returns how many it consumed.
     pub(crate) fn recv<R>(&mut self, f: impl FnOnce(&[u8]) -> (usize, R)) -> Result<R, Ended> {
         let Some(tls) = &mut self.tls else {
             return self.socket.recv(|input| f(input)).map_err(|_| Ended);
@@ -95,12 +95,12 @@ impl<'a, 's> Wire<'a, 's> {
         Ok(result)
     }
 
-    /// Throws away what was received, unread.
+    /// Discards received bytes unread. Returns how many.
     pub(crate) fn discard(&mut self) -> usize {
         self.socket.recv(|input| (input.len(), input.len())).unwrap_or(0)
     }
 
-    /// Bytes that wait to be sent or acknowledged, as they are on the wire.
+    /// Bytes on the wire not yet sent or acknowledged.
     pub(crate) fn send_queue(&self) -> usize {
         self.socket.send_queue() + self.tls.as_ref().map_or(0, |tls| tls.output().len())
     }
@@ -110,8 +110,8 @@ impl<'a, 's> Wire<'a, 's> {
         self.socket.send_capacity() - self.socket.send_queue()
     }
 
-    /// How many bytes of content go into so many on the wire, at least.
-    pub(crate) fn fit(&self, on_wire: usize) -> usize {
+    /// How many bytes of content fit into `on_wire` bytes on the wire, at least.
+    pub(crate) fn content_that_fits(&self, on_wire: usize) -> usize {
         match &self.tls {
             None => on_wire,
             Some(_) => {
@@ -121,7 +121,7 @@ impl<'a, 's> Wire<'a, 's> {
         }
     }
 
-    /// What so many bytes of content are on the wire, at most.
+    /// Size on the wire of `content` bytes, at most.
     pub(crate) fn on_wire(&self, content: usize) -> usize {
         match &self.tls {
             None => content,
@@ -129,7 +129,7 @@ impl<'a, 's> Wire<'a, 's> {
         }
     }
 
-    /// Sends as much as there is room for. Returns how many bytes, and how many they are on the wire.
+    /// Sends as much as fits. Returns the number of bytes, and their size on the wire.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> (usize, usize) {
         let Some(tls) = &mut self.tls else {
             let sent = self.socket.send_slice(bytes).unwrap_or(0);
@@ -142,7 +142,7 @@ impl<'a, 's> Wire<'a, 's> {
             }
             let room = self.socket.send_capacity() - self.socket.send_queue();
             let record = rest.len().min(RECORD) + MAX_RECORD_OVERHEAD;
-            // In one piece if it fits at the end of the ring, else by way of a scratch buffer.
+            // In place if the record fits at the end of the ring, else through a scratch buffer.
             let direct = self.socket.send(|out| {
                 if out.len() < record.min(room) {
                     return (0, None);
@@ -156,7 +156,7 @@ impl<'a, 's> Wire<'a, 's> {
                     let scratch = &mut self.scratch;
                     let end = room.min(scratch.len());
                     let (content, len) = tls.encrypt(rest, scratch.get_mut(..end).unwrap_or_default());
-                    // There is room for it: `encrypt` was given no more.
+                    // Cannot fail: `encrypt` was given no more room than there is.
                     let _ = self.socket.send_slice(scratch.get(..len).unwrap_or_default());
                     (content, len)
                 }
@@ -171,23 +171,23 @@ impl<'a, 's> Wire<'a, 's> {
         (sent, on_wire)
     }
 
-    /// Sends what TLS has to say for itself. True once nothing of it is left.
+    /// Sends pending TLS output. True once nothing is left.
     pub(crate) fn flush(&mut self) -> bool {
         self.tls.as_mut().is_none_or(|tls| flush(self.socket, tls))
     }
 
-    /// Sends FIN after everything that was written, and before it, over TLS, that this is the end.
+    /// Sends FIN after all pending output, preceded by close_notify over TLS.
     pub(crate) fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.close();
-            // What finds no room is lost with its connection: an end without close_notify, which readers of content with a
-            // length do not mind and others take for what it may be.
+            // If close_notify finds no room, it is lost: content with a length is complete without it, and
+            // other content counts as possibly truncated.
             flush(self.socket, tls);
         }
         self.socket.close();
     }
 
-    /// From now on, or no longer, asks the client every [`PROBE_INTERVAL`] whether it is there: one that has not answered for
+    /// Starts or stops keep-alive probes every [`PROBE_INTERVAL`]. A client that has not answered for
     /// [`PROBE_LIMIT`] is gone.
     pub(crate) fn probe(&mut self, on: bool) {
         self.socket.set_keep_alive(on.then_some(PROBE_INTERVAL));
@@ -199,7 +199,7 @@ impl<'a, 's> Wire<'a, 's> {
     }
 }
 
-/// Decrypts until there is plaintext or nothing more can be done. True if the client will send nothing more.
+/// Decrypts until there is plaintext or no progress. True if the client will send nothing more.
 pub(crate) fn pull(socket: &mut Socket<'_>, tls: &mut ServerTls, store: Option<&crate::tls::Store>) -> bool {
     loop {
         if !tls.plaintext().is_empty() || tls.fault().is_some() {

@@ -1,56 +1,59 @@
-//! The client of an exchange: where its response goes, and where its request's content comes from.
+//! The client side of an exchange: takes the response and supplies the request content.
 
 use crate::http::Refusal;
 use crate::http::h1::ContentError;
 
-/// Why there is no more content.
+/// Why no more request content will arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoContent {
-    /// The client has ended its side.
-    Ended,
-    /// What it sent is not content, or too much of it.
-    Wrong(ContentError),
+pub(crate) enum ContentEnd {
+    /// The client has closed its sending direction.
+    Closed,
+    /// The bytes are not valid content, or exceed the limit.
+    Invalid(ContentError),
 }
 
-impl NoContent {
-    /// What becomes of a request whose content is not complete.
+impl ContentEnd {
+    /// The refusal for a request whose content is incomplete.
     pub(crate) const fn refusal(self) -> Refusal {
         match self {
-            Self::Ended => Refusal::new(400, model::reason::Reason::ConnectionDropped),
-            Self::Wrong(error) => error.refusal(),
+            Self::Closed => Refusal::new(400, model::reason::Reason::ConnectionDropped),
+            Self::Invalid(error) => error.refusal(),
         }
     }
 }
 
-/// What an exchange sees of its client. Behind it are the connection's protocol, bandwidth control, and the socket.
+/// The client as an exchange sees it: the connection's protocol, bandwidth control and socket behind one
+/// interface.
 pub(crate) trait Client {
-    /// Takes all of it: sends what may go, holds the rest. `follows`: how many bytes come after it, as far as is known.
+    /// Accepts all of `bytes`: sends what it may and holds the rest. `follows`: number of bytes known to come
+    /// after them, a hint for packet boundaries.
     fn send(&mut self, bytes: &[u8], follows: usize);
 
-    /// Something that was given to [`Client::send`] is held: nothing else can go.
+    /// Whether bytes given to [`Client::send`] are still held. Nothing else can be sent meanwhile.
     fn is_blocked(&self) -> bool;
 
-    /// How many of `wanted` bytes may go now.
+    /// How many of `wanted` bytes may be sent now.
     fn room(&mut self, wanted: usize) -> usize;
 
-    /// Sends bytes for which there is [room](Client::room).
+    /// Sends bytes within the [room](Client::room) granted.
     fn write(&mut self, bytes: &[u8]);
 
-    /// Each [`Client::write`] costs something, so that what belongs together is better put together first.
-    fn is_costly(&self) -> bool;
+    /// Whether each [`Client::write`] has a fixed cost (a TLS record), so that adjacent pieces are better
+    /// merged first.
+    fn prefers_merged_writes(&self) -> bool;
 
-    /// Shows the next piece of the request's content, at most so many bytes of it, and whether it is the last, to `take`, which
-    /// says how many bytes it takes. Content whose length was not announced it has to take whole. Returns how many bytes were
-    /// done with: 0 if nothing is there.
+    /// Shows `take` the next piece of request content, at most `most` bytes, and whether it is the last one;
+    /// `take` returns how many bytes it consumed. It must consume chunked content whole. Returns the number
+    /// of bytes consumed, 0 if none are available.
     fn content(
         &mut self,
         most: usize,
         take: &mut dyn FnMut(&[u8], bool) -> usize,
-    ) -> Result<usize, NoContent>;
+    ) -> Result<usize, ContentEnd>;
 
-    /// All content was read.
+    /// Whether all content has been read.
     fn content_ended(&self) -> bool;
 
-    /// The protocol has changed: whatever comes from now on is content.
-    fn content_is_open(&mut self);
+    /// Treats all further bytes from the client as content: the connection has switched protocols.
+    fn switch_protocol(&mut self);
 }

@@ -1,4 +1,4 @@
-//! What to do with a request, decided from its head alone.
+//! Decides what to do with a request, from its head alone.
 
 use super::forward::Forward;
 use super::journal::Journal;
@@ -19,46 +19,47 @@ use model::reason::Reason;
 use model::settings::{ClientCertificates, ClientField, Handler, Nobody};
 use model::url::Scheme;
 
-/// The verdict on a request.
+/// The decision on a request.
 pub(crate) struct Decision {
     pub(crate) next: Next,
-    /// The site that it is for, if that was found out.
+    /// The site it is for, if one was found.
     pub(crate) site: Option<SiteId>,
-    /// Most content that it may have, in bytes.
+    /// Limit on the request content, in bytes.
     pub(crate) max_content: u64,
 }
 
-/// What comes next.
+/// How the request is to be handled.
 pub(crate) enum Next {
-    /// Answer from memory. Of the render buffer, so many bytes are the head; where it is a text of ours, all of the response.
+    /// Answer from memory. `rendered`: bytes of the render buffer to send, the head or, for generated text,
+    /// the whole response.
     Respond { rendered: usize, status: u16, content: &'static [u8] },
-    /// Answer as above with 429, and close.
+    /// Answer as above with 429, then close.
     TooMany { rendered: usize },
-    /// Hand it to a worker.
+    /// Forward to a worker.
     Forward(Box<Forward>),
-    /// Answer with an error and close.
+    /// Answer with an error, then close.
     Refuse(Refusal),
 }
 
-/// What a decision takes besides the request.
+/// Everything a decision needs besides the request.
 pub(crate) struct Inputs<'d, E> {
     pub(crate) serving: &'d Serving,
     pub(crate) flow: &'d mut Flow,
     pub(crate) journal: &'d mut Journal,
-    /// Of the client's protocol.
+    /// Encoder of the client's protocol.
     pub(crate) encoder: &'d mut E,
     pub(crate) date: &'d DateCache,
     pub(crate) render: &'d mut [u8],
-    /// The connection's number in `flow`.
+    /// The connection's index in `flow`.
     pub(crate) conn: u32,
     pub(crate) now: Instant,
     pub(crate) head_len: usize,
-    /// For a connection over TLS.
+    /// Set on TLS connections.
     pub(crate) secure: Option<Secure<'d>>,
 }
 
 impl<'d, E: Encode> Inputs<'d, E> {
-    /// Has the response to a request for this site written.
+    /// Writes a response, with the header fields that the matched site adds to all of its responses.
     fn answer_with(
         self,
         matched: &Match<'_>,
@@ -81,7 +82,7 @@ impl<'d, E: Encode> Inputs<'d, E> {
     }
 }
 
-/// What TLS knows of a connection.
+/// What is known about the connection from its TLS handshake.
 #[derive(Clone, Copy)]
 pub(crate) struct Secure<'d> {
     /// The site whose configuration it has.
@@ -91,7 +92,8 @@ pub(crate) struct Secure<'d> {
 }
 
 impl<'d> Secure<'d> {
-    /// Refuses a host that has another site's certificate, and a client that lacks its own.
+    /// Refuses a host that belongs to another site's TLS configuration (421), and a client without a required
+    /// certificate (403).
     fn check(&self, port: u16, host: &[u8], matched: &Match<'_>) -> Result<(), Refusal> {
         if self.store.select(port, Some(host)) != Some(self.site) {
             return Err(Refusal::new(421, Reason::Misdirected));
@@ -107,7 +109,7 @@ impl<'d> Secure<'d> {
         self.store.client_certificates(matched.site, matched.prefix)
     }
 
-    /// What a worker is told of the client.
+    /// Header fields that tell a worker about the client certificate.
     fn fields(&self, matched: &Match<'_>) -> &'d [u8] {
         match self.rule(matched) {
             ClientCertificates::Ignore => &[],
@@ -116,15 +118,16 @@ impl<'d> Secure<'d> {
     }
 }
 
-/// What is known of whoever sent a request.
+/// What is known about the peer that sent a request.
 struct Sender {
-    /// It is a trusted proxy, which names its client in this field.
+    /// The field that names the client, if the peer is a trusted proxy.
     trusted: Option<ClientField>,
-    /// How its client asked, if it is a trusted proxy and says so.
-    asked: Option<Scheme>,
+    /// The scheme of the client's own request, if a trusted proxy states it.
+    client_scheme: Option<Scheme>,
 }
 
-/// Routes a request, asks for its admission, and prepares the answer, or the head for the worker, in the render buffer.
+/// Routes and admits a request, and renders the response head or the head for the worker into the render
+/// buffer.
 pub(crate) fn decide<E: Encode>(head: &RequestHead<'_>, key: &FlowKey, inputs: Inputs<'_, E>) -> Decision {
     let (mut site, mut max_content) = (None, inputs.serving.rules(None).max_content);
     let next = choose(head, key, inputs, &mut site, &mut max_content).unwrap_or_else(Next::Refuse);
@@ -142,13 +145,13 @@ fn choose<E: Encode>(
     let trust = &inputs.serving.trust;
     let trusted = trust.covers(key.remote).then_some(trust.field);
     let client = client::address(head, key.remote, trust);
-    let asked = client::scheme(head, key.remote, trust);
+    let client_scheme = client::scheme(head, key.remote, trust);
     if client != key.remote {
-        inputs.journal.is_for(client);
+        inputs.journal.set_forwarded_client(client);
     }
     head.check_scheme(scheme)?;
     if head.form == TargetForm::Asterisk {
-        // It asks about the server and not about any of its URLs: by the server's rules.
+        // `OPTIONS *` concerns the server, not any URL: the server-wide rules apply.
         inputs.serving.rules(None).check(head, inputs.head_len)?;
         return inputs.answer(Fields::NONE, |page| serve::options_asterisk(page).map(|()| &[][..]));
     }
@@ -176,7 +179,7 @@ fn choose<E: Encode>(
     if let Some(secure) = &inputs.secure {
         secure.check(key.local_port, head.host, &matched)?;
     }
-    dispatch(head, key, &matched, Sender { trusted, asked }, scheme, inputs)
+    dispatch(head, key, &matched, Sender { trusted, client_scheme }, scheme, inputs)
 }
 
 fn too_many_requests<E: Encode>(
@@ -194,7 +197,7 @@ fn too_many_requests<E: Encode>(
     }
 }
 
-/// Hands an admitted request to what the prefix names.
+/// Passes an admitted request to the handler of its prefix.
 fn dispatch<E: Encode>(
     head: &RequestHead<'_>,
     key: &FlowKey,
@@ -205,8 +208,9 @@ fn dispatch<E: Encode>(
 ) -> Result<Next, Refusal> {
     let redirect = inputs.serving.redirects.get(matched.site.index()).copied().flatten();
     match (redirect, matched.handler) {
-        // A proxy that ends TLS in front of us asks by HTTP for what its client asked by HTTPS.
-        (Some(port), _) if scheme == Scheme::Http && sender.asked != Some(Scheme::Https) => inputs
+        // A trusted proxy that terminates TLS forwards requests by HTTP that clients made by HTTPS: those are
+        // not redirected.
+        (Some(port), _) if scheme == Scheme::Http && sender.client_scheme != Some(Scheme::Https) => inputs
             .answer_with(matched, |page| {
                 serve::redirect_to_https(head, port, key.local, page).map(|()| &[][..])
             }),
@@ -218,7 +222,7 @@ fn dispatch<E: Encode>(
             let forwarded = Forwarded {
                 certificate: inputs.secure.map_or(&[][..], |secure| secure.fields(matched)),
                 trusted: sender.trusted,
-                asked: sender.asked,
+                client_scheme: sender.client_scheme,
                 upgrade: &matched.passing.upgrade,
                 fields: &matched.passing.fields,
                 ..Forwarded::new(key.remote, (key.local, key.local_port), scheme)
@@ -245,7 +249,8 @@ fn serve_file<E: Encode>(
 ) -> Result<Next, Refusal> {
     let found = inputs.serving.files.lookup(tree, matched.rest);
     inputs.answer_with(matched, |page| {
-        // A client that waits for 100 (Continue) may or may not send its content after another answer (RFC 9110 §10.1.1).
+        // A client that sent `Expect: 100-continue` may or may not send its content after a final response
+        // (RFC 9110 §10.1.1).
         if head.expects_continue() && head.framing != Framing::None {
             page.content_unread();
         }

@@ -1,22 +1,22 @@
-//! The front part of a response, held back until it is certain that the worker lives.
+//! Holds back the start of a response until the worker has proved to be alive.
 //!
-//! As long as nothing was sent to the client, a worker's death is repaired by giving the request to another. So forwarding
-//! begins when the response is complete, when its front part fills the buffer, or when the worker pauses: small responses
-//! arrive whole or are replayed. A response whose length is known and fits is worth a longer pause, since half of it is of
-//! no use to anybody.
+//! While nothing has been sent to the client, a request whose worker dies can be replayed to another. So
+//! sending begins when the response is complete, when its start fills the buffer, or when the worker pauses:
+//! small responses arrive whole or are replayed. A response of known length that fits gets a longer pause,
+//! since half of it is useless.
 //!
-//! At most one per link, and the link is not given back before the client has taken what was held: memory is
-//! bounded by the number of links.
+//! There is at most one buffer per link, and the link is not released before the client has taken the held
+//! bytes: memory is bounded by the number of links.
 
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Content held at most, in bytes, chunk framing included.
+/// Limit on held content, in bytes, chunk framing included.
 pub(super) const SIZE: usize = 16 << 10;
-/// The worker has paused.
+/// Pause of the worker after which held bytes are sent.
 const PAUSE: Duration = Duration::from_millis(5);
-/// As above, when all that is missing is known to fit.
+/// As above, if the rest of the response is known to fit.
 const PAUSE_WHOLE: Duration = Duration::from_millis(250);
 
 pub(super) struct FirstBuffer {
@@ -27,7 +27,7 @@ pub(super) struct FirstBuffer {
 }
 
 impl FirstBuffer {
-    /// Holds `head`; `length` is the content's, where it is known.
+    /// Holds `head`. `length`: length of the content in bytes, if known.
     pub(super) fn new(mut bytes: Vec<u8>, head: &[u8], length: Option<u64>, now: Instant) -> Self {
         let fits = length.is_some_and(|length| length <= SIZE as u64);
         bytes.extend_from_slice(head);
@@ -44,7 +44,7 @@ impl FirstBuffer {
         self.last = now;
     }
 
-    /// When what is here goes out even if nothing follows.
+    /// When the held bytes are sent even if nothing follows.
     pub(super) fn release_at(&self) -> Instant {
         self.last + self.pause
     }

@@ -1,13 +1,14 @@
-//! What the logs will say about the request under way on a connection, and when they are told.
+//! Collects what the logs record about the request in progress on a connection, and writes it at the right
+//! time.
 //!
-//! A request has one line in the access log: when its response is out, or when the connection ends before that. It has at
-//! most one line in the error log: the first reason there is. Connections that end without a request have a line in the
-//! error log only.
+//! A request has one line in the access log, written when its response is out or its connection ends. It has
+//! at most one line in the error log, with the first reason. Connections that end without a request have a
+//! line in the error log only.
 
 use crate::budget::{Budget, Lease};
 use crate::http::{RequestHead, Version};
 use crate::log::line::Moment;
-use crate::log::{Ends, Log, Outcome, Record, Value};
+use crate::log::{Endpoints, Log, Outcome, Record, Value};
 use crate::tcp::FlowKey;
 use crate::time::Instant;
 use crate::tls::{ClientCertificate, ClientStatus};
@@ -16,83 +17,91 @@ use core::net::IpAddr;
 use model::id::{PoolId, SiteId};
 use model::reason::Reason;
 
-/// What all journals of a shard write to.
-pub(crate) struct Books {
+/// Shared by all journals of a shard.
+pub(crate) struct LogContext {
     pub(crate) log: Log,
-    /// For what logs will say about requests under way.
+    /// Memory for the records of requests in progress.
     records: Budget,
     moment: Moment,
 }
 
-impl Books {
+impl LogContext {
     pub(crate) fn new(log: Log, records: Budget) -> Self {
         Self { log, records, moment: Moment { unix: 0, now: Instant::ZERO } }
     }
 
-    /// A turn of the shard begins.
-    pub(crate) fn begin(&mut self, now: Instant, unix: u64) {
+    /// Sets the time at the start of a turn of the shard.
+    pub(crate) fn begin_turn(&mut self, now: Instant, unix: u64) {
         self.moment = Moment { unix, now };
     }
 }
 
-/// Of one connection. Takes no memory where nothing is logged.
+/// The journal of one connection. Takes no memory if nothing is logged.
 #[derive(Default)]
 pub(crate) struct Journal(Option<Box<Entry>>);
 
 struct Entry {
-    ends: Ends,
-    /// For whom a trusted proxy sent the request under way, if it said so.
+    endpoints: Endpoints,
+    /// Client that a trusted proxy named for the current request.
     client: Option<IpAddr>,
-    /// When the first byte of the request came.
+    /// When the first byte of the request arrived.
     began: Option<Instant>,
     record: Option<Box<Record>>,
-    /// Of the values in the record.
+    /// Memory for the values in the record.
     lease: Option<Lease>,
     outcome: Outcome,
 }
 
 impl Journal {
-    /// Says whose journal it is.
-    pub(crate) fn name(&mut self, key: &FlowKey, log: &Log) {
+    /// Sets the addresses of the connection.
+    pub(crate) fn set_endpoints(&mut self, key: &FlowKey, log: &Log) {
         if log.is_on() && self.0.is_none() {
-            let ends = Ends { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
+            let endpoints =
+                Endpoints { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
             let outcome = Outcome::default();
-            self.0 =
-                Some(Box::new(Entry { ends, client: None, began: None, record: None, lease: None, outcome }));
+            self.0 = Some(Box::new(Entry {
+                endpoints,
+                client: None,
+                began: None,
+                record: None,
+                lease: None,
+                outcome,
+            }));
         }
     }
 
-    /// The connection is passed on from there, as the PROXY protocol says.
-    pub(crate) fn comes_from(&mut self, client: (IpAddr, u16)) {
+    /// Replaces the client's address by the one in a PROXY protocol header.
+    pub(crate) fn set_proxied_client(&mut self, client: (IpAddr, u16)) {
         if let Some(entry) = &mut self.0 {
-            entry.ends.client = client;
+            entry.endpoints.client = client;
         }
     }
 
-    /// A trusted proxy sent the request for this client. The port in the logs stays the connection's.
-    pub(crate) fn is_for(&mut self, client: IpAddr) {
+    /// Replaces the client's address for the current request by the one a trusted proxy named. The logged
+    /// port stays the connection's.
+    pub(crate) fn set_forwarded_client(&mut self, client: IpAddr) {
         if let Some(entry) = &mut self.0 {
             entry.client = Some(client);
         }
     }
 
-    /// A byte of a request is there.
-    pub(crate) fn see(&mut self, books: &Books) {
+    /// Notes the time at which the first byte of a request arrived.
+    pub(crate) fn note_first_byte(&mut self, logs: &LogContext) {
         if let Some(entry) = &mut self.0 {
-            entry.began.get_or_insert(books.moment.now);
+            entry.began.get_or_insert(logs.moment.now);
         }
     }
 
-    /// A head is complete. `len`: its bytes; `client`: the certificate of whoever sent it.
-    pub(crate) fn open(
+    /// Begins the record of a complete head. `len`: its length in bytes; `client`: the client's certificate.
+    pub(crate) fn begin_record(
         &mut self,
         head: &RequestHead<'_>,
         len: usize,
         client: Option<&ClientCertificate>,
-        books: &mut Books,
+        logs: &mut LogContext,
     ) {
         let Some(entry) = &mut self.0 else { return };
-        let record = entry.begin(len, &mut books.log);
+        let record = entry.begin(len, &mut logs.log);
         record.set(Value::Method, head.method.as_str().as_bytes());
         record.set(Value::Stem, head.raw_path().as_bytes());
         record.set(Value::Query, head.query().unwrap_or_default().as_bytes());
@@ -115,33 +124,34 @@ impl Journal {
             record.set(Value::CertSerial, client.serial.as_bytes());
             record.set(Value::CertFingerprint, client.fingerprint.as_bytes());
         }
-        entry.account(&books.records);
+        entry.charge(&logs.records);
     }
 
-    /// A head was refused. `head`: what there is of it.
-    pub(crate) fn open_refused(&mut self, head: &[u8], books: &mut Books) {
+    /// Begins the record of a refused head. `head`: the bytes received of it.
+    pub(crate) fn begin_refused(&mut self, head: &[u8], logs: &mut LogContext) {
         if let Some(entry) = &mut self.0 {
-            entry.begin(head.len(), &mut books.log).read_refused(head);
-            entry.account(&books.records);
+            entry.begin(head.len(), &mut logs.log).read_refused(head);
+            entry.charge(&logs.records);
         }
     }
 
-    /// It was routed to this site.
+    /// Records the site and pool that the request was routed to.
     pub(crate) fn routed(&mut self, site: SiteId, pool: Option<PoolId>) {
         if let Some(record) = self.0.as_mut().and_then(|entry| entry.record.as_mut()) {
             (record.site, record.pool) = (Some(site), pool);
         }
     }
 
-    /// It is answered with this status.
+    /// Records the status of the response.
     pub(crate) fn answered(&mut self, status: u16) {
         if let Some(entry) = &mut self.0 {
             entry.outcome.status = status;
         }
     }
 
-    /// The request is refused or its connection ended, and why. `status`: of the response, if there is one.
-    pub(crate) fn refused(&mut self, status: Option<u16>, reason: Reason, books: &mut Books) {
+    /// Records why the request was refused or its connection ended. `status`: of the response, if there is
+    /// one.
+    pub(crate) fn refused(&mut self, status: Option<u16>, reason: Reason, logs: &mut LogContext) {
         let Some(entry) = &mut self.0 else { return };
         if entry.outcome.reason.is_some() {
             return;
@@ -150,30 +160,31 @@ impl Journal {
         if let Some(status) = status {
             entry.outcome.status = status;
         }
-        books.log.error(entry.record.as_deref(), &entry.ends(), status, reason, books.moment.unix);
+        logs.log.error(entry.record.as_deref(), &entry.endpoints(), status, reason, logs.moment.unix);
     }
 
-    /// The request is done with. `complete`: its response went out whole.
-    pub(crate) fn close(&mut self, complete: bool, (sent, content): (u64, u64), books: &mut Books) {
+    /// Ends the record and writes the access log line. `complete`: the whole response was sent; `sent` and
+    /// `content` are in bytes.
+    pub(crate) fn close(&mut self, complete: bool, (sent, content): (u64, u64), logs: &mut LogContext) {
         let Some(entry) = &mut self.0 else { return };
         entry.began = None;
         entry.lease = None;
         let mut outcome = core::mem::take(&mut entry.outcome);
-        let ends = entry.ends();
+        let endpoints = entry.endpoints();
         entry.client = None;
         let Some(record) = entry.record.take() else { return };
         outcome.complete = complete;
         outcome.sent = sent;
         outcome.received += content;
-        books.log.access(&record, &ends, &outcome, books.moment);
-        books.log.recycle(record);
+        logs.log.access(&record, &endpoints, &outcome, logs.moment);
+        logs.log.recycle(record);
     }
 }
 
 impl Entry {
-    fn ends(&self) -> Ends {
-        let (address, port) = self.ends.client;
-        Ends { client: (self.client.unwrap_or(address), port), server: self.ends.server }
+    fn endpoints(&self) -> Endpoints {
+        let (address, port) = self.endpoints.client;
+        Endpoints { client: (self.client.unwrap_or(address), port), server: self.endpoints.server }
     }
 
     fn begin(&mut self, len: usize, log: &mut Log) -> &mut Record {
@@ -183,8 +194,8 @@ impl Entry {
         self.record.insert(record)
     }
 
-    /// Values are memory: where there is none, the line has none.
-    fn account(&mut self, budget: &Budget) {
+    /// Charges the values to the memory budget, and drops them if there is no room.
+    fn charge(&mut self, budget: &Budget) {
         let Some(record) = &mut self.record else { return };
         self.lease = budget.lease(record.len());
         if self.lease.is_none() {

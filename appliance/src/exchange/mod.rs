@@ -1,7 +1,7 @@
-//! One request and its response, whatever protocol the client speaks and wherever the response comes from.
+//! One request and its response, independent of the client's protocol and of the response's source.
 //!
-//! [`decide`] says where that is. Then the exchange pulls the response from its [`Source`], as far as the client has room, and
-//! has the client's protocol ([`Encode`]) write it:
+//! [`decide`] chooses the source. The exchange then pulls the response from its [`Source`], as far as the
+//! client has room, and has the client's protocol ([`Encode`]) write it:
 //!
 //! ```text
 //!  request ─► decide ─► Source ──head, content──► Exchange ──Encode──► Client ─► gate, TLS, socket
@@ -9,8 +9,8 @@
 //!                          └───────────── the request's content ──────────┘
 //! ```
 //!
-//! The beginning of a response that may yet come anew from another worker is held back here ([`FirstBuffer`]); until it is
-//! released the client has seen nothing, and the source may start again.
+//! The start of a response that could still be replayed to another worker is held back ([`FirstBuffer`]):
+//! until it is released, the client has seen nothing and the source may start over.
 
 pub(crate) mod client;
 pub(crate) mod decide;
@@ -30,45 +30,46 @@ use client::Client;
 use first_buffer::FirstBuffer;
 use model::date::DateCache;
 use model::reason::Reason;
-use source::{Headed, Lost, Pulled, Ready, Source};
+use source::{HeadProgress, Lost, PullProgress, Ready, Source};
 
-/// How far an exchange has come.
+/// Progress of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// It waits for its source or its client.
+    /// Waiting for the source or the client.
     Waiting,
-    /// The response went out whole.
+    /// The whole response was sent.
     Done,
-    /// Nothing of a response was sent yet: answer this instead.
+    /// Failed before anything of a response was sent: answer with this refusal instead.
     Failed(Refusal),
-    /// The response broke off after its first bytes were sent, or the client broke the rules: see [`Encode::reset`].
+    /// The response broke off after its first bytes, or the client violated the protocol: see
+    /// [`Encode::reset`].
     Broken(Reason),
 }
 
-/// What responses are written with.
-pub(crate) struct Desk<'d> {
-    /// Heads are rendered here, and content is put together with what stands around it.
+/// What an exchange needs to write a response.
+pub(crate) struct WriteContext<'d> {
+    /// Scratch space for heads, and for content that is merged with its framing.
     pub(crate) render: &'d mut [u8],
     pub(crate) buffers: &'d mut Buffers,
     pub(crate) date: &'d DateCache,
-    /// What the site says with each of its responses.
+    /// Header fields that the site adds to all of its responses.
     pub(crate) site: Fields<'d>,
     pub(crate) now: Instant,
 }
 
-/// One request under way. `E` writes its response, `R` is where that comes from.
+/// One request in progress. `E` encodes its response, `R` supplies it.
 pub(crate) struct Exchange<E, R> {
     encoder: E,
     source: R,
-    /// The final head was written.
-    headed: bool,
-    /// The front part of the response while nothing of it was sent to the client. Boxed: few have one.
+    /// The final head has been written.
+    head_written: bool,
+    /// The held-back start of the response. Boxed, since few exchanges have one.
     first: Option<Box<FirstBuffer>>,
-    /// Status of the response; 0 while there is none.
+    /// Status of the response, 0 before it is known.
     status: u16,
 }
 
-/// What one step of the response did.
+/// Result of one step of the response.
 enum Step {
     Nothing,
     Moved,
@@ -77,14 +78,14 @@ enum Step {
 }
 
 impl<E: Encode, R> Exchange<E, R> {
-    /// An exchange whose response is still to come.
+    /// An exchange whose response is still to be written.
     pub(crate) const fn new(encoder: E, source: R) -> Self {
-        Self { encoder, source, headed: false, first: None, status: 0 }
+        Self { encoder, source, head_written: false, first: None, status: 0 }
     }
 
-    /// An exchange whose head, of this status, was sent.
+    /// An exchange whose head, with this status, was already sent.
     pub(crate) const fn answered(encoder: E, source: R, status: u16) -> Self {
-        Self { encoder, source, headed: true, first: None, status }
+        Self { encoder, source, head_written: true, first: None, status }
     }
 
     pub(crate) const fn source(&self) -> &R {
@@ -99,30 +100,30 @@ impl<E: Encode, R> Exchange<E, R> {
         &mut self.encoder
     }
 
-    /// When something has to be sent to the client even if nothing arrives.
+    /// When held bytes must be sent even if nothing more arrives.
     pub(crate) fn release_at(&self) -> Option<Instant> {
         self.first.as_ref().map(|first| first.release_at())
     }
 
-    /// Status of the response, 0 if the client has got nothing of it.
+    /// Status of the response, 0 if nothing of it was sent to the client.
     pub(crate) fn status(&self) -> u16 {
         if self.has_begun() { self.status } else { 0 }
     }
 
-    /// The client has got a part of the response.
+    /// Whether any part of the response was sent to the client.
     pub(crate) fn has_begun(&self) -> bool {
-        self.headed && self.first.is_none()
+        self.head_written && self.first.is_none()
     }
 
-    /// Its source has nothing more to give: the response is out, but for what the client has yet to take.
+    /// Whether the source is exhausted: the client has yet to take what was sent, nothing more follows.
     pub(crate) fn is_sent<Cx>(&self, cx: &Cx) -> bool
     where
         R: Source<Cx>,
     {
-        self.headed && self.source.ready(cx) == Ready::Finished
+        self.head_written && self.source.ready(cx) == Ready::Finished
     }
 
-    /// Gives up the source: the client has gone, or is to be told something else.
+    /// Gives up the source: the client has gone, or gets another response.
     pub(crate) fn abandon<Cx>(&mut self, buffers: &mut Buffers, cx: &mut Cx)
     where
         R: Source<Cx>,
@@ -131,11 +132,11 @@ impl<E: Encode, R> Exchange<E, R> {
         self.drop_first(buffers);
     }
 
-    /// Moves whatever can be moved. Second value: whether any byte did.
+    /// Moves what can be moved. The second value tells whether any byte moved.
     pub(crate) fn run<Cx>(
         &mut self,
         client: &mut impl Client,
-        desk: &mut Desk<'_>,
+        wcx: &mut WriteContext<'_>,
         cx: &mut Cx,
     ) -> (Status, bool)
     where
@@ -147,23 +148,23 @@ impl<E: Encode, R> Exchange<E, R> {
                 Ok(fed) => fed,
                 Err(refusal) => {
                     let status = self.fail(refusal);
-                    self.abandon(desk.buffers, cx);
+                    self.abandon(wcx.buffers, cx);
                     return (status, true);
                 }
             };
-            if fed.asks {
-                self.ask_for_content(client, desk);
+            if fed.wants_content {
+                self.send_continue(client, wcx);
             }
-            let step = if client.is_blocked() { Step::Nothing } else { self.respond(client, desk, cx) };
+            let step = if client.is_blocked() { Step::Nothing } else { self.respond(client, wcx, cx) };
             moved |= fed.moved || !matches!(step, Step::Nothing);
             match step {
                 Step::Moved => {}
-                Step::Failed(refusal) => return (self.failed(refusal, desk.buffers), true),
+                Step::Failed(refusal) => return (self.failed(refusal, wcx.buffers), true),
                 Step::Finished => {
                     self.source.finish(cx);
                     return (Status::Done, true);
                 }
-                Step::Nothing if fed.over => {
+                Step::Nothing if fed.finished => {
                     self.source.finish(cx);
                     return (Status::Done, true);
                 }
@@ -171,10 +172,10 @@ impl<E: Encode, R> Exchange<E, R> {
                     let lost =
                         if client.is_blocked() { None } else { self.source.lost(self.has_begun(), cx) };
                     if let Some(lost) = lost {
-                        return (self.settle(lost, desk.buffers), true);
+                        return (self.on_source_lost(lost, wcx.buffers), true);
                     }
-                    if self.release_at().is_some_and(|at| at <= desk.now) {
-                        self.release(client, desk.buffers);
+                    if self.release_at().is_some_and(|at| at <= wcx.now) {
+                        self.release(client, wcx.buffers);
                         moved = true;
                     } else if !fed.moved {
                         return (Status::Waiting, moved);
@@ -184,13 +185,13 @@ impl<E: Encode, R> Exchange<E, R> {
         }
     }
 
-    /// Does what it means that the source is lost.
-    pub(crate) fn settle(&mut self, lost: Lost, buffers: &mut Buffers) -> Status {
+    /// Handles the loss of the source.
+    pub(crate) fn on_source_lost(&mut self, lost: Lost, buffers: &mut Buffers) -> Status {
         match lost {
-            Lost::For(refusal) => self.failed(refusal, buffers),
-            Lost::Again => {
+            Lost::Fail(refusal) => self.failed(refusal, buffers),
+            Lost::Retry => {
                 self.drop_first(buffers);
-                (self.headed, self.status) = (false, 0);
+                (self.head_written, self.status) = (false, 0);
                 Status::Waiting
             }
         }
@@ -202,44 +203,44 @@ impl<E: Encode, R> Exchange<E, R> {
         status
     }
 
-    /// The error to show: a response if the client got nothing, a response that breaks off otherwise.
+    /// Fails the exchange with a response if nothing was sent to the client, by breaking off otherwise.
     fn fail(&self, refusal: Refusal) -> Status {
         if self.has_begun() { Status::Broken(refusal.reason) } else { Status::Failed(refusal) }
     }
 
-    fn ask_for_content(&mut self, client: &mut impl Client, desk: &mut Desk<'_>) {
-        let mut page = Page::new(&mut self.encoder, desk.date, desk.render);
-        // There is room: the buffer holds the longest head there is.
+    fn send_continue(&mut self, client: &mut impl Client, wcx: &mut WriteContext<'_>) {
+        let mut page = Page::new(&mut self.encoder, wcx.date, wcx.render);
+        // Cannot fail: the buffer holds the longest head.
         if page.head(&Reply::CONTINUE).is_ok() {
             let len = page.len();
-            client.send(desk.render.get(..len).unwrap_or_default(), 0);
+            client.send(wcx.render.get(..len).unwrap_or_default(), 0);
         }
     }
 
-    /// Takes one step: a head, or a piece of content.
-    fn respond<Cx>(&mut self, client: &mut impl Client, desk: &mut Desk<'_>, cx: &mut Cx) -> Step
+    /// Takes one step: writes a head or a piece of content.
+    fn respond<Cx>(&mut self, client: &mut impl Client, wcx: &mut WriteContext<'_>, cx: &mut Cx) -> Step
     where
         R: Source<Cx>,
     {
-        if self.headed {
-            return self.pull(client, desk, cx);
+        if self.head_written {
+            return self.pull(client, wcx, cx);
         }
-        let mut page = Page::new(&mut self.encoder, desk.date, desk.render);
-        page.of_site(desk.site);
-        let headed = self.source.head(&mut |reply| page.head(reply).map(|()| page.len()), cx);
+        let mut page = Page::new(&mut self.encoder, wcx.date, wcx.render);
+        page.of_site(wcx.site);
+        let head_written = self.source.head(&mut |reply| page.head(reply).map(|()| page.len()), cx);
         let (len, status) = (page.len(), page.status());
-        let head = desk.render.get(..len).unwrap_or_default();
-        match headed {
-            Headed::Nothing => return Step::Nothing,
-            Headed::Moved => {}
-            Headed::Failed(refusal) => return Step::Failed(refusal),
-            Headed::Interim => client.send(head, 0),
-            Headed::Final(hold) => {
-                (self.headed, self.status) = (true, status);
+        let head = wcx.render.get(..len).unwrap_or_default();
+        match head_written {
+            HeadProgress::Nothing => return Step::Nothing,
+            HeadProgress::Moved => {}
+            HeadProgress::Failed(refusal) => return Step::Failed(refusal),
+            HeadProgress::Interim => client.send(head, 0),
+            HeadProgress::Final(hold) => {
+                (self.head_written, self.status) = (true, status);
                 match hold {
                     None => client.send(head, 0),
                     Some(hold) => {
-                        let first = FirstBuffer::new(desk.buffers.take(), head, hold.length, desk.now);
+                        let first = FirstBuffer::new(wcx.buffers.take(), head, hold.length, wcx.now);
                         self.first = Some(Box::new(first));
                     }
                 }
@@ -248,8 +249,8 @@ impl<E: Encode, R> Exchange<E, R> {
         Step::Moved
     }
 
-    /// Takes a piece of content.
-    fn pull<Cx>(&mut self, client: &mut impl Client, desk: &mut Desk<'_>, cx: &mut Cx) -> Step
+    /// Pulls a piece of content.
+    fn pull<Cx>(&mut self, client: &mut impl Client, wcx: &mut WriteContext<'_>, cx: &mut Cx) -> Step
     where
         R: Source<Cx>,
     {
@@ -257,7 +258,7 @@ impl<E: Encode, R> Exchange<E, R> {
         let available = match ready {
             Ready::Nothing => return Step::Nothing,
             Ready::Finished if self.first.is_some() => {
-                self.release(client, desk.buffers);
+                self.release(client, wcx.buffers);
                 return Step::Moved;
             }
             Ready::Finished => return Step::Finished,
@@ -273,12 +274,12 @@ impl<E: Encode, R> Exchange<E, R> {
             if self.first.is_none() {
                 return Step::Nothing;
             }
-            self.release(client, desk.buffers);
+            self.release(client, wcx.buffers);
             return Step::Moved;
         };
-        let together = overhead > 0 && self.first.is_none() && client.is_costly();
-        let room = if together { room.min(desk.render.len().saturating_sub(overhead)) } else { room };
-        let (encoder, render, now) = (&mut self.encoder, &mut *desk.render, desk.now);
+        let together = overhead > 0 && self.first.is_none() && client.prefers_merged_writes();
+        let room = if together { room.min(wcx.render.len().saturating_sub(overhead)) } else { room };
+        let (encoder, render, now) = (&mut self.encoder, &mut *wcx.render, wcx.now);
         let first = &mut self.first;
         // Everything fits: no more is pulled than there is room for.
         let mut put = |content: &[u8], last: bool| {
@@ -296,10 +297,10 @@ impl<E: Encode, R> Exchange<E, R> {
             }
         };
         match self.source.pull(room, &mut put, cx) {
-            Pulled::Nothing => Step::Nothing,
-            Pulled::Moved => Step::Moved,
-            Pulled::Failed(refusal) => Step::Failed(refusal),
-            Pulled::Ended => {
+            PullProgress::Nothing => Step::Nothing,
+            PullProgress::Moved => Step::Moved,
+            PullProgress::Failed(refusal) => Step::Failed(refusal),
+            PullProgress::Ended => {
                 let end = self.encoder.end();
                 match &mut self.first {
                     Some(first) => first.put(end, now),
@@ -310,7 +311,7 @@ impl<E: Encode, R> Exchange<E, R> {
         }
     }
 
-    /// Sends what was held back; from here on the source cannot start again.
+    /// Sends the held bytes. The source cannot start over afterwards.
     fn release(&mut self, client: &mut impl Client, buffers: &mut Buffers) {
         let Some(first) = self.first.take() else { return };
         let bytes = first.into_bytes();

@@ -1,17 +1,17 @@
-//! All the places that responses come from.
+//! All sources of responses.
 
 use super::client::Client;
-use super::forward::{Forward, Workers};
-use super::source::{Fed, Headed, Lost, Memory, Pulled, Ready, Source};
+use super::forward::{Forward, ForwardContext};
+use super::source::{FeedProgress, HeadProgress, Lost, Memory, PullProgress, Ready, Source};
 use crate::http::{Overflow, Refusal, Reply};
 use crate::upstream::Upstream;
 use alloc::boxed::Box;
 
-/// Where a response comes from.
+/// The source of a response.
 pub(crate) enum Origin {
-    /// A file of the image, or nothing beyond the head.
+    /// A file of the image, or no content.
     Memory(Memory),
-    /// A worker. Boxed: every connection has room for an origin, few requests are forwarded.
+    /// A worker. Boxed: every connection has space for an origin, but few requests are forwarded.
     Worker(Box<Forward>),
 }
 
@@ -31,8 +31,12 @@ impl Origin {
     }
 }
 
-impl<U: Upstream> Source<Workers<'_, U>> for Origin {
-    fn feed(&mut self, client: &mut impl Client, cx: &mut Workers<'_, U>) -> Result<Fed, Refusal> {
+impl<U: Upstream> Source<ForwardContext<'_, U>> for Origin {
+    fn feed(
+        &mut self,
+        client: &mut impl Client,
+        cx: &mut ForwardContext<'_, U>,
+    ) -> Result<FeedProgress, Refusal> {
         match self {
             Self::Memory(memory) => memory.feed(client, cx),
             Self::Worker(forward) => forward.feed(client, cx),
@@ -42,43 +46,48 @@ impl<U: Upstream> Source<Workers<'_, U>> for Origin {
     fn head(
         &mut self,
         write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
-        cx: &mut Workers<'_, U>,
-    ) -> Headed {
+        cx: &mut ForwardContext<'_, U>,
+    ) -> HeadProgress {
         match self {
             Self::Memory(memory) => memory.head(write, cx),
             Self::Worker(forward) => forward.head(write, cx),
         }
     }
 
-    fn ready(&self, cx: &Workers<'_, U>) -> Ready {
+    fn ready(&self, cx: &ForwardContext<'_, U>) -> Ready {
         match self {
             Self::Memory(memory) => memory.ready(cx),
             Self::Worker(forward) => forward.ready(cx),
         }
     }
 
-    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), cx: &mut Workers<'_, U>) -> Pulled {
+    fn pull(
+        &mut self,
+        room: usize,
+        put: &mut dyn FnMut(&[u8], bool),
+        cx: &mut ForwardContext<'_, U>,
+    ) -> PullProgress {
         match self {
             Self::Memory(memory) => memory.pull(room, put, cx),
             Self::Worker(forward) => forward.pull(room, put, cx),
         }
     }
 
-    fn lost(&mut self, begun: bool, cx: &mut Workers<'_, U>) -> Option<Lost> {
+    fn lost(&mut self, begun: bool, cx: &mut ForwardContext<'_, U>) -> Option<Lost> {
         match self {
             Self::Memory(memory) => memory.lost(begun, cx),
             Self::Worker(forward) => forward.lost(begun, cx),
         }
     }
 
-    fn finish(&mut self, cx: &mut Workers<'_, U>) {
+    fn finish(&mut self, cx: &mut ForwardContext<'_, U>) {
         match self {
             Self::Memory(memory) => memory.finish(cx),
             Self::Worker(forward) => forward.finish(cx),
         }
     }
 
-    fn abandon(&mut self, cx: &mut Workers<'_, U>) {
+    fn abandon(&mut self, cx: &mut ForwardContext<'_, U>) {
         match self {
             Self::Memory(memory) => memory.abandon(cx),
             Self::Worker(forward) => forward.abandon(cx),

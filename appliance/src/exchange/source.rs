@@ -1,98 +1,104 @@
-//! Where responses come from. A source is pulled: it gives what the client has room for, when there is room.
+//! Sources of responses. An exchange pulls from a source only what the client has room for.
 
 use super::client::Client;
 use crate::http::{Overflow, Refusal, Reply};
 
-/// What a source took of a request's content.
+/// Result of feeding request content to a source.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Fed {
-    /// Something moved.
+pub(crate) struct FeedProgress {
+    /// Whether any byte moved.
     pub(crate) moved: bool,
-    /// Content is wanted, and the client may wait to be told so.
-    pub(crate) asks: bool,
-    /// The client has ended, and so does a response that has no other end.
-    pub(crate) over: bool,
+    /// The source waits for content, so the client should be sent `100 Continue` if it expects that.
+    pub(crate) wants_content: bool,
+    /// The client has closed its side, which ends a response without an end of its own (a tunnel).
+    pub(crate) finished: bool,
 }
 
-/// What became of the head.
+/// Result of asking for a response head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Headed {
-    /// It is not there yet.
+pub(crate) enum HeadProgress {
+    /// Not available yet.
     Nothing,
-    /// Nor now, but something moved.
+    /// Not available yet, but bytes moved.
     Moved,
-    /// One was written that others follow.
+    /// An interim head was written; more heads follow.
     Interim,
-    /// The final one was written.
+    /// The final head was written.
     Final(Option<Hold>),
-    /// There will be none.
+    /// There will be no head.
     Failed(Refusal),
 }
 
-/// A response may still be [lost](Lost::Again) and come anew from elsewhere: its beginning is held back for a moment.
+/// Asks that the start of a response be held back, because it may still be [replayed](Lost::Retry) from
+/// elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold {
-    /// Its content's, in bytes, where it is known.
+    /// Length of the content in bytes, if known.
     pub(crate) length: Option<u64>,
 }
 
-/// What there is of the content.
+/// What a source can be pulled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// Nothing now.
     Nothing,
-    /// So many bytes, framing included.
+    /// This many bytes, framing included.
     Bytes(usize),
-    /// Its end.
+    /// The end of the content.
     End,
-    /// Nothing any more.
+    /// Nothing any more: the end was pulled.
     Finished,
 }
 
-/// What one pull did.
+/// Result of one pull.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Pulled {
+pub(crate) enum PullProgress {
     Nothing,
     Moved,
-    /// Content has ended without a last piece.
+    /// The content ended without a last piece.
     Ended,
     Failed(Refusal),
 }
 
-/// A source that will not go on.
+/// What to do about a source that cannot continue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lost {
-    /// The response begins again, from elsewhere.
-    Again,
-    /// There will be no other.
-    For(Refusal),
+    /// Wait: the response starts over from elsewhere.
+    Retry,
+    /// Fail: there will be no response.
+    Fail(Refusal),
 }
 
-/// A source of one response. `Cx` is what it works with.
+/// The source of one response. `Cx`: the context that its methods need.
 pub(crate) trait Source<Cx> {
-    /// Takes what it wants of the request's content.
-    fn feed(&mut self, client: &mut impl Client, cx: &mut Cx) -> Result<Fed, Refusal>;
+    /// Takes request content as far as the source wants it.
+    fn feed(&mut self, client: &mut impl Client, cx: &mut Cx) -> Result<FeedProgress, Refusal>;
 
-    /// Gives the next head to `write`, which says how many bytes that is for the client.
-    fn head(&mut self, write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>, cx: &mut Cx) -> Headed;
+    /// Passes the next head to `write`, which returns the length of the written head in bytes.
+    fn head(
+        &mut self,
+        write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
+        cx: &mut Cx,
+    ) -> HeadProgress;
 
-    /// Looks what there is to [pull](Source::pull).
+    /// What there is to [pull](Source::pull).
     fn ready(&self, cx: &Cx) -> Ready;
 
-    /// Gives content of at most `room` bytes to `put`, and whether it is the last.
-    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), cx: &mut Cx) -> Pulled;
+    /// Passes at most `room` bytes of content to `put`, and whether they are the last.
+    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), cx: &mut Cx) -> PullProgress;
 
-    /// Nothing can be had of it now: whether that will stay so. `begun`: the client has got a part of the response.
+    /// Whether a source that has nothing available is lost. `begun`: a part of the response was sent to the
+    /// client.
     fn lost(&mut self, begun: bool, cx: &mut Cx) -> Option<Lost>;
 
-    /// The response went out whole.
+    /// Ends the source after the whole response was sent.
     fn finish(&mut self, cx: &mut Cx);
 
-    /// Nobody wants the response any more.
+    /// Ends the source early: the response is no longer wanted.
     fn abandon(&mut self, cx: &mut Cx);
 }
 
-/// Content that is in memory, whose head was written already.
+/// Content in memory, whose head was written already.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory(&'static [u8]);
 
@@ -103,23 +109,23 @@ impl Memory {
 }
 
 impl<Cx> Source<Cx> for Memory {
-    fn feed(&mut self, _: &mut impl Client, _: &mut Cx) -> Result<Fed, Refusal> {
-        Ok(Fed::default())
+    fn feed(&mut self, _: &mut impl Client, _: &mut Cx) -> Result<FeedProgress, Refusal> {
+        Ok(FeedProgress::default())
     }
 
-    fn head(&mut self, _: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>, _: &mut Cx) -> Headed {
-        Headed::Nothing
+    fn head(&mut self, _: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>, _: &mut Cx) -> HeadProgress {
+        HeadProgress::Nothing
     }
 
     fn ready(&self, _: &Cx) -> Ready {
         if self.0.is_empty() { Ready::Finished } else { Ready::Bytes(self.0.len()) }
     }
 
-    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), _: &mut Cx) -> Pulled {
+    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), _: &mut Cx) -> PullProgress {
         let (piece, rest) = self.0.split_at(room.min(self.0.len()));
         put(piece, rest.is_empty());
         self.0 = rest;
-        Pulled::Moved
+        PullProgress::Moved
     }
 
     fn lost(&mut self, _: bool, _: &mut Cx) -> Option<Lost> {

@@ -114,7 +114,7 @@ pub(super) struct Seen<'a> {
 impl<'a> Seen<'a> {
     pub(super) fn new(head: &RequestHead<'a>, forwarded: &Forwarded<'_>) -> Self {
         let said = |name: &str| forwarded.trusted.and_then(|_| head.fields.get_only(name));
-        let proto = forwarded.asked.unwrap_or(forwarded.scheme);
+        let proto = forwarded.client_scheme.unwrap_or(forwarded.scheme);
         let host =
             said("x-forwarded-host").and_then(|host| Some((host, target::parse_authority(host).ok()?.port)));
         let named = match host {

@@ -18,7 +18,7 @@ pub struct Forwarded<'a> {
     /// How the request reached us.
     pub scheme: Scheme,
     /// How the client asked, if a trusted proxy says so; `None`: the same.
-    pub asked: Option<Scheme>,
+    pub client_scheme: Option<Scheme>,
     /// Fields about the client's certificate, whole lines.
     pub certificate: &'a [u8],
     /// We answered `Expect: 100-continue` ourselves: the worker must not see it.
@@ -37,7 +37,7 @@ impl Forwarded<'_> {
             trusted: None,
             local,
             scheme,
-            asked: None,
+            client_scheme: None,
             certificate: &[],
             expect_answered: true,
             upgrade: &[],

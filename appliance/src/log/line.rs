@@ -1,6 +1,6 @@
 //! Lines as they stand in the files.
 
-use super::record::{Ends, Outcome, Record, Value};
+use super::record::{Endpoints, Outcome, Record, Value};
 use super::{Log, escape};
 use crate::time::Instant;
 use alloc::string::String;
@@ -40,7 +40,7 @@ fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
 
 impl Log {
     /// Writes the access log's line for a request.
-    pub fn access(&mut self, record: &Record, ends: &Ends, outcome: &Outcome, moment: Moment) {
+    pub fn access(&mut self, record: &Record, ends: &Endpoints, outcome: &Outcome, moment: Moment) {
         let Some(settings) = self.settings.as_ref().filter(|settings| !settings.fields.is_empty()) else {
             return;
         };
@@ -61,7 +61,7 @@ impl Log {
     pub fn error(
         &mut self,
         record: Option<&Record>,
-        ends: &Ends,
+        ends: &Endpoints,
         status: Option<u16>,
         reason: Reason,
         unix: u64,
@@ -114,7 +114,7 @@ impl Log {
 struct Entry<'l> {
     log: &'l Log,
     record: &'l Record,
-    ends: &'l Ends,
+    ends: &'l Endpoints,
     outcome: &'l Outcome,
     moment: Moment,
     civil: Civil,

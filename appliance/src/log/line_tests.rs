@@ -32,7 +32,7 @@ fn record() -> Record {
     record
 }
 
-const ENDS: Ends = Ends {
+const ENDS: Endpoints = Endpoints {
     client: (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)), 50_000),
     server: (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 80),
 };

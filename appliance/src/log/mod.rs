@@ -20,7 +20,7 @@ mod spool;
 
 pub use counters::Counters;
 pub use link::LogLink;
-pub use record::{Ends, Outcome, Record, Value};
+pub use record::{Endpoints, Outcome, Record, Value};
 pub use spool::Spool;
 
 use alloc::boxed::Box;

@@ -48,7 +48,7 @@ impl Value {
 
 /// Both ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct Endpoints {
     /// The client's address and port.
     pub client: (IpAddr, u16),
     /// The address and port it connected to.

@@ -35,7 +35,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         self.shared.hub.hurry(now);
         Draining {
             connections: self.stack.count(|socket, _| !is_delivered(socket)) as u64,
-            log_bytes: self.shared.books.log.spool.len() as u64,
+            log_bytes: self.shared.logs.log.spool.len() as u64,
         }
     }
 

@@ -26,7 +26,7 @@ use crate::connection::security::Security;
 use crate::connection::shared::Shared;
 use crate::flow::Flow;
 use crate::hub::{Hub, Machine};
-use crate::log::{Counters, Ends, Log};
+use crate::log::{Counters, Endpoints, Log};
 use crate::serving::{Router, Serving};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig, State};
 use crate::time::Instant;
@@ -173,7 +173,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
 
     /// Log lines that wait, and how many were dropped.
     pub fn log(&self) -> &Log {
-        &self.shared.books.log
+        &self.shared.logs.log
     }
 
     /// What happened to TLS connections.
@@ -223,7 +223,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         self.shared.begin(now, self.unix_time + now.since(self.started).as_secs());
         let more = self.receive(now);
         self.stack.maintain(now, &mut self.nic);
-        self.shared.hub.begin(&mut self.shared.books.log.spool, now);
+        self.shared.hub.begin(&mut self.shared.logs.log.spool, now);
         self.answer_asks();
         self.run_drain(now);
         while let Some(event) = self.shared.hub.next_event() {
@@ -242,7 +242,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         }
         self.log_turned_away();
         self.nic.flush();
-        self.shared.hub.finish(&mut self.shared.books.log.spool, now);
+        self.shared.hub.finish(&mut self.shared.logs.log.spool, now);
         // What is still dirty waits for room in the card's queue, unless it became so just now.
         let fresh = self.dirty.len() > self.blocked;
         if fresh || (more && self.blocked == 0) || self.shared.hub.wants_turn(now) {
@@ -387,8 +387,8 @@ impl<N: Nic, H: Hub> Shard<N, H> {
             self.turned_away.1 += 1;
             if self.turned_away.1 <= TURNED_AWAY_LINES {
                 let ends =
-                    Ends { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
-                self.shared.books.log.error(None, &ends, None, Reason::ConnectionsRefused, unix);
+                    Endpoints { client: (key.remote, key.remote_port), server: (key.local, key.local_port) };
+                self.shared.logs.log.error(None, &ends, None, Reason::ConnectionsRefused, unix);
             }
         }
     }

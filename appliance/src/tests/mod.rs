@@ -6,7 +6,7 @@ mod toy_source;
 use crate::budget::Buffers;
 use crate::exchange::client::Client;
 use crate::exchange::source::Source;
-use crate::exchange::{Desk, Exchange, Status};
+use crate::exchange::{Exchange, Status, WriteContext};
 use crate::http::{Encode, Fields};
 use crate::time::Instant;
 use model::date::DateCache;
@@ -18,12 +18,12 @@ fn run<E: Encode, R: Source<Cx>, Cx>(
     cx: &mut Cx,
 ) -> Status {
     let (mut render, mut buffers, date) = (vec![0; 1024], Buffers::new(), DateCache::new(0));
-    let mut desk = Desk {
+    let mut wcx = WriteContext {
         render: &mut render,
         buffers: &mut buffers,
         date: &date,
         site: Fields::NONE,
         now: Instant::ZERO,
     };
-    exchange.run(client, &mut desk, cx).0
+    exchange.run(client, &mut wcx, cx).0
 }

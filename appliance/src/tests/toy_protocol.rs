@@ -2,7 +2,7 @@
 //! status and a line end, then `N:` before each piece of N bytes, and `.` or, where it breaks off, `!` at its end.
 
 use super::run;
-use crate::exchange::client::{Client, NoContent};
+use crate::exchange::client::{Client, ContentEnd};
 use crate::exchange::source::Memory;
 use crate::exchange::{Exchange, Status};
 use crate::http::{Around, Encode, Overflow, Reply, Reset, Sink};
@@ -91,11 +91,11 @@ impl Client for LineClient {
         self.output.extend_from_slice(bytes);
     }
 
-    fn is_costly(&self) -> bool {
+    fn prefers_merged_writes(&self) -> bool {
         true
     }
 
-    fn content(&mut self, _: usize, take: &mut dyn FnMut(&[u8], bool) -> usize) -> Result<usize, NoContent> {
+    fn content(&mut self, _: usize, take: &mut dyn FnMut(&[u8], bool) -> usize) -> Result<usize, ContentEnd> {
         let Some(line) = self.line() else { return Ok(0) };
         self.content_ended = line == b".";
         let content = if self.content_ended { &[][..] } else { &line };
@@ -107,7 +107,7 @@ impl Client for LineClient {
         self.content_ended
     }
 
-    fn content_is_open(&mut self) {}
+    fn switch_protocol(&mut self) {}
 }
 
 /// What this server has.

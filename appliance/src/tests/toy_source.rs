@@ -4,7 +4,7 @@
 use super::run;
 use super::toy_protocol::{LineClient, Lines, text_of};
 use crate::exchange::client::Client;
-use crate::exchange::source::{Fed, Headed, Hold, Lost, Pulled, Ready, Source};
+use crate::exchange::source::{FeedProgress, HeadProgress, Hold, Lost, PullProgress, Ready, Source};
 use crate::exchange::{Exchange, Status};
 use crate::http::h1::Encoder;
 use crate::http::{Content, Overflow, Refusal, Reply, Version};
@@ -31,8 +31,8 @@ impl Countdown {
 }
 
 impl Source<Pad> for Countdown {
-    fn feed(&mut self, client: &mut impl Client, _: &mut Pad) -> Result<Fed, Refusal> {
-        let mut fed = Fed::default();
+    fn feed(&mut self, client: &mut impl Client, _: &mut Pad) -> Result<FeedProgress, Refusal> {
+        let mut fed = FeedProgress::default();
         while !client.content_ended() {
             let cargo = &mut self.cargo;
             let moved = client.content(usize::MAX, &mut |content, _| {
@@ -48,13 +48,17 @@ impl Source<Pad> for Countdown {
         Ok(fed)
     }
 
-    fn head(&mut self, write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>, _: &mut Pad) -> Headed {
+    fn head(
+        &mut self,
+        write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
+        _: &mut Pad,
+    ) -> HeadProgress {
         if !self.loaded {
-            return Headed::Nothing;
+            return HeadProgress::Nothing;
         }
         match write(&Reply::new(200, Content::Unknown)) {
-            Ok(_) => Headed::Final(None::<Hold>),
-            Err(Overflow) => Headed::Failed(Refusal::new(500, Reason::Internal)),
+            Ok(_) => HeadProgress::Final(None::<Hold>),
+            Err(Overflow) => HeadProgress::Failed(Refusal::new(500, Reason::Internal)),
         }
     }
 
@@ -66,22 +70,22 @@ impl Source<Pad> for Countdown {
         }
     }
 
-    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), _: &mut Pad) -> Pulled {
+    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), _: &mut Pad) -> PullProgress {
         let is_last = self.counted == self.left;
         let text = match is_last {
             true => [&self.cargo[..], b"!"].concat(),
             false => format!("{} ", self.left - self.counted).into_bytes(),
         };
         if text.len() > room {
-            return Pulled::Nothing;
+            return PullProgress::Nothing;
         }
         put(&text, is_last);
         self.counted += 1;
-        Pulled::Moved
+        PullProgress::Moved
     }
 
     fn lost(&mut self, _: bool, pad: &mut Pad) -> Option<Lost> {
-        pad.is_stopped.then_some(Lost::For(Refusal::new(503, Reason::AppShutdown)))
+        pad.is_stopped.then_some(Lost::Fail(Refusal::new(503, Reason::AppShutdown)))
     }
 
     fn finish(&mut self, pad: &mut Pad) {

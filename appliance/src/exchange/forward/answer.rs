@@ -1,15 +1,15 @@
-//! The content of a response, taken from the worker and judged.
+//! Content of a response: taken from the worker and checked.
 
-use super::loss::Unfit;
-use super::{Forward, Response, Workers};
-use crate::exchange::source::{Pulled, Ready};
+use super::loss::ResponseError;
+use super::{Forward, ForwardContext, Response};
+use crate::exchange::source::{PullProgress, Ready};
 use crate::http::h1::Body;
 use crate::upstream::{Ending, LinkId, Upstream};
 use netdrv::stream::CloseReason;
 
 impl Forward {
-    /// What there is.
-    pub(super) fn look<U: Upstream>(&self, link: LinkId, cx: &Workers<'_, U>) -> Ready {
+    /// What there is to pull from the link.
+    pub(super) fn ready_on<U: Upstream>(&self, link: LinkId, cx: &ForwardContext<'_, U>) -> Ready {
         let available = cx.pools.readable(link).len();
         let from = match &self.response {
             Response::Head => return Ready::Nothing,
@@ -25,7 +25,8 @@ impl Forward {
         if available > 0 {
             return Ready::Bytes(available);
         }
-        // A reset is no end of content that only an end delimits, and what looks like an end may have been a cut.
+        // A reset does not complete content delimited by close, and what looks like an orderly end may have
+        // been cut.
         let is_over = match from {
             Body::UntilClose => {
                 self.link_ended == Some(CloseReason::Shutdown) && cx.pools.ending(link) == Ending::Whole
@@ -35,37 +36,37 @@ impl Forward {
         if is_over { Ready::End } else { Ready::Nothing }
     }
 
-    /// Gives a piece of content to `put`.
+    /// Passes a piece of content to `put`.
     pub(super) fn take_content<U: Upstream>(
         &mut self,
         link: LinkId,
         room: usize,
         put: &mut dyn FnMut(&[u8], bool),
-        cx: &mut Workers<'_, U>,
-    ) -> Pulled {
+        cx: &mut ForwardContext<'_, U>,
+    ) -> PullProgress {
         let input = cx.pools.readable(link);
         let input = input.get(..room).unwrap_or(input);
         let from = match &mut self.response {
-            Response::Head => return Pulled::Nothing,
+            Response::Head => return PullProgress::Nothing,
             Response::Tunnel(tunnel) => {
-                tunnel.follow_down(input);
+                tunnel.track_down(input);
                 put(input, false);
                 let len = input.len();
                 cx.counters.tunnel_bytes_out += len as u64;
                 cx.pools.consume(link, len);
-                return Pulled::Moved;
+                return PullProgress::Moved;
             }
             Response::Content { from, .. } => from,
         };
         if input.is_empty() {
             if cx.pools.readable(link).is_empty() {
                 *from = Body::NONE;
-                return Pulled::Ended;
+                return PullProgress::Ended;
             }
-            return Pulled::Nothing;
+            return PullProgress::Nothing;
         }
         let Ok(span) = from.read(input) else {
-            return Pulled::Failed(self.unfit(link, Unfit::Malformed, cx));
+            return PullProgress::Failed(self.reject(link, ResponseError::Malformed, cx));
         };
         let content = input.get(span.content).unwrap_or_default();
         let is_last = from.is_finished();
@@ -73,6 +74,6 @@ impl Forward {
             put(content, is_last);
         }
         cx.pools.consume(link, span.consumed);
-        Pulled::Moved
+        PullProgress::Moved
     }
 }

@@ -1,9 +1,9 @@
-//! Where WebSocket frames begin and end (RFC 6455 §5.2).
+//! Finds the boundaries of WebSocket frames (RFC 6455 §5.2).
 
-/// A close frame that says "going away" (1001, §7.4.1), as a server sends it.
+/// A close frame with status 1001, going away (§7.4.1), unmasked as a server sends it.
 pub(super) const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
-/// The same as a client sends it, masked with this key (§5.3).
+/// The same frame as a client sends it, masked with `key` (§5.3).
 pub(super) fn going_away_masked(key: u32) -> [u8; 8] {
     let [fin, len, high, low] = GOING_AWAY;
     let [a, b, c, d] = key.to_be_bytes();
@@ -11,26 +11,26 @@ pub(super) fn going_away_masked(key: u32) -> [u8; 8] {
 }
 
 const MASKED: u8 = 0x80;
-/// The longest header: two bytes, eight of length, four of key.
+/// The longest header: two bytes, eight of length, four of masking key.
 const HEADER_MAX: usize = 14;
 
-/// How far one side of a connection is. Its bytes are followed as they pass, and nothing of them is kept.
+/// Tracks the frames in one direction of a connection. Keeps nothing of the payload.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct FrameTracker {
     header: [u8; HEADER_MAX],
     header_len: usize,
-    /// Bytes of the frame's payload that are still to come.
+    /// Payload bytes of the current frame still to come.
     payload_left: u64,
 }
 
-impl Frames {
-    /// No frame is under way.
-    pub(super) fn is_between(&self) -> bool {
+impl FrameTracker {
+    /// Whether the stream is at a frame boundary.
+    pub(super) fn at_boundary(&self) -> bool {
         self.header_len == 0 && self.payload_left == 0
     }
 
-    /// These are the next bytes.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) {
+    /// Advances over the next bytes of the stream.
+    pub(super) fn advance(&mut self, mut bytes: &[u8]) {
         while let Some((&first, rest)) = bytes.split_first() {
             if self.payload_left > 0 {
                 let n = bytes.len().min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
@@ -50,7 +50,7 @@ impl Frames {
         }
     }
 
-    /// Length of the header, of which the first two bytes are there.
+    /// Length of the header, given its first two bytes.
     fn whole_header(&self) -> usize {
         let key = if self.header[1] & MASKED == 0 { 0 } else { 4 };
         key + match self.header[1] & !MASKED {
@@ -95,23 +95,23 @@ mod tests {
     }
 
     proptest! {
-        /// However they are cut: between frames exactly at their ends.
+        /// However the stream is cut, boundaries are found exactly where frames end.
         #[test]
         fn ends_are_found(lens in prop::collection::vec(prop_oneof![0_usize..200, 65_500_usize..65_600], 1..6), masked: bool, piece in 1_usize..70_000) {
             let frames: Vec<Vec<u8>> = lens.iter().map(|&len| frame(masked, len)).collect();
             let ends: Vec<usize> = frames.iter().scan(0, |end, f| { *end += f.len(); Some(*end) }).collect();
-            let (all, mut follower, mut at) = (frames.concat(), Frames::default(), 0);
-            prop_assert!(follower.is_between());
+            let (all, mut follower, mut at) = (frames.concat(), FrameTracker::default(), 0);
+            prop_assert!(follower.at_boundary());
             for part in all.chunks(piece) {
-                follower.follow(part);
+                follower.advance(part);
                 at += part.len();
-                prop_assert_eq!(follower.is_between(), ends.contains(&at));
+                prop_assert_eq!(follower.at_boundary(), ends.contains(&at));
             }
         }
 
         #[test]
         fn any_bytes_are_followed(bytes: Vec<u8>) {
-            Frames::default().follow(&bytes);
+            FrameTracker::default().advance(&bytes);
         }
     }
 
@@ -119,9 +119,9 @@ mod tests {
     fn a_masked_close_frame_says_the_same() {
         let [fin, len, a, b, _, _, x, y] = going_away_masked(0x0102_0304);
         assert_eq!([fin, len & !MASKED, x ^ a, y ^ b], GOING_AWAY);
-        let mut follower = Frames::default();
-        follower.follow(&going_away_masked(7));
-        follower.follow(&GOING_AWAY);
-        assert!(follower.is_between());
+        let mut follower = FrameTracker::default();
+        follower.advance(&going_away_masked(7));
+        follower.advance(&GOING_AWAY);
+        assert!(follower.at_boundary());
     }
 }

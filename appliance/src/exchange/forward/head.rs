@@ -1,10 +1,10 @@
-//! The heads of the response: interim ones, then the final one.
+//! Response heads from a worker: any interim ones, then the final one.
 
-use super::loss::Unfit;
+use super::loss::ResponseError;
 use super::tunnel::Tunnel;
-use super::{Forward, Response, Workers};
+use super::{Forward, ForwardContext, Response};
 use crate::budget::{Budget, Lease};
-use crate::exchange::source::{Headed, Hold};
+use crate::exchange::source::{HeadProgress, Hold};
 use crate::http::h1::Body;
 use crate::http::h1::response::{self, Asked};
 use crate::http::response::ResponseHead;
@@ -12,21 +12,21 @@ use crate::http::{Overflow, Reply};
 use crate::upstream::{LinkId, Upstream};
 use alloc::vec::Vec;
 
-/// Interim responses to one request.
+/// Limit on interim responses to one request.
 const MAX_INTERIM: u8 = 16;
-/// Longer heads are counted against the memory for heads while they are held for the client; there are no more of the others
-/// than links.
+/// Held heads longer than this, in bytes, are charged to the memory for heads. Shorter ones are bounded by
+/// the number of links.
 const UNCOUNTED: usize = 16 << 10;
 
-/// A response head while it is incomplete.
+/// An incomplete response head.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(super) struct PartialResponseHead {
     bytes: Vec<u8>,
     lease: Option<Lease>,
 }
 
-impl Gathered {
-    /// Makes room for so many bytes in all, or for none. False if there is no memory.
+impl PartialResponseHead {
+    /// Resizes the memory lease to `bytes`. False if there is no memory.
     fn lease(&mut self, bytes: usize, budget: &Budget) -> bool {
         match &mut self.lease {
             Some(lease) => lease.resize(bytes),
@@ -38,22 +38,22 @@ impl Gathered {
         }
     }
 
-    fn add(&mut self, piece: &[u8], budget: &Budget) -> Result<(), Unfit> {
+    fn add(&mut self, piece: &[u8], budget: &Budget) -> Result<(), ResponseError> {
         if !self.lease(self.bytes.len() + piece.len(), budget) {
-            return Err(Unfit::NoMemory);
+            return Err(ResponseError::NoMemory);
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
     }
 
-    /// Forgets the bytes and holds the memory for `bytes` of what was made of them.
-    fn become_rendered(&mut self, bytes: usize, budget: &Budget) -> Result<(), Unfit> {
+    /// Drops the received bytes and keeps a lease for the `bytes` of the head rendered from them.
+    fn become_rendered(&mut self, bytes: usize, budget: &Budget) -> Result<(), ResponseError> {
         self.bytes = Vec::new();
         let counted = if bytes > UNCOUNTED { bytes } else { 0 };
-        if self.lease(counted, budget) { Ok(()) } else { Err(Unfit::NoMemory) }
+        if self.lease(counted, budget) { Ok(()) } else { Err(ResponseError::NoMemory) }
     }
 
-    /// Forgets everything.
+    /// Drops everything.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -64,11 +64,11 @@ impl Forward {
         &mut self,
         link: LinkId,
         write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
-        cx: &mut Workers<'_, U>,
-    ) -> Headed {
+        cx: &mut ForwardContext<'_, U>,
+    ) -> HeadProgress {
         match self.try_head(link, write, cx) {
-            Ok(headed) => headed,
-            Err(why) => Headed::Failed(self.unfit(link, why, cx)),
+            Ok(head_written) => head_written,
+            Err(why) => HeadProgress::Failed(self.reject(link, why, cx)),
         }
     }
 
@@ -76,98 +76,98 @@ impl Forward {
         &mut self,
         link: LinkId,
         write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
-        cx: &mut Workers<'_, U>,
-    ) -> Result<Headed, Unfit> {
+        cx: &mut ForwardContext<'_, U>,
+    ) -> Result<HeadProgress, ResponseError> {
         let input = cx.pools.readable(link);
         if input.is_empty() {
-            return Ok(Headed::Nothing);
+            return Ok(HeadProgress::Nothing);
         }
-        // An answer to something that was not asked yet.
+        // An answer to a request that was not sent yet.
         if self.head_sent == 0 {
-            return Err(Unfit::Malformed);
+            return Err(ResponseError::Malformed);
         }
         let bounds = cx.pools.answer_bounds(self.pool);
-        let before = self.gathered.bytes.len();
+        let before = self.partial_head.bytes.len();
         let piece = input.get(..(bounds.bytes + 1).saturating_sub(before)).unwrap_or(input);
         let taken = piece.len();
         if before > 0 {
-            self.gathered.add(piece, cx.heads)?;
+            self.partial_head.add(piece, cx.heads)?;
         }
-        let bytes = if before == 0 { piece } else { &self.gathered.bytes };
-        // Only a line's end can make a difference to what was incomplete before.
+        let bytes = if before == 0 { piece } else { &self.partial_head.bytes };
+        // A head that was incomplete can only become complete with the end of a line.
         let parsed = if before == 0 || before + taken >= bounds.bytes || piece.contains(&b'\n') {
             let upgrade = if self.is_sent() { &self.upgrade[..] } else { &[] };
-            response::parse_answer(bytes, Asked { head: self.to_head, upgrade }, bounds)
+            response::parse_answer(bytes, Asked { head: self.is_head, upgrade }, bounds)
         } else {
             response::Parsed::Partial
         };
         match parsed {
-            response::Parsed::Invalid(_) => Err(Unfit::Malformed),
+            response::Parsed::Invalid(_) => Err(ResponseError::Malformed),
             response::Parsed::Partial => {
                 if before == 0 {
-                    self.gathered.add(piece, cx.heads)?;
+                    self.partial_head.add(piece, cx.heads)?;
                 }
                 cx.pools.consume(link, taken);
-                Ok(Headed::Moved)
+                Ok(HeadProgress::Moved)
             }
             response::Parsed::Complete { head, len } => {
-                let heard = Heard::new(&head);
-                if heard.interim {
+                let summary = HeadSummary::new(&head);
+                if summary.interim {
                     self.interim += 1;
                     if self.interim > MAX_INTERIM {
-                        return Err(Unfit::Malformed);
+                        return Err(ResponseError::Malformed);
                     }
-                    self.used_up |= !heard.reuse;
+                    self.no_reuse |= !summary.reuse;
                 }
-                // We have asked the client for its content ourselves.
-                let is_ours = heard.interim && head.status == 100;
-                let tunnel = heard.upgraded.then(|| Tunnel::new(head.fields.get("upgrade")));
+                // `100 Continue` was already sent to the client.
+                let is_ours = summary.interim && head.status == 100;
+                let tunnel = summary.upgraded.then(|| Tunnel::new(head.fields.get("upgrade")));
                 let written = if is_ours { Ok(0) } else { write(&Reply::from(&head)) };
-                let written = written.map_err(|_| Unfit::Malformed)?;
+                let written = written.map_err(|_| ResponseError::Malformed)?;
                 cx.pools.consume(link, len - before);
-                self.gathered.become_rendered(written, cx.heads)?;
+                self.partial_head.become_rendered(written, cx.heads)?;
                 if is_ours {
-                    return Ok(Headed::Moved);
+                    return Ok(HeadProgress::Moved);
                 }
-                Ok(self.heard(&heard, tunnel, cx))
+                Ok(self.on_head_written(&summary, tunnel, cx))
             }
         }
     }
 
-    /// Goes on from a head that was written for the client.
-    fn heard<U: Upstream>(
+    /// Continues after a head that was written for the client.
+    fn on_head_written<U: Upstream>(
         &mut self,
-        heard: &Heard,
+        summary: &HeadSummary,
         tunnel: Option<Tunnel>,
-        cx: &mut Workers<'_, U>,
-    ) -> Headed {
-        if heard.interim {
-            return Headed::Interim;
+        cx: &mut ForwardContext<'_, U>,
+    ) -> HeadProgress {
+        if summary.interim {
+            return HeadProgress::Interim;
         }
         if let Some(tunnel) = tunnel {
             cx.counters.upgraded += 1;
             self.response = Response::Tunnel(tunnel);
-            return Headed::Final(None);
+            return HeadProgress::Final(None);
         }
-        let reuse = heard.reuse && !self.used_up;
-        self.response = Response::Content { from: heard.content.clone(), reuse };
-        Headed::Final((!heard.live).then_some(Hold { length: heard.length }))
+        let reuse = summary.reuse && !self.no_reuse;
+        self.response = Response::Content { from: summary.content.clone(), reuse };
+        HeadProgress::Final((!summary.live).then_some(Hold { length: summary.length }))
     }
 }
 
-/// What a head says, without the head.
-struct Heard {
+/// What matters of a head after it was written.
+struct HeadSummary {
     interim: bool,
     upgraded: bool,
-    /// Server-sent events are for now, not for when there are enough of them.
+    /// Server-sent events: never held back.
     live: bool,
-    /// The link may be used again.
+    /// The head allows the link to be used again.
     reuse: bool,
     length: Option<u64>,
     content: Body,
 }
 
-impl Heard {
+impl HeadSummary {
     fn new(head: &ResponseHead<'_>) -> Self {
         const EVENT_STREAM: &[u8] = b"text/event-stream";
         let media_type = head.fields.get("content-type").and_then(|value| value.get(..EVENT_STREAM.len()));

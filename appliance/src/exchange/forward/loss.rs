@@ -1,6 +1,6 @@
-//! What becomes of a request whose worker will not answer it.
+//! Decides what happens to a request whose worker will not answer it.
 
-use super::{Forward, Response, Workers};
+use super::{Forward, ForwardContext, Response};
 use crate::exchange::source::Lost;
 use crate::http::Refusal;
 use crate::upstream::{LinkId, Loss, Upstream};
@@ -9,44 +9,48 @@ use netdrv::stream::CloseReason;
 
 /// How often a request is replayed after its worker died.
 const REPLAYS: u8 = 1;
-/// How often a request is given to another worker of which the first one got nothing.
+/// How often a request is given to another worker because the previous one received nothing of it.
 const RESUBMITS: u8 = 8;
 
-/// Why a response is not passed on.
+/// Why a response cannot be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
-    /// It is not HTTP as we know it.
+pub(super) enum ResponseError {
+    /// Not valid HTTP.
     Malformed,
-    /// There is no memory for its head.
+    /// No memory for the head.
     NoMemory,
 }
 
 impl Forward {
-    /// Not replayed: another worker would be asked to say the same.
-    pub(super) fn unfit<U: Upstream>(
+    /// Rejects a response. The request is not replayed: another worker would answer the same.
+    pub(super) fn reject<U: Upstream>(
         &mut self,
         link: LinkId,
-        why: Unfit,
-        cx: &mut Workers<'_, U>,
+        why: ResponseError,
+        cx: &mut ForwardContext<'_, U>,
     ) -> Refusal {
         self.link = None;
-        self.gathered.clear();
+        self.partial_head.clear();
         match why {
-            Unfit::Malformed => {
+            ResponseError::Malformed => {
                 cx.counters.malformed += 1;
                 cx.pools.fail(link, &self.evidence(), cx.now);
                 Refusal::new(502, Reason::ConnectionAbandonedByAppPool)
             }
-            Unfit::NoMemory => {
+            ResponseError::NoMemory => {
                 cx.pools.abandon(link, cx.now);
                 Refusal::new(503, Reason::NotAvailable)
             }
         }
     }
 
-    /// The worker has been silent for too long.
-    pub(crate) fn on_silence<U: Upstream>(&mut self, begun: bool, cx: &mut Workers<'_, U>) -> Option<Lost> {
-        // Something came in at the last moment.
+    /// Handles a worker that was silent for too long.
+    pub(crate) fn on_silence<U: Upstream>(
+        &mut self,
+        begun: bool,
+        cx: &mut ForwardContext<'_, U>,
+    ) -> Option<Lost> {
+        // Bytes arrived at the last moment.
         self.link.filter(|link| cx.pools.readable(*link).is_empty())?;
         if matches!(&self.response, Response::Content { from, .. } if from.has_content()) {
             self.trailers_late = true;
@@ -56,27 +60,28 @@ impl Forward {
         self.worker_lost(begun, Refusal::new(504, Reason::TimerResponse), cx)
     }
 
-    /// The worker will not answer: another one gets the request if that can do no harm, else the client is told.
+    /// Gives the request to another worker if that is safe, and refuses it otherwise.
     ///
-    /// Harmless is what a worker got nothing of, and what may be repeated by its method (RFC 9110 §9.2.2) while the client
-    /// has got nothing of the answer and all content that the worker got is still here.
+    /// It is safe if the worker received nothing of it; or if the method is idempotent (RFC 9110 §9.2.2), the
+    /// client has received nothing of the response, and all content sent so far is still held.
     pub(super) fn worker_lost<U: Upstream>(
         &mut self,
         begun: bool,
         refusal: Refusal,
-        cx: &mut Workers<'_, U>,
+        cx: &mut ForwardContext<'_, U>,
     ) -> Option<Lost> {
         let link = self.link.take()?;
-        // When our own device was reset, the worker is not to blame.
+        // A reset of our own device is not the worker's fault.
         let blame = self.link_ended != Some(CloseReason::TransportReset);
         let silent = refusal.reason == Reason::TimerResponse;
         let spoiled = cx.pools.is_spoiled(link);
-        // Somebody else's surplus says nothing about this request; it costs no replay.
+        // Surplus bytes of an earlier answer say nothing about this request; the attempt does not count as a
+        // replay.
         let untouched = (self.head_sent == 0 || (spoiled && self.idempotent && self.upload.rewind()))
             && self.resubmits < RESUBMITS
             && !silent;
         let repeatable = self.idempotent && !begun && self.replays < REPLAYS;
-        // Whoever was silent is not asked the same again.
+        // A silent worker is not asked the same again.
         let elsewhere = !silent || cx.pools.has_other(link, cx.now);
         let can_repeat = untouched || (repeatable && elsewhere && self.upload.rewind());
         if !can_repeat {
@@ -85,7 +90,7 @@ impl Forward {
             } else {
                 cx.pools.abandon(link, cx.now);
             }
-            return Some(Lost::For(refusal));
+            return Some(Lost::Fail(refusal));
         }
         if untouched {
             self.resubmits += 1;
@@ -94,8 +99,8 @@ impl Forward {
             cx.counters.replayed += 1;
         }
         self.response = Response::Head;
-        self.gathered.clear();
-        self.used_up = false;
+        self.partial_head.clear();
+        self.no_reuse = false;
         self.head_sent = 0;
         self.interim = 0;
         let loss = match (blame, untouched) {
@@ -106,6 +111,6 @@ impl Forward {
             (true, false) => Loss::Failed,
         };
         cx.pools.resubmit(link, cx.me, loss, &self.evidence(), cx.now);
-        Some(Lost::Again)
+        Some(Lost::Retry)
     }
 }

@@ -1,4 +1,5 @@
-//! A worker as the source of a response: content up, response down, both with back-pressure and neither ever held whole.
+//! A worker as the source of a response. Content flows up and the response down, both with back-pressure,
+//! neither ever held whole.
 
 mod answer;
 mod frames;
@@ -9,7 +10,7 @@ mod up;
 mod upload;
 
 use super::client::Client;
-use super::source::{Fed, Headed, Lost, Pulled, Ready, Source};
+use super::source::{FeedProgress, HeadProgress, Lost, PullProgress, Ready, Source};
 use crate::budget::{Budget, Lease};
 use crate::http::h1::Body;
 use crate::http::request::{Framing, RequestHead};
@@ -20,7 +21,7 @@ use crate::upstream::{Ending, Evidence, ExchangeId, LinkId, Upstream};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
-use head::Gathered;
+use head::PartialResponseHead;
 use model::id::PoolId;
 use model::reason::Reason;
 use netdrv::stream::CloseReason;
@@ -29,50 +30,50 @@ use upload::Upload;
 
 pub(crate) use upload::PIECE;
 
-/// What a forwarded request works with.
-pub(crate) struct Workers<'c, U> {
+/// What a forwarded request needs besides its own state.
+pub(crate) struct ForwardContext<'c, U> {
     pub(crate) pools: &'c mut U,
     pub(crate) counters: &'c mut Counters,
-    /// For heads that are held.
+    /// Memory for heads.
     pub(crate) heads: &'c Budget,
-    /// For content that may have to be given to a second worker.
+    /// Memory for content kept for a replay.
     pub(crate) contents: &'c Budget,
-    /// A [`PIECE`], for content that goes to the worker in chunks.
+    /// Scratch space of [`PIECE`] bytes for content sent to the worker in chunks.
     pub(crate) chunk: &'c mut [u8],
     pub(crate) now: Instant,
-    /// Who asks.
+    /// The exchange that makes the request.
     pub(crate) me: ExchangeId,
 }
 
-/// A request on its way through a pool.
+/// A request forwarded through a pool.
 pub(crate) struct Forward {
     pool: PoolId,
     link: Option<LinkId>,
-    /// The link's stream has ended.
+    /// How the link's stream ended, if it has.
     link_ended: Option<CloseReason>,
-    /// The head as the worker receives it, kept for a replay.
+    /// The head as sent to the worker, kept for a replay.
     request_head: Vec<u8>,
     lease: Option<Lease>,
     head_sent: usize,
-    /// Content is passed on in chunks, because its length is not known.
+    /// Content is sent in chunks, because its length is not known.
     is_chunked: bool,
     content_ended: bool,
     upload: Upload,
-    /// The protocols that the worker is asked to change to; empty for none.
+    /// Protocols the worker is asked to switch to; empty for none.
     upgrade: Box<[u8]>,
     expects_continue: bool,
     idempotent: bool,
-    to_head: bool,
+    is_head: bool,
     replays: u8,
     resubmits: u8,
     interim: u8,
-    /// What the worker may be silent for.
-    patience: Duration,
+    /// How long the worker may be silent.
+    response_timeout: Duration,
     response: Response,
-    gathered: Gathered,
-    /// An interim response was such that the link is not used again.
-    used_up: bool,
-    /// The content is complete, and the worker does not come to the end of the trailer section.
+    partial_head: PartialResponseHead,
+    /// An interim response forbids reuse of the link.
+    no_reuse: bool,
+    /// The content is complete, but the end of the trailer section has not arrived in time.
     trailers_late: bool,
 }
 
@@ -97,42 +98,43 @@ impl Forward {
             upgrade,
             expects_continue: head.expects_continue(),
             idempotent: head.method.is_idempotent(),
-            to_head: head.method == Method::Head,
+            is_head: head.method == Method::Head,
             replays: 0,
             resubmits: 0,
             interim: 0,
-            patience: Duration::ZERO,
+            response_timeout: Duration::ZERO,
             response: Response::Head,
-            gathered: Gathered::default(),
-            used_up: false,
+            partial_head: PartialResponseHead::default(),
+            no_reuse: false,
             trailers_late: false,
         }
     }
 
-    /// Takes a place in the pool's queue, and memory for the head while it waits there.
-    pub(crate) fn start<U: Upstream>(&mut self, cx: &mut Workers<'_, U>) -> Result<(), Refusal> {
-        self.may_be_asked(cx)?;
+    /// Joins the pool's queue, and reserves memory for the head while it waits.
+    pub(crate) fn start<U: Upstream>(&mut self, cx: &mut ForwardContext<'_, U>) -> Result<(), Refusal> {
+        self.check_not_fatal(cx)?;
         let lease = cx.heads.lease(self.request_head.len());
         self.lease = Some(lease.ok_or(Refusal::new(503, Reason::QueueFull))?);
-        self.patience = cx.pools.response_timeout(self.pool);
+        self.response_timeout = cx.pools.response_timeout(self.pool);
         cx.pools.submit(self.pool, cx.me, cx.now).map_err(|reason| Refusal::new(503, reason))
     }
 
-    /// Refuses what has ended workers.
-    fn may_be_asked<U: Upstream>(&self, cx: &Workers<'_, U>) -> Result<(), Refusal> {
+    /// Refuses a request that has repeatedly ended workers.
+    fn check_not_fatal<U: Upstream>(&self, cx: &ForwardContext<'_, U>) -> Result<(), Refusal> {
         match cx.pools.suspects_targets() && cx.pools.is_fatal(&self.evidence(), cx.now) {
             true => Err(Refusal::new(502, Reason::RequestEndsWorkers)),
             false => Ok(()),
         }
     }
 
-    /// What this request says about a worker that does not answer it.
+    /// Identifies this request for the record of which requests end workers.
     fn evidence(&self) -> Evidence {
         Evidence::of(self.pool, &self.request_head)
     }
 
-    /// The worker's stream has ended, which is the end of the response if somebody says that it was not cut.
-    fn awaits_verdict<U: Upstream>(&self, link: LinkId, cx: &Workers<'_, U>) -> bool {
+    /// Whether the worker's stream ended and a verdict is needed on whether that completes the response or
+    /// cut it.
+    fn awaits_verdict<U: Upstream>(&self, link: LinkId, cx: &ForwardContext<'_, U>) -> bool {
         let by_end = matches!(self.response, Response::Content { from: Body::UntilClose, .. });
         by_end && self.link_ended == Some(CloseReason::Shutdown) && cx.pools.ending(link) == Ending::Unknown
     }
@@ -146,26 +148,27 @@ impl Forward {
         self.link_ended = Some(reason);
     }
 
-    /// Content of the client's is still to be read.
+    /// Whether request content is still to be read.
     pub(crate) fn reads_content(&self) -> bool {
         self.link.is_some() && !self.content_ended
     }
 
-    /// The worker has the request, and how long it may be silent.
+    /// How long the worker may be silent, once it has the request.
     pub(crate) fn waits_for_worker(&self) -> Option<Duration> {
-        self.link.map(|_| self.patience)
+        self.link.map(|_| self.response_timeout)
     }
 
-    /// The connection has changed its protocol.
+    /// Whether the connection has switched protocols.
     pub(crate) fn is_tunnel(&self) -> bool {
         matches!(self.response, Response::Tunnel(_))
     }
 
-    /// The worker's answer has begun, and only the worker knows when it will go on: its length was not said.
+    /// Whether the worker has begun a response of unknown length, so that only it knows when more will
+    /// follow.
     pub(crate) fn is_stream(&self) -> bool {
         let Response::Content { from, .. } = &self.response else { return false };
         let of_unknown_length = matches!(from, Body::UntilClose | Body::Chunked { .. });
-        // Trailers are waited for no longer than a head.
+        // Trailers get no longer than a head.
         of_unknown_length && !from.has_content() && self.link.is_some()
     }
 
@@ -173,31 +176,38 @@ impl Forward {
         self.pool
     }
 
-    /// What it means for the client to go now.
+    /// The reason to log if the client leaves now.
     pub(crate) fn reason_if_dropped(&self) -> Reason {
         if self.link.is_some() { Reason::ConnectionDropped } else { Reason::ClientReset }
     }
 
-    /// A tunnel has been silent for too long: ends it as its protocol wants it. What the client is told; `None` if this is no
-    /// tunnel.
-    pub(crate) fn end_tunnel<U: Upstream>(&mut self, cx: &mut Workers<'_, U>) -> Option<&'static [u8]> {
+    /// Ends a tunnel that was silent for too long, the way its protocol asks for. Returns the bytes to send
+    /// to the client, or `None` if this is not a tunnel.
+    pub(crate) fn end_tunnel<U: Upstream>(
+        &mut self,
+        cx: &mut ForwardContext<'_, U>,
+    ) -> Option<&'static [u8]> {
         let Response::Tunnel(tunnel) = &self.response else { return None };
         let link = self.link.take()?;
-        let for_client = tunnel.say_goodbye(link, cx);
+        let for_client = tunnel.send_close_frame(link, cx);
         cx.pools.finish(link, false, cx.now);
         Some(for_client)
     }
 }
 
-impl<U: Upstream> Source<Workers<'_, U>> for Forward {
-    fn feed(&mut self, client: &mut impl Client, cx: &mut Workers<'_, U>) -> Result<Fed, Refusal> {
-        let Some(link) = self.link else { return Ok(Fed::default()) };
+impl<U: Upstream> Source<ForwardContext<'_, U>> for Forward {
+    fn feed(
+        &mut self,
+        client: &mut impl Client,
+        cx: &mut ForwardContext<'_, U>,
+    ) -> Result<FeedProgress, Refusal> {
+        let Some(link) = self.link else { return Ok(FeedProgress::default()) };
         if let Response::Tunnel(tunnel) = &mut self.response {
             return Ok(tunnel.pass_up(link, client, cx));
         }
-        // It may have waited since such a request last ended a worker.
+        // A similar request may have ended a worker while this one waited.
         if self.head_sent == 0 {
-            self.may_be_asked(cx)?;
+            self.check_not_fatal(cx)?;
         }
         self.send_request(link, client, cx)
     }
@@ -205,26 +215,31 @@ impl<U: Upstream> Source<Workers<'_, U>> for Forward {
     fn head(
         &mut self,
         write: &mut dyn FnMut(&Reply<'_>) -> Result<usize, Overflow>,
-        cx: &mut Workers<'_, U>,
-    ) -> Headed {
+        cx: &mut ForwardContext<'_, U>,
+    ) -> HeadProgress {
         match self.link {
             Some(link) => self.receive_head(link, write, cx),
-            None => Headed::Nothing,
+            None => HeadProgress::Nothing,
         }
     }
 
-    fn ready(&self, cx: &Workers<'_, U>) -> Ready {
-        self.link.map_or(Ready::Nothing, |link| self.look(link, cx))
+    fn ready(&self, cx: &ForwardContext<'_, U>) -> Ready {
+        self.link.map_or(Ready::Nothing, |link| self.ready_on(link, cx))
     }
 
-    fn pull(&mut self, room: usize, put: &mut dyn FnMut(&[u8], bool), cx: &mut Workers<'_, U>) -> Pulled {
+    fn pull(
+        &mut self,
+        room: usize,
+        put: &mut dyn FnMut(&[u8], bool),
+        cx: &mut ForwardContext<'_, U>,
+    ) -> PullProgress {
         match self.link {
             Some(link) => self.take_content(link, room, put, cx),
-            None => Pulled::Nothing,
+            None => PullProgress::Nothing,
         }
     }
 
-    fn lost(&mut self, begun: bool, cx: &mut Workers<'_, U>) -> Option<Lost> {
+    fn lost(&mut self, begun: bool, cx: &mut ForwardContext<'_, U>) -> Option<Lost> {
         let link = self.link?;
         let is_over = self.link_ended.is_some() && !self.is_tunnel();
         if !is_over || !cx.pools.readable(link).is_empty() || self.awaits_verdict(link, cx) {
@@ -233,7 +248,7 @@ impl<U: Upstream> Source<Workers<'_, U>> for Forward {
         self.worker_lost(begun, Refusal::new(502, Reason::ConnectionAbandonedByAppPool), cx)
     }
 
-    fn finish(&mut self, cx: &mut Workers<'_, U>) {
+    fn finish(&mut self, cx: &mut ForwardContext<'_, U>) {
         let Some(link) = self.link.take() else { return };
         let Response::Content { reuse, .. } = self.response else {
             return cx.pools.finish(link, false, cx.now);
@@ -246,7 +261,7 @@ impl<U: Upstream> Source<Workers<'_, U>> for Forward {
         }
     }
 
-    fn abandon(&mut self, cx: &mut Workers<'_, U>) {
+    fn abandon(&mut self, cx: &mut ForwardContext<'_, U>) {
         match self.link.take() {
             Some(link) => cx.pools.abandon(link, cx.now),
             None => cx.pools.withdraw(self.pool, cx.me),

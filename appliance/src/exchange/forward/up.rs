@@ -1,29 +1,29 @@
-//! The request: its head, then content as it comes from the client.
+//! Sends the request to the worker: its head, then content as it arrives from the client.
 
-use super::{Forward, PIECE, Workers};
+use super::{Forward, ForwardContext, PIECE};
 use crate::exchange::client::Client;
-use crate::exchange::source::Fed;
+use crate::exchange::source::FeedProgress;
 use crate::http::h1::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::{Overflow, Refusal, Sink};
 use crate::upstream::{LinkId, Upstream};
 
-/// Most that a chunk's size line, the line end after its data, and the last chunk take.
+/// Longest chunk framing: the size line, the line end after the data, and the last chunk.
 const CHUNK_OVERHEAD: usize = 18 + CHUNK_END.len() + LAST_CHUNK.len();
 
 impl Forward {
-    /// The worker has all of the request, as far as the transport knows.
+    /// Whether the transport has taken the whole request.
     pub(super) fn is_sent(&self) -> bool {
         self.head_sent == self.request_head.len() && self.content_ended && self.upload.is_sent()
     }
 
-    /// Sends the head, then content as it comes from the client.
+    /// Sends the head, then content as it arrives from the client.
     pub(super) fn send_request<U: Upstream>(
         &mut self,
         link: LinkId,
         client: &mut impl Client,
-        cx: &mut Workers<'_, U>,
-    ) -> Result<Fed, Refusal> {
-        let mut fed = Fed::default();
+        cx: &mut ForwardContext<'_, U>,
+    ) -> Result<FeedProgress, Refusal> {
+        let mut fed = FeedProgress::default();
         if self.link_ended.is_some() {
             return Ok(fed);
         }
@@ -41,7 +41,7 @@ impl Forward {
             return Ok(fed);
         }
         if core::mem::take(&mut self.expects_continue) {
-            (fed.asks, fed.moved) = (true, true);
+            (fed.wants_content, fed.moved) = (true, true);
             return Ok(fed);
         }
         while !self.content_ended {
@@ -59,19 +59,19 @@ impl Forward {
         Ok(fed)
     }
 
-    /// Passes one piece of content on. Returns how many of the client's bytes are done with.
+    /// Passes on one piece of content. Returns the number of client bytes consumed.
     fn pass_content<U: Upstream>(
         &mut self,
         link: LinkId,
         client: &mut impl Client,
-        cx: &mut Workers<'_, U>,
-    ) -> Result<usize, crate::exchange::client::NoContent> {
+        cx: &mut ForwardContext<'_, U>,
+    ) -> Result<usize, crate::exchange::client::ContentEnd> {
         let upload = &mut self.upload;
         if self.is_chunked {
-            // One piece of chunked content becomes one chunk, put together first so that it leaves as one packet.
+            // Each piece becomes one chunk, assembled first so that it leaves as one packet.
             return client.content(PIECE - CHUNK_OVERHEAD, &mut |content, last| {
                 let mut out = Sink::new(cx.chunk);
-                // There is room: a piece with what goes around it is no longer than the buffer.
+                // Cannot fail: a piece and its framing fit the buffer.
                 if put_chunk(&mut out, content, last).is_ok() {
                     upload.pass(out.written(), cx.pools, link, cx.contents);
                 }
@@ -86,13 +86,13 @@ impl Forward {
         }
         // What the link does not take stays in the receive window.
         client.content(usize::MAX, &mut |content, _| {
-            upload.let_go();
+            upload.mark_unkept();
             cx.pools.send(link, content)
         })
     }
 }
 
-/// Content as a chunk, and the last chunk where it ends.
+/// Writes content as a chunk, followed by the last chunk if it ends here.
 fn put_chunk(out: &mut Sink<'_>, content: &[u8], last: bool) -> Result<(), Overflow> {
     if !content.is_empty() {
         out.put(ChunkHeader::new(content.len() as u64).as_bytes())?;

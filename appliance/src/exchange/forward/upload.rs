@@ -1,22 +1,24 @@
-//! Content on its way to a worker: what the link did not take yet, and, where a replay is allowed, a copy of all of it.
+//! Content on its way to a worker: bytes the link has not taken yet and, if a replay is allowed, a copy of
+//! all content so far.
 
 use crate::budget::{Budget, Lease};
 use crate::upstream::{LinkId, Upstream};
 use alloc::vec::Vec;
 
-/// Content kept for a replay, per request, in bytes.
+/// Limit on content kept for a replay, in bytes per request.
 const KEPT: usize = 64 << 10;
-/// Content is taken from the client in pieces of this size: what is kept in any case when the link takes nothing.
+/// Size in bytes of the pieces in which content is taken from the client: the most that is held while the
+/// link takes nothing.
 pub(crate) const PIECE: usize = 8 << 10;
 
 #[derive(Default)]
 pub(super) struct Upload {
     bytes: Vec<u8>,
     sent: usize,
-    /// A second worker may be given the request, so nothing is thrown away.
+    /// The request may be replayed, so all content is kept.
     keep: bool,
     leases: Vec<Lease>,
-    /// Something was given to a worker and not kept.
+    /// Content was sent to a worker without being kept.
     gone: bool,
 }
 
@@ -25,7 +27,7 @@ impl Upload {
         Self { keep, ..Self::default() }
     }
 
-    /// Sends what waits. True once nothing does.
+    /// Sends held bytes. Returns how many were sent, and whether none are left.
     pub(super) fn flush<U: Upstream>(&mut self, pools: &mut U, link: LinkId) -> (usize, bool) {
         let n = match self.bytes.get(self.sent..) {
             None | Some([]) => 0,
@@ -40,24 +42,24 @@ impl Upload {
         (n, all)
     }
 
-    /// Content is kept for a replay so far.
+    /// Whether all content so far is kept for a replay.
     pub(super) fn keeps(&self) -> bool {
         self.keep
     }
 
-    /// Content went to the worker past us.
-    pub(super) fn let_go(&mut self) {
+    /// Notes that content went to the worker without being kept.
+    pub(super) fn mark_unkept(&mut self) {
         self.gone = true;
     }
 
-    /// Nothing waits.
+    /// Whether no bytes are held.
     pub(super) fn is_sent(&self) -> bool {
         self.sent == self.bytes.len()
     }
 
-    /// Sends content of at most a [`PIECE`] and its framing. Nothing may be waiting.
+    /// Sends a piece of content, at most [`PIECE`] bytes with its framing. No bytes may be held.
     pub(super) fn pass<U: Upstream>(&mut self, data: &[u8], pools: &mut U, link: LinkId, budget: &Budget) {
-        // A send that falls short is what makes the transport tell us of room later.
+        // A send that falls short makes the transport report room later.
         let sent = pools.send(link, data);
         self.keep = self.keep && self.bytes.len() + data.len() <= KEPT && self.reserve(data.len(), budget);
         if self.keep {
@@ -81,7 +83,7 @@ impl Upload {
         true
     }
 
-    /// Starts again for another worker, if everything is still there.
+    /// Starts over for another worker. False if some content was not kept.
     pub(super) fn rewind(&mut self) -> bool {
         self.sent = 0;
         !self.gone

@@ -18,11 +18,11 @@ fn told(fields: &str, trusted: Option<ClientField>) -> String {
     let Parsed::Complete { head, .. } = parsed else { panic!("{input:?}") };
     let mut buf = [0; 2048];
     let mut out = Sink::new(&mut buf);
-    let asked = trusted.and_then(|field| {
+    let client_scheme = trusted.and_then(|field| {
         let networks = vec![Network::new(PEER, 32).unwrap()];
         scheme(&head, PEER, &Trust { networks, field, ..Trust::default() })
     });
-    let forwarded = Forwarded { trusted, asked, ..Forwarded::new(PEER, LOCAL, Scheme::Http) };
+    let forwarded = Forwarded { trusted, client_scheme, ..Forwarded::new(PEER, LOCAL, Scheme::Http) };
     write_request(&head, &forwarded, &mut out).unwrap();
     String::from_utf8(out.written().to_vec()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Connections that a load balancer passes on: their first bytes are a header of the PROXY protocol, which says whose they are.
+//! Connections from a load balancer, which begin with a PROXY protocol header that names the client.
 
 use super::Connection;
 use crate::connection::shared::Shared;
@@ -10,20 +10,20 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 use model::reason::Reason;
 
-/// What is known of who is at the other end of a connection.
+/// The client at the other end of a connection.
 #[derive(Debug, Default)]
-pub(super) enum PassedOn {
-    /// Whoever connected.
+pub(super) enum ProxiedClient {
+    /// The TCP peer.
     #[default]
     No,
-    /// The header is still to come.
+    /// The header has not arrived yet.
     Awaited,
-    /// The header named somebody. Boxed: every connection has room for this, few are passed on.
+    /// The client that the header named. Boxed: every connection has space for this, but few are proxied.
     From(Box<(IpAddr, u16)>),
 }
 
-impl PassedOn {
-    /// The connection with the client that it is for.
+impl ProxiedClient {
+    /// The connection's key with the named client as the remote end.
     pub(super) fn key(&self, key: &FlowKey) -> FlowKey {
         match self {
             Self::From(client) => FlowKey { remote: client.0, remote_port: client.1, ..*key },
@@ -33,15 +33,15 @@ impl PassedOn {
 }
 
 impl Connection {
-    /// A connection to this port was opened.
+    /// Expects a header on connections to this port, if the settings say so.
     pub(super) fn await_proxy<H>(&mut self, port: u16, shared: &Shared<H>) {
         if shared.serving.trust.proxy_protocol.binary_search(&port).is_ok() {
-            self.passed_on = PassedOn::Awaited;
+            self.proxied_client = ProxiedClient::Awaited;
         }
     }
 
-    /// Takes the header. True if the session may go on: there is none to wait for, or it was read. Whoever is not trusted, and
-    /// whatever is no header, ends the connection: what would follow is somebody's whom nobody knows.
+    /// Reads the header. True if requests may be read: no header is expected, or it was read. An untrusted
+    /// peer or an invalid header ends the connection, since the client would be unknown.
     pub(super) fn advance_proxy<H: Hub>(
         &mut self,
         me: ConnId,
@@ -49,7 +49,7 @@ impl Connection {
         socket: &mut Wire<'_, '_>,
         shared: &mut Shared<H>,
     ) -> bool {
-        if !matches!(self.passed_on, PassedOn::Awaited) {
+        if !matches!(self.proxied_client, ProxiedClient::Awaited) {
             return true;
         }
         let header = if shared.serving.trust.covers(key.remote) {
@@ -63,10 +63,10 @@ impl Connection {
         match header {
             Ok(Parsed::Partial) => false,
             Ok(Parsed::Complete { source, .. }) => {
-                self.passed_on = PassedOn::No;
+                self.proxied_client = ProxiedClient::No;
                 if let Some((address, port)) = source {
-                    self.passed_on = PassedOn::From(Box::new((address, port)));
-                    self.journal.comes_from((address, port));
+                    self.proxied_client = ProxiedClient::From(Box::new((address, port)));
+                    self.journal.set_proxied_client((address, port));
                 }
                 true
             }
@@ -74,9 +74,9 @@ impl Connection {
                 self.cut_off(Reason::ProxyHeader, me, socket.socket, shared);
                 false
             }
-            // The balancer asks whether somebody is there.
+            // A health check of the load balancer.
             Err(_) => {
-                self.passed_on = PassedOn::No;
+                self.proxied_client = ProxiedClient::No;
                 self.close(socket);
                 false
             }

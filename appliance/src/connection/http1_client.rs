@@ -1,19 +1,19 @@
-//! A connection as its exchange sees it.
+//! Gives an exchange access to its HTTP/1 connection.
 
 use super::gate::{Gate, Traffic};
 use super::wire::Wire;
-use crate::exchange::client::{Client, NoContent};
+use crate::exchange::client::{Client, ContentEnd};
 use crate::http::h1::Body;
 
-/// One client, through the gate, whose content is framed as HTTP/1 has it.
-pub(super) struct Outlet<'o, 'w, 's> {
+/// A client behind the gate, with request content in HTTP/1 framing.
+pub(super) struct Http1Client<'o, 'w, 's> {
     pub(super) wire: &'o mut Wire<'w, 's>,
     pub(super) gate: &'o mut Gate,
     pub(super) traffic: &'o mut Traffic,
     pub(super) content: &'o mut Body,
 }
 
-impl Client for Outlet<'_, '_, '_> {
+impl Client for Http1Client<'_, '_, '_> {
     fn send(&mut self, bytes: &[u8], follows: usize) {
         if !bytes.is_empty() {
             self.gate.send(self.wire, bytes, follows, self.traffic);
@@ -25,14 +25,14 @@ impl Client for Outlet<'_, '_, '_> {
     }
 
     fn room(&mut self, wanted: usize) -> usize {
-        self.gate.open(wanted, self.wire, self.traffic)
+        self.gate.room(wanted, self.wire, self.traffic)
     }
 
     fn write(&mut self, bytes: &[u8]) {
         self.gate.write(self.wire, bytes);
     }
 
-    fn is_costly(&self) -> bool {
+    fn prefers_merged_writes(&self) -> bool {
         self.wire.is_secure()
     }
 
@@ -40,7 +40,7 @@ impl Client for Outlet<'_, '_, '_> {
         &mut self,
         most: usize,
         take: &mut dyn FnMut(&[u8], bool) -> usize,
-    ) -> Result<usize, NoContent> {
+    ) -> Result<usize, ContentEnd> {
         let Self { wire, gate, traffic, content } = self;
         let step = wire.recv(|input| {
             let admitted = gate.admit(content.wanted(input.len()), traffic);
@@ -50,12 +50,12 @@ impl Client for Outlet<'_, '_, '_> {
             }
             let step = content.take(input, take);
             let done = step.unwrap_or(0);
-            gate.took(done);
+            gate.consumed(done);
             (done, step)
         });
         match step {
-            Ok(step) => step.map_err(NoContent::Wrong),
-            Err(_) => Err(NoContent::Ended),
+            Ok(step) => step.map_err(ContentEnd::Invalid),
+            Err(_) => Err(ContentEnd::Closed),
         }
     }
 
@@ -63,7 +63,7 @@ impl Client for Outlet<'_, '_, '_> {
         self.content.is_finished()
     }
 
-    fn content_is_open(&mut self) {
+    fn switch_protocol(&mut self) {
         *self.content = Body::UntilClose;
     }
 }
