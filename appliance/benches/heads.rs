@@ -7,7 +7,7 @@ use appliance::cache::{Lookup, StaticStore, serve};
 use appliance::http::forward::Forwarded;
 use appliance::http::h1::request::{Parsed, Progress};
 use appliance::http::h1::{Encoder, forward, request, response};
-use appliance::http::{Encode, Limits, Page, Reply, Sink, Version};
+use appliance::http::{Encode, Page, Reply, RequestLimits, Sink, Version};
 use appliance::serving::{RouteResult, Router};
 use core::hint::black_box;
 use core::mem::MaybeUninit;
@@ -39,14 +39,14 @@ struct World<'a> {
     router: Router,
     store: StaticStore<'a>,
     date: DateCache,
-    limits: Limits,
+    limits: RequestLimits,
     scratch: Vec<u8>,
     out: Vec<u8>,
 }
 
 impl World<'_> {
     fn httparse(&mut self, input: &[u8]) -> usize {
-        let mut headers = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+        let mut headers = [const { MaybeUninit::uninit() }; RequestLimits::MAX_FIELDS];
         let mut request = httparse::Request::new(&mut []);
         let status = request.parse_with_uninit_headers(input, &mut headers);
         black_box(&request);
@@ -139,7 +139,7 @@ fn main() {
         router: Router::new(&settings(prefixes)).expect("the prefixes are valid"),
         store: StaticStore::new(&bundle),
         date: DateCache::new(1_700_000_000),
-        limits: black_box(Limits::STRICT),
+        limits: black_box(RequestLimits::STRICT),
         scratch: vec![0; 9000],
         out: vec![0; 4096],
     };

@@ -6,7 +6,7 @@ use appliance::http::forward::Forwarded;
 use appliance::http::h1::chunked::Decoder;
 use appliance::http::h1::request::{Parsed, Progress};
 use appliance::http::h1::{Encoder, forward, request, response};
-use appliance::http::{Encode, Limits, Page, Reply, Sink, Version};
+use appliance::http::{Encode, Page, Reply, RequestLimits, Sink, Version};
 use appliance::log::line::Moment;
 use appliance::log::{Endpoints, Log, Outcome, Value};
 use appliance::serving::{RouteResult, Router};
@@ -72,9 +72,12 @@ fn a_static_hit() {
         let mut buf = vec![0; 1024];
         let answered = assert_no_allocation(|| {
             date.set(date.unix() + 1);
-            let Parsed::Complete { head, .. } =
-                request::parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default())
-            else {
+            let Parsed::Complete { head, .. } = request::parse(
+                input.as_bytes(),
+                &RequestLimits::STRICT,
+                &mut scratch,
+                &mut Progress::default(),
+            ) else {
                 panic!();
             };
             let RouteResult::Matched(found) = router.route(Scheme::Http, 80, head.host, LOCAL, head.path)
@@ -101,7 +104,7 @@ fn a_forwarded_request_and_its_response() {
     let mut buf = vec![0; 2048];
     assert_no_allocation(|| {
         let Parsed::Complete { head, .. } =
-            request::parse(input, &Limits::STRICT, &mut scratch, &mut Progress::default())
+            request::parse(input, &RequestLimits::STRICT, &mut scratch, &mut Progress::default())
         else {
             panic!();
         };
@@ -121,7 +124,7 @@ fn a_line_in_each_log() {
     let input = b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\nCookie: d\r\n\r\n";
     let mut scratch = vec![0; 9000];
     let Parsed::Complete { head, len } =
-        request::parse(input, &Limits::STRICT, &mut scratch, &mut Progress::default())
+        request::parse(input, &RequestLimits::STRICT, &mut scratch, &mut Progress::default())
     else {
         panic!();
     };
@@ -169,7 +172,8 @@ fn refusals() {
     let mut scratch = vec![0; 9000];
     for input in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01"] {
         assert_no_allocation(|| {
-            let parsed = request::parse(input, &Limits::STRICT, &mut scratch, &mut Progress::default());
+            let parsed =
+                request::parse(input, &RequestLimits::STRICT, &mut scratch, &mut Progress::default());
             assert!(matches!(parsed, Parsed::Refused(_)));
         });
     }

@@ -2,7 +2,7 @@
 
 use appliance::http::h1::chunked::Decoder;
 use appliance::http::h1::request::{Parsed, Progress, parse};
-use appliance::http::{Framing, Limits, RequestHead};
+use appliance::http::{Framing, RequestHead, RequestLimits};
 use model::url::Scheme;
 use weir_tests::corpus::{Refused, Row, rows};
 
@@ -33,7 +33,7 @@ fn refused(status: u16, reason: &str) -> Verdict {
 
 /// `None` while the request is incomplete.
 pub fn judge(pieces: &[&[u8]]) -> Option<Verdict> {
-    let limits = Limits::STRICT;
+    let limits = RequestLimits::STRICT;
     let mut scratch = vec![0; limits.max_url_length + 1];
     let mut progress = Progress::default();
     let mut input = Vec::new();

@@ -52,7 +52,7 @@ impl core::error::Error for TlsError {}
 
 /// What happened to TLS connections, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
+pub struct TlsCounters {
     /// Handshakes completed, resumed ones included.
     pub handshakes: u64,
     /// Of those, resumed ones.

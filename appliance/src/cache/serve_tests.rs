@@ -1,6 +1,6 @@
 use super::*;
 use crate::cache::{Lookup, StaticStore};
-use crate::http::Limits;
+use crate::http::RequestLimits;
 use crate::http::h1::Encoder;
 use crate::http::h1::request::{Parsed, Progress, parse};
 use crate::http::h1::response;
@@ -47,7 +47,7 @@ fn with_head(
 ) -> (String, Plan) {
     let mut scratch = [0; 9000];
     let Parsed::Complete { head, .. } =
-        parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default())
+        parse(input.as_bytes(), &RequestLimits::STRICT, &mut scratch, &mut Progress::default())
     else {
         panic!("{input:?}");
     };
@@ -204,7 +204,7 @@ fn options_for_the_server() {
 
 #[test]
 fn what_goes_no_further_is_answered_here() {
-    let limits = Limits { trace: true, ..Limits::STRICT };
+    let limits = RequestLimits { trace: true, ..RequestLimits::STRICT };
     let answer = |input: &str| {
         let mut scratch = [0; 9000];
         let parsed = parse(input.as_bytes(), &limits, &mut scratch, &mut Progress::default());

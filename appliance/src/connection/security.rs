@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use model::reason::Reason;
-use model::tls::Counters;
+use model::tls::TlsCounters;
 use model::url::Scheme;
 
 /// Limit on handshakes in progress; the oldest gives way to a new one.
@@ -31,7 +31,7 @@ pub(crate) struct Security {
     victim: Option<ConnId>,
     turns: usize,
     pub(crate) scratch: Vec<u8>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: TlsCounters,
 }
 
 impl Security {
@@ -47,7 +47,7 @@ impl Security {
             victim: None,
             turns: HANDSHAKE_STEPS_PER_TURN,
             scratch,
-            counters: Counters::default(),
+            counters: TlsCounters::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::exchange::journal::LogContext;
 use crate::flow::Flow;
 use crate::http::response::Bounds;
 use crate::hub::Hub;
-use crate::log::{Counters, Log};
+use crate::log::{Log, RequestCounters};
 use crate::serving::Serving;
 use crate::time::Instant;
 use crate::upstream::ExchangeId;
@@ -31,7 +31,7 @@ pub(crate) struct Shared<H> {
     pub(crate) serving: Rc<Serving>,
     pub(crate) traffic: Traffic,
     pub(crate) hub: H,
-    pub(crate) counters: Counters,
+    pub(crate) counters: RequestCounters,
     pub(crate) logs: LogContext,
     pub(crate) security: Security,
     /// Receives decoded paths.
@@ -78,7 +78,7 @@ impl<H> Shared<H> {
             hub,
             traffic: Traffic::new(flow),
             security,
-            counters: Counters::default(),
+            counters: RequestCounters::default(),
             logs: LogContext::new(Log::new(settings, head_bytes / 8), Budget::new(head_bytes / 4)),
             // One byte more than the longest target: the parser looks for its end.
             path: vec![0; serving.limits.max_url_length + 1],

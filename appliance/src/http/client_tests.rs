@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::Limits;
+use crate::http::RequestLimits;
 use crate::http::h1::request::{Parsed, Progress, parse};
 use core::net::Ipv4Addr;
 use model::settings::Network;
@@ -14,7 +14,7 @@ fn trust(field: ClientField) -> Trust {
 fn with_head<R>(fields: &str, check: impl FnOnce(&RequestHead<'_>) -> R) -> R {
     let input = format!("GET / HTTP/1.1\r\nHost: shop.example:81\r\n{fields}\r\n");
     let mut scratch = [0; 9000];
-    let parsed = parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default());
+    let parsed = parse(input.as_bytes(), &RequestLimits::STRICT, &mut scratch, &mut Progress::default());
     let Parsed::Complete { head, .. } = parsed else { panic!("{input:?}") };
     check(&head)
 }

@@ -6,13 +6,13 @@ use model::reason::Reason;
 
 /// Bounds on a request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RequestLimits {
     /// MaxRequestBytes: request line and all fields, up to and with the empty line. No head longer than this is
     /// ever [`Partial`](crate::http::h1::request::Parsed::Partial): a buffer of this size always suffices.
     pub max_request_bytes: usize,
     /// MaxFieldLength: one field line, name to value.
     pub max_field_length: usize,
-    /// Number of fields, at most [`Limits::MAX_FIELDS`].
+    /// Number of fields, at most [`RequestLimits::MAX_FIELDS`].
     pub max_fields: usize,
     /// Length of the request target.
     pub max_url_length: usize,
@@ -28,7 +28,7 @@ pub struct Limits {
     pub trace: bool,
 }
 
-impl Limits {
+impl RequestLimits {
     /// The most fields any profile allows.
     pub const MAX_FIELDS: usize = 100;
 
@@ -59,7 +59,7 @@ impl Limits {
     };
 }
 
-impl Limits {
+impl RequestLimits {
     /// Limits that let everything pass that either lets pass. The answer to what both refuse is the first's.
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
@@ -107,7 +107,7 @@ pub(super) fn characters(segment: &[u8]) -> usize {
     segment.iter().map(|&b| units(b)).sum::<usize>() - 2 * slashes
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     fn default() -> Self {
         Self::STRICT
     }

@@ -3,7 +3,7 @@ use crate::http::h1::request::{Parsed, Progress, parse};
 
 #[test]
 fn segments_are_measured_in_characters() {
-    let limits = Limits { url_segment_max_length: 10, ..Limits::STRICT };
+    let limits = RequestLimits { url_segment_max_length: 10, ..RequestLimits::STRICT };
     let fits = |path: &str| {
         let input = format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n");
         let mut scratch = [0; 9000];

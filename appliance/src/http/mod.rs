@@ -26,7 +26,7 @@ pub mod upgrade;
 
 pub use encode::{Around, Encode, Reset};
 pub use fields::{Field, Fields};
-pub use limits::Limits;
+pub use limits::RequestLimits;
 pub use method::Method;
 pub use page::Page;
 pub use reply::{Content, OwnField, Reply};

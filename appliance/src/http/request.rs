@@ -1,6 +1,6 @@
 //! A request head as a value: what it asks for, how its content is delimited, and what its fields say about it as a whole.
 
-use super::{Fields, Limits, Method, Refusal, Version};
+use super::{Fields, Method, Refusal, RequestLimits, Version};
 use core::num::NonZeroU16;
 use model::reason::Reason;
 use model::url::Scheme;
@@ -136,7 +136,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Looks again at a head of `len` bytes that was parsed by wider limits. That the query is lenient is not looked at.
-    pub(crate) fn check_limits(&self, limits: &Limits, len: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_limits(&self, limits: &RequestLimits, len: usize) -> Result<(), Refusal> {
         if self.method == Method::Trace && !limits.trace {
             return Err(Refusal::new(501, Reason::NotImplemented));
         }

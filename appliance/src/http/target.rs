@@ -11,7 +11,7 @@
 use super::limits::characters;
 use super::request::TargetForm;
 use super::syntax::{self, HostForm};
-use super::{Limits, Method, Refusal};
+use super::{Method, Refusal, RequestLimits};
 use core::net::Ipv6Addr;
 use core::num::NonZeroU16;
 use model::reason::Reason;
@@ -56,7 +56,7 @@ pub(crate) struct Target<'a> {
 pub(crate) fn parse<'a>(
     target: &'a str,
     method: Method<'_>,
-    limits: &Limits,
+    limits: &RequestLimits,
     scratch: &'a mut [u8],
 ) -> Result<Target<'a>, Refusal> {
     if target.as_bytes().first() == Some(&b'/') {
@@ -105,7 +105,7 @@ fn absolute(target: &str) -> Option<(Scheme, &str)> {
 #[inline(always)]
 pub(crate) fn origin_form<'a>(
     target: &'a str,
-    limits: &Limits,
+    limits: &RequestLimits,
     scratch: &'a mut [u8],
 ) -> Result<(&'a str, usize, bool), Refusal> {
     if target.len() > limits.max_url_length {
@@ -121,7 +121,7 @@ pub(crate) fn origin_form<'a>(
 #[inline(never)]
 fn path_and_query<'a>(
     target: &'a str,
-    limits: &Limits,
+    limits: &RequestLimits,
     scratch: &'a mut [u8],
 ) -> Result<(&'a str, usize, bool), Refusal> {
     let (end, rewrite) = scan_path(target.as_bytes())?;
@@ -155,7 +155,7 @@ fn scan_path(bytes: &[u8]) -> Result<(usize, bool), Refusal> {
     }
 }
 
-fn check_query(query: &[u8], limits: &Limits) -> Result<(), Refusal> {
+fn check_query(query: &[u8], limits: &RequestLimits) -> Result<(), Refusal> {
     if limits.lenient_query {
         // There are no control characters and blanks in a request target; a fragment is never sent (RFC 9110 §7.1).
         return if query.contains(&b'#') { Err(URL) } else { Ok(()) };
@@ -171,7 +171,11 @@ fn check_query(query: &[u8], limits: &Limits) -> Result<(), Refusal> {
 }
 
 /// Decodes a path and removes its dot segments (RFC 3986 §5.2.4). Returns it and whether dot segments were removed.
-fn normalise<'a>(raw: &[u8], limits: &Limits, scratch: &'a mut [u8]) -> Result<(&'a str, bool), Refusal> {
+fn normalise<'a>(
+    raw: &[u8],
+    limits: &RequestLimits,
+    scratch: &'a mut [u8],
+) -> Result<(&'a str, bool), Refusal> {
     let mut len = 0;
     let mut segments = 0_usize;
     let mut rewritten = false;

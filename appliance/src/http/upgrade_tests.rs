@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::Limits;
+use crate::http::RequestLimits;
 use crate::http::h1::request::{Parsed, Progress, parse};
 use crate::http::h1::response;
 use crate::http::response::Bounds;
@@ -7,7 +7,7 @@ use crate::http::response::Bounds;
 fn list_of(start: &str, fields: &str, allowed: &[&str]) -> String {
     let input = format!("{start}\r\nHost: a\r\n{fields}\r\n");
     let mut scratch = [0; 9000];
-    let parsed = parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default());
+    let parsed = parse(input.as_bytes(), &RequestLimits::STRICT, &mut scratch, &mut Progress::default());
     let Parsed::Complete { head, .. } = parsed else { panic!("{input:?}") };
     let allowed: Vec<String> = allowed.iter().map(|&name| name.into()).collect();
     String::from_utf8(list(&head, &allowed).into_vec()).unwrap()

@@ -1,4 +1,4 @@
-//! The hub of a machine whose only shard calls it directly.
+//! The hub of a machine with one shard, which calls it directly.
 
 use super::{Hub, HubReport};
 use crate::control::Control;
@@ -21,14 +21,14 @@ pub struct Machine<S> {
     pub(super) pools: Pools<S>,
     pub(super) control: Control,
     log_link: Option<LogLink>,
-    /// Names of the pools, in the order of the settings.
+    /// Names of the pools, in settings order.
     pub(super) names: Vec<String>,
-    /// Pools that want TLS on their links and do not have it.
+    /// Pools that require TLS on their links but cannot have it.
     without_links: Vec<(PoolId, TlsError)>,
 }
 
 impl<S: StreamTransport> Machine<S> {
-    /// The hub for these settings. Private keys that the settings only name are looked for in `keys`.
+    /// Creates the hub for these settings. Private keys that the settings only name are looked up in `keys`.
     pub fn new(
         settings: &Settings,
         limits: PoolLimits,
@@ -48,7 +48,7 @@ impl<S: StreamTransport> Machine<S> {
         }
     }
 
-    /// Pools that are out of service because their links are to be secured and cannot be, and why.
+    /// Pools that are out of service because TLS on their links is unavailable, and why.
     pub fn without_links(&self) -> impl Iterator<Item = (&str, TlsError)> {
         let name = |pool: PoolId| self.names.get(pool.index()).map_or("", String::as_str);
         self.without_links.iter().map(move |&(pool, error)| (name(pool), error))
@@ -59,7 +59,7 @@ impl<S: StreamTransport> Machine<S> {
         &self.pools
     }
 
-    /// The pools, to be changed.
+    /// The pools, for changes.
     pub fn pools_mut(&mut self) -> &mut Pools<S> {
         &mut self.pools
     }
@@ -73,7 +73,7 @@ impl<S: StreamTransport> Machine<S> {
     fn on_other_stream(&mut self, event: StreamEvent, log: &mut Spool, now: Instant) {
         if self.control.on_event(event, self.pools.streams()) {
             if !self.control.is_supervised() {
-                self.pools.demand_again();
+                self.pools.renew_demands();
             }
             return;
         }
@@ -84,7 +84,7 @@ impl<S: StreamTransport> Machine<S> {
         }
     }
 
-    /// Tells the supervisor which pools need a worker. Without a supervisor the demand stays open.
+    /// Tells the supervisor which pools need a worker. Without a supervisor, the demand stays recorded.
     fn push_demands(&mut self, now: Instant) {
         while self.control.is_supervised()
             && let Some((pool, waited)) = self.pools.next_demand(now)
@@ -116,7 +116,7 @@ impl<S: StreamTransport> Hub for Machine<S> {
     fn next_ask(&mut self, now: Instant) -> Option<(StreamId, Ask)> {
         loop {
             let (who, Ask { id, request }) = self.control.next_ask(self.pools.streams())?;
-            match self.carry_out(who, request, now) {
+            match self.execute(who, request, now) {
                 Ok(result) => self.answer(who, id, result),
                 Err(request) => return Some((who, Ask { id, request })),
             }

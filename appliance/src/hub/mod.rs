@@ -1,8 +1,9 @@
-//! What a machine has once, however many cores serve: the pools and the transport to their workers, the control
-//! connection, and the way of log lines to the host.
+//! What exists once per machine, regardless of the number of cores: the pools and the transport to their
+//! workers, the control connection, and the log connection to the host.
 //!
-//! A shard knows the hub by the trait [`Hub`] only. Today there is one shard, and its hub is the [`Machine`] itself, called
-//! directly; with several cores each of them gets a hub that passes messages to the one core that owns the devices.
+//! A shard knows the hub only by the trait [`Hub`]. Today there is one shard, and its hub is the [`Machine`]
+//! itself, called directly; with several cores, each shard would get a hub that passes messages to the core
+//! that owns the devices.
 
 mod machine;
 mod orders;
@@ -17,60 +18,60 @@ use model::control::message::{Answer, Ask, Refusal};
 use netdrv::stream::StreamId;
 use netdrv::transport::Faults;
 
-/// What a shard asks of its machine.
+/// Services of the machine to a shard.
 ///
-/// In each turn the shard calls [`Hub::begin`], takes all questions and events, serves its connections, and calls
-/// [`Hub::finish`].
+/// In each turn, the shard calls [`Hub::begin`], takes all control requests and events, serves its
+/// connections, and calls [`Hub::finish`].
 pub trait Hub {
-    /// The way to workers.
+    /// Access to workers.
     type Upstream: Upstream;
 
-    /// The way to workers, for exchanges.
+    /// Access to workers, for exchanges.
     fn upstream(&mut self) -> &mut Self::Upstream;
 
-    /// Takes in what the devices have and runs the timers that are due. `log`: this core's lines, some of which the host may
-    /// have acknowledged.
+    /// Processes device events and due timers. `log`: this core's log lines, some of which the host may have
+    /// acknowledged.
     fn begin(&mut self, log: &mut Spool, now: Instant);
 
-    /// The next thing that an exchange of this core has to be told.
+    /// The next event for an exchange of this core.
     fn next_event(&mut self) -> Option<PoolEvent>;
 
-    /// The next question of the control connection that only a shard can answer, and who asks. Those about pools are
-    /// answered here.
+    /// The next control request that only a shard can answer, and the stream it came over. The hub answers
+    /// those about pools.
     fn next_ask(&mut self, now: Instant) -> Option<(StreamId, Ask)>;
 
-    /// Answers the question with this number.
+    /// Answers the control request `id`.
     fn answer(&mut self, who: StreamId, id: u32, result: Result<Answer, Refusal>);
 
-    /// Sends what waits for the host and for workers.
+    /// Sends pending data to the host and to workers.
     fn finish(&mut self, log: &mut Spool, now: Instant);
 
-    /// [`Hub::begin`] has to be called again at once.
+    /// Whether [`Hub::begin`] must be called again at once.
     fn wants_turn(&self, now: Instant) -> bool;
 
-    /// When, after `now`, [`Hub::begin`] has to be called even if the devices stay silent.
+    /// When, after `now`, [`Hub::begin`] must be called even if the devices are silent.
     fn next_deadline(&self, now: Instant) -> Option<Instant>;
 
-    /// Asks the devices for interrupts. False if there is work already.
+    /// Enables device interrupts. False if there is work already.
     fn arm(&mut self) -> bool;
 
-    /// Log lines are sent without delay from now on: the machine is about to stop.
+    /// Sends log lines without delay from now on: the machine is about to stop.
     fn hurry(&mut self, now: Instant);
 
-    /// What the transport to workers has done wrong since the start.
+    /// Protocol violations by the transport device since the start.
     fn faults(&self) -> Faults;
 
-    /// What it does and has done.
+    /// State and counters of the hub.
     fn report(&self) -> HubReport;
 }
 
-/// What a hub does and has done, for the answer to `Status`.
+/// State and counters of a hub, for the answer to `Status`.
 #[derive(Clone, Debug, Default)]
 pub struct HubReport {
     /// Links to workers, in any state.
     pub links: usize,
-    /// Those of them that a request uses.
+    /// Links in use by a request.
     pub links_in_use: usize,
-    /// Events since the start, by the names that `weir ctl status` and the metrics show.
+    /// Event counts since the start, by the names shown in `weir ctl status` and the metrics.
     pub counters: Vec<(&'static str, u64)>,
 }

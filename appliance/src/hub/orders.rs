@@ -1,4 +1,4 @@
-//! What the hub does and says about pools when it is asked over the control connection.
+//! Control requests about pools and workers, which the hub answers.
 
 use super::Machine;
 use crate::time::Instant;
@@ -8,12 +8,13 @@ use model::id::PoolId;
 use model::settings::Worker;
 use netdrv::stream::{StreamId, StreamTransport};
 
-/// Most pools of one page: each may have up to [`MAX_WORKERS`](model::pool::MAX_WORKERS) workers with a note each.
+/// Limit on pools per page of an answer: each may have up to [`MAX_WORKERS`](model::pool::MAX_WORKERS)
+/// workers with a note each.
 const POOLS_PAGE: usize = 3;
 
 impl<S: StreamTransport> Machine<S> {
-    /// Carries out a request that is about workers or pools. Gives others back: they are for a shard.
-    pub(super) fn carry_out(
+    /// Executes a request about workers or pools. Returns other requests: they are for a shard.
+    pub(super) fn execute(
         &mut self,
         who: StreamId,
         request: Request,
@@ -34,15 +35,15 @@ impl<S: StreamTransport> Machine<S> {
         Ok(match request {
             Request::Supervise => {
                 self.control.supervises(who, self.pools.streams());
-                self.pools.forget_announced();
+                self.pools.retire_announced();
                 Ok(Answer::Done)
             }
             Request::WorkerUp { pool, address, named } => {
-                let came = self.pools.worker_came(pool, vsock(address), named, now);
+                let came = self.pools.add_worker(pool, vsock(address), named, now);
                 done(came, Refusal::TooManyWorkers)
             }
             Request::WorkerIs { pool, address, down, note } => {
-                let found = self.pools.worker_is(pool, vsock(address), down, note, now);
+                let found = self.pools.report_worker(pool, vsock(address), down, note, now);
                 done(found, Refusal::NoSuchWorker)
             }
             Request::StreamEnded { name, whole } => {
@@ -50,10 +51,10 @@ impl<S: StreamTransport> Machine<S> {
                 Ok(Answer::Done)
             }
             Request::WorkerLeaving { pool, address } => {
-                done(self.pools.worker_leaves(pool, vsock(address)), Refusal::NoSuchWorker)
+                done(self.pools.retire_worker(pool, vsock(address)), Refusal::NoSuchWorker)
             }
             Request::WorkerGone { pool, address, died } => {
-                let found = self.pools.worker_gone(pool, vsock(address), died, now);
+                let found = self.pools.remove_worker(pool, vsock(address), died, now);
                 done(found, Refusal::NoSuchWorker)
             }
             Request::SetService { pool, service, out } => {

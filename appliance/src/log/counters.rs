@@ -4,7 +4,7 @@ use model::reason::Reason;
 
 /// What happened to requests, since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counters {
+pub struct RequestCounters {
     /// Requests whose head was complete and valid.
     pub requests: u64,
     /// Requests answered from the image's files.
@@ -30,7 +30,7 @@ pub struct Counters {
     reasons: [u64; Reason::ALL.len()],
 }
 
-impl Default for Counters {
+impl Default for RequestCounters {
     fn default() -> Self {
         Self {
             requests: 0,
@@ -49,7 +49,7 @@ impl Default for Counters {
     }
 }
 
-impl Counters {
+impl RequestCounters {
     /// Counts a refusal or an ended connection.
     pub fn count(&mut self, reason: Reason) {
         self.reasons[reason as usize] += 1;

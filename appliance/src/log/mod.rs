@@ -18,7 +18,7 @@ mod link;
 mod record;
 mod spool;
 
-pub use counters::Counters;
+pub use counters::RequestCounters;
 pub use link::LogLink;
 pub use record::{Endpoints, Outcome, Record, Value};
 pub use spool::Spool;

@@ -16,7 +16,7 @@ pub(crate) use rules::Rules;
 pub use timers::Timers;
 
 use crate::cache::StaticStore;
-use crate::http::Limits;
+use crate::http::RequestLimits;
 use alloc::vec::Vec;
 use model::id::SiteId;
 use model::settings::{Settings, Trust};
@@ -27,7 +27,7 @@ pub(crate) struct Serving {
     pub(crate) router: Router,
     pub(crate) files: StaticStore<'static>,
     /// The widest limits of any site, by which heads are parsed.
-    pub(crate) limits: Limits,
+    pub(crate) limits: RequestLimits,
     rules: AllRules,
     /// Whose word about their clients is taken.
     pub(crate) trust: Trust,

@@ -1,7 +1,7 @@
 //! By which limits and timers requests are read: the server's until their site is known, then the site's.
 
 use super::timers::Timers;
-use crate::http::{Limits, Refusal, RequestHead};
+use crate::http::{Refusal, RequestHead, RequestLimits};
 use alloc::vec::Vec;
 use core::time::Duration;
 use model::id::SiteId;
@@ -16,7 +16,7 @@ const HTTP_SYS_TIMER: Duration = Duration::from_secs(120);
 /// The rules of one site, or of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    pub(crate) limits: Limits,
+    pub(crate) limits: RequestLimits,
     pub(crate) timers: Timers,
     /// Most content of a request, in bytes.
     pub(crate) max_content: u64,
@@ -31,14 +31,14 @@ impl Rules {
     fn server(http: &Http, timers: Timers) -> Self {
         let base = match http.profile.unwrap_or_default() {
             Profile::Strict => Self {
-                limits: Limits::STRICT,
+                limits: RequestLimits::STRICT,
                 timers,
                 max_content: u64::MAX,
                 entity_body_rate: ENTITY_BODY_RATE,
                 narrower: false,
             },
             Profile::HttpSys => Self {
-                limits: Limits::HTTP_SYS,
+                limits: RequestLimits::HTTP_SYS,
                 timers: Timers {
                     header_wait: HTTP_SYS_TIMER,
                     idle_connection: HTTP_SYS_TIMER,
@@ -129,7 +129,7 @@ impl AllRules {
     }
 
     /// Limits that let everything pass that anybody lets pass.
-    pub(crate) fn widest(&self) -> Limits {
+    pub(crate) fn widest(&self) -> RequestLimits {
         self.sites.iter().fold(self.server.limits.clone(), |widest, rules| widest.or(&rules.limits))
     }
 }

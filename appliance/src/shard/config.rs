@@ -1,4 +1,4 @@
-//! What a shard may take of its machine, and why it cannot serve.
+//! How a shard divides its machine's memory, and why settings may be refused.
 
 use crate::flow::FlowError;
 use crate::serving::RouterError;
@@ -8,25 +8,25 @@ use crate::upstream::PoolLimits;
 use model::settings::Settings;
 use netdrv::entropy;
 
-/// What a link to a worker takes: the transport's receive buffer.
+/// Memory per link to a worker, in bytes: the transport's receive buffer.
 const LINK_BYTES: usize = 64 << 10;
-/// So many bytes for TCP allow one half-open connection more.
+/// TCP memory per allowed half-open connection, in bytes.
 const HALF_OPEN_BYTES: usize = 12 << 10;
 
-/// What a shard is told at its start.
+/// Parameters of a shard.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     /// Memory for TCP sockets and their buffers, in bytes.
     pub buffer_bytes: usize,
-    /// Memory for request heads that are held because they are incomplete or wait for a worker, in bytes.
+    /// Memory for held request heads (incomplete, or waiting for a worker), in bytes.
     pub head_bytes: usize,
     /// Memory for TLS, in bytes.
     pub tls_bytes: usize,
-    /// Open connections at most.
+    /// Limit on open connections.
     pub max_connections: usize,
-    /// Half-open connections at most.
+    /// Limit on half-open connections.
     pub max_half_open: usize,
-    /// Bounds of pools.
+    /// Limits of pools.
     pub pools: PoolLimits,
     /// Timers of client connections.
     pub timers: Timers,
@@ -34,13 +34,14 @@ pub struct ShardConfig {
     pub seed: [u64; 4],
     /// Seconds since 1970-01-01 UTC at the first poll, for `Date`.
     pub unix_time: u64,
-    /// Tells the state of the random numbers.
+    /// Reports the state of the random number generator.
     pub entropy: fn() -> entropy::Status,
 }
 
 impl ShardConfig {
-    /// For a machine with so many bytes of free memory: five eighths for TCP, or three and two for TLS, one for held heads,
-    /// one for the buffers of links to workers. The last eighth is for what is small or short-lived.
+    /// Parameters for a machine with `free` bytes of memory. TCP gets five eighths, or three if TLS gets two;
+    /// held heads get one, the buffers of links to workers one. The last eighth is for small and short-lived
+    /// allocations.
     pub fn for_memory(free: usize, settings: &Settings, seed: [u64; 4], unix_time: u64) -> Self {
         let tls = settings.serves_tls();
         let link_bytes = LINK_BYTES + if settings.secures_links() { 2 * SESSION_BYTES } else { 0 };
@@ -52,7 +53,8 @@ impl ShardConfig {
             tls_bytes,
             head_bytes: free / 8,
             max_connections: 65_536,
-            // A host's network may hand over in one moment all who came: none of them has finished its handshake by then.
+            // A host's network may deliver a whole burst of new connections before any of them completes its
+            // handshake.
             max_half_open: (buffer_bytes / HALF_OPEN_BYTES).clamp(256, 1024),
             pools: PoolLimits { links, ..PoolLimits::default() },
             timers: Timers::default(),
@@ -63,7 +65,8 @@ impl ShardConfig {
     }
 }
 
-/// Why settings cannot be served. The host has checked them, so this says that bundle and program do not fit.
+/// Why settings cannot be served. The host has checked them already, so this means that bundle and program do
+/// not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingsError {
     /// The URL prefixes.
@@ -91,7 +94,7 @@ mod tests {
     fn a_machine_of_64_mib_holds_a_thousand_unfinished_handshakes() {
         let plain = ShardConfig::for_memory(42 << 20, &Settings::default(), [0; 4], 0);
         assert_eq!(plain.max_half_open, 1024);
-        // They never take more than the memory for TCP has room for.
+        // They never take more than the memory for TCP allows.
         for free in [4 << 20, 16 << 20, 42 << 20] {
             let config = ShardConfig::for_memory(free, &Settings::default(), [0; 4], 0);
             assert!(

@@ -1,4 +1,4 @@
-//! What the shard does and says when it is asked over the control connection.
+//! Control requests that a shard answers.
 
 use super::Shard;
 use crate::flow::FlowError;
@@ -21,18 +21,18 @@ impl<N: Nic, H: Hub> Shard<N, H> {
     pub(super) fn answer_asks(&mut self) {
         let now = self.shared.now;
         while let Some((who, ask)) = self.shared.hub.next_ask(now) {
-            let result = self.carry_out(ask.request);
+            let result = self.execute(ask.request);
             self.shared.hub.answer(who, ask.id, result);
         }
     }
 
-    /// Takes new bandwidth and limits for the sites that are served, whole or, on error, not at all. The rest of `settings` is
-    /// not looked at. Poll afterwards: what waits may go earlier now.
+    /// Replaces the bandwidth and limits of the sites served: all of them or, on error, none. Ignores the
+    /// rest of `settings`. Poll afterwards, since waiting transfers may be allowed to proceed earlier.
     pub fn set_bandwidth(&mut self, settings: &Settings, now: Instant) -> Result<(), FlowError> {
         self.shared.traffic.flow.configure(settings, now.as_nanos())
     }
 
-    fn carry_out(&mut self, request: Request) -> Result<Answer, Refusal> {
+    fn execute(&mut self, request: Request) -> Result<Answer, Refusal> {
         match request {
             Request::SetSite { site, bandwidth, limits } => {
                 let mut settings = self.settings.clone();
@@ -62,7 +62,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
                 let sites = (from.0..=u16::MAX).take(PAGE).map_while(|site| self.site_info(SiteId(site)));
                 return Ok(Answer::Sites(sites.collect()));
             }
-            // The hub answers what is about pools and workers.
+            // The hub answers requests about pools and workers.
             Request::Supervise
             | Request::WorkerUp { .. }
             | Request::WorkerIs { .. }

@@ -1,9 +1,9 @@
-//! A graceful end: what is under way is finished, and nothing new begins.
+//! Graceful shutdown: requests in progress are finished, no new ones are accepted.
 //!
-//! Listening ends at once, with RST to whoever tries, so that clients and load balancers go elsewhere without waiting. Responses
-//! whose head was not written yet say `Connection: close`. Connections that wait for their next request are closed at
-//! once, those that never had one a moment later: their first request may be on its way. What is not done at the end of
-//! the time that was given is cut off with the reason `AppShutdown`.
+//! Listening ends at once; new connections get a RST, so that clients and load balancers turn elsewhere
+//! without waiting. Responses whose head was not written yet say `Connection: close`. Connections that wait
+//! for their next request are closed at once; those that have not sent any get a moment more, since a first
+//! request may be on its way. What is not done by the deadline is cut off with reason `AppShutdown`.
 
 use super::Shard;
 use crate::connection::drain::Drain;
@@ -14,11 +14,11 @@ use core::time::Duration;
 use model::control::message::Draining;
 use netdrv::nic::Nic;
 
-/// How long a connection may keep silent whose first request has not come.
+/// How long a connection without any request is spared.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl<N: Nic, H: Hub> Shard<N, H> {
-    /// Begins to drain, to be done within `limit`, or changes the limit. Says what is left to do.
+    /// Starts a drain to be completed within `limit`, or changes its limit. Returns what is left to do.
     pub fn drain(&mut self, limit: Duration) -> Draining {
         let now = self.shared.now;
         let ends_at = now + limit;
@@ -39,7 +39,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         }
     }
 
-    /// Does what its time has come for.
+    /// Runs the steps of the drain that are due.
     pub(super) fn run_drain(&mut self, now: Instant) {
         if self.shared.drain.next_deadline().is_none_or(|at| at > now) {
             return;
@@ -66,14 +66,14 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         self.connections().into_iter().for_each(|id| self.mark(id));
     }
 
-    /// All whose handshake is complete.
+    /// All connections whose TCP handshake is complete.
     fn connections(&self) -> alloc::vec::Vec<ConnId> {
         let all = (0..self.stack.places()).filter_map(|index| self.stack.at(index));
         all.filter(|id| !self.stack.is_half_open(*id)).collect()
     }
 }
 
-/// The client has got all it will get.
+/// Whether the client has acknowledged everything including our FIN.
 fn is_delivered(socket: &Socket<'_>) -> bool {
     matches!(socket.state(), State::FinWait2 | State::TimeWait | State::Closed | State::Listen)
 }

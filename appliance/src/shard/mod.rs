@@ -1,7 +1,8 @@
-//! One core's loop: frames and stream events in, timers, sessions, frames and stream bytes out.
+//! The loop of one core: takes in frames and stream events, runs timers and connections, sends frames and
+//! stream bytes.
 //!
-//! A shard owns everything it touches and never blocks. [`Shard::poll`] does all that can be done at one moment of a
-//! clock it is handed; the same code runs in the unikernel and in the simulator.
+//! A shard owns everything it touches and never blocks. [`Shard::poll`] does all that can be done at the time
+//! it is passed; the same code runs in the unikernel and in the simulator.
 //!
 //! ```text
 //!            ┌─────────── poll(now) ────────────┐
@@ -26,7 +27,7 @@ use crate::connection::security::Security;
 use crate::connection::shared::Shared;
 use crate::flow::Flow;
 use crate::hub::{Hub, Machine};
-use crate::log::{Counters, Endpoints, Log};
+use crate::log::{Endpoints, Log, RequestCounters};
 use crate::serving::{Router, Serving};
 use crate::tcp::{ConnId, Flushed, Socket, Stack, StackConfig, State};
 use crate::time::Instant;
@@ -49,15 +50,15 @@ use netdrv::nic::Nic;
 use netdrv::stream::StreamTransport;
 use netdrv::transport::Faults;
 
-/// Frames taken in before connections get their turn.
+/// Frames received before connections get their turn.
 const RECEIVE_BUDGET: usize = 64;
-/// Grants handed out before connections get their turn.
+/// Bandwidth grants made before connections get their turn.
 const GRANT_BUDGET: usize = 256;
-/// Error lines per second about connections that were turned away.
+/// Limit on error log lines per second about connections that were turned away.
 const TURNED_AWAY_LINES: u32 = 10;
-/// Connections looked at to find an idle one to close.
+/// Connections examined to find an idle one to close.
 const EVICTION_SCAN: usize = 64;
-/// What a client may keep us waiting for when memory is short.
+/// How long a client may keep us waiting when memory is short.
 const EVICTION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// When to poll again.
@@ -69,29 +70,30 @@ pub enum Wake {
     At(Option<Instant>),
 }
 
-/// Everything that belongs to one core: a card's queues, the TCP stack, connections, bandwidth. What the machine has once is
-/// behind the [`Hub`].
+/// Everything that belongs to one core: the card's queues, the TCP stack, connections, bandwidth control.
+/// What exists once per machine is behind the [`Hub`].
 pub struct Shard<N: Nic, H: Hub> {
     nic: N,
     stack: Stack<Connection>,
     shared: Shared<H>,
-    /// What is in force.
+    /// The settings in force.
     settings: Settings,
-    /// Connections to be looked at; those that wait for room in the card's queue come first.
+    /// Connections waiting for their turn. The first `blocked` ones wait for room in the card's queue.
     dirty: VecDeque<ConnId>,
     blocked: usize,
     started: Instant,
     unix_time: u64,
     entropy: fn() -> entropy::Status,
-    /// The second in which connections were last turned away, and how many of them.
+    /// The second in which connections were last turned away, and how many were.
     turned_away: (u64, u32),
-    /// Why there is no TLS although the settings want it.
+    /// Why TLS is unavailable although the settings require it.
     without_tls: Option<TlsError>,
 }
 
 impl<N: Nic, S: StreamTransport> Shard<N, Machine<S>> {
-    /// The only shard of a machine, with its hub. It serves what the bundle says. Private keys that the bundle only names are
-    /// looked for in `keys`. If there can be no TLS, its ports are closed: see [`Shard::without_tls`].
+    /// The only shard of a machine, with its hub. Serves what the bundle contains. Private keys that the
+    /// bundle only names are looked up in `keys`. If TLS is unavailable, its ports are closed: see
+    /// [`Shard::without_tls`].
     pub fn new(
         config: ShardConfig,
         bundle: &Bundle<'static>,
@@ -122,7 +124,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, Machine<S>> {
             seed: config.seed,
         };
         let [.., a, b] = config.seed;
-        // Its own key: the seeds of the TCP layer must not be guessed from what its users see.
+        // A key of its own: the seeds of the TCP layer must not be guessable from what clients can observe.
         let flow = Flow::new(settings, (a.rotate_left(17), b.rotate_left(29)), now.as_nanos());
         let flow = flow.map_err(SettingsError::Flow)?;
         let hub = Machine::new(settings, config.pools, keys, &clock, streams, now);
@@ -146,38 +148,38 @@ impl<N: Nic, S: StreamTransport> Shard<N, Machine<S>> {
 }
 
 impl<N: Nic, H: Hub> Shard<N, H> {
-    /// What the machine has once.
+    /// The hub.
     pub fn hub(&self) -> &H {
         &self.shared.hub
     }
 
-    /// What the machine has once, to be changed.
+    /// The hub, for changes.
     pub fn hub_mut(&mut self) -> &mut H {
         &mut self.shared.hub
     }
 
-    /// Our address, once there is one.
+    /// The appliance's address, once it has one.
     pub fn address(&self) -> Option<IpAddr> {
         self.stack.address()
     }
 
-    /// What the devices have done wrong since the start, by their names.
+    /// Protocol violations by the devices since the start, by device.
     pub fn faults(&self) -> [(&'static str, Faults); 2] {
         [("network card", self.nic.faults()), ("vsock device", self.shared.hub.faults())]
     }
 
-    /// Requests and refusals counted.
-    pub fn counters(&self) -> &Counters {
+    /// Counters of requests and refusals.
+    pub fn counters(&self) -> &RequestCounters {
         &self.shared.counters
     }
 
-    /// Log lines that wait, and how many were dropped.
+    /// The log: waiting lines, and how many were dropped.
     pub fn log(&self) -> &Log {
         &self.shared.logs.log
     }
 
-    /// What happened to TLS connections.
-    pub fn tls_counters(&self) -> model::tls::Counters {
+    /// Counters of TLS connections.
+    pub fn tls_counters(&self) -> model::tls::TlsCounters {
         self.shared.security.counters
     }
 
@@ -186,7 +188,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         self.shared.security.handshakes()
     }
 
-    /// Certificates and what else TLS connections are given; `None` without TLS.
+    /// Certificates and settings of TLS connections; `None` without TLS.
     pub fn certificates(&self) -> Option<&Store> {
         self.shared.security.store()
     }
@@ -201,23 +203,23 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         &self.stack
     }
 
-    /// What a site has done, waits for and was refused, by its index in the settings.
+    /// Metrics of a site.
     pub fn site_metrics(&self, site: SiteId, now: Instant) -> Option<SiteMetrics> {
         self.shared.traffic.flow.metrics(site, now.as_nanos())
     }
 
-    /// Bytes of request heads and content that are held for requests under way.
+    /// Bytes held for requests in progress: heads and content.
     pub fn held_bytes(&self) -> usize {
         self.shared.heads.leased() + self.shared.contents.leased()
     }
 
-    /// The card.
+    /// The network card.
     pub fn nic(&mut self) -> &mut N {
         &mut self.nic
     }
 
-    /// Does all there is to do at `now`.
-    // A function of its own wherever it is called, so that `benches/instructions` can tell what it costs.
+    /// Does all that can be done at `now`.
+    // Never inlined, so that `benches/instructions` can attribute its cost.
     #[inline(never)]
     pub fn poll(&mut self, now: Instant) -> Wake {
         self.shared.begin(now, self.unix_time + now.since(self.started).as_secs());
@@ -236,14 +238,14 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         if self.grant(now) {
             self.run_dirty(now);
         }
-        // Exchanges that ended may have given their links to others.
+        // Exchanges that ended may have passed their links on to others.
         while let Some(event) = self.shared.hub.next_event() {
             self.on_pool_event(event);
         }
         self.log_turned_away();
         self.nic.flush();
         self.shared.hub.finish(&mut self.shared.logs.log.spool, now);
-        // What is still dirty waits for room in the card's queue, unless it became so just now.
+        // What is still dirty waits for room in the card's queue, unless it became dirty just now.
         let fresh = self.dirty.len() > self.blocked;
         if fresh || (more && self.blocked == 0) || self.shared.hub.wants_turn(now) {
             return Wake::Now;
@@ -257,13 +259,13 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         Wake::At([self.stack.next_deadline(), hub, flow, drain].into_iter().flatten().min())
     }
 
-    /// Asks the devices for interrupts. False if there is work already: poll again instead of halting.
+    /// Enables device interrupts. False if there is work already: poll again instead of halting.
     pub fn arm(&mut self) -> bool {
         let streams = self.shared.hub.arm();
         self.nic.arm(self.blocked > 0) && streams
     }
 
-    /// Takes frames in; true if there may be more.
+    /// Receives frames. True if there may be more.
     fn receive(&mut self, now: Instant) -> bool {
         for _ in 0..RECEIVE_BUDGET {
             if self.nic.tx_room() == 0 {
@@ -275,7 +277,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
             if let Some(id) = id {
                 self.mark(id);
             }
-            // There is to be room before the next one asks for it: who is refused tries again after a second.
+            // Make room before the next client needs it: one that is refused retries only after a second.
             if (self.stack.is_full() || self.shared.security.is_full()) && self.evict() {
                 self.run_dirty(now);
             }
@@ -292,7 +294,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         }
     }
 
-    /// Hands out what is due now; true if there was any.
+    /// Passes on the bandwidth grants that are due. True if there were any.
     fn grant(&mut self, now: Instant) -> bool {
         let mut any = false;
         for _ in 0..GRANT_BUDGET {
@@ -325,7 +327,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
                     self.mark(id);
                 }
                 if let Some(victim) = self.shared.security.take_victim() {
-                    self.give_way(victim);
+                    self.evict_handshake(victim);
                 }
             }
             match self.stack.flush(id, now, &mut self.nic) {
@@ -359,7 +361,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
             (PoolEvent::Assigned(_, link), found) => {
                 let taken = found.is_some_and(|(_, connection)| connection.on_assigned(who.stream, link));
                 if !taken {
-                    // Its client has gone in the meantime.
+                    // The client has gone in the meantime.
                     self.shared.hub.upstream().abandon(link, self.shared.now);
                 }
             }
@@ -377,7 +379,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         self.mark(id);
     }
 
-    /// Writes error lines for connections that never were, only some of them: a flood must not fill the log.
+    /// Logs connections that were refused at the TCP layer, a few per second: a flood must not fill the log.
     fn log_turned_away(&mut self) {
         while let Some(key) = self.stack.next_turned_away() {
             let unix = self.shared.date.unix();
@@ -393,16 +395,16 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         }
     }
 
-    /// Ends a connection whose TLS handshake is to make room for another.
-    fn give_way(&mut self, id: ConnId) {
+    /// Ends a connection whose TLS handshake makes room for a newer one.
+    fn evict_handshake(&mut self, id: ConnId) {
         if let Some((socket, connection)) = self.stack.get(id) {
             connection.cut_off(Reason::ConnectionsRefused, id, socket, &mut self.shared);
             self.mark(id);
         }
     }
 
-    /// Ends a connection to make room for a new one: one that waits for its next request, else one whose client keeps us
-    /// waiting, as those do who want all memory for themselves. False if there is none.
+    /// Ends a connection to make room for a new one: one that waits for its next request, else one whose
+    /// client keeps us waiting, as a slow-request attack does. False if there is none.
     fn evict(&mut self) -> bool {
         let now = self.shared.now;
         let idle = |socket: &Socket<'_>, connection: &Connection| connection.is_idle(socket);

@@ -68,7 +68,7 @@ pub struct StackConfig {
 
 /// What happened, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct TcpCounters {
     /// Frames received.
     pub frames_received: u64,
     /// Frames that are not for us, of protocols we do not speak, or fragments.
@@ -150,7 +150,7 @@ pub struct Stack<T> {
     announce: bool,
     /// Whose connections found or left no room, since that was last asked.
     turned_away: VecDeque<FlowKey>,
-    counters: Counters,
+    counters: TcpCounters,
 }
 
 /// What became of a connection that was flushed.
@@ -188,7 +188,7 @@ impl<T: Default> Stack<T> {
             connections_opened: 0,
             announce: false,
             turned_away: VecDeque::with_capacity(TURNED_AWAY_MAX),
-            counters: Counters::default(),
+            counters: TcpCounters::default(),
             info,
             config,
         };
@@ -199,7 +199,7 @@ impl<T: Default> Stack<T> {
     }
 
     /// What happened, since the start.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> TcpCounters {
         self.counters
     }
 

@@ -1,4 +1,4 @@
-//! What administrators and the supervisor do to pools: service, workers that come and go, demand.
+//! Administration of pools: service state, workers that come and go, demand for workers.
 
 use super::link::{Link, LinkId, LinkState};
 use super::worker::{Standing, Worker};
@@ -15,44 +15,44 @@ use model::reason::Reason;
 use model::settings::Verbosity;
 use netdrv::stream::{CloseReason, StreamTransport, VsockAddr};
 
-/// A pool at one moment.
+/// State of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolStatus {
-    /// Its state.
+    /// Service state.
     pub state: PoolState,
-    /// Requests that wait.
+    /// Waiting requests.
     pub waiting: usize,
-    /// Requests that workers have.
+    /// Requests at workers.
     pub in_hand: usize,
-    /// Workers it knows, those that are leaving not counted.
+    /// Known workers, without those that are leaving.
     pub workers: usize,
-    /// Of these, those that answer.
+    /// How many of them are healthy.
     pub healthy: usize,
 }
 
-/// A worker at one moment.
+/// State of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerStatus {
-    /// Where it is.
+    /// Its address.
     pub address: VsockAddr,
-    /// It finishes what it has and gets nothing new.
+    /// Whether it finishes its requests and gets no new ones.
     pub leaving: bool,
-    /// It answered the last requests.
+    /// Whether it answered the last requests.
     pub healthy: bool,
-    /// Whoever looks after it says that it cannot serve: it gets nothing new.
+    /// Whether its supervisor reports that it cannot serve: it gets no new requests.
     pub down: bool,
-    /// What is said of it there.
+    /// The supervisor's note on it.
     pub note: String,
-    /// Requests it has.
+    /// Requests it is processing.
     pub in_hand: usize,
     /// Requests it has answered.
     pub served: u64,
-    /// When it was last given a request or ended with one.
+    /// When it last received or ended a request.
     pub used_at: Instant,
 }
 
 impl<S: StreamTransport> Pools<S> {
-    /// How a pool is.
+    /// State of a pool.
     pub fn status(&self, pool: PoolId) -> PoolStatus {
         let Some(pool) = self.pools.get(pool.index()) else {
             let state = PoolState::Uninitialized;
@@ -61,7 +61,7 @@ impl<S: StreamTransport> Pools<S> {
         let active = || pool.workers.iter().filter(|w| w.standing == Standing::Active);
         let in_hand = pool.workers.iter().map(|w| w.in_use).sum();
         PoolStatus {
-            state: pool.service.state(in_hand, active().any(|w| w.in_sight && !w.down)),
+            state: pool.service.state(in_hand, active().any(|w| w.reachable && !w.down)),
             waiting: pool.waiting.len(),
             in_hand,
             workers: active().count(),
@@ -69,32 +69,33 @@ impl<S: StreamTransport> Pools<S> {
         }
     }
 
-    /// How many pools there are.
+    /// Number of pools.
     pub fn count(&self) -> usize {
         self.pools.len()
     }
 
-    /// How much a 503 of this pool says.
+    /// How detailed this pool's 503 responses are.
     pub fn verbosity(&self, pool: PoolId) -> Verbosity {
         self.pools.get(pool.index()).map_or(Verbosity::Limited, |pool| pool.verbosity)
     }
 
-    /// How long this pool's workers may be silent with a request in hand.
+    /// How long a worker of this pool may be silent while it has a request.
     pub fn response_timeout(&self, pool: PoolId) -> Duration {
         self.pools.get(pool.index()).map_or(self.limits.response_timeout, |pool| pool.response_timeout)
     }
 
-    /// How long heads of answers of this pool's workers may be.
+    /// Limits on response heads from workers of this pool.
     pub fn answer_bounds(&self, pool: PoolId) -> Bounds {
-        self.pools.get(pool.index()).map_or(Bounds::default(), |pool| pool.answers)
+        self.pools.get(pool.index()).map_or(Bounds::default(), |pool| pool.answer_bounds)
     }
 
-    /// Takes a pool into service or out of it. Requests that wait are told at once; those in hand are finished.
+    /// Takes a pool into or out of service. Waiting requests are refused at once, requests at workers are
+    /// finished.
     pub fn set_service(&mut self, pool: PoolId, service: Service, out: Option<Outage>) {
         let Some(found) = self.pools.get_mut(pool.index()) else { return };
         found.service = service;
-        found.out = out.filter(|_| service != Service::Open);
-        if let Some(out) = &mut found.out {
+        found.outage = out.filter(|_| service != Service::Open);
+        if let Some(out) = &mut found.outage {
             cut(&mut out.what);
         }
         let reason = match service {
@@ -108,21 +109,21 @@ impl<S: StreamTransport> Pools<S> {
         self.events.extend(waiting.map(|waiting| PoolEvent::Refused(waiting.requester, reason)));
     }
 
-    /// Why a pool is out of service, where somebody has said so.
+    /// Why a pool is out of service, if given.
     pub fn outage(&self, pool: PoolId) -> Option<&Outage> {
-        self.pools.get(pool.index())?.out.as_ref()
+        self.pools.get(pool.index())?.outage.as_ref()
     }
 
-    /// A worker has come up at this address; one that is known there becomes active again. `named`: its streams are to begin
-    /// with their names. False if there is no such pool or no room in it.
-    pub fn worker_came(&mut self, pool: PoolId, address: VsockAddr, named: bool, now: Instant) -> bool {
+    /// Adds a worker, or reactivates one known at this address. `named`: its streams begin with their names.
+    /// False if there is no such pool or no room in it.
+    pub fn add_worker(&mut self, pool: PoolId, address: VsockAddr, named: bool, now: Instant) -> bool {
         let index = pool.index();
         let Some(found) = self.pools.get_mut(index) else { return false };
         found.demanded = false;
         let free = |w: &Worker| w.standing == Standing::Leaving && w.links == 0;
         let new = || Worker::announced(address, named, now);
         if let Some(known) = found.workers.iter_mut().find(|w| w.address == address) {
-            known.came();
+            known.on_announced();
             known.named = named;
         } else if let Some(place) = found.workers.iter_mut().find(|w| free(w)) {
             *place = new();
@@ -135,9 +136,9 @@ impl<S: StreamTransport> Pools<S> {
         true
     }
 
-    /// What whoever looks after the worker at this address says of it. One that is down gets nothing new until it is said
-    /// to be well, or comes again; what it has in hand it may finish.
-    pub fn worker_is(
+    /// Records what its supervisor says about a worker. A worker that is down gets no new requests until it
+    /// is reported up or announced again; it may finish those it has.
+    pub fn report_worker(
         &mut self,
         pool: PoolId,
         address: VsockAddr,
@@ -155,26 +156,26 @@ impl<S: StreamTransport> Pools<S> {
         true
     }
 
-    /// Whoever announced workers starts anew: those it has announced leave, unless it announces them again. Workers of the
-    /// settings stay.
-    pub fn forget_announced(&mut self) {
+    /// Retires all announced workers: a new supervisor takes over, and announces those that exist again.
+    /// Workers from the settings stay.
+    pub fn retire_announced(&mut self) {
         for pool in PoolId::first(self.pools.len()) {
             let announced =
                 self.pools[pool.index()].workers.iter().filter(|w| w.announced).map(|w| w.address);
             for address in announced.collect::<Vec<_>>() {
-                self.worker_leaves(pool, address);
+                self.retire_worker(pool, address);
             }
         }
-        self.demand_again();
+        self.renew_demands();
     }
 
-    /// The worker at this address gets no further requests and finishes those it has.
-    pub fn worker_leaves(&mut self, pool: PoolId, address: VsockAddr) -> bool {
+    /// Retires a worker: it gets no further requests and finishes those it has.
+    pub fn retire_worker(&mut self, pool: PoolId, address: VsockAddr) -> bool {
         let index = pool.index();
         let Some(found) = self.pools.get_mut(index) else { return false };
         let Some(worker) = found.workers.iter().position(|w| w.address == address) else { return false };
         found.workers[worker].standing = Standing::Leaving;
-        // Those it leaves behind may need another one.
+        // Its waiting requests may need another worker.
         found.demanded = false;
         let unused = |link: &Link| {
             (link.pool, link.worker) == (index, worker) && !matches!(link.state, LinkState::InUse(_))
@@ -185,17 +186,18 @@ impl<S: StreamTransport> Pools<S> {
         true
     }
 
-    /// The worker at this address is gone. Its requesters learn it at once: the transport may be late with it, or never
-    /// tell. `died`: it ended by itself or hung, and what it had in hand, or had just lost, may be why.
-    pub fn worker_gone(&mut self, pool: PoolId, address: VsockAddr, died: bool, now: Instant) -> bool {
-        if !self.worker_leaves(pool, address) {
+    /// Removes a worker that has gone. Its requesters are told at once, since the transport may report it
+    /// late or never. `died`: the worker crashed or hung, so a request that it had or had just lost may be
+    /// the cause.
+    pub fn remove_worker(&mut self, pool: PoolId, address: VsockAddr, died: bool, now: Instant) -> bool {
+        if !self.retire_worker(pool, address) {
             return false;
         }
         let index = pool.index();
         let found = self.pools[index].workers.iter_mut().find(|w| died && w.address == address);
         self.deaths += 1;
         let death = self.deaths;
-        for lost in found.map_or_else(Vec::new, |worker| worker.has_died(death, now)) {
+        for lost in found.map_or_else(Vec::new, |worker| worker.on_died(death, now)) {
             self.died(lost, death, now);
         }
         let lost = |(id, link): (LinkId, &Link)| {
@@ -208,8 +210,9 @@ impl<S: StreamTransport> Pools<S> {
         true
     }
 
-    /// The next pool that needs a worker, and for how long its oldest request has waited: nobody is fit to take it, or all
-    /// have as much as they may have. Each is named once, until a worker comes or [`Pools::demand_again`].
+    /// The next pool that needs a worker, because none is fit or all are at their limit, and how long its
+    /// oldest request has waited. Each pool is reported once, until a worker comes or
+    /// [`Pools::renew_demands`].
     pub fn next_demand(&mut self, now: Instant) -> Option<(PoolId, Duration)> {
         let needs = |index: &usize| {
             let pool = &self.pools[*index];
@@ -225,7 +228,7 @@ impl<S: StreamTransport> Pools<S> {
         Some((PoolId::at(index)?, waited))
     }
 
-    /// A pool's workers, those that are leaving included as long as they have something.
+    /// The workers of a pool, including leaving ones that still have links.
     pub fn workers(&self, pool: PoolId) -> impl Iterator<Item = WorkerStatus> {
         let workers = self.pools.get(pool.index()).map_or(&[][..], |pool| &pool.workers);
         let there = workers.iter().filter(|w| w.standing == Standing::Active || w.links > 0);
@@ -241,13 +244,13 @@ impl<S: StreamTransport> Pools<S> {
         })
     }
 
-    /// Whoever was asked for workers has gone: the next one is to be asked again.
-    pub fn demand_again(&mut self) {
+    /// Reports all demand again: the supervisor that was asked for workers has gone.
+    pub fn renew_demands(&mut self) {
         self.pools.iter_mut().for_each(|pool| pool.demanded = false);
     }
 }
 
-/// Keeps to [`NOTE_MAX`].
+/// Truncates to [`NOTE_MAX`] bytes.
 fn cut(note: &mut String) {
     let end = (0..=NOTE_MAX.min(note.len())).rev().find(|at| note.is_char_boundary(*at));
     note.truncate(end.unwrap_or(0));

@@ -1,6 +1,6 @@
-//! What exchanges ask of the way to workers.
+//! What exchanges need of the pools.
 
-use super::{Ending, Evidence, ExchangeId, LinkId, Loss, Pools};
+use super::{Ending, ExchangeId, Fingerprint, LinkId, Loss, Pools};
 use crate::http::response::Bounds;
 use crate::time::Instant;
 use core::time::Duration;
@@ -9,14 +9,21 @@ use model::reason::Reason;
 use model::settings::Verbosity;
 use netdrv::stream::StreamTransport;
 
-/// The way to workers as an exchange sees it: a queue to wait in, then a link to write to and read from.
+/// Access to workers as exchanges see it: a queue to wait in, then a link to write to and read from.
 pub trait Upstream {
     /// See [`Pools::submit`].
     fn submit(&mut self, pool: PoolId, requester: ExchangeId, now: Instant) -> Result<(), Reason>;
     /// See [`Pools::withdraw`].
     fn withdraw(&mut self, pool: PoolId, requester: ExchangeId);
     /// See [`Pools::resubmit`].
-    fn resubmit(&mut self, id: LinkId, requester: ExchangeId, loss: Loss, evidence: &Evidence, now: Instant);
+    fn resubmit(
+        &mut self,
+        id: LinkId,
+        requester: ExchangeId,
+        loss: Loss,
+        fingerprint: &Fingerprint,
+        now: Instant,
+    );
     /// See [`Pools::readable`].
     fn readable(&self, id: LinkId) -> &[u8];
     /// See [`Pools::consume`].
@@ -28,7 +35,7 @@ pub trait Upstream {
     /// See [`Pools::abandon`].
     fn abandon(&mut self, id: LinkId, now: Instant);
     /// See [`Pools::fail`].
-    fn fail(&mut self, id: LinkId, evidence: &Evidence, now: Instant);
+    fn fail(&mut self, id: LinkId, fingerprint: &Fingerprint, now: Instant);
     /// See [`Pools::ending`].
     fn ending(&self, id: LinkId) -> Ending;
     /// See [`Pools::is_spoiled`].
@@ -44,9 +51,9 @@ pub trait Upstream {
     /// See [`Pools::suspects_targets`].
     fn suspects_targets(&self) -> bool;
     /// See [`Pools::is_fatal`].
-    fn is_fatal(&self, evidence: &Evidence, now: Instant) -> bool;
+    fn is_fatal(&self, fingerprint: &Fingerprint, now: Instant) -> bool;
     /// See [`Pools::answered`].
-    fn answered(&mut self, evidence: &Evidence);
+    fn answered(&mut self, fingerprint: &Fingerprint);
 }
 
 impl<S: StreamTransport> Upstream for Pools<S> {
@@ -58,8 +65,15 @@ impl<S: StreamTransport> Upstream for Pools<S> {
         Self::withdraw(self, pool, requester);
     }
 
-    fn resubmit(&mut self, id: LinkId, requester: ExchangeId, loss: Loss, evidence: &Evidence, now: Instant) {
-        Self::resubmit(self, id, requester, loss, evidence, now);
+    fn resubmit(
+        &mut self,
+        id: LinkId,
+        requester: ExchangeId,
+        loss: Loss,
+        fingerprint: &Fingerprint,
+        now: Instant,
+    ) {
+        Self::resubmit(self, id, requester, loss, fingerprint, now);
     }
 
     fn readable(&self, id: LinkId) -> &[u8] {
@@ -82,8 +96,8 @@ impl<S: StreamTransport> Upstream for Pools<S> {
         Self::abandon(self, id, now);
     }
 
-    fn fail(&mut self, id: LinkId, evidence: &Evidence, now: Instant) {
-        Self::fail(self, id, evidence, now);
+    fn fail(&mut self, id: LinkId, fingerprint: &Fingerprint, now: Instant) {
+        Self::fail(self, id, fingerprint, now);
     }
 
     fn ending(&self, id: LinkId) -> Ending {
@@ -114,11 +128,11 @@ impl<S: StreamTransport> Upstream for Pools<S> {
         Self::suspects_targets(self)
     }
 
-    fn is_fatal(&self, evidence: &Evidence, now: Instant) -> bool {
-        Self::is_fatal(self, evidence, now)
+    fn is_fatal(&self, fingerprint: &Fingerprint, now: Instant) -> bool {
+        Self::is_fatal(self, fingerprint, now)
     }
 
-    fn answered(&mut self, evidence: &Evidence) {
-        Self::answered(self, evidence);
+    fn answered(&mut self, fingerprint: &Fingerprint) {
+        Self::answered(self, fingerprint);
     }
 }

@@ -1,18 +1,18 @@
-//! Who gets which link, and when another one is opened.
+//! Assigns links to requests, and decides when to open another one.
 
 use super::link::{Link, LinkId, LinkState};
 use super::verdict::Verdict;
-use super::{ExchangeId, PoolEvent, Pools, Security, worker};
+use super::{ExchangeId, LinkSecurity, PoolEvent, Pools, worker};
 use crate::time::Instant;
 use core::time::Duration;
 use model::id::PoolId;
 use model::reason::Reason;
 use netdrv::stream::StreamTransport;
 
-/// How long a request waits for another worker than the one that failed it. The end of a worker is seen on its links before
-/// anybody says that it is gone; one that is asked again meanwhile would fail the request for good.
+/// How long a request waits for a worker other than the one that failed it. A worker's death shows on its
+/// links before it is reported; a retry there meanwhile would fail the request for good.
 pub(super) const AVOID_FOR: Duration = Duration::from_millis(250);
-/// Waiting requests that are looked at for one that a further link would serve.
+/// Waiting requests examined to find one that a new link would serve.
 pub(super) const AVOIDING: usize = 64;
 
 impl<S: StreamTransport> Pools<S> {
@@ -29,7 +29,7 @@ impl<S: StreamTransport> Pools<S> {
         }
     }
 
-    /// Gives idle links to waiting requests, and opens links for those that remain.
+    /// Assigns idle links to waiting requests, and opens links for the rest.
     pub(super) fn dispatch(&mut self, index: usize, now: Instant) {
         loop {
             while let Some((position, id)) = self.next_match(index, now) {
@@ -44,18 +44,19 @@ impl<S: StreamTransport> Pools<S> {
                 self.pools[index].workers[link.worker].given(now);
                 self.events.push_back(PoolEvent::Assigned(waiting.requester, id));
             }
-            // A probe of a suspect is for later: meanwhile the request may have a link that was not good enough before.
+            // A probe of a suspect worker pays off later: meanwhile the request may use a link that was not
+            // preferred before.
             if self.wanted_links(index, now) == 0 || !self.open_link(index, now) {
                 return;
             }
         }
     }
 
-    /// Opens one link to the worker that suits the first request for which there is one. False if that cannot be done.
+    /// Opens one link to the best worker for the first request that has one. False if that is impossible.
     fn open_link(&mut self, index: usize, now: Instant) -> bool {
         let limit = self.pools[index].links_per_worker;
         let workers = &self.pools[index].workers;
-        // Those at the front may have to wait for somebody in particular to be avoided.
+        // Requests at the front may be waiting to avoid a particular worker.
         let mut front = 0..self.pools[index].waiting.len().min(AVOIDING);
         let suits = |position| {
             let avoid = self.avoided(index, position, now);
@@ -77,12 +78,12 @@ impl<S: StreamTransport> Pools<S> {
         };
         let name = named.then(|| self.names.next(now));
         if let Some(name) = name {
-            self.streams.begin_with(stream, name);
+            self.streams.send_name_first(stream, name);
         }
         let mut verdict = Verdict::of(name);
-        if let Security::Tls(tls) = &self.pools[index].security {
+        if let LinkSecurity::Tls(tls) = &self.pools[index].security {
             self.streams.secure(stream, tls.clone());
-            // The worker itself says that it is the end.
+            // With TLS, the worker itself marks the end of the stream.
             verdict = Verdict::of(None);
         }
         self.counters.links_opened += 1;
@@ -93,47 +94,48 @@ impl<S: StreamTransport> Pools<S> {
         true
     }
 
-    /// The first request that an idle link suits, and the link, which has been shown to be clean.
+    /// The first request with a suitable idle link, and that link, which was checked to be clean.
     fn next_match(&mut self, index: usize, now: Instant) -> Option<(usize, LinkId)> {
         for position in 0..self.pools[index].waiting.len() {
             let avoid = self.avoided(index, position, now);
             if let Some(id) = self.find_clean(index, avoid, now) {
                 return Some((position, id));
             }
-            // Without somebody to avoid, the others find nothing either.
+            // If this request avoids no worker, the others find nothing either.
             avoid?;
         }
         None
     }
 
-    /// The worker that this request should not be given to again: for [`AVOID_FOR`] at all, then unless no other is fit, or
-    /// never.
+    /// The worker to avoid for this request: always within [`AVOID_FOR`], and then for good or while another
+    /// is fit.
     fn avoided(&self, index: usize, position: usize, now: Instant) -> Option<usize> {
         let pool = &self.pools[index];
         let waiting = pool.waiting.get(position)?;
         let avoid = waiting.avoid?;
-        let stays =
-            waiting.never || now.since(waiting.since) < AVOID_FOR || self.others_fit(index, avoid, now);
+        let stays = waiting.avoid_always
+            || now.since(waiting.since) < AVOID_FOR
+            || self.others_fit(index, avoid, now);
         stays.then_some(avoid)
     }
 
-    /// Another worker than this one could be given a request, now or when it has room.
+    /// Whether a worker other than this one could be given a request, now or once it has room.
     fn others_fit(&self, index: usize, worker: usize, now: Instant) -> bool {
         let others = self.pools[index].workers.iter().enumerate().filter(|(other, _)| *other != worker);
         others.into_iter().any(|(_, w)| w.links > 0 && w.may_use_link(now) || w.is_fit(now))
     }
 
-    /// Another worker than that of this link could be given its request.
+    /// Whether a worker other than this link's could be given its request.
     pub fn has_other(&self, id: LinkId, now: Instant) -> bool {
         self.links.get(id).is_some_and(|link| self.others_fit(link.pool, link.worker, now))
     }
 
-    /// Ends the wait of those whose worker was silent and who find no other one.
+    /// Refuses requests whose worker was silent and that find no other one.
     pub(super) fn give_up(&mut self, index: usize, now: Instant) {
         let mut position = 0;
         while let Some(waiting) = self.pools[index].waiting.get(position).filter(|_| position < AVOIDING) {
             let requester = waiting.requester;
-            let over = waiting.never && now.since(waiting.since) >= AVOID_FOR;
+            let over = waiting.avoid_always && now.since(waiting.since) >= AVOID_FOR;
             match waiting.avoid.filter(|avoid| over && !self.others_fit(index, *avoid, now)) {
                 None => position += 1,
                 Some(_) => {
@@ -144,8 +146,8 @@ impl<S: StreamTransport> Pools<S> {
         }
     }
 
-    /// Whether another link may be opened for this pool, if need be after closing an idle one, of another pool if
-    /// possible.
+    /// Whether another link may be opened for this pool. Closes an idle link if necessary, preferably of
+    /// another pool.
     fn make_room_for_link(&mut self, index: usize, now: Instant) -> bool {
         if self.links.iter().count() < self.limits.links {
             return true;
@@ -157,7 +159,7 @@ impl<S: StreamTransport> Pools<S> {
         true
     }
 
-    /// Takes a request back that is still waiting.
+    /// Withdraws a waiting request.
     pub fn withdraw(&mut self, pool: PoolId, requester: ExchangeId) {
         if let Some(pool) = self.pools.get_mut(pool.index()) {
             pool.waiting.retain(|waiting| waiting.requester != requester);
@@ -185,7 +187,7 @@ impl<S: StreamTransport> Pools<S> {
         }
     }
 
-    /// Requests that no link under way will serve.
+    /// Number of links needed beyond those being opened.
     fn wanted_links(&self, index: usize, now: Instant) -> usize {
         let pool = &self.pools[index];
         match pool.waiting.len() {

@@ -1,4 +1,4 @@
-//! How links end: what relays say of them, and what is done when they say nothing.
+//! How links end: reports from relays, and timeouts for missing reports.
 
 use super::link::{LinkId, LinkState};
 use super::verdict::Ending;
@@ -7,13 +7,13 @@ use crate::time::Instant;
 use netdrv::stream::StreamTransport;
 
 impl<S: StreamTransport> Pools<S> {
-    /// How this link ended, for one whose stream was shut down.
+    /// How this link ended. Valid for a link whose stream was shut down.
     pub fn ending(&self, id: LinkId) -> Ending {
         self.links.get(id).map_or(Ending::Broken, |link| link.verdict.ending())
     }
 
-    /// Whoever relays the stream of this name says how it ended. That it was cut is never taken back. A name that is not
-    /// known is that of a link that nobody uses any more.
+    /// Records a relay's report on how a stream ended. A report that it was cut is final. An unknown name
+    /// belongs to a link no longer in use.
     pub fn stream_ended(&mut self, name: u64, whole: bool) {
         let Some(id) = self.links.find(|link| link.verdict.is_of(name)) else { return };
         let Some(link) = self.links.get_mut(id) else { return };

@@ -1,34 +1,34 @@
-//! Requests that end workers: remembered by their target, and refused for a while once they have ended two.
+//! Requests that kill workers: remembered by target, and refused for a while after they have ended two.
 //!
-//! That a worker has died while it had a request in hand says little about the request: somebody else's may have killed it.
-//! One that was then given to another worker, which died of it as well, is refused. What is answered is innocent, whatever
-//! was thought of it: many clients ask for what is in hand when a worker dies, and the others get it.
+//! The death of a worker says little about any one request it had: another may have caused it. Only a request
+//! that was then given to a second worker, which died as well, is refused. A target that is answered is
+//! cleared at once: popular targets are often in progress when a worker dies, and succeed elsewhere.
 
 use super::Pools;
-use super::evidence::{Evidence, Lost, Target};
+use super::fingerprint::{Fingerprint, LostRequest, Target};
 use super::link::LinkId;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
 use netdrv::stream::StreamTransport;
 
-/// Targets that are remembered; the one that was lost first gives way.
+/// Limit on remembered targets; the oldest loss gives way.
 const MOST: usize = 128;
 /// How long a death is held against a target.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// How long a target is refused at first; doubled each time up to [`LONGEST`].
+/// How long a target is refused at first; doubles each time up to [`LONGEST`].
 const REFUSED: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(600);
-/// Workers that a request may end.
+/// Workers that a target may end before it is refused.
 const WORKERS: u8 = 2;
 
 struct Entry {
-    lost: Lost,
+    lost: LostRequest,
     deaths: u8,
-    /// The number of the last one.
+    /// Number of the last death counted.
     last: u64,
     refused_until: Option<Instant>,
-    /// For how long next time.
+    /// For how long to refuse it next time.
     pause: Duration,
 }
 
@@ -43,13 +43,14 @@ impl Fatal {
         self.entries.is_empty()
     }
 
-    /// Whether requests for this are refused now.
+    /// Whether requests for this target are refused now.
     pub(super) fn refuses(&self, target: &Target, now: Instant) -> bool {
         self.entries.iter().any(|e| e.lost.target == *target && e.refused_until.is_some_and(|at| at > now))
     }
 
-    /// A worker has died that had lost this; each death has its own number. True if such requests are refused from now on.
-    pub(super) fn died(&mut self, lost: Lost, death: u64, now: Instant) -> bool {
+    /// Counts a death after which this request was lost; deaths are numbered. True if the target is refused
+    /// from now on.
+    pub(super) fn died(&mut self, lost: LostRequest, death: u64, now: Instant) -> bool {
         self.forget(now);
         let Some(entry) = self.entries.iter_mut().find(|e| e.lost.target == lost.target) else {
             if self.entries.len() >= MOST {
@@ -61,7 +62,7 @@ impl Fatal {
             self.entries.push(Entry { lost, deaths: 1, last: death, refused_until: None, pause: REFUSED });
             return false;
         };
-        // In hand twice at one worker, or at two that died together: that is one death as far as this target is concerned.
+        // Two such requests at one worker, or at two workers that died together, count as one death.
         if death == entry.last || lost.given < entry.lost.at {
             return false;
         }
@@ -75,7 +76,7 @@ impl Fatal {
         true
     }
 
-    /// A worker has answered such a request.
+    /// Clears a target: a worker has answered such a request.
     pub(super) fn answered(&mut self, target: &Target) {
         self.entries.retain(|entry| entry.lost.target != *target);
     }
@@ -86,40 +87,40 @@ impl Fatal {
 }
 
 impl<S: StreamTransport> Pools<S> {
-    /// Closes a link over which no whole response came: the worker was silent, died, or sent nonsense.
-    pub fn fail(&mut self, id: LinkId, evidence: &Evidence, now: Instant) {
-        self.lost(id, evidence, now);
+    /// Closes a link without a complete response: the worker was silent, died, or sent an invalid response.
+    pub fn fail(&mut self, id: LinkId, fingerprint: &Fingerprint, now: Instant) {
+        self.lost(id, fingerprint, now);
         self.abandon(id, now);
     }
 
-    /// A worker has lost the request that has this link.
-    pub(super) fn lost(&mut self, id: LinkId, evidence: &Evidence, now: Instant) {
+    /// Records that the worker lost the request on this link.
+    pub(super) fn lost(&mut self, id: LinkId, fingerprint: &Fingerprint, now: Instant) {
         let Some(link) = self.links.get(id) else { return };
         let worker = &mut self.pools[link.pool].workers[link.worker];
-        worker.failed(evidence.source, now);
-        let lost = Lost { target: evidence.target, given: link.given, at: now };
+        worker.failed(fingerprint.source, now);
+        let lost = LostRequest { target: fingerprint.target, given: link.given, at: now };
         if let Some(death) = worker.lost(lost) {
             self.died(lost, death, now);
         }
     }
 
-    pub(super) fn died(&mut self, lost: Lost, death: u64, now: Instant) {
+    pub(super) fn died(&mut self, lost: LostRequest, death: u64, now: Instant) {
         self.counters.fatal_targets += u64::from(self.fatal.died(lost, death, now));
     }
 
-    /// Whether any target is under suspicion; if none is, nobody has to ask for one in particular.
+    /// Whether any target is under suspicion; if none is, [`Pools::is_fatal`] need not be called.
     pub fn suspects_targets(&self) -> bool {
         !self.fatal.is_empty()
     }
 
     /// Whether such requests have ended workers and are refused for now.
-    pub fn is_fatal(&self, evidence: &Evidence, now: Instant) -> bool {
-        self.fatal.refuses(&evidence.target, now)
+    pub fn is_fatal(&self, fingerprint: &Fingerprint, now: Instant) -> bool {
+        self.fatal.refuses(&fingerprint.target, now)
     }
 
-    /// Such a request was answered: it is nothing that ends workers.
-    pub fn answered(&mut self, evidence: &Evidence) {
-        self.fatal.answered(&evidence.target);
+    /// Records that such a request was answered: it does not end workers.
+    pub fn answered(&mut self, fingerprint: &Fingerprint) {
+        self.fatal.answered(&fingerprint.target);
     }
 }
 
@@ -132,12 +133,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn target(path: &str) -> Target {
-        Evidence::of(PoolId(0), format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).target
+        Fingerprint::of(PoolId(0), format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).target
     }
 
-    fn lost(path: &str, given: u64, at: u64) -> Lost {
+    fn lost(path: &str, given: u64, at: u64) -> LostRequest {
         let time = |s: u64| Instant::ZERO + SECOND * s as u32;
-        Lost { target: target(path), given: time(given), at: time(at) }
+        LostRequest { target: target(path), given: time(given), at: time(at) }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Links: streams to workers, and who uses them.
+//! Links: streams to workers, and their users.
 
 use super::ExchangeId;
 use super::verdict::Verdict;
@@ -7,14 +7,14 @@ use crate::time::Instant;
 use alloc::vec::Vec;
 use netdrv::stream::StreamId;
 
-/// Names a link. Never means another link later, because the stream's name is never reused.
+/// Identifies a link. Never reused for another link, since stream ids are not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkId(StreamId);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkState {
     Connecting,
-    /// Since then, and since this turn of the transport.
+    /// Idle since this time, and since this turn of the transport.
     Idle {
         since: Instant,
         turn: u64,
@@ -27,17 +27,17 @@ pub(super) struct Link {
     pub(super) worker: usize,
     pub(super) stream: StreamId,
     pub(super) state: LinkState,
-    /// When it was given to its user.
+    /// When it was assigned to its user.
     pub(super) given: Instant,
-    /// Whether its end can be believed.
+    /// Whether the end of the stream can be trusted.
     pub(super) verdict: Verdict,
-    /// The stream is gone, but its user has not finished with it yet.
+    /// The stream has ended, but the user has not finished with the link.
     pub(super) ended: bool,
-    /// What arrived over it is no answer to the request that it carries.
+    /// Bytes on the link were no answer to the current request.
     pub(super) spoiled: bool,
 }
 
-/// All links, found by their stream's slot.
+/// All links, indexed by stream slot.
 #[derive(Default)]
 pub(super) struct Links {
     slots: Vec<Option<Link>>,
@@ -77,9 +77,9 @@ impl Links {
         self.iter().find(|(_, link)| choose(link)).map(|(id, _)| id)
     }
 
-    /// An idle link of the pool that was idle before this turn of the transport: by [`Worker::choice`], then to the worker with
-    /// the fewest requests in hand, among those that are fit and not to be avoided. None while a worker that is a better
-    /// choice has room for a further link.
+    /// An idle link of the pool that was already idle before this turn of the transport: by
+    /// [`Worker::rank`], then to the worker with the fewest requests, among fit workers other than `avoid`.
+    /// None while a better choice has room for another link.
     pub(super) fn find_idle(
         &self,
         pool: usize,
@@ -91,13 +91,13 @@ impl Links {
         let rested = |link: &Link| matches!(link.state, LinkState::Idle { turn, .. } if turn < this_turn);
         let room =
             |(number, w): &(usize, &Worker)| Some(*number) != avoid && w.links < limit && w.is_fit(now);
-        let best = workers.iter().enumerate().filter(room).map(|(_, w)| w.choice(now)).min();
+        let best = workers.iter().enumerate().filter(room).map(|(_, w)| w.rank(now)).min();
         self.iter()
             .filter(|(_, link)| link.pool == pool && rested(link))
             .filter(|(_, link)| Some(link.worker) != avoid && workers[link.worker].may_use_link(now))
-            .map(|(id, link)| (id, workers[link.worker].choice(now), workers[link.worker].in_use))
-            .filter(|(_, choice, _)| best.is_none_or(|best| *choice <= best))
-            .min_by_key(|(_, choice, in_use)| (*choice, *in_use))
+            .map(|(id, link)| (id, workers[link.worker].rank(now), workers[link.worker].in_use))
+            .filter(|(_, rank, _)| best.is_none_or(|best| *rank <= best))
+            .min_by_key(|(_, rank, in_use)| (*rank, *in_use))
             .map(|(id, ..)| id)
     }
 }

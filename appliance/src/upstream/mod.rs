@@ -1,8 +1,9 @@
 //! Application pools: request queues, workers, and the links to them.
 //!
-//! A *requester* asks for a link with [`Pools::submit`] and is told when it has one; nothing here knows what travels over
-//! the link. Requests wait in one bounded first-in-first-out queue per pool, whether workers are busy, starting or
-//! dead: a worker's death is an event for the requesters it was serving, and nothing to those that wait.
+//! A *requester* asks for a link with [`Pools::submit`] and is told when it has one; the pools do not know
+//! what travels over it. Each pool has one bounded first-in-first-out queue, in which requests wait whether
+//! workers are busy, starting or dead: a worker's death is an event for the requesters it was serving, and
+//! does not affect those that wait.
 //!
 //! ```text
 //!  submit ─► queue ─► link (idle, or newly connected to the worker with the fewest links in use) ─► Assigned
@@ -11,34 +12,36 @@
 //!
 //! # What a link carries for one request never reaches another
 //!
-//! **No requester ever reads a byte that was not sent in answer to its own request.** A worker may send anything at any
-//! time, because somebody made it: content after the answer to a HEAD request, more than Content-Length, an answer nobody
-//! asked for. HTTP/1.1 has no name for the request that an answer belongs to, so whatever lies on a link when the next
-//! request is sent would be taken for its answer. The rules, all in `upstream/reuse.rs`, which every link
-//! passes on its way to a request, new ones included:
+//! **No requester ever reads a byte that was not sent in answer to its own request.** A worker may send
+//! anything at any time, since a client may have made it do so: content after the response to a HEAD request,
+//! more than Content-Length, an unsolicited response. HTTP/1.1 does not name the request that a response
+//! belongs to, so anything on a link when the next request is sent would be taken for its response. These
+//! rules are all in `upstream/reuse.rs`, which every link passes on its way to a request, new links included:
 //!
-//! 1. A link whose answer announced or may have had content that is not part of it (HEAD, 204, 304, 1xx) is not used
-//!    again: `http::response` says so, by `spares_link`. Nor is one on which anything lies beyond the end of the answer, or
-//!    whose worker has not taken in all of the request by then ([`StreamTransport::has_unread`]): it may take the rest, which
-//!    a client wrote, for the beginning of the next request.
-//! 2. A link waits idle for a whole turn of the transport ([`Pools::poll`]) before it is given a request, and
-//!    nothing may have arrived in it. What arrives on an idle link closes it.
-//! 3. What the worker's end had sent before it took in the first byte of the request is no answer to it
-//!    ([`StreamTransport::spoke_early`]). The link ends, its bytes are never shown, and the request goes elsewhere if
-//!    it may be repeated.
+//! 1. A link is not used again if its response announced, or may have had, content that is not part of it
+//!    (HEAD, 204, 304, 1xx): see `spares_link` in `http::response`. Nor is it if bytes lie beyond the end of
+//!    the response, or if the worker has not consumed the whole request by then
+//!    ([`StreamTransport::has_unread`]): it could take the rest, which a client wrote, for the start of the
+//!    next request.
+//! 2. A link stays idle for a whole turn of the transport ([`Pools::poll`]) before it is assigned. Anything
+//!    that arrives on an idle link closes it.
+//! 3. Bytes that the worker's end sent before it consumed the first byte of a request are no answer to it
+//!    ([`StreamTransport::spoke_early`]). The link ends, the bytes are never shown, and the request goes
+//!    elsewhere if it may be repeated.
 //!
-//! What is left: bytes that come so late that the worker's end of the transport has taken in the next request
-//! already. They look exactly like the answer to that. A transport that ends in the worker (a VM's vsock, in the
-//! simulator) leaves only a worker that lies about this very request. Behind a relay, its buffers are left: bytes that a
-//! worker sends, after an answer that seemed to be clean, in the moment in which the next request crosses the relay. On
-//! links with TLS rule 3 begins with the second request, since tickets may come during the first.
+//! What remains: bytes so late that the worker's end of the transport has already consumed the next request.
+//! They are indistinguishable from its response. With a transport that ends in the worker (a VM's vsock, the
+//! simulator), this takes a worker that lies about this very request. Behind a relay, its buffers add a
+//! window: bytes that a worker sends after a seemingly clean response, just as the next request crosses the
+//! relay. On links with TLS, rule 3 applies from the second request on, since session tickets may arrive
+//! during the first.
 
 mod admin;
 mod contract;
 mod dispatch;
 mod endings;
-mod evidence;
 mod fatal;
+mod fingerprint;
 mod link;
 mod reuse;
 mod streams;
@@ -47,7 +50,7 @@ mod worker;
 
 pub use admin::{PoolStatus, WorkerStatus};
 pub use contract::Upstream;
-pub use evidence::{Evidence, Target};
+pub use fingerprint::{Fingerprint, Target};
 pub use link::LinkId;
 pub use streams::{SecureCounters, Streams};
 pub use verdict::Ending;
@@ -71,35 +74,37 @@ use model::settings::{self, Verbosity};
 use model::tls::TlsError;
 use netdrv::stream::{CloseReason, StreamEvent, StreamId, StreamTransport, VsockAddr};
 use netdrv::transport::Faults;
-use verdict::Names;
+use verdict::StreamNames;
 use worker::Worker;
 
-/// Where the transport reaches a worker.
+/// The transport address of a worker.
 pub fn vsock(worker: settings::Worker) -> VsockAddr {
     VsockAddr { cid: worker.cid, port: worker.port }
 }
 
-/// Names a request under way: whoever waits for or uses a link. Never means another request later, even on the same connection.
+/// Identifies a request in progress, which waits for or uses a link. Never reused, even on the same
+/// connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeId {
-    /// The connection that it came over.
+    /// The client connection.
     pub connection: ConnId,
-    /// Which of that connection's requests it is.
+    /// The number of the request on that connection.
     pub stream: u32,
 }
 
-/// Bounds of every pool, where its settings do not say otherwise.
+/// Limits of a pool, unless its settings override them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolLimits {
-    /// Requests that may wait (HTTP.sys: 1000).
+    /// Waiting requests (HTTP.sys: 1000).
     pub queue_length: usize,
-    /// How long they may wait (HTTP.sys's RequestQueue timer: 120 s).
+    /// How long a request may wait (HTTP.sys's RequestQueue timer: 120 s).
     pub queue_timeout: Duration,
-    /// How long a worker may be silent with a request in hand (IIS kills a worker that answers no ping for 90 s).
+    /// How long a worker may be silent while it has a request (IIS kills a worker that answers no ping for 90
+    /// s).
     pub response_timeout: Duration,
-    /// Links to one worker, idle ones included.
+    /// Links per worker, including idle ones.
     pub links_per_worker: usize,
-    /// Links to all workers of all pools: each has a receive buffer.
+    /// Links to all workers of all pools. Each has a receive buffer.
     pub links: usize,
     /// How long a link may stay idle.
     pub idle_timeout: Duration,
@@ -118,29 +123,29 @@ impl Default for PoolLimits {
     }
 }
 
-/// What a requester has to be told.
+/// An event for a requester.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolEvent {
-    /// Its turn: it has this link now.
+    /// The requester has this link now.
     Assigned(ExchangeId, LinkId),
     /// Bytes arrived, or there is room to send again.
     Ready(ExchangeId),
-    /// The link ended; what arrived before can still be read. [`Pools::finish`] it in any case.
+    /// The link ended. What arrived before can still be read; [`Pools::finish`] is due in any case.
     LinkEnded(ExchangeId, CloseReason),
-    /// It waited too long and is no longer in the queue.
+    /// The request waited too long and has left the queue.
     Expired(ExchangeId),
-    /// The pool went out of service while it waited.
+    /// The pool went out of service while the request waited.
     Refused(ExchangeId, Reason),
 }
 
-/// What happened, since the start.
+/// Event counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Requests taken into a queue.
+pub struct PoolCounters {
+    /// Requests queued.
     pub submitted: u64,
     /// Requests refused because the queue was full.
     pub rejected: u64,
-    /// Requests that waited too long.
+    /// Requests that expired in the queue.
     pub expired: u64,
     /// Links opened.
     pub links_opened: u64,
@@ -148,64 +153,64 @@ pub struct Counters {
     pub connects_failed: u64,
     /// Links that ended while a requester used them.
     pub links_lost: u64,
-    /// Links closed because the worker said more than it was asked for.
+    /// Links closed because the worker sent unsolicited bytes.
     pub unasked: u64,
     /// Requests refused because the pool was out of service.
     pub offline: u64,
-    /// How often a target came to be refused because such requests had ended workers.
+    /// Targets refused because their requests had ended workers.
     pub fatal_targets: u64,
-    /// Links whose end nobody confirmed in time.
+    /// Links whose end was not confirmed in time.
     pub unconfirmed: u64,
 }
 
 /// Why a request lost its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// Our end of the transport was reset: no word about the worker.
+    /// Our end of the transport was reset: says nothing about the worker.
     Ours,
-    /// The worker closed the link before it got anything.
+    /// The worker closed the link before it received anything.
     Closed,
-    /// What lay on the link was no answer to this request.
+    /// Bytes on the link were no answer to this request.
     Spoiled,
-    /// The worker had the request and lost it.
+    /// The worker had the request and failed.
     Failed,
-    /// The worker was silent for too long. It is never given this request again.
+    /// The worker was silent for too long. It never gets this request again.
     Silent,
 }
 
 struct Waiting {
     requester: ExchangeId,
     since: Instant,
-    /// The worker that has failed this request already.
+    /// The worker that has already failed this request.
     avoid: Option<usize>,
-    /// That one must not be asked again, even if there is no other.
-    never: bool,
+    /// `avoid` must never get it again, even if there is no other worker.
+    avoid_always: bool,
 }
 
-/// What its links carry.
-enum Security {
-    /// HTTP as it is.
+/// What the links of a pool carry.
+enum LinkSecurity {
+    /// Plain HTTP.
     Plain,
     Tls(Arc<LinkTls>),
-    /// TLS, which cannot be had: there are no links.
+    /// TLS is required but unavailable: no links are opened.
     Unavailable,
 }
 
 struct Pool {
     workers: Vec<Worker>,
-    security: Security,
+    security: LinkSecurity,
     waiting: VecDeque<Waiting>,
     service: Service,
-    /// Why it is out of service, for people and for the next supervisor.
-    out: Option<Outage>,
+    /// Why the pool is out of service, for people and for the next supervisor.
+    outage: Option<Outage>,
     queue_length: usize,
     queue_timeout: Duration,
     response_timeout: Duration,
-    answers: Bounds,
-    /// Links to one of its workers: how many requests that takes at a time.
+    answer_bounds: Bounds,
+    /// Limit on links per worker, and so on its concurrent requests.
     links_per_worker: usize,
     verbosity: Verbosity,
-    /// Whoever starts workers has been asked for one.
+    /// The supervisor has been asked for a worker.
     demanded: bool,
 }
 
@@ -215,14 +220,14 @@ impl Pool {
         let worker = |w: &settings::Worker| Worker::new(vsock(*w), now);
         Self {
             workers: settings.workers.iter().map(worker).collect(),
-            security: if settings.tls.is_some() { Security::Unavailable } else { Security::Plain },
+            security: if settings.tls.is_some() { LinkSecurity::Unavailable } else { LinkSecurity::Plain },
             waiting: VecDeque::new(),
             service: Service::Open,
-            out: None,
+            outage: None,
             queue_length: settings.queue_length.map_or(limits.queue_length, |n| n as usize),
             queue_timeout: seconds(settings.queue_timeout_s, limits.queue_timeout),
             response_timeout: seconds(settings.response_timeout_s, limits.response_timeout),
-            answers: Bounds::from(settings),
+            answer_bounds: Bounds::from(settings),
             links_per_worker: settings.requests_per_worker.map_or(limits.links_per_worker, |n| n as usize),
             verbosity: settings.verbosity,
             demanded: false,
@@ -239,22 +244,22 @@ pub struct Pools<S> {
     events: VecDeque<PoolEvent>,
     /// Events of streams that are not links.
     others: VecDeque<StreamEvent>,
-    /// Turns of the transport.
+    /// Number of the current turn of the transport.
     turn: u64,
-    /// No link has been idle for too long before this.
+    /// No link has been idle for too long before this time.
     idle_check_at: Option<Instant>,
-    /// No verdict is late before this.
+    /// No verdict is overdue before this time.
     verdicts_at: Option<Instant>,
-    names: Names,
+    names: StreamNames,
     fatal: Fatal,
-    /// Workers that have died.
+    /// Deaths of workers so far.
     deaths: u64,
-    counters: Counters,
+    counters: PoolCounters,
 }
 
 impl<S: StreamTransport> Pools<S> {
-    /// Pools with their workers' addresses. No link is opened before the first request, and none by a pool whose settings
-    /// want TLS before [`Pools::secure`].
+    /// Creates the pools. No link is opened before the first request, nor by a pool that requires TLS before
+    /// [`Pools::secure`].
     pub fn new(settings: &[settings::Pool], limits: PoolLimits, streams: S, now: Instant) -> Self {
         let pools = settings.iter().map(|pool| Pool::new(pool, &limits, now)).collect();
         Self {
@@ -267,14 +272,14 @@ impl<S: StreamTransport> Pools<S> {
             turn: 0,
             idle_check_at: None,
             verdicts_at: None,
-            names: Names::default(),
+            names: StreamNames::default(),
             fatal: Fatal::default(),
             deaths: 0,
-            counters: Counters::default(),
+            counters: PoolCounters::default(),
         }
     }
 
-    /// Gives pools what their links are secured with. Those that cannot be are named: they stay out of service.
+    /// Sets up TLS on links. Returns the pools for which it is unavailable: they stay out of service.
     pub fn secure(
         &mut self,
         settings: &[settings::Pool],
@@ -285,20 +290,20 @@ impl<S: StreamTransport> Pools<S> {
         for (id, (pool, settings)) in PoolId::first(settings.len()).zip(self.pools.iter_mut().zip(settings)) {
             let Some(tls) = &settings.tls else { continue };
             match LinkTls::new(tls, keys, clock.clone()) {
-                Ok(tls) => pool.security = Security::Tls(Arc::new(tls)),
+                Ok(tls) => pool.security = LinkSecurity::Tls(Arc::new(tls)),
                 Err(error) => without.push((id, error)),
             }
         }
         without
     }
 
-    /// What happened to secured links, since the start.
+    /// Counters of TLS links.
     pub fn secure_counters(&self) -> SecureCounters {
         self.streams.counters()
     }
 
-    /// What happened, since the start.
-    pub fn counters(&self) -> Counters {
+    /// Event counts since the start.
+    pub fn counters(&self) -> PoolCounters {
         self.counters
     }
 
@@ -317,23 +322,24 @@ impl<S: StreamTransport> Pools<S> {
         self.links.iter().filter(|(_, link)| matches!(link.state, LinkState::InUse(_))).count()
     }
 
-    /// What the device under the links has done wrong since the start.
+    /// Protocol violations by the transport device since the start.
     pub fn transport_faults(&self) -> Faults {
         self.streams.transport.faults()
     }
 
-    /// The transport underneath, which other parts of the shard have streams of their own on.
+    /// The transport, over which other parts of the appliance have streams as well.
     pub fn streams(&mut self) -> &mut Streams<S> {
         &mut self.streams
     }
 
-    /// Queues a request for a link to one of the pool's workers. [`PoolEvent::Assigned`] or [`PoolEvent::Expired`] follows.
+    /// Queues a request for a link to one of the pool's workers. [`PoolEvent::Assigned`] or
+    /// [`PoolEvent::Expired`] follows.
     pub fn submit(&mut self, pool: PoolId, requester: ExchangeId, now: Instant) -> Result<(), Reason> {
         let Some(found) = self.pools.get_mut(pool.index()) else {
             return Err(Reason::Internal);
         };
         let refusal = match found.service {
-            Service::Open if matches!(found.security, Security::Unavailable) => Some(Reason::AppOffline),
+            Service::Open if matches!(found.security, LinkSecurity::Unavailable) => Some(Reason::AppOffline),
             Service::Open => None,
             Service::Offline => Some(Reason::AppOffline),
             Service::Shutdown => Some(Reason::AppShutdown),
@@ -347,35 +353,35 @@ impl<S: StreamTransport> Pools<S> {
             return Err(Reason::QueueFull);
         }
         self.counters.submitted += 1;
-        found.waiting.push_back(Waiting { requester, since: now, avoid: None, never: false });
+        found.waiting.push_back(Waiting { requester, since: now, avoid: None, avoid_always: false });
         self.dispatch(pool.index(), now);
         Ok(())
     }
 
-    /// Queues a request again that its worker did not answer: before all others, because it has waited already, and for
-    /// another worker if there is one. Closes the link. Those that come this way are bounded by the number of links, not
-    /// by the queue.
+    /// Closes the link of a request that its worker did not answer, and queues the request again: ahead of
+    /// all others, since it has waited already, and for another worker if there is one. Requests queued this
+    /// way are bounded by the number of links, not by the queue's limit.
     pub fn resubmit(
         &mut self,
         id: LinkId,
         requester: ExchangeId,
         loss: Loss,
-        evidence: &Evidence,
+        fingerprint: &Fingerprint,
         now: Instant,
     ) {
         let Some(link) = self.links.get(id) else { return };
         let (index, worker) = (link.pool, link.worker);
         if matches!(loss, Loss::Failed | Loss::Silent) {
-            self.lost(id, evidence, now);
+            self.lost(id, fingerprint, now);
         }
         self.drop_link(id);
         let avoid = (!matches!(loss, Loss::Ours | Loss::Spoiled)).then_some(worker);
-        let never = loss == Loss::Silent;
-        self.pools[index].waiting.push_front(Waiting { requester, since: now, avoid, never });
+        let avoid_always = loss == Loss::Silent;
+        self.pools[index].waiting.push_front(Waiting { requester, since: now, avoid, avoid_always });
         self.dispatch(index, now);
     }
 
-    /// Handles what the transport has for us and timers that have come.
+    /// Processes transport events and due timers.
     pub fn poll(&mut self, now: Instant) {
         self.streams.poll(now.as_nanos());
         self.turn += 1;
@@ -396,25 +402,25 @@ impl<S: StreamTransport> Pools<S> {
         self.end_late_verdicts(now);
     }
 
-    /// The next thing a requester has to be told.
+    /// The next event for a requester.
     pub fn next_event(&mut self) -> Option<PoolEvent> {
         self.events.pop_front()
     }
 
-    /// The next thing that the transport says of a stream that is no link. Its owner must take it; one that nobody owns is
-    /// to be released.
+    /// The next transport event of a stream that is not a link. The caller must handle it, and release a
+    /// stream without an owner.
     pub fn next_other_event(&mut self) -> Option<StreamEvent> {
         self.others.pop_front()
     }
 
-    /// When, after `now`, [`Pools::poll`] must run next even if the device stays silent.
+    /// When, after `now`, [`Pools::poll`] must run even if the device is silent.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let transport = self.streams.next_deadline().map(Instant::from_nanos);
         let queues = self.pools.iter().flat_map(|pool| {
             let front = pool.waiting.front();
             let expiry = front.map(|waiting| waiting.since + pool.queue_timeout);
             let retry = front.and_then(|_| pool.workers.iter().filter_map(Worker::retry_at).min());
-            // Replays are put in front: the first that is not due yet is the next.
+            // Replays are at the front: the first one not yet due comes next.
             let avoiding = |w: &&Waiting| w.avoid.is_some() && now.since(w.since) < AVOID_FOR;
             let avoids =
                 pool.waiting.iter().take(AVOIDING).filter(avoiding).map(|w| w.since + AVOID_FOR).min();
@@ -423,21 +429,21 @@ impl<S: StreamTransport> Pools<S> {
         queues.flatten().chain(self.idle_check_at).chain(self.verdicts_at).chain(transport).min()
     }
 
-    /// What arrived over a link and was not consumed yet: the contiguous front part.
+    /// Bytes that arrived over a link and were not consumed: the contiguous first part.
     pub fn readable(&self, id: LinkId) -> &[u8] {
         let link = self.links.get(id).filter(|link| !link.spoiled);
         link.map_or(&[], |link| self.streams.readable(link.stream))
     }
 
-    /// Marks `n` bytes of [`Pools::readable`] as read.
+    /// Consumes `n` bytes of [`Pools::readable`].
     pub fn consume(&mut self, id: LinkId, n: usize) {
         if let Some(link) = self.links.get(id) {
             self.streams.consume(link.stream, n);
         }
     }
 
-    /// Sends as much as the link takes and returns how much that was; if it was not all, [`PoolEvent::Ready`] follows when
-    /// there is room again.
+    /// Sends as much as the link takes, and returns how many bytes that was. If not all, [`PoolEvent::Ready`]
+    /// follows when there is room again.
     pub fn send(&mut self, id: LinkId, data: &[u8]) -> usize {
         self.links.get(id).map_or(0, |link| self.streams.send(link.stream, data))
     }
@@ -479,7 +485,7 @@ impl<S: StreamTransport> Pools<S> {
         let Some(link) = self.links.get_mut(id) else { return };
         let (pool, worker) = (link.pool, link.worker);
         match link.state {
-            // Known already.
+            // Already reported.
             LinkState::InUse(_) if link.ended => {}
             LinkState::InUse(requester) => {
                 link.ended = true;
@@ -493,7 +499,7 @@ impl<S: StreamTransport> Pools<S> {
                 self.counters.connects_failed += 1;
                 let worker = &mut self.pools[pool].workers[worker];
                 match reason {
-                    // Our end of the transport, not the worker.
+                    // Our end of the transport failed, not the worker.
                     CloseReason::TransportReset => worker.connect_failed_locally(now),
                     _ => worker.connect_failed(now),
                 }

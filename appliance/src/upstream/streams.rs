@@ -1,22 +1,22 @@
-//! The transport as pools see it: streams whose links are secured carry plaintext on this side and TLS on the other.
+//! The transport as pools see it. Secured streams carry plaintext on this side and TLS on the wire.
 //!
-//! A secured stream is connected when its handshake is complete. Its end is orderly only if the worker said so
-//! (close_notify); a stream that just stops was cut, and what came over it may lack its end (RFC 8446 §6.1).
+//! A secured stream counts as connected once its handshake is complete. Its end is orderly only with the
+//! worker's close_notify; a stream that just stops was cut, and its data may lack the end (RFC 8446 §6.1).
 
 use crate::time::Instant;
-use crate::tls::link::{Fault, LinkTls, Session};
+use crate::tls::link::{Fault, LinkSession, LinkTls};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use netdrv::stream::{CloseReason, ConnectError, StreamEvent, StreamId, StreamTransport, VsockAddr};
 
-/// Longest handshake.
+/// Limit on the duration of a handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// What a record adds: header, content type, tag.
+/// Bytes that a record adds: header, content type, tag.
 const RECORD_OVERHEAD: usize = 5 + 1 + 16;
 
-/// What happened to secured links, since the start.
+/// Event counts of secured links since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SecureCounters {
     /// Handshakes completed.
@@ -27,11 +27,11 @@ pub struct SecureCounters {
     pub other_name: u64,
     /// Workers whose certificate leads to no trust anchor.
     pub untrusted: u64,
-    /// Handshakes that failed otherwise, took too long, or were cut.
+    /// Handshakes that failed otherwise, timed out, or were cut.
     pub failed: u64,
-    /// Links that broke after the handshake; a worker that refuses our certificate does that.
+    /// Links that broke after the handshake, for instance because the worker refused our certificate.
     pub broken: u64,
-    /// Links that were cut without a word that it is the end.
+    /// Links that were cut without close_notify.
     pub cut: u64,
 }
 
@@ -48,25 +48,25 @@ impl SecureCounters {
     }
 }
 
-/// A stream with TLS.
-struct Secured {
+/// TLS state of a stream.
+struct TlsStream {
     stream: StreamId,
     config: Arc<LinkTls>,
-    /// From when the transport's stream is open.
-    session: Option<Session>,
-    /// When the handshake must be complete; `None` before and after it.
+    /// Set once the transport's stream is open.
+    session: Option<LinkSession>,
+    /// Deadline of the handshake; `None` before and after it.
     deadline: Option<Instant>,
-    /// The transport's stream has ended.
+    /// How the transport's stream ended, if it has.
     ended: Option<CloseReason>,
-    /// The end was passed on.
-    told: bool,
-    /// Somebody waits for room.
-    starved: bool,
-    /// Questions that began.
-    asked: u32,
+    /// The end was reported.
+    end_reported: bool,
+    /// The user waits for room to send.
+    wants_room: bool,
+    /// Requests begun on this stream.
+    requests: u32,
 }
 
-impl Secured {
+impl TlsStream {
     fn new(stream: StreamId, config: Arc<LinkTls>) -> Self {
         Self {
             stream,
@@ -74,18 +74,18 @@ impl Secured {
             session: None,
             deadline: None,
             ended: None,
-            told: false,
-            starved: false,
-            asked: 0,
+            end_reported: false,
+            wants_room: false,
+            requests: 0,
         }
     }
 
     fn plaintext(&self) -> &[u8] {
-        self.session.as_ref().map_or(&[], Session::plaintext)
+        self.session.as_ref().map_or(&[], LinkSession::plaintext)
     }
 
-    /// Moves what can be moved between the session and the transport.
-    fn carry(&mut self, transport: &mut impl StreamTransport) {
+    /// Moves bytes between the session and the transport as far as possible.
+    fn transfer(&mut self, transport: &mut impl StreamTransport) {
         let stream = self.stream;
         let Some(session) = &mut self.session else { return };
         loop {
@@ -105,16 +105,16 @@ impl Secured {
         }
     }
 
-    /// The end, if it has come and was not told.
+    /// The end of the stream, if it has come and was not reported.
     fn end(&mut self, transport: &impl StreamTransport) -> Option<(CloseReason, Option<Fault>)> {
-        if self.told {
+        if self.end_reported {
             return None;
         }
-        let fault = self.session.as_ref().and_then(Session::fault);
+        let fault = self.session.as_ref().and_then(LinkSession::fault);
         let reason = match (fault, self.ended) {
             (Some(Fault::Closed), _) => CloseReason::Shutdown,
             (Some(_), _) => CloseReason::Protocol,
-            // What still lies in the transport may say that it is the end.
+            // The bytes left in the transport may contain close_notify.
             (None, Some(CloseReason::Shutdown)) if !transport.readable(self.stream).is_empty() => {
                 return None;
             }
@@ -122,18 +122,18 @@ impl Secured {
             (None, Some(reason)) => reason,
             (None, None) => return None,
         };
-        self.told = true;
+        self.end_reported = true;
         Some((reason, fault))
     }
 }
 
-/// A transport and the TLS sessions on some of its streams.
+/// A transport, with TLS on some of its streams.
 pub struct Streams<S> {
     pub(super) transport: S,
-    /// By slot of the stream.
-    secured: Vec<Option<Secured>>,
+    /// Indexed by stream slot.
+    tls_streams: Vec<Option<TlsStream>>,
     events: VecDeque<StreamEvent>,
-    /// Streams that are being connected, and what they are to begin with.
+    /// Streams being connected, and the names to send first.
     names: Vec<(StreamId, u64)>,
     now: Instant,
     counters: SecureCounters,
@@ -143,7 +143,7 @@ impl<S: StreamTransport> Streams<S> {
     pub(super) fn new(transport: S) -> Self {
         Self {
             transport,
-            secured: Vec::new(),
+            tls_streams: Vec::new(),
             events: VecDeque::new(),
             names: Vec::new(),
             now: Instant::ZERO,
@@ -151,12 +151,14 @@ impl<S: StreamTransport> Streams<S> {
         }
     }
 
-    /// A stream that should not carry further requests: its keys have done what they should.
-    pub(super) fn is_worn(&self, stream: StreamId) -> bool {
-        self.get(stream).and_then(|secured| secured.session.as_ref()).is_some_and(Session::is_worn)
+    /// Whether a stream should not carry further requests because its keys are due for replacement.
+    pub(super) fn is_key_exhausted(&self, stream: StreamId) -> bool {
+        self.get(stream)
+            .and_then(|tls_streams| tls_streams.session.as_ref())
+            .is_some_and(LinkSession::is_key_exhausted)
     }
 
-    /// The transport underneath.
+    /// The underlying transport.
     pub fn transport(&mut self) -> &mut S {
         &mut self.transport
     }
@@ -165,33 +167,33 @@ impl<S: StreamTransport> Streams<S> {
         self.counters
     }
 
-    /// Has a stream that was just opened carry TLS.
+    /// Starts TLS on a stream that was just opened.
     pub(super) fn secure(&mut self, stream: StreamId, config: Arc<LinkTls>) {
         let slot = usize::from(stream.slot);
-        if self.secured.len() <= slot {
-            self.secured.resize_with(slot + 1, || None);
+        if self.tls_streams.len() <= slot {
+            self.tls_streams.resize_with(slot + 1, || None);
         }
-        self.secured[slot] = Some(Secured::new(stream, config));
+        self.tls_streams[slot] = Some(TlsStream::new(stream, config));
     }
 
-    /// Has a stream that was just opened begin with its name, before everything else and in the clear.
-    pub(super) fn begin_with(&mut self, stream: StreamId, name: u64) {
+    /// Has a stream that was just opened send its name first, unencrypted.
+    pub(super) fn send_name_first(&mut self, stream: StreamId, name: u64) {
         self.names.push((stream, name));
     }
 
-    /// False if the name of a stream that has just been connected found no room.
+    /// Sends the name of a stream that has just been connected. False if there was no room for it.
     fn send_name(&mut self, stream: StreamId) -> bool {
         let Some(at) = self.names.iter().position(|(waiting, _)| *waiting == stream) else { return true };
         let name = self.names.swap_remove(at).1.to_le_bytes();
         self.transport.send(stream, &name) == name.len()
     }
 
-    fn get(&self, stream: StreamId) -> Option<&Secured> {
-        self.secured.get(usize::from(stream.slot))?.as_ref().filter(|s| s.stream == stream)
+    fn get(&self, stream: StreamId) -> Option<&TlsStream> {
+        self.tls_streams.get(usize::from(stream.slot))?.as_ref().filter(|s| s.stream == stream)
     }
 
-    fn get_mut(&mut self, stream: StreamId) -> Option<&mut Secured> {
-        self.secured.get_mut(usize::from(stream.slot))?.as_mut().filter(|s| s.stream == stream)
+    fn get_mut(&mut self, stream: StreamId) -> Option<&mut TlsStream> {
+        self.tls_streams.get_mut(usize::from(stream.slot))?.as_mut().filter(|s| s.stream == stream)
     }
 
     fn on_event(&mut self, event: StreamEvent) {
@@ -201,59 +203,62 @@ impl<S: StreamTransport> Streams<S> {
         | StreamEvent::Closed(stream, _)
         | StreamEvent::Accepted { stream, .. }) = event;
         let deadline = self.now + HANDSHAKE_LIMIT;
-        // A peer with no room for the first bytes of a stream breaks the protocol.
+        // A peer without room for the first bytes of a stream violates the protocol.
         let event = match event {
             StreamEvent::Connected(_) if !self.send_name(stream) => {
                 StreamEvent::Closed(stream, CloseReason::Protocol)
             }
             event => event,
         };
-        let Some(secured) = self.get_mut(stream) else { return self.events.push_back(event) };
+        let Some(tls_streams) = self.get_mut(stream) else { return self.events.push_back(event) };
         match event {
-            StreamEvent::Connected(_) => match Session::start(secured.config.clone()) {
-                Ok(session) => (secured.session, secured.deadline) = (Some(session), Some(deadline)),
+            StreamEvent::Connected(_) => match LinkSession::start(tls_streams.config.clone()) {
+                Ok(session) => (tls_streams.session, tls_streams.deadline) = (Some(session), Some(deadline)),
                 // No random numbers: not the worker's fault.
-                Err(_) => secured.ended = Some(CloseReason::TransportReset),
+                Err(_) => tls_streams.ended = Some(CloseReason::TransportReset),
             },
-            StreamEvent::Closed(_, reason) => secured.ended = Some(reason),
+            StreamEvent::Closed(_, reason) => tls_streams.ended = Some(reason),
             _ => {}
         }
         self.pump(stream, true);
     }
 
-    /// Moves bytes and says what came of it; whoever is just reading sees new plaintext without being told.
+    /// Moves bytes and queues the resulting events. `tell_readable` is unset while the user is reading
+    /// anyway.
     fn pump(&mut self, stream: StreamId, tell_readable: bool) {
-        let Self { transport, secured, events, counters, .. } = self;
-        let found = secured.get_mut(usize::from(stream.slot)).and_then(Option::as_mut);
-        let Some(secured) = found.filter(|s| s.stream == stream) else { return };
-        let had = !secured.plaintext().is_empty();
-        secured.carry(transport);
-        let open = secured.session.as_ref().is_some_and(Session::is_established);
-        if open && secured.deadline.take().is_some() {
+        let Self { transport, tls_streams, events, counters, .. } = self;
+        let found = tls_streams.get_mut(usize::from(stream.slot)).and_then(Option::as_mut);
+        let Some(tls_streams) = found.filter(|s| s.stream == stream) else { return };
+        let had = !tls_streams.plaintext().is_empty();
+        tls_streams.transfer(transport);
+        let open = tls_streams.session.as_ref().is_some_and(LinkSession::is_established);
+        if open && tls_streams.deadline.take().is_some() {
             counters.handshakes += 1;
             events.push_back(StreamEvent::Connected(stream));
         }
-        if tell_readable && !had && !secured.plaintext().is_empty() {
+        if tell_readable && !had && !tls_streams.plaintext().is_empty() {
             events.push_back(StreamEvent::Readable(stream));
         }
-        if secured.starved && secured.session.as_ref().is_some_and(|session| session.output().is_empty()) {
-            secured.starved = false;
+        if tls_streams.wants_room
+            && tls_streams.session.as_ref().is_some_and(|session| session.output().is_empty())
+        {
+            tls_streams.wants_room = false;
             events.push_back(StreamEvent::Writable(stream));
         }
-        let Some((reason, fault)) = secured.end(transport) else { return };
+        let Some((reason, fault)) = tls_streams.end(transport) else { return };
         match fault {
             Some(fault) => counters.count(fault),
             None if open => counters.cut += 1,
-            None if secured.session.is_some() => counters.failed += 1,
+            None if tls_streams.session.is_some() => counters.failed += 1,
             None => {}
         }
         events.push_back(StreamEvent::Closed(stream, reason));
     }
 
-    /// A handshake that takes too long.
-    fn late(&self) -> Option<StreamId> {
-        let late = |s: &&Secured| s.deadline.is_some_and(|deadline| deadline <= self.now);
-        self.secured.iter().flatten().find(late).map(|s| s.stream)
+    /// A stream whose handshake is overdue.
+    fn overdue_handshake(&self) -> Option<StreamId> {
+        let overdue_handshake = |s: &&TlsStream| s.deadline.is_some_and(|deadline| deadline <= self.now);
+        self.tls_streams.iter().flatten().find(overdue_handshake).map(|s| s.stream)
     }
 }
 
@@ -264,9 +269,9 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
         while let Some(event) = self.transport.next_event() {
             self.on_event(event);
         }
-        while let Some(stream) = self.late() {
-            if let Some(secured) = self.get_mut(stream) {
-                (secured.deadline, secured.ended) = (None, Some(CloseReason::TimedOut));
+        while let Some(stream) = self.overdue_handshake() {
+            if let Some(tls_streams) = self.get_mut(stream) {
+                (tls_streams.deadline, tls_streams.ended) = (None, Some(CloseReason::TimedOut));
             }
             self.pump(stream, false);
         }
@@ -277,7 +282,7 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
     }
 
     fn next_deadline(&self) -> Option<u64> {
-        let handshakes = self.secured.iter().flatten().filter_map(|s| s.deadline).min();
+        let handshakes = self.tls_streams.iter().flatten().filter_map(|s| s.deadline).min();
         handshakes.map(Instant::as_nanos).into_iter().chain(self.transport.next_deadline()).min()
     }
 
@@ -291,14 +296,14 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
 
     fn readable(&self, stream: StreamId) -> &[u8] {
         match self.get(stream) {
-            Some(secured) => secured.plaintext(),
+            Some(tls_streams) => tls_streams.plaintext(),
             None => self.transport.readable(stream),
         }
     }
 
     fn consume(&mut self, stream: StreamId, n: usize) {
-        let Some(secured) = self.get_mut(stream) else { return self.transport.consume(stream, n) };
-        if let Some(session) = &mut secured.session {
+        let Some(tls_streams) = self.get_mut(stream) else { return self.transport.consume(stream, n) };
+        if let Some(session) = &mut tls_streams.session {
             session.consume(n);
         }
         self.pump(stream, false);
@@ -307,7 +312,7 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
     fn send_room(&self, stream: StreamId) -> usize {
         match self.get(stream) {
             None => self.transport.send_room(stream),
-            Some(secured) => secured.session.as_ref().map_or(0, |session| match session.output() {
+            Some(tls_streams) => tls_streams.session.as_ref().map_or(0, |session| match session.output() {
                 [] => self.transport.send_room(stream).saturating_sub(RECORD_OVERHEAD),
                 _ => 0,
             }),
@@ -320,9 +325,9 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
         }
         let mut total = 0;
         while let Some(rest) = data.get(total..).filter(|rest| !rest.is_empty()) {
-            let Some(secured) = self.get_mut(stream) else { break };
-            let sent = secured.session.as_mut().map_or(0, |session| session.send(rest));
-            secured.starved = sent == 0;
+            let Some(tls_streams) = self.get_mut(stream) else { break };
+            let sent = tls_streams.session.as_mut().map_or(0, |session| session.send(rest));
+            tls_streams.wants_room = sent == 0;
             if sent == 0 {
                 break;
             }
@@ -333,15 +338,16 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
     }
 
     fn ask(&mut self, stream: StreamId) {
-        if let Some(secured) = self.get_mut(stream) {
-            secured.asked = secured.asked.saturating_add(1);
+        if let Some(tls_streams) = self.get_mut(stream) {
+            tls_streams.requests = tls_streams.requests.saturating_add(1);
         }
         self.transport.ask(stream);
     }
 
     fn spoke_early(&self, stream: StreamId) -> bool {
-        // Tickets may come after the handshake, unasked, and once only.
-        self.get(stream).is_none_or(|secured| secured.asked > 1) && self.transport.spoke_early(stream)
+        // Session tickets may arrive unsolicited after the handshake, but only then.
+        self.get(stream).is_none_or(|tls_streams| tls_streams.requests > 1)
+            && self.transport.spoke_early(stream)
     }
 
     fn has_unread(&self, stream: StreamId) -> bool {
@@ -350,14 +356,16 @@ impl<S: StreamTransport> StreamTransport for Streams<S> {
 
     fn release(&mut self, stream: StreamId) {
         self.names.retain(|(waiting, _)| *waiting != stream);
-        let place = self.secured.get_mut(usize::from(stream.slot));
-        if let Some(mut secured) = place.and_then(|place| place.take_if(|s| s.stream == stream)) {
-            // Without that word the worker knows that its answer was not wanted to the end.
-            if let Some(session) = secured.session.as_mut().filter(|session| session.plaintext().is_empty()) {
+        let place = self.tls_streams.get_mut(usize::from(stream.slot));
+        if let Some(mut tls_streams) = place.and_then(|place| place.take_if(|s| s.stream == stream)) {
+            // Without close_notify, the worker learns that its response was not fully read.
+            if let Some(session) =
+                tls_streams.session.as_mut().filter(|session| session.plaintext().is_empty())
+            {
                 session.close();
             }
-            // What finds no room now is lost.
-            secured.carry(&mut self.transport);
+            // Bytes without room are lost.
+            tls_streams.transfer(&mut self.transport);
         }
         self.transport.release(stream);
     }

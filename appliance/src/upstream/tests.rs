@@ -6,14 +6,14 @@ use netdrv::stream::{ConnectError, StreamId, VsockAddr};
 mod health;
 mod verdicts;
 
-/// Streams that do what the test says.
+/// A transport scripted by the test.
 #[derive(Default)]
 struct Script {
     events: VecDeque<StreamEvent>,
     open: BTreeMap<StreamId, (VsockAddr, Vec<u8>)>,
     opened: u32,
     full: bool,
-    /// What arrives was sent before the worker had read anything.
+    /// Whether bytes count as sent before the worker had read anything.
     early: bool,
     sent: BTreeMap<StreamId, Vec<u8>>,
 }
@@ -66,7 +66,7 @@ impl StreamTransport for Script {
     }
 
     fn release(&mut self, stream: StreamId) {
-        assert!(self.open.remove(&stream).is_some(), "released twice or never opened");
+        assert!(self.open.remove(&stream).is_some(), "released twice or avoid_always opened");
     }
 
     fn flush(&mut self) {}
@@ -81,7 +81,7 @@ struct Bench {
     now: Instant,
 }
 
-/// The request of this number.
+/// The request with this number.
 const fn who(number: u32) -> ExchangeId {
     ExchangeId { connection: ConnId::numbered(0), stream: number }
 }
@@ -97,7 +97,7 @@ impl Bench {
         self.pools.submit(PoolId(0), who(requester), self.now)
     }
 
-    /// All streams that are being connected become connected.
+    /// Connects all streams that are being connected.
     fn connect_all(&mut self) {
         let connecting: Vec<StreamId> = self
             .pools
@@ -111,7 +111,7 @@ impl Bench {
         self.turn();
     }
 
-    /// The turn of the transport in which links that are idle now show that they are clean.
+    /// Runs the turn of the transport in which idle links prove to be clean.
     fn turn(&mut self) {
         self.pools.poll(self.now);
     }
@@ -135,7 +135,7 @@ impl Bench {
         self.pools.streams.transport.open[&self.stream(link)].0.port
     }
 
-    /// The worker sends something.
+    /// Has the worker send bytes.
     fn say(&mut self, link: LinkId, bytes: &[u8]) {
         let stream = self.stream(link);
         let transport = &mut self.pools.streams.transport;
@@ -259,7 +259,7 @@ fn a_worker_that_speaks_unasked_loses_its_link() {
     bench.pools.streams.transport.events.push_back(StreamEvent::Readable(stream));
     bench.pools.poll(bench.now);
     assert!(bench.pools.streams.transport.open.is_empty());
-    // Unread bytes at the end of an exchange mean the same.
+    // Unread bytes at the end of an exchange count as well.
     bench.submit(2).unwrap();
     bench.connect_all();
     let (_, link) = bench.assigned();
@@ -269,11 +269,11 @@ fn a_worker_that_speaks_unasked_loses_its_link() {
     assert!(bench.pools.streams.transport.open.is_empty());
 }
 
-/// The rules of reuse, at every moment at which something may lie on a link.
+/// The rules of reuse, at every moment at which bytes may lie on a link.
 #[test]
 fn what_lies_on_a_link_reaches_no_requester() {
     let one = PoolLimits { links_per_worker: 1, ..PoolLimits::default() };
-    // In the turn after the end of an answer, while the next request waits.
+    // In the turn after the end of a response, while the next request waits.
     let mut bench = Bench::new(1, one);
     (1..=2).for_each(|n| bench.submit(n).unwrap());
     bench.connect_all();
@@ -291,11 +291,11 @@ fn what_lies_on_a_link_reaches_no_requester() {
     bench.turn();
     assert_eq!(bench.event(), Some(PoolEvent::LinkEnded(who(2), CloseReason::Protocol)));
     assert!(bench.pools.is_spoiled(second) && bench.pools.readable(second).is_empty());
-    bench.pools.resubmit(second, who(2), Loss::Spoiled, &Evidence::of(PoolId(0), b""), bench.now);
+    bench.pools.resubmit(second, who(2), Loss::Spoiled, &Fingerprint::of(PoolId(0), b""), bench.now);
     bench.pools.streams.transport.early = false;
     bench.connect_all();
     let (requester, third) = bench.assigned();
-    // What is an answer is one.
+    // A proper answer is passed on.
     bench.say(third, b"answer");
     bench.turn();
     assert_eq!(
@@ -303,7 +303,7 @@ fn what_lies_on_a_link_reaches_no_requester() {
         (2, Some(PoolEvent::Ready(who(2))), &b"answer"[..])
     );
     bench.pools.finish(third, true, bench.now);
-    // On a new link, before anything was asked.
+    // On a new link, before any request.
     bench.submit(3).unwrap();
     let stream = *bench.pools.streams.transport.open.keys().next().unwrap();
     bench.pools.streams.transport.events.push_back(StreamEvent::Connected(stream));
@@ -323,20 +323,20 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     let (_, second) = bench.assigned();
     assert!(bench.pools.has_other(first, bench.now));
     let port = bench.port(first);
-    bench.pools.resubmit(first, who(1), Loss::Silent, &Evidence::of(PoolId(0), b""), bench.now);
+    bench.pools.resubmit(first, who(1), Loss::Silent, &Fingerprint::of(PoolId(0), b""), bench.now);
     bench.later(Duration::from_secs(20));
     assert_eq!(bench.event(), None, "the other one is busy");
     bench.pools.finish(second, true, bench.now);
     bench.turn();
     let (requester, link) = bench.assigned();
     assert!(requester == 1 && bench.port(link) != port);
-    // Without another one it is told.
+    // Without another worker, the request is refused.
     let mut bench = Bench::new(1, PoolLimits::default());
     bench.submit(1).unwrap();
     bench.connect_all();
     let (_, link) = bench.assigned();
     assert!(!bench.pools.has_other(link, bench.now));
-    bench.pools.resubmit(link, who(1), Loss::Silent, &Evidence::of(PoolId(0), b""), bench.now);
+    bench.pools.resubmit(link, who(1), Loss::Silent, &Fingerprint::of(PoolId(0), b""), bench.now);
     bench.later(AVOID_FOR);
     assert_eq!(bench.event(), Some(PoolEvent::Refused(who(1), Reason::TimerResponse)));
 }
@@ -359,7 +359,7 @@ fn links_are_bounded_over_all_pools() {
     let (_, second) = bench.assigned();
     bench.pools.withdraw(PoolId(0), who(3));
     bench.pools.finish(first, true, bench.now);
-    // An idle link of one pool gives way to a request for another.
+    // An idle link of one pool makes room for a request to another.
     bench.pools.submit(PoolId(1), who(4), bench.now).unwrap();
     bench.connect_all();
     let (requester, link) = bench.assigned();

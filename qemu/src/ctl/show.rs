@@ -3,7 +3,7 @@
 use super::Everything;
 use model::control::message::TlsInfo;
 use model::metrics::Usage;
-use model::tls::Counters;
+use model::tls::TlsCounters;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -117,7 +117,7 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
 }
 
 /// Handshakes that came to nothing, by what was wrong.
-fn failures(counters: &Counters) -> [(&'static str, u64); 7] {
+fn failures(counters: &TlsCounters) -> [(&'static str, u64); 7] {
     [
         ("handshake", counters.failed),
         ("garbage", counters.garbage - counters.plain_http.min(counters.garbage)),
@@ -360,12 +360,12 @@ mod tests {
                 reasons: vec![("QueueFull".into(), 2)],
                 tls: Some(Box::new(TlsInfo {
                     handshaking: 2,
-                    counters: Counters {
+                    counters: TlsCounters {
                         handshakes: 9,
                         resumed: 5,
                         garbage: 3,
                         plain_http: 1,
-                        ..Counters::default()
+                        ..TlsCounters::default()
                     },
                     without: None,
                 })),

@@ -8,7 +8,7 @@ use appliance::http::h1::request::{self, Parsed, Progress};
 use appliance::http::h1::response::{self, Asked};
 use appliance::http::request::TargetForm;
 use appliance::http::response::{Bounds, Framing};
-use appliance::http::{Encode, Limits, Reply, RequestHead, Sink, Version};
+use appliance::http::{Encode, Reply, RequestHead, RequestLimits, Sink, Version};
 use model::date::DateCache;
 use model::url::Scheme;
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,7 +33,7 @@ fn verdict(parsed: &Parsed<'_>) -> Verdict {
 }
 
 /// The first verdict on input that arrives in these pieces.
-fn piecewise(input: &[u8], limits: &Limits, ends: impl Iterator<Item = usize>) -> Verdict {
+fn piecewise(input: &[u8], limits: &RequestLimits, ends: impl Iterator<Item = usize>) -> Verdict {
     let mut scratch = vec![0; limits.max_url_length + 1];
     let mut progress = Progress::default();
     for end in ends.chain([input.len()]) {
@@ -48,7 +48,7 @@ fn piecewise(input: &[u8], limits: &Limits, ends: impl Iterator<Item = usize>) -
 /// A request head after four bytes: which limits, and where to split.
 pub fn request_head(data: &[u8]) {
     let mut choice = Input::new(data);
-    let limits = if choice.byte() & 1 == 0 { Limits::STRICT } else { Limits::HTTP_SYS };
+    let limits = if choice.byte() & 1 == 0 { RequestLimits::STRICT } else { RequestLimits::HTTP_SYS };
     let (step, first) = (usize::from(choice.byte()) + 1, usize::from(choice.u16()));
     // Ended in any case: a head that is not may be looked at later (`Progress`).
     let input = &[choice.rest(), b"\r\n\r\n"].concat()[..];
@@ -94,15 +94,15 @@ fn forwarded(head: &RequestHead<'_>) {
     };
     write_request(head, &what, &mut sink).expect("it fits");
     let written = sink.written();
-    let limits = Limits {
+    let limits = RequestLimits {
         max_request_bytes: 64 << 10,
         max_field_length: 48 << 10,
         max_url_length: 48 << 10,
-        max_fields: Limits::MAX_FIELDS,
-        ..Limits::HTTP_SYS
+        max_fields: RequestLimits::MAX_FIELDS,
+        ..RequestLimits::HTTP_SYS
     };
     // Ours come on top of the client's.
-    if head.fields.into_iter().count() > Limits::MAX_FIELDS - 11 {
+    if head.fields.into_iter().count() > RequestLimits::MAX_FIELDS - 11 {
         return;
     }
     let mut scratch = vec![0; limits.max_url_length + 1];

@@ -247,7 +247,7 @@ pub struct TlsInfo {
     /// Handshakes in progress.
     pub handshaking: u32,
     /// What happened since the start.
-    pub counters: tls::Counters,
+    pub counters: tls::TlsCounters,
     /// Why https is not served.
     pub without: Option<tls::TlsError>,
 }

@@ -34,7 +34,7 @@ impl Forward {
         match why {
             ResponseError::Malformed => {
                 cx.counters.malformed += 1;
-                cx.pools.fail(link, &self.evidence(), cx.now);
+                cx.pools.fail(link, &self.fingerprint(), cx.now);
                 Refusal::new(502, Reason::ConnectionAbandonedByAppPool)
             }
             ResponseError::NoMemory => {
@@ -86,7 +86,7 @@ impl Forward {
         let can_repeat = untouched || (repeatable && elsewhere && self.upload.rewind());
         if !can_repeat {
             if blame {
-                cx.pools.fail(link, &self.evidence(), cx.now);
+                cx.pools.fail(link, &self.fingerprint(), cx.now);
             } else {
                 cx.pools.abandon(link, cx.now);
             }
@@ -110,7 +110,7 @@ impl Forward {
             (true, false) if silent => Loss::Silent,
             (true, false) => Loss::Failed,
         };
-        cx.pools.resubmit(link, cx.me, loss, &self.evidence(), cx.now);
+        cx.pools.resubmit(link, cx.me, loss, &self.fingerprint(), cx.now);
         Some(Lost::Retry)
     }
 }

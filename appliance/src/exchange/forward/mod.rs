@@ -15,9 +15,9 @@ use crate::budget::{Budget, Lease};
 use crate::http::h1::Body;
 use crate::http::request::{Framing, RequestHead};
 use crate::http::{Method, Overflow, Refusal, Reply};
-use crate::log::Counters;
+use crate::log::RequestCounters;
 use crate::time::Instant;
-use crate::upstream::{Ending, Evidence, ExchangeId, LinkId, Upstream};
+use crate::upstream::{Ending, ExchangeId, Fingerprint, LinkId, Upstream};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) use upload::PIECE;
 /// What a forwarded request needs besides its own state.
 pub(crate) struct ForwardContext<'c, U> {
     pub(crate) pools: &'c mut U,
-    pub(crate) counters: &'c mut Counters,
+    pub(crate) counters: &'c mut RequestCounters,
     /// Memory for heads.
     pub(crate) heads: &'c Budget,
     /// Memory for content kept for a replay.
@@ -121,15 +121,15 @@ impl Forward {
 
     /// Refuses a request that has repeatedly ended workers.
     fn check_not_fatal<U: Upstream>(&self, cx: &ForwardContext<'_, U>) -> Result<(), Refusal> {
-        match cx.pools.suspects_targets() && cx.pools.is_fatal(&self.evidence(), cx.now) {
+        match cx.pools.suspects_targets() && cx.pools.is_fatal(&self.fingerprint(), cx.now) {
             true => Err(Refusal::new(502, Reason::RequestEndsWorkers)),
             false => Ok(()),
         }
     }
 
     /// Identifies this request for the record of which requests end workers.
-    fn evidence(&self) -> Evidence {
-        Evidence::of(self.pool, &self.request_head)
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.pool, &self.request_head)
     }
 
     /// Whether the worker's stream ended and a verdict is needed on whether that completes the response or
@@ -257,7 +257,7 @@ impl<U: Upstream> Source<ForwardContext<'_, U>> for Forward {
         cx.pools.finish(link, reuse && is_clean, cx.now);
         cx.counters.served_by_workers += 1;
         if cx.pools.suspects_targets() {
-            cx.pools.answered(&self.evidence());
+            cx.pools.answered(&self.fingerprint());
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::Limits;
+use crate::http::RequestLimits;
 use crate::http::client::scheme;
 use crate::http::h1::forward::write_request;
 use crate::http::h1::request::{Parsed, Progress, parse};
@@ -14,7 +14,7 @@ const LOCAL: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 8080);
 fn told(fields: &str, trusted: Option<ClientField>) -> String {
     let input = format!("GET / HTTP/1.1\r\nHost: shop.example:81\r\n{fields}\r\n");
     let mut scratch = [0; 9000];
-    let parsed = parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default());
+    let parsed = parse(input.as_bytes(), &RequestLimits::STRICT, &mut scratch, &mut Progress::default());
     let Parsed::Complete { head, .. } = parsed else { panic!("{input:?}") };
     let mut buf = [0; 2048];
     let mut out = Sink::new(&mut buf);

@@ -4,7 +4,7 @@
 //! head was split.
 
 use crate::http::syntax::is_tchar;
-use crate::http::{Limits, Method, Refusal, fields};
+use crate::http::{Method, Refusal, RequestLimits, fields};
 use model::reason::Reason;
 
 const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
@@ -15,7 +15,7 @@ const MAX_METHOD: usize = 32;
 
 /// Turns an error of `httparse` into a refusal.
 #[cold]
-pub(crate) fn refusal(window: &[u8], error: httparse::Error, limits: &Limits) -> Refusal {
+pub(crate) fn refusal(window: &[u8], error: httparse::Error, limits: &RequestLimits) -> Refusal {
     match error {
         httparse::Error::HeaderName | httparse::Error::HeaderValue => header(window),
         httparse::Error::NewLine => Refusal::new(400, Reason::InvalidCrLf),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::http::h1::request::{Parsed, Progress, parse};
-use crate::http::{Limits, Method};
+use crate::http::{Method, RequestLimits};
 use core::net::IpAddr;
 use model::url::Scheme;
 
@@ -11,7 +11,7 @@ const CLIENT: Forwarded =
 fn forwarded_as(input: &str, client: &Forwarded) -> String {
     let mut scratch = [0; 9000];
     let Parsed::Complete { head, .. } =
-        parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default())
+        parse(input.as_bytes(), &RequestLimits::STRICT, &mut scratch, &mut Progress::default())
     else {
         panic!("{input:?}");
     };
@@ -22,7 +22,7 @@ fn forwarded_as(input: &str, client: &Forwarded) -> String {
     // What we write must be acceptable to ourselves, and mean the same.
     let mut again = [0; 9000];
     let Parsed::Complete { head: second, len } =
-        parse(text.as_bytes(), &Limits::STRICT, &mut again, &mut Progress::default())
+        parse(text.as_bytes(), &RequestLimits::STRICT, &mut again, &mut Progress::default())
     else {
         panic!("{text:?}");
     };
@@ -173,7 +173,7 @@ fn a_head_that_does_not_fit_is_an_error() {
     let whole = forwarded(input).len();
     let mut scratch = [0; 9000];
     let Parsed::Complete { head, .. } =
-        parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default())
+        parse(input.as_bytes(), &RequestLimits::STRICT, &mut scratch, &mut Progress::default())
     else {
         panic!();
     };

@@ -8,7 +8,7 @@ mod summary;
 use super::diagnosis;
 use crate::http::request::{Framing, Present, RequestHead, TargetForm};
 use crate::http::target::{self, Authority};
-use crate::http::{Limits, Method, Refusal, Version};
+use crate::http::{Method, Refusal, RequestLimits, Version};
 use core::mem::MaybeUninit;
 use model::reason::Reason;
 use summary::{CR_LF, HOSTNAME, Summary};
@@ -64,7 +64,7 @@ impl Progress {
     }
 }
 
-type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; Limits::MAX_FIELDS];
+type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; RequestLimits::MAX_FIELDS];
 
 /// As `?`, but returning a verdict: a result of it around a whole head would have to be copied.
 macro_rules! accept {
@@ -85,7 +85,7 @@ macro_rules! accept {
 #[inline(always)]
 pub fn parse<'a>(
     buf: &'a [u8],
-    limits: &Limits,
+    limits: &RequestLimits,
     scratch: &'a mut [u8],
     progress: &mut Progress,
 ) -> Parsed<'a> {
@@ -102,7 +102,7 @@ pub fn parse<'a>(
             None => return partial(window, buf, limits),
         },
     };
-    let mut headers: Uninit<'a> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+    let mut headers: Uninit<'a> = [const { MaybeUninit::uninit() }; RequestLimits::MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
     let len = match request.parse_with_uninit_headers(window, &mut headers) {
         Ok(httparse::Status::Complete(len)) => len,
@@ -175,7 +175,7 @@ fn after_empty_line(window: &[u8]) -> Option<Result<&[u8], Refusal>> {
 
 /// More is needed, if there is room for more.
 #[cold]
-fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
+fn partial<'a>(window: &[u8], buf: &[u8], limits: &RequestLimits) -> Parsed<'a> {
     if buf.len() < limits.max_request_bytes {
         return Parsed::Partial;
     }
@@ -191,13 +191,13 @@ fn partial<'a>(window: &[u8], buf: &[u8], limits: &Limits) -> Parsed<'a> {
 fn parse_method<'a>(
     request: &httparse::Request<'_, 'a>,
     window: &[u8],
-    limits: &Limits,
+    limits: &RequestLimits,
 ) -> Result<Method<'a>, Refusal> {
     if window.starts_with(b"GET ") { Ok(Method::Get) } else { other_method(request.method, limits) }
 }
 
 #[inline(never)]
-fn other_method<'a>(token: Option<&'a str>, limits: &Limits) -> Result<Method<'a>, Refusal> {
+fn other_method<'a>(token: Option<&'a str>, limits: &RequestLimits) -> Result<Method<'a>, Refusal> {
     let token = token.ok_or(BAD_REQUEST)?;
     Ok(match token {
         "HEAD" => Method::Head,

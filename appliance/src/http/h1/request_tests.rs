@@ -10,7 +10,7 @@ enum Verdict {
     Refused(u16, &'static str),
 }
 
-fn parse_with(pieces: &[&[u8]], limits: &Limits) -> Verdict {
+fn parse_with(pieces: &[&[u8]], limits: &RequestLimits) -> Verdict {
     let mut scratch = vec![0; limits.max_url_length + 1];
     let mut progress = Progress::default();
     let whole = pieces.concat();
@@ -31,11 +31,11 @@ fn parse_with(pieces: &[&[u8]], limits: &Limits) -> Verdict {
 }
 
 fn verdict(input: &[u8]) -> Verdict {
-    parse_with(&[input], &Limits::STRICT)
+    parse_with(&[input], &RequestLimits::STRICT)
 }
 
 /// Every split in two, and byte by byte.
-fn all_splits_agree(input: &[u8], limits: &Limits) -> Verdict {
+fn all_splits_agree(input: &[u8], limits: &RequestLimits) -> Verdict {
     let whole = parse_with(&[input], limits);
     for cut in 0..=input.len() {
         let split = parse_with(&[&input[..cut], &input[cut..]], limits);
@@ -50,7 +50,7 @@ fn all_splits_agree(input: &[u8], limits: &Limits) -> Verdict {
 
 fn with_head<R>(input: &str, check: impl FnOnce(&RequestHead<'_>, usize) -> R) -> R {
     let mut scratch = [0; 9000];
-    match parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default()) {
+    match parse(input.as_bytes(), &RequestLimits::STRICT, &mut scratch, &mut Progress::default()) {
         Parsed::Complete { head, len } => check(&head, len),
         other => panic!("{input:?}: {other:?}"),
     }
@@ -123,7 +123,7 @@ fn accepted_and_what_they_mean() {
                 "{fields:?}"
             );
         });
-        all_splits_agree(input.as_bytes(), &Limits::STRICT);
+        all_splits_agree(input.as_bytes(), &RequestLimits::STRICT);
     }
 }
 
@@ -163,7 +163,7 @@ fn target_forms() {
 fn one_empty_line_before_the_request_is_forgiven() {
     let input = "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
     with_head(input, |_, len| assert_eq!(len, input.len()));
-    all_splits_agree(input.as_bytes(), &Limits::STRICT);
+    all_splits_agree(input.as_bytes(), &RequestLimits::STRICT);
 }
 
 /// Whole requests, each with the status and the reason of its refusal.
@@ -377,7 +377,7 @@ fn refusals() {
 #[test]
 fn refusals_do_not_depend_on_splits() {
     for (input, ..) in refused() {
-        all_splits_agree(&input, &Limits::STRICT);
+        all_splits_agree(&input, &RequestLimits::STRICT);
     }
 }
 
@@ -422,14 +422,14 @@ fn padded(start: &str, len: usize) -> String {
 
 #[test]
 fn limits() {
-    let limits = Limits {
+    let limits = RequestLimits {
         max_request_bytes: 200,
         max_field_length: 20,
         max_fields: 3,
         max_url_length: 40,
         url_segment_max_length: 10,
         url_segment_max_count: 3,
-        ..Limits::STRICT
+        ..RequestLimits::STRICT
     };
     let request = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
     let check = |input: &str, refusal: Option<(u16, &'static str)>| match (
@@ -456,21 +456,22 @@ fn limits() {
     check(&request("/", "X: 1\r\nX: 2\r\n"), None);
     check(&request("/", "X: 1\r\nX: 2\r\nX: 3\r\n"), Some((431, "RequestLength")));
     let head = |len: usize| padded("GET / HTTP/1.0\r\nX:", len);
-    let roomy = Limits { max_field_length: 1000, ..limits.clone() };
+    let roomy = RequestLimits { max_field_length: 1000, ..limits.clone() };
     assert!(matches!(all_splits_agree(head(200).as_bytes(), &roomy), Verdict::Complete(_, 200)));
     for len in [201, 202, 1000] {
         assert_eq!(all_splits_agree(head(len).as_bytes(), &roomy), Verdict::Refused(431, "RequestLength"));
     }
     let endless = format!("GET /{}", "a".repeat(500));
     assert_eq!(all_splits_agree(endless.as_bytes(), &roomy), Verdict::Refused(414, "URL_Length"));
-    let compat = Limits { oversized_head_is_400: true, ..roomy };
+    let compat = RequestLimits { oversized_head_is_400: true, ..roomy };
     assert_eq!(all_splits_agree(head(201).as_bytes(), &compat), Verdict::Refused(400, "RequestLength"));
 }
 
 /// CVE-2026-47291: sixteen bits were not enough for the length of a head.
 #[test]
 fn heads_around_sixteen_bits() {
-    let limits = Limits { max_request_bytes: 16 << 20, max_field_length: 1 << 20, ..Limits::STRICT };
+    let limits =
+        RequestLimits { max_request_bytes: 16 << 20, max_field_length: 1 << 20, ..RequestLimits::STRICT };
     for len in [65_533, 65_534, 65_535, 65_536, 65_537, 131_071, 131_072, 131_073] {
         let input = padded("GET / HTTP/1.1\r\nHost: a\r\nX:", len);
         let Verdict::Complete(_, complete) = parse_with(&[input.as_bytes()], &limits) else {
@@ -486,7 +487,7 @@ fn heads_around_sixteen_bits() {
 #[test]
 fn the_compat_profile_is_lenient_about_queries_only() {
     let input = |target| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
-    let compat = |target| parse_with(&[input(target).as_bytes()], &Limits::HTTP_SYS);
+    let compat = |target| parse_with(&[input(target).as_bytes()], &RequestLimits::HTTP_SYS);
     assert!(matches!(compat("/?q=50%&x=\"a\""), Verdict::Complete(..)));
     assert_eq!(compat("/?a#b"), Verdict::Refused(400, "URL"));
     assert_eq!(compat("/%u0041"), Verdict::Refused(400, "URL"));
@@ -502,7 +503,7 @@ fn dripping_costs_little() {
     let mut parses = 0;
     for len in 1..input.len() {
         let before = progress.parsed;
-        let parsed = parse(&input[..len], &Limits::STRICT, &mut scratch, &mut progress);
+        let parsed = parse(&input[..len], &RequestLimits::STRICT, &mut scratch, &mut progress);
         assert!(matches!(parsed, Parsed::Partial));
         parses += usize::from(progress.parsed != before);
     }
@@ -561,7 +562,7 @@ proptest! {
             input.splice(0..0, *b"GET / HTTP/1.1\r\nHost: a\r\n");
         }
         input.extend_from_slice(b"\r\n\r\n");
-        all_splits_agree(&input, &Limits::STRICT);
+        all_splits_agree(&input, &RequestLimits::STRICT);
     }
 
     #[test]
@@ -570,13 +571,13 @@ proptest! {
         let mut scratch = [0; 9000];
         let mut again = [0; 9000];
         let input = request(&path);
-        let parsed = parse(input.as_bytes(), &Limits::STRICT, &mut scratch, &mut Progress::default());
+        let parsed = parse(input.as_bytes(), &RequestLimits::STRICT, &mut scratch, &mut Progress::default());
         if let Parsed::Complete { head, .. } = parsed {
             prop_assert!(head.path.starts_with('/'));
             prop_assert!(head.path.split('/').all(|s| s != "." && s != ".."));
             let encoded = head.path.replace("%2F", "\0").replace('%', "%25").replace(' ', "%20").replace('\0', "%2F");
             let input = request(encoded.strip_prefix('/').unwrap());
-            match parse(input.as_bytes(), &Limits::STRICT, &mut again, &mut Progress::default()) {
+            match parse(input.as_bytes(), &RequestLimits::STRICT, &mut again, &mut Progress::default()) {
                 Parsed::Complete { head: second, .. } => {
                     prop_assert_eq!(second.path, head.path);
                     prop_assert!(!second.present.any(Present::REWRITTEN));
@@ -589,7 +590,7 @@ proptest! {
 
 #[test]
 fn trace_only_where_it_is_allowed() {
-    let limits = Limits { trace: true, ..Limits::STRICT };
+    let limits = RequestLimits { trace: true, ..RequestLimits::STRICT };
     let trace = |rest: &str| format!("TRACE / HTTP/1.1\r\nHost: a\r\n{rest}\r\n").into_bytes();
     assert_eq!(verdict(&trace("")), Verdict::Refused(501, "N/I"));
     assert!(matches!(all_splits_agree(&trace(""), &limits), Verdict::Complete(..)));
@@ -617,7 +618,7 @@ fn leniencies_of_http_sys_that_are_not_offered() {
         ("bare LF", "GET / HTTP/1.1\nHost: a\n\n", "Invalid_CR/LF"),
         ("white space before a field", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "Header"),
     ] {
-        let found = all_splits_agree(input.as_bytes(), &Limits::HTTP_SYS);
+        let found = all_splits_agree(input.as_bytes(), &RequestLimits::HTTP_SYS);
         assert_eq!(found, Verdict::Refused(400, reason), "{registry}: {}", input.escape_debug());
     }
 }
@@ -632,7 +633,7 @@ fn leniencies_of_http_sys_that_are_offered() {
     let fields = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(99));
     for input in [long, deep, field, query, fields] {
         let verdict = |limits| parse_with(&[input.as_bytes()], limits);
-        assert!(matches!(verdict(&Limits::HTTP_SYS), Verdict::Complete(..)), "{input:.60}");
-        assert!(matches!(verdict(&Limits::STRICT), Verdict::Refused(..)), "{input:.60}");
+        assert!(matches!(verdict(&RequestLimits::HTTP_SYS), Verdict::Complete(..)), "{input:.60}");
+        assert!(matches!(verdict(&RequestLimits::STRICT), Verdict::Refused(..)), "{input:.60}");
     }
 }

@@ -109,7 +109,7 @@ impl LinkTls {
 }
 
 /// One link's TLS.
-pub struct Session {
+pub struct LinkSession {
     pipe: Pipe,
     /// Does everything; `None` when it has ended.
     task: Option<Pin<Box<dyn Future<Output = Fault>>>>,
@@ -122,8 +122,8 @@ pub struct Session {
     records: u64,
 }
 
-impl Session {
-    /// Begins a handshake: its first message is in [`Session::output`]. [`TlsError::Entropy`] without random numbers.
+impl LinkSession {
+    /// Begins a handshake: its first message is in [`LinkSession::output`]. [`TlsError::Entropy`] without random numbers.
     pub fn start(config: Arc<LinkTls>) -> Result<Self, TlsError> {
         let seed = seed()?;
         let pipe = Pipe::default();
@@ -187,7 +187,7 @@ impl Session {
     }
 
     /// Its keys have done what they should.
-    pub fn is_worn(&self) -> bool {
+    pub fn is_key_exhausted(&self) -> bool {
         self.records.max(self.pipe.records()) >= WORN
     }
 

@@ -46,7 +46,7 @@ fn server(ca: &Ca, own: &Certificate) -> ServerConnection {
 
 /// Both ends, and how many bytes go at once.
 struct Link {
-    session: Session,
+    session: LinkSession,
     server: ServerConnection,
     step: usize,
     got: Vec<u8>,
@@ -54,7 +54,7 @@ struct Link {
 
 impl Link {
     fn new(config: &Arc<LinkTls>, server: ServerConnection, step: usize) -> Self {
-        Self { session: Session::start(config.clone()).unwrap(), server, step, got: Vec::new() }
+        Self { session: LinkSession::start(config.clone()).unwrap(), server, step, got: Vec::new() }
     }
 
     fn between(ca: &Ca, step: usize) -> Self {
@@ -241,7 +241,7 @@ fn other_protocols_fail_in_the_handshake() {
     for answer in
         [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], &[22, 3, 3, 255, 255], &[0; 64], &[23, 3, 3, 0, 20]]
     {
-        let mut session = Session::start(client(&ca)).unwrap();
+        let mut session = LinkSession::start(client(&ca)).unwrap();
         session.receive(answer);
         assert_eq!(session.fault(), Some(Fault::Handshake), "{answer:?}");
         assert_eq!(session.receive(b"more"), 4);
@@ -280,9 +280,9 @@ fn keys_wear_out_by_records_either_way() {
     link.settle();
     link.send(&[1; MAX_SENT]);
     assert_eq!((link.session.records, link.server_got().len()), (1, MAX_SENT), "one record");
-    assert!(!link.session.is_worn());
+    assert!(!link.session.is_key_exhausted());
     link.session.records = WORN;
-    assert!(link.session.is_worn());
+    assert!(link.session.is_key_exhausted());
 }
 
 #[test]

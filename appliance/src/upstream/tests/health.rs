@@ -1,4 +1,4 @@
-//! What requests that go wrong do to the workers that they were given to, and to others.
+//! Effects of failed requests on the worker that had them, and on others.
 
 use super::*;
 use model::id::PoolId;
@@ -7,18 +7,18 @@ use std::format;
 
 const TUNNEL: u32 = 1000;
 
-fn evidence(client: u32, path: &str) -> Evidence {
+fn fingerprint(client: u32, path: &str) -> Fingerprint {
     let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.{client}\r\n\r\n");
-    Evidence::of(PoolId(0), head.as_bytes())
+    Fingerprint::of(PoolId(0), head.as_bytes())
 }
 
-/// Workers that take `links` requests at a time.
+/// A bench whose workers take `links` requests at a time.
 fn bench(workers: u32, links: usize) -> Bench {
     Bench::new(workers, PoolLimits { links_per_worker: links, ..PoolLimits::default() })
 }
 
 impl Bench {
-    /// A request and the link it gets, at once.
+    /// Submits a request and connects its link.
     fn link(&mut self, requester: u32) -> LinkId {
         self.submit(requester).expect("there is room in the queue");
         self.connect_all();
@@ -31,16 +31,16 @@ impl Bench {
         self.pools.links.get(link).expect("it is there").worker
     }
 
-    /// Requests fail until this worker has failed these.
-    fn fail_at(&mut self, worker: usize, what: &[Evidence]) {
-        for evidence in what {
+    /// Fails requests until this worker has failed these.
+    fn fail_at(&mut self, worker: usize, what: &[Fingerprint]) {
+        for fingerprint in what {
             let (link, spared) = self.link_to(worker);
-            self.pools.fail(link, evidence, self.now);
+            self.pools.fail(link, fingerprint, self.now);
             spared.into_iter().for_each(|link| self.pools.abandon(link, self.now));
         }
     }
 
-    /// A link to this worker, and those that were given to others meanwhile.
+    /// A link to this worker, and those assigned to others meanwhile.
     fn link_to(&mut self, worker: usize) -> (LinkId, Vec<LinkId>) {
         let mut spared = Vec::new();
         for _ in 0..4 {
@@ -54,8 +54,8 @@ impl Bench {
     }
 }
 
-fn different() -> Vec<Evidence> {
-    (0..5).map(|n| evidence(n, "/bad")).collect()
+fn different() -> Vec<Fingerprint> {
+    (0..5).map(|n| fingerprint(n, "/bad")).collect()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn bad_requests_and_an_open_tunnel_do_not_take_the_last_worker_away() {
     let tunnel = bench.link(TUNNEL);
     for n in 0..50 {
         let link = bench.link(7);
-        bench.pools.fail(link, &evidence(n, &format!("/bad/{n}")), bench.now);
+        bench.pools.fail(link, &fingerprint(n, &format!("/bad/{n}")), bench.now);
         let good = bench.link(8);
         bench.pools.abandon(good, bench.now);
     }
@@ -74,7 +74,7 @@ fn bad_requests_and_an_open_tunnel_do_not_take_the_last_worker_away() {
 
 #[test]
 fn one_request_alone_says_nothing_of_its_worker() {
-    for same in [evidence(1, "/bad"), evidence(1, "/bad?x")] {
+    for same in [fingerprint(1, "/bad"), fingerprint(1, "/bad?x")] {
         let mut bench = bench(2, 64);
         bench.fail_at(0, &[same; 30]);
         assert_eq!(bench.pools.status(PoolId(0)).healthy, 2);
@@ -117,7 +117,7 @@ fn half_of_all_requests_say_as_much_as_five_in_a_row() {
     let mut bench = bench(2, 64);
     for n in 0..16 {
         assert_eq!(bench.pools.status(PoolId(0)).healthy, 2, "after {n}");
-        bench.fail_at(0, &[evidence(n, "/bad")]);
+        bench.fail_at(0, &[fingerprint(n, "/bad")]);
         if n < 15 {
             let (good, others) = bench.link_to(0);
             bench.pools.finish(good, true, bench.now);
@@ -132,7 +132,7 @@ fn one_that_is_said_to_be_down_gets_nothing_until_it_is_well() {
     let mut bench = bench(1, 64);
     let at = VsockAddr { cid: 2, port: 10_000 };
     let note = "é".repeat(NOTE_MAX);
-    assert!(bench.pools.worker_is(PoolId(0), at, true, note, bench.now));
+    assert!(bench.pools.report_worker(PoolId(0), at, true, note, bench.now));
     let status: Vec<_> = bench.pools.workers(PoolId(0)).collect();
     assert!(status[0].down && !status[0].healthy && status[0].note.len() == NOTE_MAX);
     assert_eq!(bench.pools.status(PoolId(0)).state, PoolState::Initialized);
@@ -140,35 +140,41 @@ fn one_that_is_said_to_be_down_gets_nothing_until_it_is_well() {
     assert!(bench.pools.next_demand(bench.now).is_some(), "somebody else could take it");
     bench.connect_all();
     assert_eq!(bench.event(), None);
-    assert!(bench.pools.worker_is(PoolId(0), at, false, String::new(), bench.now));
+    assert!(bench.pools.report_worker(PoolId(0), at, false, String::new(), bench.now));
     bench.connect_all();
     assert_eq!(bench.assigned().0, 1);
-    assert!(!bench.pools.worker_is(PoolId(0), VsockAddr { cid: 2, port: 1 }, true, String::new(), bench.now));
+    assert!(!bench.pools.report_worker(
+        PoolId(0),
+        VsockAddr { cid: 2, port: 1 },
+        true,
+        String::new(),
+        bench.now
+    ));
 }
 
 #[test]
 fn a_request_that_two_workers_died_of_is_remembered() {
-    let kill = evidence(1, "/kill");
+    let kill = fingerprint(1, "/kill");
     for told_before_the_link_ends in [false, true] {
         let mut bench = bench(0, 64);
         for port in [20_000, 20_001] {
             assert!(!bench.pools.is_fatal(&kill, bench.now));
             let at = VsockAddr { cid: 2, port };
-            bench.pools.worker_came(PoolId(0), at, false, bench.now);
+            bench.pools.add_worker(PoolId(0), at, false, bench.now);
             let (link, beside) = (bench.link(1), bench.link(2));
             bench.later(Duration::from_millis(1));
             if told_before_the_link_ends {
-                bench.pools.worker_gone(PoolId(0), at, true, bench.now);
+                bench.pools.remove_worker(PoolId(0), at, true, bench.now);
             }
             bench.pools.fail(link, &kill, bench.now);
-            bench.pools.fail(beside, &evidence(2, &format!("/{port}")), bench.now);
+            bench.pools.fail(beside, &fingerprint(2, &format!("/{port}")), bench.now);
             if !told_before_the_link_ends {
-                bench.pools.worker_gone(PoolId(0), at, true, bench.now);
+                bench.pools.remove_worker(PoolId(0), at, true, bench.now);
             }
             while bench.event().is_some() {}
         }
         assert!(bench.pools.is_fatal(&kill, bench.now));
-        assert!(!bench.pools.is_fatal(&evidence(2, "/20000"), bench.now));
+        assert!(!bench.pools.is_fatal(&fingerprint(2, "/20000"), bench.now));
         assert_eq!(bench.pools.counters().fatal_targets, 1);
     }
 }
@@ -178,10 +184,10 @@ fn workers_that_somebody_ends_are_held_against_nobody() {
     let mut bench = bench(0, 64);
     for port in 20_000..20_004 {
         let at = VsockAddr { cid: 2, port };
-        bench.pools.worker_came(PoolId(0), at, false, bench.now);
+        bench.pools.add_worker(PoolId(0), at, false, bench.now);
         let link = bench.link(1);
-        bench.pools.worker_gone(PoolId(0), at, false, bench.now);
-        bench.pools.fail(link, &evidence(1, "/long"), bench.now);
+        bench.pools.remove_worker(PoolId(0), at, false, bench.now);
+        bench.pools.fail(link, &fingerprint(1, "/long"), bench.now);
         while bench.event().is_some() {}
         bench.later(Duration::from_millis(1));
     }

@@ -1,14 +1,14 @@
-//! Ends of streams that a relay has to confirm.
+//! Stream ends that a relay has to confirm.
 
 use super::*;
 use model::id::PoolId;
 use model::pool::VERDICT_LIMIT;
 
-/// A link over a relay, its stream's name, and one request in hand.
+/// A link over a relay, the name of its stream, and one request in progress.
 fn relayed() -> (Bench, LinkId, u64) {
     let mut bench = Bench::new(0, PoolLimits::default());
     bench.now = Instant::ZERO + Duration::from_secs(5);
-    bench.pools.worker_came(PoolId(0), VsockAddr { cid: 2, port: 20_000 }, true, bench.now);
+    bench.pools.add_worker(PoolId(0), VsockAddr { cid: 2, port: 20_000 }, true, bench.now);
     bench.submit(1).expect("there is room");
     bench.connect_all();
     let (_, link) = bench.assigned();

@@ -2,7 +2,7 @@
 
 use super::forms::{Rate, Size};
 use crate::config::bounds::{FIELD_LENGTH, REQUEST_BYTES, SEGMENT_COUNT, SEGMENT_LENGTH, TIMER};
-use appliance::http::Limits;
+use appliance::http::RequestLimits;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
@@ -43,13 +43,13 @@ pub(crate) struct Http {
     #[schemars(with = "Option<String>", extend("enum" = ["strict", "http.sys"], "default" = "strict"))]
     pub(crate) compat: Option<Spanned<String>>,
     /// Request line and fields.
-    #[schemars(with = "Option<i64>", transform = REQUEST_BYTES.show(), extend("default" = Limits::STRICT.max_request_bytes))]
+    #[schemars(with = "Option<i64>", transform = REQUEST_BYTES.show(), extend("default" = RequestLimits::STRICT.max_request_bytes))]
     pub(crate) max_request_bytes: Option<Spanned<i64>>,
     /// One field line, and the URL.
     #[schemars(
         with = "Option<i64>",
         transform = FIELD_LENGTH.show(),
-        extend("default" = Limits::STRICT.max_field_length, "x-http.sys" = Limits::HTTP_SYS.max_field_length)
+        extend("default" = RequestLimits::STRICT.max_field_length, "x-http.sys" = RequestLimits::HTTP_SYS.max_field_length)
     )]
     pub(crate) max_field_length: Option<Spanned<i64>>,
     /// One segment of a path, decoded, in characters of UTF-16.
@@ -57,8 +57,8 @@ pub(crate) struct Http {
         with = "Option<i64>",
         transform = SEGMENT_LENGTH.show(),
         extend(
-            "default" = Limits::STRICT.url_segment_max_length,
-            "x-http.sys" = Limits::HTTP_SYS.url_segment_max_length
+            "default" = RequestLimits::STRICT.url_segment_max_length,
+            "x-http.sys" = RequestLimits::HTTP_SYS.url_segment_max_length
         )
     )]
     pub(crate) url_segment_max_length: Option<Spanned<i64>>,
@@ -66,7 +66,7 @@ pub(crate) struct Http {
     #[schemars(
         with = "Option<i64>",
         transform = SEGMENT_COUNT.show(),
-        extend("default" = Limits::STRICT.url_segment_max_count, "x-http.sys" = Limits::HTTP_SYS.url_segment_max_count)
+        extend("default" = RequestLimits::STRICT.url_segment_max_count, "x-http.sys" = RequestLimits::HTTP_SYS.url_segment_max_count)
     )]
     pub(crate) url_segment_max_count: Option<Spanned<i64>>,
     /// Content of a request; more is 413.

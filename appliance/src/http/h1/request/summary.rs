@@ -6,7 +6,7 @@ use crate::http::h1::lines::Lines;
 use crate::http::hop::{self, MAX_CONNECTION_OPTIONS};
 use crate::http::request::Present;
 use crate::http::syntax::{is_name, is_tchar};
-use crate::http::{Fields, Framing, Limits, Refusal, Version, fields, number};
+use crate::http::{Fields, Framing, Refusal, RequestLimits, Version, fields, number};
 use model::reason::Reason;
 
 /// What the fields say about the request as a whole.
@@ -31,7 +31,7 @@ impl Summary {
         window: &'a [u8],
         len: usize,
         headers: &[httparse::Header<'a>],
-        limits: &Limits,
+        limits: &RequestLimits,
     ) -> Result<(Option<&'a [u8]>, Fields<'a>), Refusal> {
         if headers.len() > limits.max_fields {
             return Err(limits.oversized(Reason::RequestLength));

@@ -1,4 +1,4 @@
-//! What a request that went wrong says: who asked for what, so that workers are not judged by one request alone.
+//! Fingerprints of requests, so that workers and requests are not judged by one failure alone.
 
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -7,30 +7,31 @@ use model::id::PoolId;
 use ring::digest::{SHA256, digest};
 use siphasher::sip::SipHasher13;
 
-/// What a request is for: pool, method, host and path. The query does not count: whoever varies it asks for the same.
-/// A digest, so that a long target takes no more memory than a short one, and none can be made to look like another.
+/// What a request asks for: pool, method, host and path. The query does not count, since it is easily varied.
+/// A digest: long targets take no more memory than short ones, and none can be forged to match another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target([u8; 32]);
 
-/// A request, for whoever judges workers.
+/// Identifies a request by client and target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// Tells requests apart by client and request line.
+pub struct Fingerprint {
+    /// Distinguishes requests by client and request line.
     pub(super) source: u64,
     pub(super) target: Target,
 }
 
-/// A request that was lost.
+/// A request that a worker failed to answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lost {
+pub(super) struct LostRequest {
     pub(super) target: Target,
-    /// When a worker was given it, and when that lost it.
+    /// When the worker received it.
     pub(super) given: Instant,
+    /// When it was lost.
     pub(super) at: Instant,
 }
 
-impl Evidence {
-    /// Of a request to this pool with this head, as it is written for workers.
+impl Fingerprint {
+    /// The fingerprint of a request to this pool. `head`: the request head as written for workers.
     pub fn of(pool: PoolId, head: &[u8]) -> Self {
         let mut lines = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_end);
         let request_line = lines.next().unwrap_or_default();
@@ -69,13 +70,13 @@ impl Target {
     }
 }
 
-/// The value of a field line with this name, which is in lower case and ends with its colon.
+/// The value of a field line with this name, given in lower case and with its colon.
 fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = line.split_at_checked(name.len())?;
     start.eq_ignore_ascii_case(name).then(|| rest.trim_ascii())
 }
 
-/// Appends a path with its escapes resolved, so that spelling does not tell targets apart.
+/// Appends a path with its escapes decoded, so that spelling makes no difference.
 fn decode(path: &[u8], out: &mut Vec<u8>) {
     let digit = |b: u8| (b as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut rest = path;
@@ -102,9 +103,9 @@ mod tests {
     use super::*;
     use std::format;
 
-    fn of(client: &str, method: &str, target: &str, host: &str) -> Evidence {
+    fn of(client: &str, method: &str, target: &str, host: &str) -> Fingerprint {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: {client}\r\n\r\n");
-        Evidence::of(PoolId(0), head.as_bytes())
+        Fingerprint::of(PoolId(0), head.as_bytes())
     }
 
     #[test]
@@ -126,8 +127,8 @@ mod tests {
         }
         assert_eq!(of("10.0.0.1", "GET", "/kill?x=1", "a.test"), it, "the same again");
         assert_ne!(
-            Evidence::of(PoolId(1), b"GET / HTTP/1.1\r\n\r\n"),
-            Evidence::of(PoolId(0), b"GET / HTTP/1.1\r\n\r\n")
+            Fingerprint::of(PoolId(1), b"GET / HTTP/1.1\r\n\r\n"),
+            Fingerprint::of(PoolId(0), b"GET / HTTP/1.1\r\n\r\n")
         );
     }
 }
