@@ -25,6 +25,18 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The earliest of these times.
+    pub fn earliest<const N: usize>(times: [Option<Self>; N]) -> Option<Self> {
+        // Every turn of every connection ends here, and the optimizer makes a branch of each `Option` in an iterator chain.
+        let mut first = u64::MAX;
+        let mut any = false;
+        for time in times {
+            any |= time.is_some();
+            first = first.min(time.map_or(u64::MAX, |time| time.0));
+        }
+        any.then_some(Self(first))
+    }
+
     /// This time as smoltcp counts it (microseconds, rounded down so that no timer of its fires early).
     pub(crate) fn to_smoltcp(self) -> smoltcp::time::Instant {
         // 2^63 µs are 292,000 years.

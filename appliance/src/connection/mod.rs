@@ -110,7 +110,7 @@ impl Connection {
             Phase::Exchange(exchange) => exchange.release_at(),
             _ => None,
         };
-        [self.timer.deadline, self.too_slow_at, release].into_iter().flatten().min()
+        Instant::earliest([self.timer.deadline, self.too_slow_at, release])
     }
 
     /// Adds a grant from `flow`.

@@ -142,7 +142,7 @@ impl<S: StreamTransport> Hub for Machine<S> {
 
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let log = self.log_link.as_ref().and_then(LogLink::next_deadline);
-        self.pools.next_deadline(now).into_iter().chain(log).min()
+        Instant::earliest([self.pools.next_deadline(now), log])
     }
 
     fn arm(&mut self) -> bool {

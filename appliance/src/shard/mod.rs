@@ -256,7 +256,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
             return Wake::Now;
         }
         let drain = self.shared.drain.next_deadline();
-        Wake::At([self.stack.next_deadline(), hub, flow, drain].into_iter().flatten().min())
+        Wake::At(Instant::earliest([self.stack.next_deadline(), hub, flow, drain]))
     }
 
     /// Enables device interrupts. False if there is work already: poll again instead of halting.

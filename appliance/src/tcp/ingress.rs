@@ -265,6 +265,7 @@ impl<T: Default> Stack<T> {
             generation,
             half_open: true,
             deadline: Some(now + self.config.handshake_timeout),
+            due_at: None,
             last_sent: None,
             resent: 0,
             probing: None,

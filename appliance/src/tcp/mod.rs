@@ -119,6 +119,9 @@ struct Connection<T> {
     generation: u32,
     half_open: bool,
     deadline: Option<Instant>,
+    /// When something has to be done: the earlier of smoltcp's deadline and the caller's, as of the last flush. The wheel's
+    /// timer may be set earlier.
+    due_at: Option<Instant>,
     last_sent: Option<LastSent>,
     /// Bytes sent again since they were last asked for.
     resent: u32,
@@ -285,6 +288,11 @@ impl<T: Default> Stack<T> {
         while let Some(index) = self.wheel.pop_due(now) {
             let id = ConnId { index, generation: *self.generations.get(index as usize)? };
             let Some(connection) = self.connection(id) else { continue };
+            if let Some(due_at) = connection.due_at.filter(|at| *at > now) {
+                // The timer was left where it was when the deadline moved away.
+                self.wheel.set(index, due_at);
+                continue;
+            }
             if connection.half_open && connection.deadline.is_some_and(|deadline| deadline <= now) {
                 self.counters.half_open_timed_out += 1;
                 self.remove(id);
@@ -298,7 +306,7 @@ impl<T: Default> Stack<T> {
     /// When something must be done even if no frame arrives.
     pub fn next_deadline(&self) -> Option<Instant> {
         let dhcp = self.dhcp.as_ref().and_then(dhcp::Client::next_deadline);
-        [self.wheel.next_deadline(), dhcp].into_iter().flatten().min()
+        Instant::earliest([self.wheel.next_deadline(), dhcp])
     }
 
     /// Sends what a connection has to send, sets its timer, and removes it if it is over.
@@ -319,9 +327,14 @@ impl<T: Default> Stack<T> {
             resent: 0,
             blocked: false,
         };
-        while self.iface.poll_egress(at, &mut port, &mut connection.socket.set)
-            == smoltcp::iface::PollResult::SocketStateChanged
-        {}
+        // Asking first is cheaper than an attempt to send that finds nothing.
+        let mut next = self.iface.poll_at(at, &connection.socket.set);
+        while next.is_some_and(|next| next <= at)
+            && self.iface.poll_egress(at, &mut port, &mut connection.socket.set)
+                == smoltcp::iface::PollResult::SocketStateChanged
+        {
+            next = self.iface.poll_at(at, &connection.socket.set);
+        }
         let blocked = port.blocked;
         connection.last_sent = port.last_sent;
         connection.resent = connection.resent.saturating_add(port.resent);
@@ -340,7 +353,7 @@ impl<T: Default> Stack<T> {
         if blocked {
             return Flushed::Blocked;
         }
-        self.rearm(id, now);
+        self.rearm(id, next, now);
         Flushed::Done
     }
 
@@ -385,12 +398,10 @@ impl<T: Default> Stack<T> {
         self.slots.get_mut(id.index())?.as_mut().filter(|c| c.generation == id.generation)
     }
 
-    /// Sets the connection's timer to the earlier of smoltcp's and the caller's. A timer already set earlier stays: it
-    /// fires in vain once, which is cheaper than moving it at every packet.
-    fn rearm(&mut self, id: ConnId, now: Instant) {
+    /// Sets the connection's timer to the earlier of smoltcp's deadline (`tcp`) and the caller's. A timer already set earlier
+    /// stays, and is set anew when it fires ([`Stack::pop_due`]): that is cheaper than moving it at every packet.
+    fn rearm(&mut self, id: ConnId, mut tcp: Option<smoltcp::time::Instant>, now: Instant) {
         let Some(connection) = self.slots[id.index()].as_mut() else { return };
-        let at = now.to_smoltcp();
-        let mut tcp = self.iface.poll_at(at, &connection.socket.set);
         let unsent = connection.socket.get().send_queue();
         if tcp.is_none() && unsent > 0 {
             // smoltcp takes any window it is told, also from an acknowledgement that was overtaken on the way. If that
@@ -399,7 +410,7 @@ impl<T: Default> Stack<T> {
             self.counters.windows_probed += 1;
             connection.probing = Some(unsent);
             connection.socket.get_mut().set_keep_alive(Some(PROBE_INTERVAL));
-            tcp = self.iface.poll_at(at, &connection.socket.set);
+            tcp = self.iface.poll_at(now.to_smoltcp(), &connection.socket.set);
         } else if connection.probing.is_some_and(|before| before != unsent) {
             connection.probing = None;
             connection.socket.get_mut().set_keep_alive(None);
@@ -409,7 +420,8 @@ impl<T: Default> Stack<T> {
             // It was flushed just now: what is due at once could not be sent, for a reason smoltcp does not know.
             if tcp <= now { now + Duration::from_millis(1) } else { tcp }
         });
-        if let Some(at) = [tcp, connection.deadline].into_iter().flatten().min()
+        connection.due_at = Instant::earliest([tcp, connection.deadline]);
+        if let Some(at) = connection.due_at
             && self.wheel.deadline(id.index).is_none_or(|set| at < set)
         {
             self.wheel.set(id.index, at);

@@ -389,7 +389,12 @@ impl<S: StreamTransport> Pools<S> {
             self.on_stream_event(event, now);
         }
         for index in 0..self.pools.len() {
-            self.pools[index].workers.iter_mut().for_each(|worker| worker.wake(now));
+            let pool = &mut self.pools[index];
+            pool.workers.iter_mut().for_each(|worker| worker.wake(now));
+            if pool.waiting.is_empty() {
+                pool.demanded = false;
+                continue;
+            }
             self.expire(index, now);
             self.give_up(index, now);
             self.dispatch(index, now);
@@ -416,17 +421,18 @@ impl<S: StreamTransport> Pools<S> {
     /// When, after `now`, [`Pools::poll`] must run even if the device is silent.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let transport = self.streams.next_deadline().map(Instant::from_nanos);
-        let queues = self.pools.iter().flat_map(|pool| {
-            let front = pool.waiting.front();
-            let expiry = front.map(|waiting| waiting.since + pool.queue_timeout);
-            let retry = front.and_then(|_| pool.workers.iter().filter_map(Worker::retry_at).min());
+        let mut next = Instant::earliest([transport, self.idle_check_at, self.verdicts_at]);
+        for pool in &self.pools {
+            let Some(front) = pool.waiting.front() else { continue };
+            let expiry = front.since + pool.queue_timeout;
+            let retry = pool.workers.iter().filter_map(Worker::retry_at).min();
             // Replays are at the front: the first one not yet due comes next.
             let avoiding = |w: &&Waiting| w.avoid.is_some() && now.since(w.since) < AVOID_FOR;
             let avoids =
                 pool.waiting.iter().take(AVOIDING).filter(avoiding).map(|w| w.since + AVOID_FOR).min();
-            [expiry, retry, avoids]
-        });
-        queues.flatten().chain(self.idle_check_at).chain(self.verdicts_at).chain(transport).min()
+            next = Instant::earliest([next, Some(expiry), retry, avoids]);
+        }
+        next
     }
 
     /// Bytes that arrived over a link and were not consumed: the contiguous first part.

@@ -57,10 +57,15 @@ impl Progress {
     /// Looks for an empty line in what was not scanned yet.
     #[cold]
     fn head_may_end(&mut self, buf: &[u8]) -> bool {
-        let new = buf.get(self.scanned..).unwrap_or_default();
-        let found = new.windows(2).any(|w| w == b"\n\n") || new.windows(3).any(|w| w == b"\n\r\n");
+        let mut new = buf.get(self.scanned..).unwrap_or_default();
         self.scanned = buf.len().saturating_sub(2);
-        found
+        while let Some(end) = new.iter().position(|byte| *byte == b'\n') {
+            new = new.get(end + 1..).unwrap_or_default();
+            if matches!(new, [b'\n', ..] | [b'\r', b'\n', ..]) {
+                return true;
+            }
+        }
+        false
     }
 }
 
