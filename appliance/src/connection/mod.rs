@@ -21,6 +21,7 @@ use crate::http::h1::request::Progress;
 use crate::http::h1::{Body, Encoder};
 use crate::http::{Encode, Fields, Refusal, Reset};
 use crate::hub::Hub;
+use crate::serving::{Governing, Rules};
 use crate::tcp::{ConnId, FlowKey, Socket, State};
 use crate::time::Instant;
 use crate::tls::ServerTls;
@@ -30,7 +31,6 @@ use gate::{Gate, Traffic};
 use handshake::ConnectionTls;
 use head::PartialHead;
 use http1_client::Http1Client;
-use model::id::SiteId;
 use model::reason::Reason;
 use netdrv::stream::CloseReason;
 use proxied_client::ProxiedClient;
@@ -51,8 +51,8 @@ pub(crate) struct Connection {
     content: Body,
     gate: Gate,
     journal: Journal,
-    /// Site of the last request: its rules apply to the connection.
-    site: Option<SiteId>,
+    /// Site of the last request, in the settings of that time: its rules apply to the connection.
+    governing: Option<Governing>,
     /// The current request is HEAD: no response to it has content.
     is_head: bool,
     /// Requests answered on this connection.
@@ -140,6 +140,11 @@ impl Connection {
         if let Some(forward) = self.at_worker(stream) {
             forward.on_link_ended(reason);
         }
+    }
+
+    /// The rules for this connection: those of its last request's site, or the server's.
+    fn rules<'r, H>(&'r self, shared: &'r Shared<H>) -> &'r Rules {
+        self.governing.as_ref().map_or_else(|| shared.serving.rules(None), Governing::rules)
     }
 
     fn origin(&self) -> Option<&Origin> {

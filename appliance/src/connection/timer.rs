@@ -105,7 +105,7 @@ impl Connection {
         } else if self.timer.kind == TimerKind::HeaderWait {
             waited = Duration::ZERO;
         }
-        let rules = shared.serving.rules(self.site);
+        let rules = self.rules(shared);
         let timers = &rules.timers;
         let after = |duration: Duration| Some(shared.now + duration);
         let deadline = match kind {
@@ -145,7 +145,7 @@ impl Connection {
     /// Whether a tunnel or stream stays open although the timer fired, with the client being probed
     /// meanwhile. It ends when its whole limit has passed since the timer was started.
     fn keeps_probing<H>(&mut self, socket: &mut Wire<'_, '_>, shared: &Shared<H>) -> bool {
-        let timers = &shared.serving.rules(self.site).timers;
+        let timers = &self.rules(shared).timers;
         let limit = match self.timer.kind {
             TimerKind::TunnelIdle => timers.tunnel_idle,
             TimerKind::StreamIdle => timers.stream_idle,

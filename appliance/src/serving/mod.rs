@@ -2,6 +2,7 @@
 //!
 //! A `Serving` never changes. Requests look at it and connections are judged by it.
 
+mod governing;
 mod reach;
 mod readings;
 mod router;
@@ -9,6 +10,7 @@ mod rules;
 mod table;
 mod timers;
 
+pub(crate) use governing::Governing;
 pub use reach::Reach;
 pub use readings::has_one_reading;
 pub use router::{Match, RouteResult, Router, RouterError};
