@@ -7,7 +7,7 @@ use appliance::cache::{Lookup, StaticStore, serve};
 use appliance::http::forward::Forwarded;
 use appliance::http::h1::request::{Parsed, Progress};
 use appliance::http::h1::{Encoder, forward, request, response};
-use appliance::http::{Encode, Page, Reply, RequestLimits, Sink, Version};
+use appliance::http::{Encode, Reply, RequestLimits, ResponseWriter, Sink, Version};
 use appliance::serving::{RouteResult, Router};
 use core::hint::black_box;
 use core::mem::MaybeUninit;
@@ -73,9 +73,9 @@ impl World<'_> {
         let Handler::Files(tree) = found.handler else { return 0 };
         let Lookup::Found(stored) = self.store.lookup(tree, found.rest) else { return 0 };
         let mut encoder = Encoder::of(&head);
-        let mut page = Page::new(&mut encoder, &self.date, &mut self.out);
-        let written = serve::file(&head, stored, &mut page);
-        written.map_or(0, |_| black_box(page.len()))
+        let mut writer = ResponseWriter::new(&mut encoder, &self.date, &mut self.out);
+        let written = serve::file(&head, stored, &mut writer);
+        written.map_or(0, |_| black_box(writer.len()))
     }
 
     fn forward(&mut self, input: &[u8]) -> usize {

@@ -6,7 +6,7 @@ use appliance::http::forward::Forwarded;
 use appliance::http::h1::chunked::Decoder;
 use appliance::http::h1::request::{Parsed, Progress};
 use appliance::http::h1::{Encoder, forward, request, response};
-use appliance::http::{Encode, Page, Reply, RequestLimits, Sink, Version};
+use appliance::http::{Encode, Reply, RequestLimits, ResponseWriter, Sink, Version};
 use appliance::log::line::Moment;
 use appliance::log::{Endpoints, Log, Outcome, Value};
 use appliance::serving::{RouteResult, Router};
@@ -87,9 +87,9 @@ fn a_static_hit() {
             let Handler::Files(tree) = found.handler else { panic!() };
             let Lookup::Found(stored) = store.lookup(tree, found.rest) else { panic!() };
             let mut encoder = Encoder::of(&head);
-            let mut page = Page::new(&mut encoder, &date, &mut buf);
-            serve::file(&head, stored, &mut page).unwrap();
-            page.status()
+            let mut writer = ResponseWriter::new(&mut encoder, &date, &mut buf);
+            serve::file(&head, stored, &mut writer).unwrap();
+            writer.status()
         });
         assert_eq!(answered, status, "{target} {fields}");
     }

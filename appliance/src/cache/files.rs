@@ -1,4 +1,4 @@
-//! Static files as stored responses: found by one hash lookup, their heads rendered once.
+//! Static files as stored responses, found by one hash lookup, with heads rendered in advance.
 
 use crate::http::Fields;
 use alloc::boxed::Box;
@@ -10,19 +10,19 @@ use core::ops::Range;
 use model::bundle::{Bundle, File};
 use model::date;
 
-/// Served for a directory.
+/// The file served for a directory.
 const INDEX: &str = "index.html";
 
-/// A representation with its head ready to copy. See [`super::serve::file`].
+/// A representation with a prepared head. See [`super::serve::file`].
 #[derive(Clone, Debug)]
 pub struct StoredResponse<'a> {
     content: &'a [u8],
-    /// Status line, Content-Length, Content-Type, Accept-Ranges, ETag, Last-Modified: all of a 200 but Date and what
-    /// concerns the connection.
+    /// Status line, Content-Length, Content-Type, Accept-Ranges, ETag, Last-Modified: the head of a 200
+    /// except for Date and connection-specific fields.
     head: Box<str>,
-    /// Where Content-Type begins in `head`.
+    /// Offset of Content-Type in `head`.
     metadata: usize,
-    /// Where ETag begins in `head`.
+    /// Offset of ETag in `head`.
     validators: usize,
     etag: Box<str>,
     last_modified: u64,
@@ -54,7 +54,7 @@ impl<'a> StoredResponse<'a> {
         self.content
     }
 
-    /// The head of a 200 up to the place of Date.
+    /// The head of a 200, up to where Date goes.
     #[inline]
     pub fn head(&self) -> &[u8] {
         self.head.as_bytes()
@@ -65,7 +65,7 @@ impl<'a> StoredResponse<'a> {
         Fields::prepared(self.head.as_bytes().get(self.metadata..).unwrap_or_default())
     }
 
-    /// Field lines ETag and Last-Modified.
+    /// The field lines ETag and Last-Modified.
     pub fn validators(&self) -> Fields<'_> {
         Fields::prepared(self.head.as_bytes().get(self.validators..).unwrap_or_default())
     }
@@ -81,17 +81,17 @@ impl<'a> StoredResponse<'a> {
     }
 }
 
-/// The bundle was checked where it was made, but nothing in it may break a head apart.
+/// Drops characters that could break a head apart, although the bundle was checked when it was made.
 fn field_value(value: &str) -> String {
     value.chars().filter(|c| matches!(c, ' '..='~')).collect()
 }
 
-/// What a path names.
+/// Result of a lookup.
 #[derive(Clone, Copy, Debug)]
 pub enum Lookup<'s, 'a> {
     /// A file, or a directory's `index.html`.
     Found(&'s StoredResponse<'a>),
-    /// A directory with an `index.html`, named without the slash at its end: redirect.
+    /// A directory with an `index.html`, requested without its trailing slash: redirect.
     Directory,
     /// Nothing.
     NotFound,
@@ -100,28 +100,28 @@ pub enum Lookup<'s, 'a> {
 #[derive(Clone, Debug)]
 struct Name {
     tree: u16,
-    /// Path below the prefix with its leading slash; empty for a tree's root without it.
+    /// Path below the prefix with its leading slash; empty for the root of a tree without it.
     path: Box<str>,
-    /// `None`: a directory named without its slash.
+    /// `None`: a directory without its trailing slash.
     file: Option<usize>,
 }
 
 /// All static files of a bundle.
 ///
-/// Every name a file can be asked for by (the file, the directory, the directory without its slash) is an entry of
-/// one hash table, so that a lookup is one hash and, nearly always, one comparison.
+/// Each name under which a file can be requested (the file, the directory, the directory without its slash)
+/// has an entry in one hash table, so a lookup costs one hash and, nearly always, one comparison.
 #[derive(Clone, Debug)]
 pub struct StaticStore<'a> {
     files: Vec<StoredResponse<'a>>,
     names: Vec<Name>,
-    /// Open addressing, at most half full; indices into `names`, [`FREE`] where there is none.
+    /// Open addressing, at most half full: indices into `names`, or [`FREE`].
     slots: Vec<u32>,
 }
 
 const FREE: u32 = u32::MAX;
 
 impl<'a> StaticStore<'a> {
-    /// Renders the heads of all files of a bundle. Files that point outside the bundle are left out.
+    /// Renders the heads of all files of a bundle. Leaves out files with offsets outside the bundle.
     pub fn new(bundle: &Bundle<'a>) -> Self {
         let mut files = Vec::new();
         let mut names = Vec::new();
@@ -140,14 +140,13 @@ impl<'a> StaticStore<'a> {
             }
             names.push(Name { tree: file.tree, path: path.into(), file: Some(index) });
         }
-        // Real files first: where names collide, they are found.
+        // Files come first, so that they win where names collide.
         names.append(&mut directories);
         let slots = build(&names);
         Self { files, names, slots }
     }
 
-    /// Finds a file. `rest` is the path below the prefix with its leading slash, or
-    /// empty. Names are case-sensitive.
+    /// Finds a file. `rest`: the path below the prefix with its leading slash, or empty. Case-sensitive.
     pub fn lookup(&self, tree: u16, rest: &str) -> Lookup<'_, 'a> {
         for slot in probes(hash(tree, rest), self.slots.len()) {
             let Some(name) = self.slots.get(slot).and_then(|&index| self.names.get(index as usize)) else {
@@ -168,7 +167,7 @@ impl<'a> StaticStore<'a> {
         self.files.len()
     }
 
-    /// No files at all.
+    /// Whether there are no files.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
@@ -186,15 +185,15 @@ fn build(names: &[Name]) -> Vec<u32> {
     slots
 }
 
-/// The slots to look at, in their order. `len` is a power of two.
+/// The slots to probe, in order. `len` is a power of two.
 fn probes(hash: u64, len: usize) -> impl Iterator<Item = usize> {
     let mask = len.wrapping_sub(1);
     let range: Range<usize> = 0..len;
     range.map(move |step| (hash as usize).wrapping_add(step) & mask)
 }
 
-/// FNV-1a over eight bytes at a time, with a final mix. Names come from the operator: no secret seed is needed, and a
-/// client that looks for a long probe sequence finds at worst what the operator's names form by themselves.
+/// FNV-1a over eight bytes at a time, with a final mix. Names come from the operator, so no secret seed is
+/// needed: a client that looks for long probe sequences finds at worst one formed by the operator's names.
 fn hash(tree: u16, path: &str) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mut hash = 0xcbf2_9ce4_8422_2325 ^ u64::from(tree);

@@ -1,4 +1,4 @@
-//! Stored responses. For now: the static files of the image.
+//! Stored responses: so far, the static files of the image.
 
 mod files;
 pub mod serve;

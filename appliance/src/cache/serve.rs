@@ -1,11 +1,11 @@
-//! Answers a request from a stored response: 200, 206, 304, 405, 412, 416, 301; and other answers that are made from the
-//! request alone.
+//! Answers requests from stored responses (200, 206, 304, 405, 412, 416, 301), and requests whose answer
+//! follows from the request alone.
 
 use super::StoredResponse;
 use crate::http::error::Text;
 use crate::http::request::{Framing, Present};
 use crate::http::{
-    Content, Decimal, Encode, Field, Method, Overflow, OwnField, Page, Reply, RequestHead, Version,
+    Content, Decimal, Encode, Field, Method, Overflow, OwnField, Reply, RequestHead, ResponseWriter, Version,
     conditional, range,
 };
 use core::net::IpAddr;
@@ -14,54 +14,54 @@ use model::url::Scheme;
 
 const NOTHING: Content = Content::Nothing { announced: None };
 
-/// Writes the head for a file that was found. Returns the part of [`StoredResponse::content`] that follows it: none to HEAD,
-/// with 304 and errors.
+/// Writes the head for a file. Returns the part of [`StoredResponse::content`] that follows: none for HEAD,
+/// 304 and errors.
 pub fn file(
     head: &RequestHead<'_>,
     stored: &StoredResponse<'_>,
-    page: &mut Page<'_, impl Encode>,
+    writer: &mut ResponseWriter<'_, impl Encode>,
 ) -> Result<Range<usize>, Overflow> {
     let len = stored.content().len();
     let content = match head.method {
         Method::Get => 0..len,
         Method::Head => 0..0,
-        _ => return Text::read_only().write(page).map(|()| 0..0),
+        _ => return Text::read_only().write(writer).map(|()| 0..0),
     };
     if head.present.any(Present::PRECONDITION | Present::RANGE)
-        && let Some(part) = special(head, stored, page)?
+        && let Some(part) = special(head, stored, writer)?
     {
         return Ok(part);
     }
     let lines = stored.metadata();
     let reply =
         Reply { prepared: Some(stored.head()), lines, ..Reply::new(200, Content::Length(len as u64)) };
-    page.head(&reply)?;
+    writer.head(&reply)?;
     Ok(content)
 }
 
-/// What conditions and ranges ask for, if it is not the whole after all.
+/// Handles preconditions and ranges. `None` if the whole file is to be sent.
 fn special(
     head: &RequestHead<'_>,
     stored: &StoredResponse<'_>,
-    page: &mut Page<'_, impl Encode>,
+    writer: &mut ResponseWriter<'_, impl Encode>,
 ) -> Result<Option<Range<usize>>, Overflow> {
     let (etag, last_modified) = (stored.etag(), stored.last_modified());
-    match conditional::evaluate(head, etag, last_modified, page.unix()) {
+    match conditional::evaluate(head, etag, last_modified, writer.unix()) {
         conditional::Precondition::Proceed => {}
         conditional::Precondition::NotModified => {
-            page.head(&Reply { lines: stored.validators(), ..Reply::new(304, NOTHING) })?;
+            writer.head(&Reply { lines: stored.validators(), ..Reply::new(304, NOTHING) })?;
             return Ok(Some(0..0));
         }
         conditional::Precondition::Failed => {
-            return Text::new(412).write(page).map(|()| Some(0..0));
+            return Text::new(412).write(writer).map(|()| Some(0..0));
         }
     }
-    // RFC 9110 §14.2: Range means something for GET only.
+    // Range is defined for GET only (RFC 9110 §14.2).
     if head.method != Method::Get || !head.present.any(Present::RANGE) {
         return Ok(None);
     }
     let Some(value) = head.fields.get_only("range") else { return Ok(None) };
-    if !conditional::range_applies(head, etag, last_modified, page.unix()) {
+    if !conditional::range_applies(head, etag, last_modified, writer.unix()) {
         return Ok(None);
     }
     let len = Decimal::new(stored.content().len() as u64);
@@ -69,13 +69,13 @@ fn special(
         range::ByteRange::Ignored => Ok(None),
         range::ByteRange::Unsatisfiable => {
             let which = OwnField { name: "Content-Range", value: &[b"bytes */", len.as_bytes()] };
-            Text { fields: &[Text::PLAIN, which], ..Text::new(416) }.write(page).map(|()| Some(0..0))
+            Text { fields: &[Text::PLAIN, which], ..Text::new(416) }.write(writer).map(|()| Some(0..0))
         }
         range::ByteRange::Satisfiable { first, end } => {
             let (from, to) = (Decimal::new(first), Decimal::new(end - 1));
             let value: &[&[u8]] = &[b"bytes ", from.as_bytes(), b"-", to.as_bytes(), b"/", len.as_bytes()];
             let own = &[OwnField { name: "Content-Range", value }];
-            page.head(&Reply {
+            writer.head(&Reply {
                 own,
                 lines: stored.metadata(),
                 ..Reply::new(206, Content::Length(end - first))
@@ -86,42 +86,43 @@ fn special(
     }
 }
 
-/// Writes a 301 to the same path with a slash at its end.
+/// Writes a 301 to the same path with a trailing slash.
 pub fn redirect_to_directory(
     head: &RequestHead<'_>,
-    page: &mut Page<'_, impl Encode>,
+    writer: &mut ResponseWriter<'_, impl Encode>,
 ) -> Result<(), Overflow> {
     if !matches!(head.method, Method::Get | Method::Head) {
-        return Text::read_only().write(page);
+        return Text::read_only().write(writer);
     }
-    // Two slashes at the start would name another host (RFC 3986 §4.2), and so would a slash and a backslash to some.
+    // Two leading slashes would name another host (RFC 3986 §4.2), and to some clients so would a slash and a
+    // backslash.
     let path = head.raw_path().trim_start_matches('/');
     let [mark, query] = query(head);
-    redirect(301, &[b"/", path.as_bytes(), b"/", mark, query], page)
+    redirect(301, &[b"/", path.as_bytes(), b"/", mark, query], writer)
 }
 
-/// The query as it was asked for, with its question mark.
+/// The query as received, with its question mark.
 fn query<'a>(head: &RequestHead<'a>) -> [&'a [u8]; 2] {
     head.query().map_or([b"", b""], |query| [b"?", query.as_bytes()])
 }
 
-fn redirect(status: u16, to: &[&[u8]], page: &mut Page<'_, impl Encode>) -> Result<(), Overflow> {
+fn redirect(status: u16, to: &[&[u8]], writer: &mut ResponseWriter<'_, impl Encode>) -> Result<(), Overflow> {
     let own = &[OwnField { name: "Location", value: to }];
-    page.head(&Reply { own, ..Reply::new(status, Content::Length(0)) })
+    writer.head(&Reply { own, ..Reply::new(status, Content::Length(0)) })
 }
 
-/// Writes a 308 to the same target over https at `port`. Without Host (HTTP/1.0), `local` stands in for it.
+/// Writes a 308 to the same target over https at `port`. `local` replaces a missing Host (HTTP/1.0).
 pub fn redirect_to_https(
     head: &RequestHead<'_>,
     port: u16,
     local: IpAddr,
-    page: &mut Page<'_, impl Encode>,
+    writer: &mut ResponseWriter<'_, impl Encode>,
 ) -> Result<(), Overflow> {
-    // Content that came with the request is not read.
+    // Content of the request is not read.
     if head.framing != Framing::None {
-        page.content_unread();
+        writer.content_unread();
     }
-    // The longest address is that of IPv6 with an IPv4 address in it, in brackets.
+    // The longest address is a bracketed IPv6 address with an embedded IPv4 address.
     let mut address = heapless::String::<48>::new();
     let host = if head.host.is_empty() {
         let written = match local {
@@ -137,31 +138,37 @@ pub fn redirect_to_https(
     let (colon, port): (&[u8], &[u8]) =
         if port == Scheme::Https.default_port() { (b"", b"") } else { (b":", digits.as_bytes()) };
     let [mark, query] = query(head);
-    redirect(308, &[b"https://", host, colon, port, head.raw_path().as_bytes(), mark, query], page)
+    redirect(308, &[b"https://", host, colon, port, head.raw_path().as_bytes(), mark, query], writer)
 }
 
 /// Writes a 404, or 405 if the method is not GET or HEAD.
-pub fn not_found(head: &RequestHead<'_>, page: &mut Page<'_, impl Encode>) -> Result<(), Overflow> {
+pub fn not_found(
+    head: &RequestHead<'_>,
+    writer: &mut ResponseWriter<'_, impl Encode>,
+) -> Result<(), Overflow> {
     match head.method {
-        Method::Get | Method::Head => Text::new(404).write(page),
-        _ => Text::read_only().write(page),
+        Method::Get | Method::Head => Text::new(404).write(writer),
+        _ => Text::read_only().write(writer),
     }
 }
 
 /// Writes the answer to `OPTIONS *` (RFC 9110 §9.3.7).
-pub fn options_asterisk(page: &mut Page<'_, impl Encode>) -> Result<(), Overflow> {
-    page.head(&Reply::new(204, NOTHING))
+pub fn options_asterisk(writer: &mut ResponseWriter<'_, impl Encode>) -> Result<(), Overflow> {
+    writer.head(&Reply::new(204, NOTHING))
 }
 
-/// Writes the answer to an OPTIONS or TRACE that is not to go any further: what may be asked of us, or what came
-/// (RFC 9110 §9.3.8), without what is secret.
-pub fn last_recipient(head: &RequestHead<'_>, page: &mut Page<'_, impl Encode>) -> Result<(), Overflow> {
-    // Content that came with the request is not read.
+/// Answers an OPTIONS or TRACE that must not be forwarded further: OPTIONS with 204, TRACE with the request
+/// as received (RFC 9110 §9.3.8), without sensitive fields.
+pub fn last_recipient(
+    head: &RequestHead<'_>,
+    writer: &mut ResponseWriter<'_, impl Encode>,
+) -> Result<(), Overflow> {
+    // Content of the request is not read.
     if head.framing != Framing::None {
-        page.content_unread();
+        writer.content_unread();
     }
     if head.method != Method::Trace {
-        return page.head(&Reply::new(204, NOTHING));
+        return writer.head(&Reply::new(204, NOTHING));
     }
     let is_secret = |field: &Field<'_>| {
         ["authorization", "proxy-authorization", "cookie"].iter().any(|name| field.is(name))
@@ -174,7 +181,7 @@ pub fn last_recipient(head: &RequestHead<'_>, page: &mut Page<'_, impl Encode>) 
     parts.push(b"\r\n");
     let len = parts.iter().map(|part| part.len() as u64).sum();
     let own = &[OwnField { name: "Content-Type", value: &[b"message/http"] }];
-    page.whole(&Reply { own, ..Reply::new(200, Content::Length(len)) }, &parts)
+    writer.whole(&Reply { own, ..Reply::new(200, Content::Length(len)) }, &parts)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ const DATE: &str = "Date: Sat, 21 Nov 2026 00:00:00 GMT\r\n";
 const METADATA: &str = "Content-Type: text/plain\r\nAccept-Ranges: bytes\r\nETag: \"v1\"\r\n\
                         Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, PartialEq)]
 struct Plan {
     status: u16,
@@ -36,14 +36,14 @@ fn answer(method: &str, fields: &str) -> (String, Plan) {
     let bytes = bundle::encode(&Settings::default(), vec![Source { file, content }]);
     let store = StaticStore::new(&Bundle::parse(&bytes).unwrap());
     let Lookup::Found(stored) = store.lookup(0, "/a") else { panic!() };
-    with_head(&format!("{method} /a?q HTTP/1.1\r\nHost: a\r\n{fields}\r\n"), |head, page| {
-        super::file(head, stored, page).unwrap()
+    with_head(&format!("{method} /a?q HTTP/1.1\r\nHost: a\r\n{fields}\r\n"), |head, writer| {
+        super::file(head, stored, writer).unwrap()
     })
 }
 
 fn with_head(
     input: &str,
-    write: impl FnOnce(&RequestHead<'_>, &mut Page<'_, Encoder>) -> Range<usize>,
+    write: impl FnOnce(&RequestHead<'_>, &mut ResponseWriter<'_, Encoder>) -> Range<usize>,
 ) -> (String, Plan) {
     let mut scratch = [0; 9000];
     let Parsed::Complete { head, .. } =
@@ -53,13 +53,13 @@ fn with_head(
     };
     let mut buf = [0; 1024];
     let (mut encoder, date) = (Encoder::of(&head), DateCache::new(1_795_219_200));
-    let mut page = Page::new(&mut encoder, &date, &mut buf);
-    let content = write(&head, &mut page);
-    let (len, status) = (page.len(), page.status());
+    let mut writer = ResponseWriter::new(&mut encoder, &date, &mut buf);
+    let content = write(&head, &mut writer);
+    let (len, status) = (writer.len(), writer.status());
     let plan = Plan { status, content, keep_alive: encoder.keeps_alive() };
     let text = String::from_utf8(buf[..len].to_vec()).unwrap();
-    let to_head = head.method == Method::Head;
-    let response::Parsed::Complete { head: parsed, len } = response::parse(text.as_bytes(), to_head, 2048)
+    let is_head = head.method == Method::Head;
+    let response::Parsed::Complete { head: parsed, len } = response::parse(text.as_bytes(), is_head, 2048)
     else {
         panic!("{text:?}");
     };
@@ -172,8 +172,8 @@ fn other_methods() {
 #[test]
 fn redirects() {
     let redirect = |target: &str| {
-        with_head(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), |head, page| {
-            redirect_to_directory(head, page).unwrap();
+        with_head(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), |head, writer| {
+            redirect_to_directory(head, writer).unwrap();
             0..0
         })
         .0
@@ -185,8 +185,8 @@ fn redirects() {
 #[test]
 fn not_found_keeps_the_connection() {
     for (method, status) in [("GET", 404), ("HEAD", 404), ("POST", 405)] {
-        let (_, plan) = with_head(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"), |head, page| {
-            not_found(head, page).unwrap();
+        let (_, plan) = with_head(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"), |head, writer| {
+            not_found(head, writer).unwrap();
             0..0
         });
         assert_eq!((plan.status, plan.keep_alive), (status, true));
@@ -195,8 +195,8 @@ fn not_found_keeps_the_connection() {
 
 #[test]
 fn options_for_the_server() {
-    let (text, plan) = with_head("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", |_, page| {
-        options_asterisk(page).unwrap();
+    let (text, plan) = with_head("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", |_, writer| {
+        options_asterisk(writer).unwrap();
         0..0
     });
     assert_eq!((text.as_str(), plan.status), (&*format!("HTTP/1.1 204 No Content\r\n{DATE}\r\n"), 204));
@@ -211,9 +211,9 @@ fn what_goes_no_further_is_answered_here() {
         let Parsed::Complete { head, .. } = parsed else { panic!("{input:?}") };
         let mut buf = [0; 1024];
         let (mut encoder, date) = (Encoder::of(&head), DateCache::new(0));
-        let mut page = Page::new(&mut encoder, &date, &mut buf);
-        last_recipient(&head, &mut page).unwrap();
-        let len = page.len();
+        let mut writer = ResponseWriter::new(&mut encoder, &date, &mut buf);
+        last_recipient(&head, &mut writer).unwrap();
+        let len = writer.len();
         String::from_utf8(buf[..len].to_vec()).unwrap()
     };
     let shown = "TRACE /a?b HTTP/1.1\r\nHost: c\r\nMax-Forwards: 0\r\n\r\n";

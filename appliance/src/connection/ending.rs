@@ -7,7 +7,7 @@ use crate::exchange::source::Memory;
 use crate::exchange::{Exchange, Origin};
 use crate::http::error::Text;
 use crate::http::h1::{Body, Encoder};
-use crate::http::{Fields, Page, Refusal};
+use crate::http::{Fields, Refusal, ResponseWriter};
 use crate::hub::Hub;
 use crate::serving::Governing;
 use crate::tcp::{ConnId, Socket};
@@ -123,10 +123,10 @@ impl Connection {
     ) -> Step {
         let site = self.hsts_site(socket).and_then(|site| shared.security.store()?.hsts(site));
         let mut encoder = Encoder::of_refusal(is_head);
-        let mut page = Page::new(&mut encoder, &shared.date, &mut shared.render);
-        page.of_site(Fields::prepared(site.unwrap_or_default()));
+        let mut writer = ResponseWriter::new(&mut encoder, &shared.date, &mut shared.render);
+        writer.add_site_fields(Fields::prepared(site.unwrap_or_default()));
         // Cannot fail: the buffer holds the longest head.
-        let len = text.write(&mut page).map_or(0, |()| page.len());
+        let len = text.write(&mut writer).map_or(0, |()| writer.len());
         self.gate.send(socket, &shared.render[..len], 0, &mut shared.traffic);
         self.content = Body::NONE;
         let nothing = Origin::Memory(Memory::default());

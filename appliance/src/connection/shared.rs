@@ -7,7 +7,7 @@ use crate::budget::{Budget, Buffers};
 use crate::exchange::forward::{ForwardContext, PIECE};
 use crate::exchange::journal::LogContext;
 use crate::flow::Flow;
-use crate::http::response::Bounds;
+use crate::http::response::ResponseLimits;
 use crate::hub::Hub;
 use crate::log::{Log, RequestCounters};
 use crate::serving::Serving;
@@ -67,7 +67,8 @@ impl<H> Shared<H> {
         security: Security,
         head_bytes: usize,
     ) -> Self {
-        let longest_answer = settings.pools.iter().map(|pool| Bounds::from(pool).bytes).max().unwrap_or(0);
+        let longest_answer =
+            settings.pools.iter().map(|pool| ResponseLimits::from(pool).bytes).max().unwrap_or(0);
         let longest_head = MAX_RESPONSE_HEAD.max(serving.limits.max_request_bytes).max(longest_answer);
         Self {
             now: Instant::ZERO,

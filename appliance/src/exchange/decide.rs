@@ -7,7 +7,7 @@ use crate::flow::{Flow, Refused};
 use crate::http::forward::{Forwarded, max_forwards};
 use crate::http::h1::forward::write_request;
 use crate::http::request::{Framing, RequestHead, TargetForm};
-use crate::http::{Encode, Fields, Overflow, Page, Refusal, Sink, client, error, upgrade};
+use crate::http::{Encode, Fields, Overflow, Refusal, ResponseWriter, Sink, client, error, upgrade};
 use crate::serving::{Match, RouteResult, Serving};
 use crate::tcp::FlowKey;
 use crate::time::Instant;
@@ -63,7 +63,7 @@ impl<'d, E: Encode> Inputs<'d, E> {
     fn answer_with(
         self,
         matched: &Match<'_>,
-        write: impl FnOnce(&mut Page<'_, E>) -> Result<&'static [u8], Overflow>,
+        write: impl FnOnce(&mut ResponseWriter<'_, E>) -> Result<&'static [u8], Overflow>,
     ) -> Result<Next, Refusal> {
         // Strict-Transport-Security (RFC 6797).
         let hsts = self.secure.and_then(|secure| secure.store.hsts(matched.site));
@@ -73,12 +73,12 @@ impl<'d, E: Encode> Inputs<'d, E> {
     fn answer(
         self,
         site: Fields<'_>,
-        write: impl FnOnce(&mut Page<'_, E>) -> Result<&'static [u8], Overflow>,
+        write: impl FnOnce(&mut ResponseWriter<'_, E>) -> Result<&'static [u8], Overflow>,
     ) -> Result<Next, Refusal> {
-        let mut page = Page::new(self.encoder, self.date, self.render);
-        page.of_site(site);
-        let content = write(&mut page).map_err(|_| Refusal::new(500, Reason::Internal))?;
-        Ok(Next::Respond { rendered: page.len(), status: page.status(), content })
+        let mut writer = ResponseWriter::new(self.encoder, self.date, self.render);
+        writer.add_site_fields(site);
+        let content = write(&mut writer).map_err(|_| Refusal::new(500, Reason::Internal))?;
+        Ok(Next::Respond { rendered: writer.len(), status: writer.status(), content })
     }
 }
 
@@ -153,7 +153,7 @@ fn choose<E: Encode>(
     if head.form == TargetForm::Asterisk {
         // `OPTIONS *` concerns the server, not any URL: the server-wide rules apply.
         inputs.serving.rules(None).check(head, inputs.head_len)?;
-        return inputs.answer(Fields::NONE, |page| serve::options_asterisk(page).map(|()| &[][..]));
+        return inputs.answer(Fields::NONE, |writer| serve::options_asterisk(writer).map(|()| &[][..]));
     }
     let matched = match inputs.serving.router.route(scheme, key.local_port, head.host, key.local, head.path) {
         RouteResult::Matched(matched) => matched,
@@ -187,9 +187,9 @@ fn too_many_requests<E: Encode>(
     matched: &Match<'_>,
     inputs: Inputs<'_, E>,
 ) -> Result<Next, Refusal> {
-    let next = inputs.answer_with(matched, |page| {
-        page.content_unread();
-        error::too_many_requests(retry_after_secs, page).map(|()| &[][..])
+    let next = inputs.answer_with(matched, |writer| {
+        writer.content_unread();
+        error::too_many_requests(retry_after_secs, writer).map(|()| &[][..])
     });
     match next {
         Ok(Next::Respond { rendered, .. }) => Ok(Next::TooMany { rendered }),
@@ -211,12 +211,12 @@ fn dispatch<E: Encode>(
         // A trusted proxy that terminates TLS forwards requests by HTTP that clients made by HTTPS: those are
         // not redirected.
         (Some(port), _) if scheme == Scheme::Http && sender.client_scheme != Some(Scheme::Https) => inputs
-            .answer_with(matched, |page| {
-                serve::redirect_to_https(head, port, key.local, page).map(|()| &[][..])
+            .answer_with(matched, |writer| {
+                serve::redirect_to_https(head, port, key.local, writer).map(|()| &[][..])
             }),
         (_, Handler::Files(tree)) => serve_file(head, tree, matched, inputs),
         (_, Handler::Pool(_)) if max_forwards(head) == Some(0) => {
-            inputs.answer_with(matched, |page| serve::last_recipient(head, page).map(|()| &[][..]))
+            inputs.answer_with(matched, |writer| serve::last_recipient(head, writer).map(|()| &[][..]))
         }
         (_, Handler::Pool(pool)) => {
             let forwarded = Forwarded {
@@ -248,19 +248,19 @@ fn serve_file<E: Encode>(
     inputs: Inputs<'_, E>,
 ) -> Result<Next, Refusal> {
     let found = inputs.serving.files.lookup(tree, matched.rest);
-    inputs.answer_with(matched, |page| {
+    inputs.answer_with(matched, |writer| {
         // A client that sent `Expect: 100-continue` may or may not send its content after a final response
         // (RFC 9110 §10.1.1).
         if head.expects_continue() && head.framing != Framing::None {
-            page.content_unread();
+            writer.content_unread();
         }
         match found {
             Lookup::Found(stored) => {
-                let part = serve::file(head, stored, page)?;
+                let part = serve::file(head, stored, writer)?;
                 Ok(stored.content().get(part).unwrap_or_default())
             }
-            Lookup::Directory => serve::redirect_to_directory(head, page).map(|()| &[][..]),
-            Lookup::NotFound => serve::not_found(head, page).map(|()| &[][..]),
+            Lookup::Directory => serve::redirect_to_directory(head, writer).map(|()| &[][..]),
+            Lookup::NotFound => serve::not_found(head, writer).map(|()| &[][..]),
         }
     })
 }

@@ -23,7 +23,7 @@ pub(crate) mod source;
 pub(crate) use origin::Origin;
 
 use crate::budget::Buffers;
-use crate::http::{Encode, Fields, Page, Refusal, Reply, Sink};
+use crate::http::{Encode, Fields, Refusal, Reply, ResponseWriter, Sink};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use client::Client;
@@ -209,10 +209,10 @@ impl<E: Encode, R> Exchange<E, R> {
     }
 
     fn send_continue(&mut self, client: &mut impl Client, wcx: &mut WriteContext<'_>) {
-        let mut page = Page::new(&mut self.encoder, wcx.date, wcx.render);
+        let mut writer = ResponseWriter::new(&mut self.encoder, wcx.date, wcx.render);
         // Cannot fail: the buffer holds the longest head.
-        if page.head(&Reply::CONTINUE).is_ok() {
-            let len = page.len();
+        if writer.head(&Reply::CONTINUE).is_ok() {
+            let len = writer.len();
             client.send(wcx.render.get(..len).unwrap_or_default(), 0);
         }
     }
@@ -225,10 +225,10 @@ impl<E: Encode, R> Exchange<E, R> {
         if self.head_written {
             return self.pull(client, wcx, cx);
         }
-        let mut page = Page::new(&mut self.encoder, wcx.date, wcx.render);
-        page.of_site(wcx.site);
-        let head_written = self.source.head(&mut |reply| page.head(reply).map(|()| page.len()), cx);
-        let (len, status) = (page.len(), page.status());
+        let mut writer = ResponseWriter::new(&mut self.encoder, wcx.date, wcx.render);
+        writer.add_site_fields(wcx.site);
+        let head_written = self.source.head(&mut |reply| writer.head(reply).map(|()| writer.len()), cx);
+        let (len, status) = (writer.len(), writer.status());
         let head = wcx.render.get(..len).unwrap_or_default();
         match head_written {
             HeadProgress::Nothing => return Step::Nothing,

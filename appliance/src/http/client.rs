@@ -1,4 +1,4 @@
-//! Who a request's client is, and what trusted proxies say of it: `X-Forwarded-*`, `Forwarded` (RFC 7239).
+//! The client of a request, as trusted proxies report it: `X-Forwarded-*`, `Forwarded` (RFC 7239).
 
 use super::fields::trim;
 use super::forward::Forwarded;
@@ -7,8 +7,9 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use model::settings::{ClientField, Trust};
 use model::url::Scheme;
 
-/// The client's address for limits and logs: the last one in the list that is not a trusted proxy's, as long as there is an
-/// unbroken chain of trusted ones from `peer`, who sent the request, back to it (nginx: `real_ip_recursive on`).
+/// The client's address for limits and logs: the last address in the list that is not a trusted proxy's,
+/// provided that all proxies from there to `peer`, the sender of the request, are trusted (nginx:
+/// `real_ip_recursive on`).
 pub fn address(head: &RequestHead<'_>, peer: IpAddr, trust: &Trust) -> IpAddr {
     if !trust.covers(peer) {
         return peer;
@@ -16,8 +17,8 @@ pub fn address(head: &RequestHead<'_>, peer: IpAddr, trust: &Trust) -> IpAddr {
     client(head, trust).map_or(peer, |(address, _)| address)
 }
 
-/// The scheme by which the client asked, if `peer`, who sent the request, is a trusted proxy and says so. `X-Forwarded-Proto` goes
-/// with `X-Forwarded-For`; in `Forwarded` it stands beside the client.
+/// The scheme of the client's own request, if `peer`, the sender, is a trusted proxy and states it.
+/// `X-Forwarded-Proto` accompanies `X-Forwarded-For`; in `Forwarded`, it is in the client's element.
 pub fn scheme(head: &RequestHead<'_>, peer: IpAddr, trust: &Trust) -> Option<Scheme> {
     if !trust.covers(peer) {
         return None;
@@ -29,9 +30,9 @@ pub fn scheme(head: &RequestHead<'_>, peer: IpAddr, trust: &Trust) -> Option<Sch
     said.and_then(Scheme::parse)
 }
 
-/// The element that names the client, and the address in it.
+/// The element that names the client, and its address.
 fn client<'h>(head: &RequestHead<'h>, trust: &Trust) -> Option<(IpAddr, &'h [u8])> {
-    // From the left: what would be the answer if everything after it were trusted.
+    // From the left: the answer if everything further right is trusted.
     let mut found = None;
     for element in received(head, trust.field) {
         found = match (parse_node(node(element, trust.field)), found) {
@@ -44,19 +45,19 @@ fn client<'h>(head: &RequestHead<'h>, trust: &Trust) -> Option<(IpAddr, &'h [u8]
     found
 }
 
-/// The elements of the field in which trusted proxies say who their client is. One with a quotation mark that is not closed is
-/// left out: what is put behind it would belong to it.
+/// The elements of the field in which trusted proxies name their clients. Elements with an unclosed quotation
+/// mark are left out: what a proxy appends would become part of them.
 pub(super) fn received<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
     let is_closed = |element: &&[u8]| element.iter().filter(|&&b| b == b'"').count() % 2 == 0;
     head.fields.elements(field.name()).filter(move |element| is_closed(element) && !element.contains(&b'\\'))
 }
 
-/// The nodes that trusted proxies name, the one farthest away first.
+/// The nodes named by trusted proxies, the farthest first.
 pub(super) fn nodes<'h>(head: &RequestHead<'h>, field: ClientField) -> impl Iterator<Item = &'h [u8]> {
     received(head, field).map(move |element| node(element, field))
 }
 
-/// The node that an element names.
+/// The node named by an element.
 fn node(element: &[u8], field: ClientField) -> &[u8] {
     match field {
         ClientField::XForwardedFor => element,
@@ -64,7 +65,7 @@ fn node(element: &[u8], field: ClientField) -> &[u8] {
     }
 }
 
-/// A parameter of an element of `Forwarded`, without its quotation marks (RFC 7239 §4).
+/// The value of a parameter in an element of `Forwarded`, without quotation marks (RFC 7239 §4).
 fn parameter<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = element;
     loop {
@@ -81,7 +82,7 @@ fn parameter<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// Where the first semicolon outside a quoted string is, or the end.
+/// Offset of the first semicolon outside a quoted string, or the end.
 fn end_of_parameter(element: &[u8]) -> usize {
     let mut quoted = false;
     for (at, &b) in element.iter().enumerate() {
@@ -94,7 +95,7 @@ fn end_of_parameter(element: &[u8]) -> usize {
     element.len()
 }
 
-/// An address, perhaps with a port, an IPv6 address perhaps in brackets. IPv4 in an IPv6 form becomes IPv4.
+/// Parses an address with optional port; IPv6 with optional brackets. IPv4-mapped IPv6 becomes IPv4.
 pub(super) fn parse_node(node: &[u8]) -> Option<IpAddr> {
     let text = core::str::from_utf8(node).ok()?;
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
@@ -103,15 +104,15 @@ pub(super) fn parse_node(node: &[u8]) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// What a trusted proxy says of the request that it took, or what we saw.
-pub(super) struct Seen<'a> {
+/// The client's request as a trusted proxy describes it, or as received.
+pub(super) struct OriginalRequest<'a> {
     pub(super) proto: Scheme,
-    /// As the proxy wrote it; `None`: ours.
+    /// As the proxy wrote it; `None`: as received.
     pub(super) host: Option<&'a [u8]>,
     pub(super) port: u16,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> OriginalRequest<'a> {
     pub(super) fn new(head: &RequestHead<'a>, forwarded: &Forwarded<'_>) -> Self {
         let said = |name: &str| forwarded.trusted.and_then(|_| head.fields.get_only(name));
         let proto = forwarded.client_scheme.unwrap_or(forwarded.scheme);

@@ -78,7 +78,7 @@ fn a_trusted_proxy_says_by_which_scheme_its_client_asked() {
         (Forwarded, "Forwarded: for=203.0.113.7;Proto=\"HTTPS\"\r\n", true),
         (Forwarded, "Forwarded: for=203.0.113.7;proto=https, for=10.1.1.1;proto=http\r\n", true),
         (Forwarded, "Forwarded: for=203.0.113.7;proto=http, for=10.1.1.1;proto=https\r\n", false),
-        // What the client wrote itself, before its proxy named it.
+        // Written by the client itself, before its proxy named it.
         (Forwarded, "Forwarded: for=1.1.1.1;proto=https, for=203.0.113.7;proto=http\r\n", false),
         (Forwarded, "Forwarded: for=1.1.1.1;proto=https\r\nForwarded: for=203.0.113.7\r\n", false),
         (Forwarded, "Forwarded: for=203.0.113.7\r\nX-Forwarded-Proto: https\r\n", false),

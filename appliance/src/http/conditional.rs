@@ -4,7 +4,7 @@ use super::request::Present;
 use super::{RequestHead, fields};
 use model::date;
 
-/// What the preconditions of a GET or HEAD say.
+/// Outcome of the preconditions of a GET or HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// Answer as usual.
@@ -15,9 +15,9 @@ pub enum Precondition {
     Failed,
 }
 
-/// Evaluates If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since in the order of RFC 9110 §13.2.2,
-/// for GET and HEAD. `etag` with quotes; times in seconds since 1970-01-01 UTC. A date that does not parse or is
-/// repeated counts as not sent.
+/// Evaluates If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since of a GET or HEAD in the order
+/// of RFC 9110 §13.2.2. `etag` includes the quotes; times are in seconds since 1970-01-01 UTC. A date that is
+/// invalid or repeated is ignored.
 pub fn evaluate(head: &RequestHead<'_>, etag: &[u8], last_modified: u64, now: u64) -> Precondition {
     if !head.present.any(Present::PRECONDITION) {
         return Precondition::Proceed;
@@ -41,7 +41,7 @@ pub fn evaluate(head: &RequestHead<'_>, etag: &[u8], last_modified: u64, now: u6
     Precondition::Proceed
 }
 
-/// Whether a Range may be answered with a part (RFC 9110 §13.1.5): there is no If-Range, or it names exactly this
+/// Whether a Range may be answered with a part (RFC 9110 §13.1.5): If-Range is absent, or names exactly this
 /// representation.
 pub fn range_applies(head: &RequestHead<'_>, etag: &[u8], last_modified: u64, now: u64) -> bool {
     if head.fields.get("if-range").is_none() {
@@ -55,12 +55,12 @@ pub fn range_applies(head: &RequestHead<'_>, etag: &[u8], last_modified: u64, no
     date::parse(value, now) == Some(last_modified)
 }
 
-/// RFC 9110 §8.8.3.2
+/// Strong comparison (RFC 9110 §8.8.3.2).
 fn strong_match(a: &[u8], b: &[u8]) -> bool {
     a == b && a.starts_with(b"\"")
 }
 
-/// RFC 9110 §8.8.3.2
+/// Weak comparison (RFC 9110 §8.8.3.2).
 fn weak_match(a: &[u8], b: &[u8]) -> bool {
     let opaque = |tag| <[u8]>::strip_prefix(tag, b"W/").unwrap_or(tag);
     opaque(a) == opaque(b)

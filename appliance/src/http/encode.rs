@@ -1,24 +1,24 @@
-//! What an exchange asks of a protocol: a head, content in pieces, an end, and how to break off.
+//! Encoding of a response in the client's protocol: a head, content in pieces, an end, or an abort.
 
 use super::{Overflow, Reply, Sink};
 use model::date::DateCache;
 
-/// What stands around a piece of content on the wire.
+/// Framing before and after a piece of content on the wire.
 #[derive(Clone, Copy, Debug)]
-pub struct Around {
+pub struct DataFraming {
     before: [u8; Self::MAX_BEFORE],
     before_len: u8,
-    /// What comes after it.
+    /// What follows the piece.
     pub after: &'static [u8],
 }
 
-impl Around {
-    /// The most that stands before a piece, in bytes.
+impl DataFraming {
+    /// Limit on the bytes before a piece.
     pub const MAX_BEFORE: usize = 18;
-    /// Nothing.
+    /// No framing.
     pub const NOTHING: Self = Self { before: [0; Self::MAX_BEFORE], before_len: 0, after: &[] };
 
-    /// `before`: at most [`Around::MAX_BEFORE`] bytes, the rest is cut off.
+    /// `before`: at most [`DataFraming::MAX_BEFORE`] bytes; the rest is cut off.
     pub fn new(before: &[u8], after: &'static [u8]) -> Self {
         let mut around = Self { after, ..Self::NOTHING };
         for (place, byte) in around.before.iter_mut().zip(before) {
@@ -28,45 +28,45 @@ impl Around {
         around
     }
 
-    /// What comes before it.
+    /// What precedes the piece.
     pub fn before(&self) -> &[u8] {
         self.before.get(..usize::from(self.before_len)).unwrap_or_default()
     }
 }
 
-/// How a client learns that a response is not whole.
+/// How a client learns that a response is incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
-    /// Its connection is cut: an orderly end could be taken for the response's.
+    /// The connection is aborted: an orderly close could be taken for the end of the response.
     Cut,
-    /// By these bytes; the connection goes on.
+    /// These bytes are sent, and the connection continues.
     Says(&'static [u8]),
 }
 
-/// Writes one response in the bytes of the client's protocol. Nothing that an exchange does depends on which one that is.
+/// Encodes one response in the client's protocol. Exchanges do not depend on which protocol that is.
 pub trait Encode {
-    /// Writes a head: any number of interim ones (1xx), then the final one. Nothing is written where the protocol version has
-    /// no such heads.
+    /// Writes a head: any number of interim ones (1xx), then the final one. Interim heads are dropped where
+    /// the protocol version lacks them.
     ///
     /// # Errors
-    /// [`Overflow`] if there is no room for it.
+    /// [`Overflow`] if the head does not fit.
     fn head(&mut self, reply: &Reply<'_>, date: &DateCache, out: &mut Sink<'_>) -> Result<(), Overflow>;
 
-    /// The most that [`Encode::data`] and [`Encode::end`] add to one piece of content, in bytes.
+    /// Limit on what [`Encode::data`] and [`Encode::end`] add to one piece of content, in bytes.
     fn overhead(&self) -> usize;
 
-    /// What stands around a piece of content of so many bytes. `last`: content is complete with it.
-    fn data(&mut self, len: usize, last: bool) -> Around;
+    /// The framing of a piece of `len` bytes. `last`: it completes the content.
+    fn data(&mut self, len: usize, last: bool) -> DataFraming;
 
-    /// What says that content is complete, where no piece was the last.
+    /// The bytes that end content whose last piece was not marked as such.
     fn end(&mut self) -> &'static [u8];
 
-    /// The response breaks off.
+    /// Breaks off the response.
     fn reset(&mut self) -> Reset;
 
-    /// The rest of the request's content will not be read: what comes after it cannot be told apart from it.
+    /// Notes that the rest of the request content will not be read, so that nothing after it can be parsed.
     fn content_unread(&mut self);
 
-    /// The request was HEAD: [`Reply::content`] is announced and does not follow.
-    fn is_to_head(&self) -> bool;
+    /// Whether the request was HEAD: [`Reply::content`] is announced but does not follow.
+    fn is_head_request(&self) -> bool;
 }

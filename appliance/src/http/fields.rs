@@ -14,7 +14,7 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The line to pass on: as received if it is written the usual way, `name: value`.
+    /// The line as received, if it has the usual form `name: value`.
     #[inline]
     pub(crate) fn usual_line(&self) -> Option<&'a [u8]> {
         let usual_len = self.name.len() + self.value.len() + 4;
@@ -27,14 +27,14 @@ impl<'a> Field<'a> {
         self.line.len().saturating_sub(2)
     }
 
-    /// Compares the name without regard to case.
+    /// Compares the name case-insensitively.
     #[inline]
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 }
 
-/// The field lines of a head that was validated, in their order. Cheap to copy; iterating walks the bytes again.
+/// Validated field lines of a head, in order. Cheap to copy; each iteration parses the bytes again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
     raw: &'a [u8],
@@ -46,15 +46,15 @@ impl<'a> Fields<'a> {
         Self { raw }
     }
 
-    /// No field.
+    /// No fields.
     pub const NONE: Self = Self { raw: &[] };
 
-    /// Lines that we prepared, each ended by CRLF: tokens before the colon, no white space at the ends of values.
+    /// Prepared lines, each ended by CRLF: valid names, no white space at the ends of values.
     pub const fn prepared(raw: &'a [u8]) -> Self {
         Self { raw }
     }
 
-    /// All lines, as they are written.
+    /// All lines as written.
     #[inline]
     pub const fn as_bytes(self) -> &'a [u8] {
         self.raw
@@ -70,15 +70,15 @@ impl<'a> Fields<'a> {
         self.into_iter().find(|f| f.is(name)).map(|f| f.value)
     }
 
-    /// The value of a field that may occur once: `None` if it is missing or repeated.
+    /// The value of a field that must not be repeated: `None` if it is missing or repeated.
     pub fn get_only(self, name: &str) -> Option<&'a [u8]> {
         let mut values = self.into_iter().filter(|f| f.is(name)).map(|f| f.value);
         let first = values.next();
         if values.next().is_some() { None } else { first }
     }
 
-    /// All elements of a list-valued field over all its field lines (RFC 9110 §5.6.1): empty elements are skipped,
-    /// commas inside quoted strings do not separate.
+    /// All elements of a list-based field over all its lines (RFC 9110 §5.6.1). Skips empty elements; commas
+    /// inside quoted strings do not separate.
     pub fn elements<'n>(self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.into_iter().filter(move |f| f.is(name)).flat_map(|f| elements(f.value))
     }
@@ -105,7 +105,7 @@ impl<'a> Iterator for FieldIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<Field<'a>> {
         let colon = syntax::find(b':', self.rest)?;
-        // Neither CR nor LF is anywhere but at the end of a line.
+        // CR and LF occur only at line ends.
         let end = colon + 1 + syntax::find(b'\r', self.rest.get(colon + 1..)?)?;
         let (line, rest) = self.rest.split_at_checked(end + 2)?;
         self.rest = rest;
@@ -116,7 +116,7 @@ impl<'a> Iterator for FieldIter<'a> {
 /// Removes optional white space (RFC 9110 §5.6.3) from both ends.
 #[inline(always)]
 pub(crate) fn trim(value: &[u8]) -> &[u8] {
-    // As nearly all are written.
+    // The usual form: one space.
     let value = value.strip_prefix(b" ").unwrap_or(value);
     match value {
         [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => trim_more(value),
@@ -135,7 +135,7 @@ fn trim_more(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// The elements of one list value (RFC 9110 §5.6.1), empty ones skipped, white space trimmed.
+/// The elements of one list value (RFC 9110 §5.6.1), trimmed, without empty ones.
 pub fn elements(value: &[u8]) -> Elements<'_> {
     Elements { rest: value }
 }
@@ -163,7 +163,8 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// Where the first comma outside a quoted string is, or the end. An unterminated quoted string reaches to the end.
+/// Offset of the first comma outside a quoted string, or the end. An unterminated quoted string extends to
+/// the end.
 fn element_end(value: &[u8]) -> usize {
     let mut quoted = false;
     let mut escaped = false;

@@ -1,4 +1,4 @@
-//! What of a request goes on to a worker (RFC 9110 §7.6).
+//! What is forwarded of a request (RFC 9110 §7.6).
 
 use super::{Method, RequestHead, hop, number};
 use alloc::string::String;
@@ -6,31 +6,31 @@ use core::net::IpAddr;
 use model::settings::ClientField;
 use model::url::Scheme;
 
-/// What the appliance knows about the client and the worker does not, and what it lets through.
+/// What the appliance knows about the client and passes on, and what it lets through.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarded<'a> {
-    /// The address of whoever sent the request: the client's, or the last proxy's.
+    /// Address of the sender: the client or the last proxy.
     pub client: IpAddr,
-    /// It is a trusted proxy, which names its client in this field.
+    /// The field that names the client, if the sender is a trusted proxy.
     pub trusted: Option<ClientField>,
-    /// Our address and port, which stand in for a host that the client did not name (HTTP/1.0).
+    /// Local address and port, used as the host if the client named none (HTTP/1.0).
     pub local: (IpAddr, u16),
-    /// How the request reached us.
+    /// Scheme of the request as received.
     pub scheme: Scheme,
-    /// How the client asked, if a trusted proxy says so; `None`: the same.
+    /// Scheme of the client's own request, if a trusted proxy states it; `None`: the same.
     pub client_scheme: Option<Scheme>,
-    /// Fields about the client's certificate, whole lines.
+    /// Header field lines about the client certificate.
     pub certificate: &'a [u8],
-    /// We answered `Expect: 100-continue` ourselves: the worker must not see it.
+    /// `Expect: 100-continue` was answered already: the worker must not see it.
     pub expect_answered: bool,
-    /// Protocols that the client may ask to change to.
+    /// Protocols that the client may switch to.
     pub upgrade: &'a [String],
-    /// Names of [withheld](is_withheld) fields that are passed on all the same.
+    /// Names of [withheld](is_withheld) fields that are forwarded nevertheless.
     pub fields: &'a [String],
 }
 
 impl Forwarded<'_> {
-    /// A request from a client over plain HTTP or TLS, with nothing let through that needs a permission.
+    /// A request from a client over plain HTTP or TLS, without anything that needs permission.
     pub const fn new(client: IpAddr, local: (IpAddr, u16), scheme: Scheme) -> Self {
         Self {
             client,
@@ -46,13 +46,13 @@ impl Forwarded<'_> {
     }
 }
 
-/// A field that tells some server to take another target, host or method than the request line says: it is dropped unless a
-/// prefix wants it ([`Passing::fields`](model::settings::Passing::fields)).
+/// Whether a field makes some servers use another target, host or method than the request line says. Dropped
+/// unless the prefix allows it ([`Passing::fields`](model::settings::Passing::fields)).
 pub fn is_withheld(name: &str) -> bool {
-    hop::fate(name.as_bytes()) == hop::Fate::Withheld
+    hop::disposition(name.as_bytes()) == hop::Disposition::Withheld
 }
 
-/// Over how many more servers an OPTIONS or TRACE may go (RFC 9110 §7.6.2); with 0, it is ours to answer.
+/// Remaining hops of an OPTIONS or TRACE (RFC 9110 §7.6.2); with 0, it must be answered here.
 #[inline]
 pub fn max_forwards(head: &RequestHead<'_>) -> Option<u64> {
     let counts = matches!(head.method, Method::Options | Method::Trace);

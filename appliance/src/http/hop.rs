@@ -1,8 +1,9 @@
-//! Which fields end here: hop-by-hop fields (RFC 9110 §7.6.1), those named by Connection, and those we write anew.
+//! Fields that are not forwarded: hop-by-hop fields (RFC 9110 §7.6.1), those named by Connection, and those
+//! written anew.
 
 use super::Fields;
 
-/// Options that one head may list in Connection; more are a way to make us compare names.
+/// Limit on options in the Connection fields of one head: each costs comparisons of names.
 pub(crate) const MAX_CONNECTION_OPTIONS: usize = 16;
 
 /// Names listed in Connection.
@@ -14,7 +15,7 @@ pub(crate) struct Nominated<'a> {
 impl<'a> Nominated<'a> {
     pub(crate) const NONE: Self = Self { names: [&[]; MAX_CONNECTION_OPTIONS], len: 0 };
 
-    /// Reads all Connection fields. The parsers have refused heads that list more than fit here.
+    /// Reads all Connection fields. The parsers have refused heads with more options than fit here.
     pub(crate) fn read(fields: Fields<'a>) -> Self {
         let mut nominated = Self::NONE;
         for (slot, name) in nominated.names.iter_mut().zip(fields.elements("connection")) {
@@ -29,8 +30,8 @@ impl<'a> Nominated<'a> {
     }
 }
 
-/// Never passed on, in either direction: they belong to one connection, or are restated by whoever writes the head.
-/// Trailer goes because trailers are not passed on.
+/// Whether a field is never forwarded, in either direction, because it belongs to one connection or is
+/// written anew. Trailer is included because trailers are dropped.
 pub(crate) fn is_hop_by_hop(name: &[u8]) -> bool {
     let is = |lower: &[u8]| name.eq_ignore_ascii_case(lower);
     match name.len() {
@@ -44,11 +45,11 @@ pub(crate) fn is_hop_by_hop(name: &[u8]) -> bool {
     }
 }
 
-/// Request fields whose meaning we decide, and everything else that some server takes for one of them: who the client is, how it
-/// reached us, which host it named, what its certificate said. `Proxy` would become the environment variable HTTP_PROXY in a
-/// CGI worker; `HTTP2-Settings` goes with a protocol that is never passed on (`super::upgrade`), whether Connection names it
-/// or not.
-const OURS: [&[u8]; 36] = [
+/// Request fields whose content we determine, and variants that some server takes for one of them: the
+/// client's address, how the request was received, its host, the client certificate. `Proxy` would become the
+/// environment variable HTTP_PROXY in a CGI worker; `HTTP2-Settings` belongs to a protocol that is never
+/// passed on (`super::upgrade`), whether Connection names it or not.
+const RESERVED: [&[u8]; 36] = [
     b"cf-connecting-ip",
     b"cf-connecting-ipv6",
     // RFC 9440.
@@ -88,12 +89,13 @@ const OURS: [&[u8]; 36] = [
     b"x-url-scheme",
 ];
 
-/// As [`OURS`], with anything behind: also those of IIS and Azure (`X-ARR-SSL`, `X-ARR-ClientCert`).
-const OUR_STARTS: [&[u8]; 5] = [b"ssl-client-", b"x-arr-", b"x-client-cert-", b"x-forwarded-", b"x-ssl-"];
+/// Prefixes of further such names, including those of IIS and Azure (`X-ARR-SSL`, `X-ARR-ClientCert`).
+const RESERVED_PREFIXES: [&[u8]; 5] =
+    [b"ssl-client-", b"x-arr-", b"x-client-cert-", b"x-forwarded-", b"x-ssl-"];
 
-/// Request fields that tell some server to take another target, host or method than the request line says, which no rule of
-/// ours would have seen: dropped unless the prefix wants them. gunicorn takes SCRIPT_NAME and PATH_INFO, Rack::Sendfile the
-/// last two but one.
+/// Request fields that make some server use another target, host or method than the request line says,
+/// bypassing our rules: dropped unless the prefix allows them. gunicorn uses SCRIPT_NAME and PATH_INFO,
+/// Rack::Sendfile uses X-Accel-Mapping and X-Sendfile-Type.
 const WITHHELD: [&[u8]; 26] = [
     b"path-info",
     b"request-uri",
@@ -123,46 +125,46 @@ const WITHHELD: [&[u8]; 26] = [
     b"x-url",
 ];
 
-/// What becomes of a field of a request, so far as its name decides.
+/// What happens to a request field, as far as its name decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It goes on.
-    Kept,
-    /// It ends here: nobody but us may say it.
-    Ours,
-    /// It ends here unless the prefix wants it.
+pub(crate) enum Disposition {
+    /// Forwarded.
+    Forwarded,
+    /// Dropped: reserved to the appliance.
+    Reserved,
+    /// Dropped unless the prefix allows it.
     Withheld,
 }
 
-/// The fate of a request field. A client must not be able to speak in our name, not even to a worker that makes variables of
-/// names and takes `_`, or whatever is neither letter nor digit, for `-`.
+/// Decides by the name of a request field. A client must not be able to set a reserved field, not even for a
+/// worker that turns names into variables and so takes `_`, or any non-alphanumeric character, for `-`.
 #[inline]
-pub(crate) fn fate(name: &[u8]) -> Fate {
+pub(crate) fn disposition(name: &[u8]) -> Disposition {
     let first = usize::from(name.first().map_or(0, |&first| first & 31));
     let has_length = LENGTHS.get(first).is_some_and(|lengths| lengths >> name.len().min(31) & 1 != 0);
     let may_start = matches!(name, [b'x' | b'X' | b's' | b'S', ..]);
-    if has_length || may_start { look_up(name, has_length) } else { Fate::Kept }
+    if has_length || may_start { look_up(name, has_length) } else { Disposition::Forwarded }
 }
 
 #[inline(never)]
-fn look_up(name: &[u8], has_length: bool) -> Fate {
+fn look_up(name: &[u8], has_length: bool) -> Disposition {
     let is = |lower: &&[u8]| same(name, lower);
     let begins = |start: &&[u8]| name.get(..start.len()).is_some_and(|front| same(front, start));
-    if has_length && OURS.iter().any(is) || OUR_STARTS.iter().any(begins) {
-        Fate::Ours
+    if has_length && RESERVED.iter().any(is) || RESERVED_PREFIXES.iter().any(begins) {
+        Disposition::Reserved
     } else if has_length && WITHHELD.iter().any(is) {
-        Fate::Withheld
+        Disposition::Withheld
     } else {
-        Fate::Kept
+        Disposition::Forwarded
     }
 }
 
-/// Bit n, by the first letter: a name in [`OURS`] or [`WITHHELD`] is n bytes long.
+/// By first letter, bit n: a name of n bytes is in [`RESERVED`] or [`WITHHELD`].
 static LENGTHS: [u32; 32] = {
     let mut lengths = [0; 32];
     let mut i = 0;
-    while i < OURS.len() + WITHHELD.len() {
-        let name = if i < OURS.len() { OURS[i] } else { WITHHELD[i - OURS.len()] };
+    while i < RESERVED.len() + WITHHELD.len() {
+        let name = if i < RESERVED.len() { RESERVED[i] } else { WITHHELD[i - RESERVED.len()] };
         assert!(name.len() < 31);
         lengths[(name[0] & 31) as usize] |= 1 << name.len();
         i += 1;
@@ -170,7 +172,8 @@ static LENGTHS: [u32; 32] = {
     lengths
 };
 
-/// Equal for a server that makes a variable of the name: whatever is neither letter nor digit is a hyphen.
+/// Compares names as a server does that turns them into variables: any non-alphanumeric character is a
+/// hyphen.
 pub(super) fn same(name: &[u8], lower: &[u8]) -> bool {
     let is = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*b == b'-' && !a.is_ascii_alphanumeric());
     name.len() == lower.len() && name.iter().zip(lower).all(is)
@@ -186,15 +189,25 @@ mod tests {
             name.iter().map(|&b| if b == b'-' { hyphen } else { b.to_ascii_uppercase() }).collect()
         };
         for hyphen in [b'-', b'_', b'.', b'~'] {
-            for name in OURS {
-                assert_eq!(fate(&spelt(name, hyphen)), Fate::Ours, "{}", name.escape_ascii());
+            for name in RESERVED {
+                assert_eq!(
+                    disposition(&spelt(name, hyphen)),
+                    Disposition::Reserved,
+                    "{}",
+                    name.escape_ascii()
+                );
             }
-            for start in OUR_STARTS {
+            for start in RESERVED_PREFIXES {
                 let name = [&spelt(start, hyphen)[..], b"anything-at-all-however-long-it-may-be"].concat();
-                assert_eq!(fate(&name), Fate::Ours, "{}", start.escape_ascii());
+                assert_eq!(disposition(&name), Disposition::Reserved, "{}", start.escape_ascii());
             }
             for name in WITHHELD {
-                assert_eq!(fate(&spelt(name, hyphen)), Fate::Withheld, "{}", name.escape_ascii());
+                assert_eq!(
+                    disposition(&spelt(name, hyphen)),
+                    Disposition::Withheld,
+                    "{}",
+                    name.escape_ascii()
+                );
             }
         }
         for name in [
@@ -208,7 +221,7 @@ mod tests {
             "host-",
             "set-cookie",
         ] {
-            assert_eq!(fate(name.as_bytes()), Fate::Kept, "{name}");
+            assert_eq!(disposition(name.as_bytes()), Disposition::Forwarded, "{name}");
         }
     }
 }

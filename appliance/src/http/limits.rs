@@ -1,38 +1,38 @@
-//! Bounds on a request head, by HTTP.sys's names. Every size is a `usize`: sixteen bits were not enough for HTTP.sys
-//! (CVE-2026-47291).
+//! Limits on a request head, with HTTP.sys's names. All sizes are `usize`: sixteen bits were not enough for
+//! HTTP.sys (CVE-2026-47291).
 
 use super::Refusal;
 use model::reason::Reason;
 
-/// Bounds on a request head.
+/// Limits on a request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// MaxRequestBytes: request line and all fields, up to and with the empty line. No head longer than this is
-    /// ever [`Partial`](crate::http::h1::request::Parsed::Partial): a buffer of this size always suffices.
+    /// MaxRequestBytes: request line and all fields, including the final empty line. A buffer of this size
+    /// always suffices: no longer head is ever [`Partial`](crate::http::h1::request::Parsed::Partial).
     pub max_request_bytes: usize,
-    /// MaxFieldLength: one field line, name to value.
+    /// MaxFieldLength: length of one field line, name through value.
     pub max_field_length: usize,
     /// Number of fields, at most [`RequestLimits::MAX_FIELDS`].
     pub max_fields: usize,
     /// Length of the request target.
     pub max_url_length: usize,
-    /// UrlSegmentMaxLength: characters of one path segment once it is decoded (`characters`).
+    /// UrlSegmentMaxLength: length of one decoded path segment in characters, see `characters`.
     pub url_segment_max_length: usize,
     /// UrlSegmentMaxCount: number of path segments.
     pub url_segment_max_count: usize,
-    /// Answer an oversized head with 400 as HTTP.sys does, not with 431 (RFC 6585 §5).
+    /// Answer an oversized head with 400 like HTTP.sys, not with 431 (RFC 6585 §5).
     pub oversized_head_is_400: bool,
-    /// Accept in the query what RFC 3986 does not (a `%` that begins no escape, quotes, angle brackets).
+    /// Accept characters in the query that RFC 3986 forbids (a bare `%`, quotes, angle brackets).
     pub lenient_query: bool,
-    /// Accept TRACE; without, it is 501.
+    /// Accept TRACE; otherwise it is answered with 501.
     pub trace: bool,
 }
 
 impl RequestLimits {
-    /// The most fields any profile allows.
+    /// The most fields that any profile allows.
     pub const MAX_FIELDS: usize = 100;
 
-    /// Our own, stricter than HTTP.sys.
+    /// Weir's defaults, stricter than HTTP.sys.
     pub const STRICT: Self = Self {
         max_request_bytes: 16 * 1024,
         max_field_length: 8 * 1024,
@@ -45,7 +45,7 @@ impl RequestLimits {
         trace: false,
     };
 
-    /// `compat = "http.sys"`: its documented defaults.
+    /// HTTP.sys's documented defaults, for `compat = "http.sys"`.
     pub const HTTP_SYS: Self = Self {
         max_request_bytes: 16 * 1024,
         max_field_length: 16 * 1024,
@@ -60,7 +60,7 @@ impl RequestLimits {
 }
 
 impl RequestLimits {
-    /// Limits that let everything pass that either lets pass. The answer to what both refuse is the first's.
+    /// Limits that accept whatever either accepts. How oversized heads are answered is taken from `self`.
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             max_request_bytes: self.max_request_bytes.max(other.max_request_bytes),
@@ -75,10 +75,10 @@ impl RequestLimits {
         }
     }
 
-    /// The segments of a path in its final form are few and short enough.
+    /// Whether the segments of a path in its final form are few and short enough.
     #[inline]
     pub(super) fn fit_segments(&self, path: &str) -> bool {
-        // Neither are there more of them than bytes, nor is one longer than all.
+        // Quick check: neither their number nor their lengths exceed the length of the path.
         let len = path.len();
         len <= self.url_segment_max_count && len <= self.url_segment_max_length || self.count_segments(path)
     }
@@ -89,14 +89,14 @@ impl RequestLimits {
             && segments.all(|segment| characters(segment.as_bytes()) <= self.url_segment_max_length)
     }
 
-    /// The answer to a head or field that is too long.
+    /// The refusal of a head or field that is too long.
     pub(crate) fn oversized(&self, reason: Reason) -> Refusal {
         Refusal::new(if self.oversized_head_is_400 { 400 } else { 431 }, reason)
     }
 }
 
-/// Characters of a decoded path segment as HTTP.sys counts them: units of UTF-16. An encoded slash, which is kept as `%2F`, is
-/// one.
+/// Characters of a decoded path segment as HTTP.sys counts them, in UTF-16 units. An encoded slash, kept as
+/// `%2F`, counts as one.
 pub(super) fn characters(segment: &[u8]) -> usize {
     let units = |b: u8| match b {
         0x80..=0xbf => 0,

@@ -9,11 +9,11 @@ fn segments_are_measured_in_characters() {
         let mut scratch = [0; 9000];
         let parsed = parse(input.as_bytes(), &limits, &mut scratch, &mut Progress::default());
         let Parsed::Complete { head, len } = parsed else { return false };
-        // And so does whoever looks again.
+        // The second check, against a site's limits, agrees.
         assert_eq!(head.check_limits(&limits, len), Ok(()), "{path}");
         true
     };
-    // A smiley is two characters where a character has 16 bits.
+    // A smiley is two UTF-16 units.
     for (character, most) in [
         ("a", 10),
         ("%41", 10),

@@ -1,6 +1,6 @@
-//! Request methods (RFC 9110 §9). They are case-sensitive.
+//! Request methods (RFC 9110 §9), which are case-sensitive.
 
-/// A request method. CONNECT never gets here: it asks for a tunnel to any host, which is a forward proxy's business.
+/// A request method. CONNECT is refused earlier: Weir is not a forward proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method<'a> {
     /// RFC 9110 §9.3.1
@@ -24,7 +24,7 @@ pub enum Method<'a> {
 }
 
 impl<'a> Method<'a> {
-    /// As it stands on the request line.
+    /// As on the request line.
     pub fn as_str(self) -> &'a str {
         match self {
             Self::Get => "GET",
@@ -39,12 +39,12 @@ impl<'a> Method<'a> {
         }
     }
 
-    /// RFC 9110 §9.2.1: may be repeated without effect on the server.
+    /// Whether the method is safe (RFC 9110 §9.2.1): read-only by definition.
     pub fn is_safe(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
     }
 
-    /// RFC 9110 §9.2.2: several identical requests have the effect of one.
+    /// Whether repeating the request has no further effect (RFC 9110 §9.2.2).
     pub fn is_idempotent(self) -> bool {
         self.is_safe() || matches!(self, Self::Put | Self::Delete)
     }

@@ -1,7 +1,7 @@
-//! HTTP as values (RFC 9110): heads of requests and responses, their fields, and what follows from them. The bytes of a version
-//! of the protocol are read and written below: [`h1`].
+//! HTTP semantics as values (RFC 9110): heads of requests and responses, their fields, and the decisions that
+//! follow from them. The wire format of HTTP/1 is in [`h1`].
 //!
-//! Nothing here does I/O, keeps time or allocates: functions take byte slices and write into a [`Sink`].
+//! Nothing here does I/O, reads a clock or allocates: functions take byte slices and write into a [`Sink`].
 
 pub mod client;
 pub mod conditional;
@@ -14,7 +14,6 @@ mod hop;
 pub mod limits;
 pub mod method;
 mod number;
-pub mod page;
 pub mod range;
 mod reply;
 pub mod request;
@@ -23,19 +22,20 @@ mod sink;
 mod syntax;
 pub(crate) mod target;
 pub mod upgrade;
+pub mod writer;
 
-pub use encode::{Around, Encode, Reset};
+pub use encode::{DataFraming, Encode, Reset};
 pub use fields::{Field, Fields};
 pub use limits::RequestLimits;
 pub use method::Method;
-pub use page::Page;
 pub use reply::{Content, OwnField, Reply};
 pub use request::{Framing, RequestHead};
 pub use sink::{Decimal, Overflow, Sink};
+pub use writer::ResponseWriter;
 
 use model::reason::Reason;
 
-/// The protocol versions we speak (RFC 9112 §2.3).
+/// Supported protocol versions (RFC 9112 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// HTTP/1.0
@@ -44,7 +44,8 @@ pub enum Version {
     Http11,
 }
 
-/// A request we do not serve: the status to answer and the reason to log. The connection is closed afterwards.
+/// Why a request is refused: the status to answer with, and the reason to log. The connection is closed
+/// afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Status code of the error response.

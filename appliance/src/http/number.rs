@@ -1,6 +1,7 @@
-//! Numbers in the values of fields.
+//! Numbers in field values.
 
-/// Digits only, as in Content-Length (RFC 9110 §8.6), and a number that fits 64 bits.
+/// Parses digits as in Content-Length (RFC 9110 §8.6). `None` if there is anything else, or the number
+/// exceeds 64 bits.
 pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;

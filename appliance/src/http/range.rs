@@ -1,9 +1,9 @@
-//! Range requests (RFC 9110 §14): a single byte range; several are answered with the whole.
+//! Range requests (RFC 9110 §14). Only a single byte range is supported; several are answered with the whole.
 
 use super::fields;
 use super::number;
 
-/// What a `Range` field asks for, against a representation of known length.
+/// The range requested of a representation of known length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteRange {
     /// Not a byte range, malformed, or several: ignore the field (200).
@@ -37,7 +37,7 @@ fn parse_single(value: &[u8], len: u64) -> Option<ByteRange> {
     let dash = range.iter().position(|&b| b == b'-')?;
     let (first, last) = (range.get(..dash)?, range.get(dash + 1..)?);
     if first.is_empty() {
-        // The last so many bytes.
+        // The last `suffix` bytes.
         let suffix = bound(last)?;
         if suffix == 0 || len == 0 {
             return Some(ByteRange::Unsatisfiable);
@@ -55,7 +55,7 @@ fn parse_single(value: &[u8], len: u64) -> Option<ByteRange> {
     Some(ByteRange::Satisfiable { first, end: last.saturating_add(1).min(len) })
 }
 
-/// A number of any size: what does not fit 64 bits is beyond every representation.
+/// A number of any size: values above 64 bits are beyond every representation.
 fn bound(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;

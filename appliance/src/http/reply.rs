@@ -1,29 +1,30 @@
-//! A response head as a value: what is said, before a protocol's encoder decides how.
+//! A response head as a value, before an encoder turns it into bytes.
 
 use super::hop::{self, Nominated};
 use super::response::{Framing, ResponseHead};
 use super::{Field, Fields};
 
-/// A field of our own making. Its value comes in parts, so that none has to be put together first.
+/// A generated field. Its value comes in parts, which need not be concatenated first.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnField<'a> {
-    /// Its name.
+    /// Field name.
     pub name: &'static str,
-    /// The parts of its value, in order.
+    /// Parts of the value, in order.
     pub value: &'a [&'a [u8]],
 }
 
-/// What content comes with a head.
+/// The content that goes with a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// None, whatever the request was. What a response to GET would have had may be said (RFC 9110 §8.6).
+    /// None, regardless of the request. The length that a response to GET would have had may be announced
+    /// (RFC 9110 §8.6).
     Nothing {
         /// In bytes.
         announced: Option<u64>,
     },
-    /// So many bytes.
+    /// This many bytes.
     Length(u64),
-    /// As many as will come.
+    /// An unknown length.
     Unknown,
 }
 
@@ -32,31 +33,31 @@ pub enum Content {
 pub struct Reply<'a> {
     /// Status code, 100 to 999.
     pub status: u16,
-    /// How a worker worded the status; `None`: as RFC 9110 does.
+    /// The worker's reason phrase; `None`: that of RFC 9110.
     pub phrase: Option<&'a str>,
     /// The content that follows, unless the request was HEAD.
     pub content: Content,
-    /// Fields of our own.
+    /// Generated fields.
     pub own: &'a [OwnField<'a>],
-    /// What describes the content, prepared.
+    /// Prepared fields that describe the content.
     pub lines: Fields<'a>,
-    /// Status line, length and [`Reply::lines`] as HTTP/1 has them, prepared as well.
+    /// Status line, length and [`Reply::lines`] prepared for HTTP/1.
     pub prepared: Option<&'a [u8]>,
-    /// What a site says with each of its responses, such as Strict-Transport-Security.
+    /// Fields that the site adds to all of its responses, such as Strict-Transport-Security.
     pub site: Fields<'a>,
-    /// A worker's fields.
+    /// The worker's fields, and whether Connection names any.
     pub(crate) received: Option<(Fields<'a>, bool)>,
-    /// A worker's fields tell the date.
+    /// The worker's fields include Date.
     pub has_date: bool,
-    /// 101: the protocol that the connection changes to.
+    /// 101: the protocol that the connection switches to.
     pub upgrade: Option<&'a [u8]>,
 }
 
 impl<'a> Reply<'a> {
-    /// The continuation that a client may wait for before it sends content (RFC 9110 §15.2.1).
+    /// Tells a waiting client to send its content (RFC 9110 §15.2.1).
     pub const CONTINUE: Reply<'static> = Reply::new(100, Content::Nothing { announced: None });
 
-    /// A status and what follows it.
+    /// A status and its content.
     pub const fn new(status: u16, content: Content) -> Self {
         Self {
             status,
@@ -72,12 +73,12 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Another head follows it (1xx), or, after 101, another protocol.
+    /// Whether another head follows (1xx except 101).
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
     }
 
-    /// A worker's fields that concern more than its connection (RFC 9110 §7.6.1).
+    /// The worker's end-to-end fields (RFC 9110 §7.6.1).
     pub fn end_to_end(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let (fields, nominates) = self.received.unzip();
         let nominated = match fields {
@@ -90,9 +91,9 @@ impl<'a> Reply<'a> {
             .filter(move |field| !hop::is_hop_by_hop(field.name) && !nominated.contains(field.name))
     }
 
-    /// The same with what its site says, unless the worker said it.
+    /// Adds the site's fields, except those that the worker sent itself.
     #[must_use]
-    pub fn of_site(self, lines: Fields<'a>) -> Self {
+    pub fn add_site_fields(self, lines: Fields<'a>) -> Self {
         let said = |name: &[u8]| self.received.is_some_and(|(fields, _)| fields.has(name));
         let is_final = self.status >= 200;
         let is_new = !lines.into_iter().any(|line| said(line.name));
@@ -104,7 +105,8 @@ impl<'a> Reply<'a> {
 impl<'a> From<&ResponseHead<'a>> for Reply<'a> {
     fn from(head: &ResponseHead<'a>) -> Self {
         let content = match head.framing {
-            // RFC 9110 §8.6: no length with 204. With 304 it would have to be that of a 200, which we cannot know.
+            // No length with 204 (RFC 9110 §8.6). With 304, it would have to be that of a 200, which is not
+            // known.
             Framing::None if head.is_interim() || matches!(head.status, 101 | 204 | 304) => {
                 Content::Nothing { announced: None }
             }
@@ -130,7 +132,7 @@ mod tests {
     fn what_a_site_says_comes_once_and_with_final_heads_only() {
         let site = Fields::prepared(b"Strict-Transport-Security: max-age=1\r\n");
         let nothing = Content::Nothing { announced: None };
-        assert_eq!(Reply::new(200, nothing).of_site(site).site, site);
-        assert_eq!(Reply::new(103, nothing).of_site(site).site, Fields::NONE);
+        assert_eq!(Reply::new(200, nothing).add_site_fields(site).site, site);
+        assert_eq!(Reply::new(103, nothing).add_site_fields(site).site, Fields::NONE);
     }
 }

@@ -1,4 +1,4 @@
-//! A request head as a value: what it asks for, how its content is delimited, and what its fields say about it as a whole.
+//! A request head as a value: target, framing, and what the fields say about the request as a whole.
 
 use super::{Fields, Method, Refusal, RequestLimits, Version};
 use core::num::NonZeroU16;
@@ -17,24 +17,24 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// It is known that more content will come than this.
+    /// Whether content is announced to be longer than `max` bytes.
     pub(crate) fn is_longer_than(self, max: u64) -> bool {
         matches!(self, Self::Length(length) if length > max)
     }
 }
 
-/// The form of the request target (RFC 9112 §3.2). Authority-form belongs to CONNECT, which is refused.
+/// The form of the request target (RFC 9112 §3.2). Authority-form is for CONNECT, which is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetForm {
     /// `/path?query`
     Origin,
-    /// `http://host/path?query`, with the scheme it named.
+    /// `http://host/path?query`, with the scheme named.
     Absolute(Scheme),
     /// `*`, only with OPTIONS. The path is `*`.
     Asterisk,
 }
 
-/// A request head in which nothing is ambiguous.
+/// An unambiguous request head.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
     /// Method.
@@ -45,34 +45,34 @@ pub struct RequestHead<'a> {
     pub form: TargetForm,
     /// Request target as received.
     pub target: &'a str,
-    /// Path percent-decoded, dot segments removed (RFC 3986 §5.2.4); starts with `/` (or is `*`). `%2F` stays as it
-    /// is: an encoded slash never separates segments.
+    /// Path, percent-decoded and without dot segments (RFC 3986 §5.2.4); starts with `/`, or is `*`. `%2F` is
+    /// kept: an encoded slash never separates segments.
     pub path: &'a str,
-    /// Where in the target its path begins.
+    /// Offset of the path in the target.
     pub(super) path_start: usize,
-    /// Where in the target its path ends: at the `?`, or at the end.
+    /// Offset of the path's end in the target: the `?`, or the end.
     pub(super) path_end: usize,
-    /// Host as received, without port (an IPv6 literal keeps its brackets); compare without regard to case. Empty only
-    /// for HTTP/1.0 without Host.
+    /// Host as received, without port, an IPv6 literal with its brackets; to be compared case-insensitively.
+    /// Empty only for HTTP/1.0 without Host.
     pub host: &'a [u8],
-    /// Port named in Host or in the absolute-form.
+    /// Port from Host or the absolute-form target.
     pub port: Option<NonZeroU16>,
     /// How the content is delimited.
     pub framing: Framing,
     /// All field lines.
     pub fields: Fields<'a>,
-    /// Which of the fields that other modules look for are there.
+    /// Which fields of interest to other modules are present.
     pub(crate) present: Present,
 }
 
-/// A set of fields, of what they say, and of what was done to the head.
+/// A set of flags: fields present, what they say, and what was done to the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Present(u16);
 
 impl Present {
     /// Connection names fields.
     pub(crate) const NOMINATED: u16 = 1;
-    /// Any of the fields of RFC 9110 §13.1 but If-Range.
+    /// Any of the fields of RFC 9110 §13.1 except If-Range.
     pub(crate) const PRECONDITION: u16 = 2;
     pub(crate) const RANGE: u16 = 4;
     pub(crate) const UPGRADE: u16 = 8;
@@ -83,7 +83,7 @@ impl Present {
     pub(super) const KEEP_ALIVE: u16 = 64;
     /// `Expect: 100-continue`
     pub(super) const EXPECTATION: u16 = 128;
-    /// The path had dot segments: what is forwarded must not have them.
+    /// The path had dot segments, which must not be forwarded.
     pub(crate) const REWRITTEN: u16 = 256;
 
     pub(crate) fn any(self, set: u16) -> bool {
@@ -97,10 +97,10 @@ impl Present {
 }
 
 impl<'a> RequestHead<'a> {
-    /// Path as received, without the query, still percent-encoded; starts with `/` (or is `*`).
+    /// Path as received, still percent-encoded, without the query; starts with `/`, or is `*`.
     pub fn raw_path(&self) -> &'a str {
         match self.target.get(self.path_start..self.path_end) {
-            // RFC 9110 §4.2.3: an empty path is the same as "/".
+            // An empty path is equivalent to "/" (RFC 9110 §4.2.3).
             None | Some("") => "/",
             Some(path) => path,
         }
@@ -111,23 +111,24 @@ impl<'a> RequestHead<'a> {
         self.target.get(self.path_end + 1..)
     }
 
-    /// The connection may be used for another request (RFC 9112 §9.3).
+    /// Whether the connection may be used for another request (RFC 9112 §9.3).
     pub fn keep_alive(&self) -> bool {
         let asks = self.version == Version::Http11 || self.present.any(Present::KEEP_ALIVE);
         asks && !self.present.any(Present::CLOSE)
     }
 
-    /// The connection ends after it, as if it had asked for that.
+    /// Has the connection end after this request, as if the client had asked for it.
     pub(crate) fn make_last(&mut self) {
         self.present.insert(Present::CLOSE);
     }
 
-    /// The client waits for 100 (Continue) before it sends content; one of HTTP/1.0 cannot (RFC 9110 §10.1.1).
+    /// Whether the client waits for 100 (Continue) before it sends content. Not in HTTP/1.0 (RFC 9110
+    /// §10.1.1).
     pub fn expects_continue(&self) -> bool {
         self.version == Version::Http11 && self.present.any(Present::EXPECTATION)
     }
 
-    /// Refuses a request in absolute-form that names another scheme than the connection's (RFC 9110 §7.4).
+    /// Refuses an absolute-form target whose scheme is not the connection's (RFC 9110 §7.4).
     pub fn check_scheme(&self, scheme: Scheme) -> Result<(), Refusal> {
         match self.form {
             TargetForm::Absolute(named) if named != scheme => Err(Refusal::new(421, Reason::Url)),
@@ -135,7 +136,7 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// Looks again at a head of `len` bytes that was parsed by wider limits. That the query is lenient is not looked at.
+    /// Checks a head of `len` bytes that was parsed with wider limits. Does not check the query again.
     pub(crate) fn check_limits(&self, limits: &RequestLimits, len: usize) -> Result<(), Refusal> {
         if self.method == Method::Trace && !limits.trace {
             return Err(Refusal::new(501, Reason::NotImplemented));

@@ -1,33 +1,33 @@
-//! A worker's response head as a value, and how long one may be.
+//! A worker's response head as a value, and limits on it.
 
 use super::{Fields, Version};
 use model::settings;
 
-/// Most fields of a head that may be allowed.
+/// Upper bound on the allowed number of fields.
 pub const MAX_FIELDS: usize = 512;
 
-/// How long a head may be.
+/// Limits on a response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Status line and fields, up to and with the empty line, in bytes.
+pub struct ResponseLimits {
+    /// Length of status line and fields, including the final empty line, in bytes.
     pub bytes: usize,
-    /// Field lines, at most [`MAX_FIELDS`].
+    /// Number of field lines, at most [`MAX_FIELDS`].
     pub fields: usize,
 }
 
-impl Bounds {
-    /// The longest head that may be allowed, in bytes.
+impl ResponseLimits {
+    /// Upper bound on the allowed length of a head, in bytes.
     pub const MAX_BYTES: usize = 1 << 20;
 }
 
-impl Default for Bounds {
-    /// What real applications need: policies of 20 KB, 110 fields.
+impl Default for ResponseLimits {
+    /// What real applications need, such as policies of 20 KB and 110 fields.
     fn default() -> Self {
         Self { bytes: 64 << 10, fields: 256 }
     }
 }
 
-impl From<&settings::Pool> for Bounds {
+impl From<&settings::Pool> for ResponseLimits {
     fn from(pool: &settings::Pool) -> Self {
         let default = Self::default();
         Self {
@@ -57,45 +57,45 @@ pub struct ResponseHead<'a> {
     pub status: u16,
     /// Reason phrase as received.
     pub phrase: &'a str,
-    /// Version the worker speaks.
+    /// The worker's protocol version.
     pub version: Version,
     /// How the content is delimited.
     pub framing: Framing,
-    /// The Content-Length field, which HEAD and 304 responses carry without content.
+    /// Content-Length as received; HEAD and 304 responses may have it without content.
     pub content_length: Option<u64>,
-    /// The worker keeps the link open after this response.
+    /// Whether the worker keeps the link open after this response.
     pub keep_alive: bool,
     /// All field lines.
     pub fields: Fields<'a>,
-    /// Nothing lets expect more from the worker than the response.
-    pub(super) ends_there: bool,
+    /// Nothing suggests that the worker sends more than the response.
+    pub(super) expects_no_surplus: bool,
     pub(crate) has_date: bool,
     /// Connection names fields.
     pub(crate) nominates: bool,
-    /// 101: the protocol changed to.
+    /// 101: the protocol switched to.
     pub(crate) upgrade: Option<&'a [u8]>,
 }
 
 impl ResponseHead<'_> {
-    /// An interim response (1xx): another head follows.
+    /// Whether this is an interim response (1xx): another head follows.
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
     }
 
-    /// The link may be used for another request after this response: the worker keeps it open, and content that is no part
-    /// of the response (of one to HEAD, a 1xx, 204 or 304) was not announced. Of a response to HEAD that does not say
-    /// `Content-Length: 0` that is not believed: too many servers send content all the same.
-    pub fn spares_link(&self) -> bool {
-        self.keep_alive && self.ends_there
+    /// Whether the link may be used for another request: the worker keeps it open, and announced no content
+    /// where the response has none (HEAD, 1xx, 204, 304). A response to HEAD needs `Content-Length: 0`, since
+    /// too many servers send content in spite of HEAD.
+    pub fn allows_reuse(&self) -> bool {
+        self.keep_alive && self.expects_no_surplus
     }
 
-    /// 101 (Switching Protocols): what follows is not HTTP.
+    /// Whether this is a 101 (Switching Protocols): what follows is not HTTP.
     pub fn is_upgrade(&self) -> bool {
         self.status == 101
     }
 }
 
-/// No content follows such a status, whatever the framing fields say (RFC 9110 §6.4.1).
+/// Whether a response with this status has no content, whatever its framing fields say (RFC 9110 §6.4.1).
 #[inline]
 pub(super) fn has_no_content(status: u16) -> bool {
     status < 200 || status == 204 || status == 304

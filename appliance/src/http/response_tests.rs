@@ -4,8 +4,11 @@ use super::*;
 fn what_a_pool_says_is_bounded() {
     let pool = |bytes, fields| {
         let (response_head_bytes, response_fields) = (Some(bytes), Some(fields));
-        Bounds::from(&settings::Pool { response_head_bytes, response_fields, ..Default::default() })
+        ResponseLimits::from(&settings::Pool { response_head_bytes, response_fields, ..Default::default() })
     };
-    assert_eq!(pool(u32::MAX, u32::MAX), Bounds { bytes: Bounds::MAX_BYTES, fields: MAX_FIELDS });
-    assert_eq!(Bounds::from(&settings::Pool::default()), Bounds::default());
+    assert_eq!(
+        pool(u32::MAX, u32::MAX),
+        ResponseLimits { bytes: ResponseLimits::MAX_BYTES, fields: MAX_FIELDS }
+    );
+    assert_eq!(ResponseLimits::from(&settings::Pool::default()), ResponseLimits::default());
 }

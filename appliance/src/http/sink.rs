@@ -1,12 +1,12 @@
-//! A bounded place to write a head to.
+//! A bounded output buffer.
 
 use super::Field;
 
-/// The head does not fit its buffer.
+/// The output does not fit the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
-/// A number in decimal digits.
+/// A number as decimal digits.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {
     digits: [u8; 20],
@@ -35,7 +35,7 @@ impl Decimal {
     }
 }
 
-/// Appends to a byte slice and never beyond it.
+/// Appends to a byte slice, never beyond its end.
 #[derive(Debug)]
 pub struct Sink<'b> {
     buf: &'b mut [u8],
@@ -48,7 +48,7 @@ impl<'b> Sink<'b> {
         Self { buf, len: 0 }
     }
 
-    /// Appends bytes, all or none.
+    /// Appends all bytes or none.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         let end = self.len.checked_add(bytes.len()).ok_or(Overflow)?;
@@ -73,17 +73,17 @@ impl<'b> Sink<'b> {
         self.put(b"\r\n")
     }
 
-    /// How many bytes were written.
+    /// Number of bytes written.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Nothing written yet.
+    /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// What was written.
+    /// The bytes written.
     pub fn written(&self) -> &[u8] {
         self.buf.get(..self.len).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Character classes, one table look-up each.
+//! Character classes, as table lookups.
 
 const TOKEN: u8 = 1;
 const LABEL: u8 = 2;
@@ -20,8 +20,8 @@ const fn table() -> [u8; 256] {
         if alnum || matches!(b, b'-' | b'_') {
             class |= LABEL;
         }
-        // RFC 3986 §3.3 pchar, and what browsers are known to send besides: | ^ [ ] (and in the query
-        // / ? { } ` \ as well).
+        // pchar (RFC 3986 §3.3), and what browsers send in addition: | ^ [ ] (in the query, / ? { } ` \ as
+        // well).
         let pchar = alnum
             || matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b':' | b';' | b'=' | b'@')
             || matches!(b, b'|' | b'^' | b'[' | b']');
@@ -51,7 +51,7 @@ pub(crate) fn is_tchar(b: u8) -> bool {
     CLASS[usize::from(b)] & TOKEN != 0
 }
 
-/// The classes that all of these bytes have in common.
+/// The classes common to all of these bytes.
 #[inline(always)]
 fn common<const N: usize>(bytes: &[u8; N]) -> u8 {
     let mut common = u8::MAX;
@@ -61,21 +61,22 @@ fn common<const N: usize>(bytes: &[u8; N]) -> u8 {
     common
 }
 
-/// What a host with perhaps a port looks like.
+/// The form of a host with optional port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HostForm {
-    /// Labels of letters, digits, hyphens and underscores, none of them empty, with a dot after each but perhaps the last.
+    /// Non-empty labels of letters, digits, hyphens and underscores, separated by dots; a final dot is
+    /// allowed.
     Name,
-    /// The same, a colon, and digits.
+    /// The same with a colon and digits.
     NameAndPort,
-    /// Something else.
+    /// Anything else.
     Other,
 }
 
-/// Reads every byte once, whatever is among them.
+/// Classifies a host. Takes the same time for all hosts of one length.
 #[inline(always)]
 pub(crate) fn host_form(host: &[u8]) -> HostForm {
-    /// States of a machine: what begins at each is the row of its table.
+    /// States, each the offset of its row in the transition table.
     const BEFORE_LABEL: u16 = 0;
     const IN_LABEL: u16 = 256;
     const AFTER_DOT: u16 = 512;
@@ -115,7 +116,7 @@ pub(crate) fn host_form(host: &[u8]) -> HostForm {
     }
 }
 
-/// All [stand for themselves in a path](is_plain).
+/// Whether all bytes are [plain](is_plain).
 #[inline(always)]
 pub(crate) fn are_plain(path: &[u8]) -> bool {
     let (quads, rest) = path.as_chunks::<4>();
@@ -129,32 +130,32 @@ pub(crate) fn are_plain(path: &[u8]) -> bool {
     classes != 0
 }
 
-/// What stands for itself in a query (not `%`).
+/// Whether a byte may stand unescaped in a query. False for `%`.
 #[inline]
 pub(crate) fn is_query(b: u8) -> bool {
     CLASS[usize::from(b)] & QUERY != 0
 }
 
-/// What stands for itself in a segment of a path (not `%`).
+/// Whether a byte may stand unescaped in a path segment. False for `%`.
 #[inline]
 pub(crate) fn is_segment(b: u8) -> bool {
     CLASS[usize::from(b)] & SEGMENT != 0
 }
 
-/// What stands for itself in a path, the slash among it, but not the dot.
+/// Whether a byte may stand unescaped in a path, including the slash but not the dot.
 #[inline]
 pub(crate) fn is_plain(b: u8) -> bool {
     CLASS[usize::from(b)] & PLAIN != 0
 }
 
-/// A hexadecimal digit.
+/// Whether a byte is a hexadecimal digit.
 #[inline]
 pub(crate) fn is_hex(b: u8) -> bool {
     CLASS[usize::from(b)] & HEX != 0
 }
 
-/// Where a byte first is. Eight bytes at a time: a byte of `word ^ pattern` is zero where it is equal, and the lowest
-/// such byte is the one whose high bit the subtraction sets.
+/// Offset of the first occurrence of a byte. Tests eight bytes at a time: a byte of `word ^ pattern` is zero
+/// where it matches, and the lowest such byte is the lowest whose high bit the subtraction sets.
 #[inline]
 pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -172,10 +173,10 @@ pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     tail.iter().position(|&b| b == byte).map(|i| at + i)
 }
 
-/// Equal without regard to case. `token` is one (its bytes are tchars), `lower` is lower case.
+/// Compares case-insensitively. `token` must consist of tchars, `lower` must be lower case.
 #[inline(always)]
 pub(crate) fn is_name<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
-    // Of the tchars that this bit makes equal to a letter or a hyphen, all are that letter or hyphen.
+    // The only tchars that this bit maps to a letter or hyphen are that letter or hyphen.
     token.len() == N && token.iter().zip(lower).fold(0, |differ, (a, b)| differ | ((a | 0x20) ^ b)) == 0
 }
 

@@ -1,12 +1,12 @@
-//! The request target and the host (RFC 9112 §3.2, §3.3): taken apart, checked, and the path brought into the one
-//! form that routing sees.
+//! The request target and the host (RFC 9112 §3.2, §3.3): parsing, validation, and normalisation of the path
+//! into the form used for routing.
 //!
-//! The path is decoded once and only once. Whatever a second decoder behind us could read differently is refused:
-//! encoded backslashes, encoded percent signs that would form another escape, and dot segments hidden behind an
+//! The path is decoded exactly once. Whatever a second decoder could read differently is refused: encoded
+//! backslashes, encoded percent signs that would form another escape, and dot segments hidden behind an
 //! encoded slash or a path parameter.
 //!
-//! What is `inline(always)` here runs for every request: as calls, they would spend as much on handing structures
-//! from one to the next as on looking at the bytes.
+//! The `inline(always)` functions run for every request: as calls, they would spend as much time on passing
+//! structures as on reading bytes.
 
 use super::limits::characters;
 use super::request::TargetForm;
@@ -22,7 +22,7 @@ const HOSTNAME: Refusal = Refusal::new(400, Reason::Hostname);
 const FORBIDDEN: Refusal = Refusal::new(403, Reason::Forbidden);
 const URL_LENGTH: Refusal = Refusal::new(414, Reason::UrlLength);
 
-/// A host and perhaps a port.
+/// A host with an optional port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Authority<'a> {
     pub(crate) host: &'a [u8],
@@ -30,7 +30,7 @@ pub(crate) struct Authority<'a> {
 }
 
 impl Authority<'_> {
-    /// Names the same origin server under this scheme.
+    /// Whether both name the same origin server under this scheme.
     pub(crate) fn same(&self, other: &Self, scheme: Scheme) -> bool {
         let port = |a: &Self| a.port.map_or(scheme.default_port(), NonZeroU16::get);
         self.host.eq_ignore_ascii_case(other.host) && port(self) == port(other)
@@ -43,15 +43,15 @@ pub(crate) struct Target<'a> {
     pub(crate) form: TargetForm,
     pub(crate) authority: Option<Authority<'a>>,
     pub(crate) path: &'a str,
-    /// Where the path begins in the target.
+    /// Offset of the path in the target.
     pub(crate) start: usize,
-    /// Where it ends: at the question mark, or at the end.
+    /// Offset of its end: the question mark, or the end of the target.
     pub(crate) end: usize,
     /// Dot segments were removed.
     pub(crate) rewritten: bool,
 }
 
-/// Any form of a request target.
+/// Parses any form of a request target.
 #[cold]
 pub(crate) fn parse<'a>(
     target: &'a str,
@@ -67,7 +67,7 @@ pub(crate) fn parse<'a>(
         return Err(URL_LENGTH);
     }
     if target == "*" {
-        // RFC 9112 §3.2.4
+        // Asterisk-form is for OPTIONS only (RFC 9112 §3.2.4).
         if method != Method::Options {
             return Err(URL);
         }
@@ -80,7 +80,7 @@ pub(crate) fn parse<'a>(
     let (authority, rest) = rest.split_at_checked(len).ok_or(URL)?;
     let authority = Some(parse_authority(authority.as_bytes())?);
     let start = target.len() - rest.len();
-    // RFC 9110 §4.2.3: an empty path is the same as "/".
+    // An empty path is equivalent to "/" (RFC 9110 §4.2.3).
     if rest.is_empty() || rest.starts_with('?') {
         check_query(rest.as_bytes().get(1..).unwrap_or_default(), limits)?;
         return Ok(Target { form, authority, path: "/", start, end: start, rewritten: false });
@@ -100,8 +100,8 @@ fn absolute(target: &str) -> Option<(Scheme, &str)> {
     }
 }
 
-/// A path, which begins with a slash, and a query. Returns the path in its final form, its length as received, and whether
-/// dot segments were removed.
+/// Parses a path, which begins with a slash, and a query. Returns the normalised path, its length as
+/// received, and whether dot segments were removed.
 #[inline(always)]
 pub(crate) fn origin_form<'a>(
     target: &'a str,
@@ -117,7 +117,7 @@ pub(crate) fn origin_form<'a>(
     if limits.fit_segments(target) { Ok((target, target.len(), false)) } else { Err(URL) }
 }
 
-/// As [`origin_form`], if there is something else in it than plain bytes of a path.
+/// Like [`origin_form`], for targets with more than plain path bytes.
 #[inline(never)]
 fn path_and_query<'a>(
     target: &'a str,
@@ -136,7 +136,8 @@ fn path_and_query<'a>(
     if limits.fit_segments(path) { Ok((path, end, false)) } else { Err(URL) }
 }
 
-/// Where a path ends, and whether it has escapes, or segments that begin with a dot: if not, it is in its final form.
+/// The length of a path, and whether it needs normalisation: it has escapes, or segments that begin with a
+/// dot.
 fn scan_path(bytes: &[u8]) -> Result<(usize, bool), Refusal> {
     let (mut at, mut rewrite) = (0, false);
     loop {
@@ -157,7 +158,8 @@ fn scan_path(bytes: &[u8]) -> Result<(usize, bool), Refusal> {
 
 fn check_query(query: &[u8], limits: &RequestLimits) -> Result<(), Refusal> {
     if limits.lenient_query {
-        // There are no control characters and blanks in a request target; a fragment is never sent (RFC 9110 §7.1).
+        // A request target contains no control characters or blanks; fragments are never sent (RFC 9110
+        // §7.1).
         return if query.contains(&b'#') { Err(URL) } else { Ok(()) };
     }
     let mut rest = query;
@@ -170,7 +172,8 @@ fn check_query(query: &[u8], limits: &RequestLimits) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Decodes a path and removes its dot segments (RFC 3986 §5.2.4). Returns it and whether dot segments were removed.
+/// Decodes a path and removes its dot segments (RFC 3986 §5.2.4). Returns the path, and whether dot segments
+/// were removed.
 fn normalise<'a>(
     raw: &[u8],
     limits: &RequestLimits,
@@ -180,7 +183,7 @@ fn normalise<'a>(
     let mut segments = 0_usize;
     let mut rewritten = false;
     let mut trailing_slash = false;
-    // The path begins with a slash: what is before it is not a segment.
+    // The path begins with a slash, before which there is no segment.
     for segment in raw.split(|&b| b == b'/').skip(1) {
         let start = len;
         *scratch.get_mut(len).ok_or(URL_LENGTH)? = b'/';
@@ -224,10 +227,10 @@ fn normalise<'a>(
     Ok((path, rewritten))
 }
 
-/// Decodes one segment to `scratch[at..]` and returns where it ends.
+/// Decodes one segment to `scratch[at..]`. Returns the offset of its end.
 fn decode(segment: &[u8], scratch: &mut [u8], mut at: usize) -> Result<usize, Refusal> {
     let mut rest = segment;
-    // Where a decoded percent sign stands.
+    // Offset of a decoded percent sign.
     let mut percent = None;
     while let [b, after @ ..] = rest {
         let start = at;
@@ -240,7 +243,7 @@ fn decode(segment: &[u8], scratch: &mut [u8], mut at: usize) -> Result<usize, Re
             match syntax::hex_pair(*high, *low).ok_or(URL)? {
                 0..=0x1f | 0x7f => return Err(URL),
                 b'\\' => return Err(FORBIDDEN),
-                // It must not separate segments, and it must not be lost.
+                // It must neither separate segments nor get lost.
                 b'/' => b"%2F",
                 b'%' => {
                     percent = Some(start);
@@ -264,7 +267,7 @@ fn decode(segment: &[u8], scratch: &mut [u8], mut at: usize) -> Result<usize, Re
     Ok(at)
 }
 
-/// Some servers end a segment at an encoded slash or at a parameter: `..%2F`, `..;x`.
+/// Detects dot segments ended by an encoded slash or a parameter, as some servers see them: `..%2F`, `..;x`.
 fn hides_dots(segment: &[u8]) -> bool {
     if !segment.contains(&b'%') && segment.first() != Some(&b'.') {
         return false;
@@ -274,9 +277,9 @@ fn hides_dots(segment: &[u8]) -> bool {
         let slash = rest.windows(3).position(|w| w == b"%2F");
         let part = rest.get(..slash.unwrap_or(rest.len())).unwrap_or_default();
         let name = part.split(|&b| b == b';').next().unwrap_or_default();
-        // Windows drops blanks at the end.
+        // Windows drops trailing blanks.
         let name = name.trim_ascii_end();
-        // The whole segment was looked at before: here it has a parameter, a blank or an encoded slash.
+        // Plain dot segments were handled before: this one has a parameter, a blank or an encoded slash.
         if matches!(name, b"." | b"..") {
             return true;
         }
@@ -287,7 +290,7 @@ fn hides_dots(segment: &[u8]) -> bool {
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address, or an IPv6 address in brackets.
+/// Parses `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address, or an IPv6 address in brackets.
 #[inline(always)]
 pub(crate) fn parse_authority(value: &[u8]) -> Result<Authority<'_>, Refusal> {
     match syntax::host_form(value) {
@@ -306,7 +309,7 @@ fn other_authority(value: &[u8], form: HostForm) -> Result<Authority<'_>, Refusa
     if is_valid { Ok(Authority { host, port }) } else { Err(HOSTNAME) }
 }
 
-/// Reads the port from the end, where it is near.
+/// Splits off the port, searching from the end, where it is near.
 fn split_port(value: &[u8]) -> Result<(&[u8], Option<NonZeroU16>), Refusal> {
     let (mut port, mut scale) = (0_u32, 1_u32);
     let mut rest = value;
@@ -334,7 +337,7 @@ fn is_ipv6_literal(host: &[u8]) -> bool {
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
-/// At most 254 bytes, labels of at most 63 (RFC 1035 §2.3.4).
+/// Whether a name has at most 254 bytes, and labels of at most 63 (RFC 1035 §2.3.4).
 #[cold]
 fn has_short_labels(name: &[u8]) -> bool {
     name.len() <= 254 && name.split(|&b| b == b'.').all(|label| label.len() <= 63)

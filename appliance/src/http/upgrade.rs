@@ -1,7 +1,8 @@
-//! Changing a connection to another protocol (RFC 9110 §7.8): which protocols a worker may be asked for.
+//! Protocol upgrades (RFC 9110 §7.8): which protocols a worker may be asked for.
 //!
-//! Behind a change of protocol no rule of ours holds any more: what a client sends goes to the worker unread. So a protocol is
-//! passed on only if it was allowed by its name, and never if it is HTTP again, or TLS, in which requests would pass unseen.
+//! After an upgrade, none of our rules apply: the client's bytes go to the worker unread. So a protocol is
+//! passed on only if it was allowed by name, and never if it is HTTP or TLS, in which requests would pass
+//! unseen.
 
 use super::fields::elements;
 use super::request::Present;
@@ -11,10 +12,10 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Names of protocols that carry requests or hide them: whoever speaks one of them behind us is asked by none of our rules.
-const NEVER: [&str; 8] = ["h2c", "h2", "h2-prior-knowledge", "h3", "http", "https", "tls", "ssl"];
+/// Protocols that carry or hide requests, to which none of our rules would apply.
+const FORBIDDEN: [&str; 8] = ["h2c", "h2", "h2-prior-knowledge", "h3", "http", "https", "tls", "ssl"];
 
-/// A protocol with its version: `name ["/" version]`, both tokens.
+/// A protocol with optional version: `name ["/" version]`, both tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Protocol<'a> {
     name: &'a [u8],
@@ -32,12 +33,13 @@ impl<'a> Protocol<'a> {
         (is_token(name) && version.is_none_or(is_token)).then_some(Self { name, version })
     }
 
-    fn is_never(&self) -> bool {
+    fn is_forbidden(&self) -> bool {
         let is = |never: &&str| self.name.eq_ignore_ascii_case(never.as_bytes());
-        NEVER.iter().any(is) || self.name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"h2c-"))
+        FORBIDDEN.iter().any(is)
+            || self.name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"h2c-"))
     }
 
-    /// The same protocol, as far as both say which.
+    /// Whether both name the same protocol, and the same version if both have one.
     fn is(&self, other: &Self) -> bool {
         let same = |a: &[u8], b: &[u8]| a.eq_ignore_ascii_case(b);
         same(self.name, other.name) && self.version.zip(other.version).is_none_or(|(a, b)| same(a, b))
@@ -47,24 +49,24 @@ impl<'a> Protocol<'a> {
 /// Why a protocol cannot be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// Not a name with perhaps a version.
+    /// Not a name with optional version.
     Malformed,
-    /// It is never passed on.
-    Never,
+    /// Never passed on.
+    Forbidden,
 }
 
 /// Checks the name of a protocol that is to be allowed.
 pub fn check(protocol: &str) -> Result<(), ProtocolError> {
     match Protocol::parse(protocol.as_bytes()) {
         None => Err(ProtocolError::Malformed),
-        Some(protocol) if protocol.is_never() => Err(ProtocolError::Never),
+        Some(protocol) if protocol.is_forbidden() => Err(ProtocolError::Forbidden),
         Some(_) => Ok(()),
     }
 }
 
-/// The protocols that a request asks for in a way that can be passed on, and that are `allowed`; none if there is nothing to
-/// pass on. `Upgrade` without a Connection that names it, and of HTTP/1.0, asks for nothing. A WebSocket begins with a GET
-/// without content (RFC 6455 §4.1); others may begin with any request.
+/// The requested protocols that are `allowed`, empty if there is nothing to pass on. `Upgrade` is ignored if
+/// Connection does not name it, and in HTTP/1.0. A WebSocket handshake is a GET without content (RFC 6455
+/// §4.1); other protocols may use any request.
 pub(crate) fn asked<'h>(
     head: &'h RequestHead<'_>,
     allowed: &'h [String],
@@ -80,12 +82,12 @@ pub(crate) fn asked<'h>(
             let is_allowed =
                 |name: &String| Protocol::parse(name.as_bytes()).is_some_and(|allowed| allowed.is(&protocol));
             let fits = is_plain_get || !protocol.name.eq_ignore_ascii_case(b"websocket");
-            fits && !protocol.is_never() && allowed.iter().any(is_allowed)
+            fits && !protocol.is_forbidden() && allowed.iter().any(is_allowed)
         })
     })
 }
 
-/// What [`asked`] finds, as one list.
+/// The result of [`asked`] as one list.
 pub(crate) fn list(head: &RequestHead<'_>, allowed: &[String]) -> Box<[u8]> {
     let mut list = Vec::new();
     for protocol in asked(head, allowed) {
@@ -97,7 +99,7 @@ pub(crate) fn list(head: &RequestHead<'_>, allowed: &[String]) -> Box<[u8]> {
     list.into()
 }
 
-/// Whether everything that a 101 (Switching Protocols) names is in the list of what was asked for, and it names something.
+/// Whether a 101 (Switching Protocols) names at least one protocol, and only requested ones.
 pub(crate) fn is_answer(asked: &[u8], answered: &[u8]) -> bool {
     let was_asked = |element: &[u8]| {
         Protocol::parse(element)

@@ -2,7 +2,7 @@ use super::*;
 use crate::http::RequestLimits;
 use crate::http::h1::request::{Parsed, Progress, parse};
 use crate::http::h1::response;
-use crate::http::response::Bounds;
+use crate::http::response::ResponseLimits;
 
 fn list_of(start: &str, fields: &str, allowed: &[&str]) -> String {
     let input = format!("{start}\r\nHost: a\r\n{fields}\r\n");
@@ -38,7 +38,7 @@ fn only_what_is_allowed_is_asked_for() {
         ("Upgrade: \"websocket, h2c\"", &["websocket"], ""),
         ("Upgrade: websocket/13/h2c", &["websocket"], ""),
         ("Upgrade: tcp", &[], ""),
-        // Even where a bundle says otherwise.
+        // Even if the bundle allows them.
         ("Upgrade: h2c, TLS/1.3, HTTP/2.0, h2c-14, H2", &["h2c", "tls", "http", "h2c-14", "h2"], ""),
     ] {
         assert_eq!(get(upgrade, allowed), passed, "{upgrade}");
@@ -69,7 +69,7 @@ fn names_that_can_be_allowed() {
         assert_eq!(check(good), Ok(()), "{good}");
     }
     for never in ["h2c", "H2C", "h2c/1", "h2c-16", "h2", "h3", "HTTP/2.0", "http", "TLS/1.0", "tls", "ssl"] {
-        assert_eq!(check(never), Err(ProtocolError::Never), "{never}");
+        assert_eq!(check(never), Err(ProtocolError::Forbidden), "{never}");
     }
     for bad in ["", "/", "a/", "/a", "a b", "a,b", "a/b/c", "\u{e4}", "a;b", "\"a\""] {
         assert_eq!(check(bad), Err(ProtocolError::Malformed), "{bad}");
@@ -80,9 +80,9 @@ fn names_that_can_be_allowed() {
 fn a_worker_changes_to_what_it_was_asked_for_or_not_at_all() {
     let answer = |upgrade: &str, asked: &str| {
         let text = format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{upgrade}\r\n");
-        let asked = response::Asked { head: false, upgrade: asked.as_bytes() };
+        let asked = response::RequestInfo { is_head: false, upgrade: asked.as_bytes() };
         matches!(
-            response::parse_answer(text.as_bytes(), asked, Bounds::default()),
+            response::parse_for(text.as_bytes(), asked, ResponseLimits::default()),
             response::Parsed::Complete { .. }
         )
     };

@@ -1,18 +1,19 @@
-//! Settings compiled for serving: which URL prefix a request falls under, by HTTP.sys's rules, and the rules that hold there.
+//! Settings compiled for serving: the URL prefix that a request falls under, by HTTP.sys's rules, and the
+//! limits that apply there.
 //!
-//! A `Serving` never changes. Requests look at it and connections are judged by it.
+//! A `Serving` is immutable.
 
 mod governing;
-mod reach;
 mod readings;
+mod requestable;
 mod router;
 mod rules;
 mod table;
 mod timers;
 
 pub(crate) use governing::Governing;
-pub use reach::Reach;
 pub use readings::has_one_reading;
+pub use requestable::RequestablePaths;
 pub use router::{Match, RouteResult, Router, RouterError};
 pub(crate) use rules::Rules;
 pub use timers::Timers;
@@ -28,17 +29,17 @@ use rules::AllRules;
 pub(crate) struct Serving {
     pub(crate) router: Router,
     pub(crate) files: StaticStore<'static>,
-    /// The widest limits of any site, by which heads are parsed.
+    /// The widest limits of any site, used to parse heads before the site is known.
     pub(crate) limits: RequestLimits,
     rules: AllRules,
-    /// Whose word about their clients is taken.
+    /// Proxies whose statements about their clients are trusted.
     pub(crate) trust: Trust,
-    /// By site: the port of https that plain HTTP is sent to.
+    /// By site: the https port to redirect plain HTTP to.
     pub(crate) redirects: Vec<Option<u16>>,
 }
 
 impl Serving {
-    /// `timers`: those of the strict profile.
+    /// `timers`: defaults of the strict profile.
     pub(crate) fn new(
         settings: &Settings,
         router: Router,
@@ -56,7 +57,7 @@ impl Serving {
         }
     }
 
-    /// The rules of a site, or the server's.
+    /// The rules of a site, or the server-wide ones.
     pub(crate) fn rules(&self, site: Option<SiteId>) -> &Rules {
         self.rules.of(site)
     }

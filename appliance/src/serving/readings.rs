@@ -1,35 +1,36 @@
-//! How a server behind us may read a path, where it reads more or less into it than we do.
+//! Different readings of a path by servers behind the appliance.
 //!
-//! Weir decodes a path once, keeps encoded slashes and resolves dot segments; what a second decoder would find, a backslash,
-//! and dot segments in disguise were refused before (`http::target`). What is left are the habits below. Each server has some of
-//! them, so that every combination is a reading of its own: [`Router::route`](super::Router::route) asks where each leads.
+//! Weir decodes a path once, keeps encoded slashes and resolves dot segments; it refuses paths with doubly
+//! encoded characters, backslashes, or disguised dot segments (`http::target`). The quirks below remain. A
+//! server may have any combination of them, so each combination is a reading of its own:
+//! [`Router::route`](super::Router::route) checks where each leads.
 //!
-//! | habit | who is known for it |
+//! | quirk | known from |
 //! |---|---|
 //! | an encoded slash separates segments | WSGI and CGI servers, nginx, IIS |
-//! | several slashes are one | nginx, Apache, Go, most frameworks' routers |
-//! | `;` and what follows in a segment is no part of its name | Tomcat, Jetty, Spring |
+//! | repeated slashes count as one | nginx, Apache, Go, most frameworks' routers |
+//! | `;` and the rest of the segment are not part of its name | Tomcat, Jetty, Spring |
 //! | dots and blanks at a segment's end are dropped; `:stream:$TYPE` names the same file | Windows |
-//! | letters of other widths and cases are one letter, and what looks like a slash is one | Windows ("best fit"), Unicode NFKC |
+//! | letters of other widths and cases are folded, lookalikes of a slash count as one | Windows ("best fit"), Unicode NFKC |
 
-/// Encoded slashes separate.
+/// Encoded slashes separate segments.
 const SLASHES: u8 = 1;
-/// Empty segments are left out.
+/// Empty segments are skipped.
 const MERGED: u8 = 2;
-/// Parameters are cut off.
+/// Path parameters are cut off.
 const PARAMETERS: u8 = 4;
 /// Dots and blanks at the end of segments, and names of NTFS streams, are cut off.
 const WINDOWS: u8 = 8;
-/// Letters beyond ASCII are folded.
+/// Non-ASCII letters are folded.
 const FOLDED: u8 = 16;
 
-/// The habits that could matter for this path: none for an ordinary one.
+/// The quirks that could matter for this path: none for an ordinary one.
 #[inline]
-pub(super) fn habits(path: &str) -> u8 {
+pub(super) fn quirks(path: &str) -> u8 {
     const SLASH: u8 = 32;
     const DOT: u8 = 64;
     const COLON: u8 = 128;
-    /// What a byte stands for by itself; `SLASH` and `DOT` count at the end of a segment only.
+    /// The quirks that a byte hints at; `SLASH` and `DOT` count only at the end of a segment.
     static KINDS: [u8; 256] = {
         let mut kinds = [0; 256];
         kinds[b'%' as usize] = SLASHES;
@@ -56,50 +57,51 @@ pub(super) fn habits(path: &str) -> u8 {
     if (found & (SLASHES | PARAMETERS | FOLDED | COLON)) | (at_ends & (SLASH | DOT)) == 0 {
         return 0;
     }
-    let mut habits = found & (SLASHES | PARAMETERS | FOLDED);
-    // Among these are characters that are folded to marks of ASCII.
-    if habits & FOLDED != 0 && path.bytes().any(|b| matches!(b, 0xc2 | 0xe2 | 0xe3 | 0xef)) {
-        habits |= PARAMETERS | WINDOWS;
+    let mut quirks = found & (SLASHES | PARAMETERS | FOLDED);
+    // Some of these characters are folded to ASCII punctuation.
+    if quirks & FOLDED != 0 && path.bytes().any(|b| matches!(b, 0xc2 | 0xe2 | 0xe3 | 0xef)) {
+        quirks |= PARAMETERS | WINDOWS;
     }
-    // What is cut off may leave a dot at an end that was amid a segment, and a segment without anything.
-    let cuts = habits & !FOLDED != 0;
+    // Cutting may expose a dot at the end of a segment, or leave an empty segment.
+    let cuts = quirks & !FOLDED != 0;
     if at_ends & DOT != 0 || cuts && found & DOT != 0 || found & COLON != 0 && path.contains('$') {
-        habits |= WINDOWS;
+        quirks |= WINDOWS;
     }
-    if habits & !FOLDED != 0 || at_ends & SLASH != 0 {
-        habits |= MERGED;
+    if quirks & !FOLDED != 0 || at_ends & SLASH != 0 {
+        quirks |= MERGED;
     }
-    habits
+    quirks
 }
 
-/// All combinations of these habits but none at all.
-pub(super) fn combinations(habits: u8) -> impl Iterator<Item = u8> {
-    (1..=habits).filter(move |some| some & !habits == 0)
+/// All non-empty combinations of these quirks.
+pub(super) fn combinations(quirks: u8) -> impl Iterator<Item = u8> {
+    (1..=quirks).filter(move |some| some & !quirks == 0)
 }
 
-/// A path as a server with these habits reads it, byte by byte.
+/// A path as a server with certain quirks reads it, byte by byte.
 #[derive(Clone, Debug)]
 pub(super) struct Reading<'p> {
     rest: &'p str,
-    habits: u8,
-    /// Of a character of several bytes: the bytes, and how many of them are still to come.
+    quirks: u8,
+    /// Bytes of a multi-byte character in reverse, and how many are still to be returned.
     pending: ([u8; 4], u8),
     after_slash: bool,
-    /// Up to the next slash nothing is read.
+    /// Skipping to the next slash.
     cut: bool,
-    /// So many dots and blanks are known to be followed by something.
+    /// How many of the next dots and blanks are known not to end a segment.
     kept: usize,
-    /// There is no stream in this segment.
+    /// The current segment names no NTFS stream.
     no_stream: bool,
 }
 
 impl<'p> Reading<'p> {
-    pub(super) fn new(path: &'p str, habits: u8) -> Self {
+    pub(super) fn new(path: &'p str, quirks: u8) -> Self {
         let pending = ([0; 4], 0);
-        Self { rest: path, habits, pending, after_slash: false, cut: false, kept: 0, no_stream: false }
+        Self { rest: path, quirks, pending, after_slash: false, cut: false, kept: 0, no_stream: false }
     }
 
-    /// A segment of it is `.` or `..`: it is resolved once more, and nobody knows where that leads.
+    /// Whether the reading contains a segment `.` or `..`, which would be resolved again with an unknown
+    /// result.
     pub(super) fn has_dot_segment(self) -> bool {
         let (mut dots, mut others) = (0, false);
         for b in self.chain([b'/']) {
@@ -113,33 +115,33 @@ impl<'p> Reading<'p> {
         false
     }
 
-    fn has(&self, habit: u8) -> bool {
-        self.habits & habit != 0
+    fn has_quirk(&self, quirk: u8) -> bool {
+        self.quirks & quirk != 0
     }
 
-    /// The next character, read by itself, and what is behind it.
+    /// The next character, read by itself, and the text after it.
     fn first(&self, text: &'p str) -> Option<(char, &'p str)> {
-        if self.has(SLASHES)
+        if self.has_quirk(SLASHES)
             && let Some(rest) = text.strip_prefix("%2F")
         {
             return Some(('/', rest));
         }
         let mut chars = text.chars();
         let c = chars.next()?;
-        Some((if self.has(FOLDED) { fold(c) } else { c }, chars.as_str()))
+        Some((if self.has_quirk(FOLDED) { fold(c) } else { c }, chars.as_str()))
     }
 
-    /// The segment ends before this.
+    /// Whether the segment ends before `text`.
     fn ends_before(&self, text: &'p str) -> bool {
         match self.first(text) {
             None | Some(('/', _)) => true,
-            Some((';', _)) => self.has(PARAMETERS),
+            Some((';', _)) => self.has_quirk(PARAMETERS),
             Some((':', rest)) => self.names_stream(rest),
             Some(_) => false,
         }
     }
 
-    /// What follows a colon is the name or the type of an NTFS stream, as in `admin::$INDEX_ALLOCATION`.
+    /// Whether the name or type of an NTFS stream follows the colon, as in `admin::$INDEX_ALLOCATION`.
     fn names_stream(&self, mut text: &'p str) -> bool {
         while let Some((c, rest)) = self.first(text).filter(|(c, _)| *c != '/') {
             if c == '$' {
@@ -150,7 +152,7 @@ impl<'p> Reading<'p> {
         false
     }
 
-    /// Takes dots and blanks that begin before `rest`. True if they are the end of a segment.
+    /// Handles a run of dots and blanks that starts just before `rest`. True if it ends the segment.
     fn takes_end(&mut self, rest: &'p str) -> bool {
         let (mut text, mut run) = (rest, 0);
         while let Some((_, after)) = self.first(text).filter(|(c, _)| matches!(c, '.' | ' ')) {
@@ -164,14 +166,14 @@ impl<'p> Reading<'p> {
         false
     }
 
-    /// The next character that is read.
+    /// The next character of the reading.
     fn next_char(&mut self) -> Option<char> {
         loop {
             let (c, rest) = self.first(self.rest)?;
             self.rest = rest;
             if c == '/' {
                 (self.cut, self.kept, self.no_stream) = (false, 0, false);
-                if !core::mem::replace(&mut self.after_slash, true) || !self.has(MERGED) {
+                if !core::mem::replace(&mut self.after_slash, true) || !self.has_quirk(MERGED) {
                     return Some(c);
                 }
                 continue;
@@ -180,18 +182,18 @@ impl<'p> Reading<'p> {
                 continue;
             }
             match c {
-                ';' if self.has(PARAMETERS) => {
+                ';' if self.has_quirk(PARAMETERS) => {
                     self.cut = true;
                     continue;
                 }
-                ':' if self.has(WINDOWS) && !self.no_stream => {
+                ':' if self.has_quirk(WINDOWS) && !self.no_stream => {
                     self.cut = self.names_stream(rest);
                     self.no_stream = !self.cut;
                     if self.cut {
                         continue;
                     }
                 }
-                '.' | ' ' if self.has(WINDOWS) => {
+                '.' | ' ' if self.has_quirk(WINDOWS) => {
                     if self.kept > 0 {
                         self.kept -= 1;
                     } else if self.takes_end(rest) {
@@ -213,7 +215,7 @@ impl Iterator for Reading<'_> {
         if self.pending.1 == 0 {
             let mut bytes = [0; 4];
             let len = self.next_char()?.encode_utf8(&mut bytes).len();
-            // The first at the end, from where they are taken.
+            // Reversed, since bytes are taken from the end.
             bytes.get_mut(..len)?.reverse();
             self.pending = (bytes, len as u8);
         }
@@ -222,8 +224,8 @@ impl Iterator for Reading<'_> {
     }
 }
 
-/// One character for all that some server takes for it: ASCII for its wide forms and for what looks like a slash or a dot, a
-/// slash for the backslashes among them, else the lower case of the upper case.
+/// Maps a character to what some server takes it for: ASCII for full-width forms and for lookalikes of
+/// slashes and dots, a slash for backslash lookalikes, otherwise lower case.
 pub(super) fn fold(c: char) -> char {
     let simple = |mut mapped: core::char::ToUppercase| mapped.next().filter(|_| mapped.next().is_none());
     match c {
@@ -243,12 +245,12 @@ pub(super) fn fold(c: char) -> char {
     }
 }
 
-/// Every server reads this path as we do (letters of other scripts are no matter here: prefixes are found in their folded form
-/// as well).
+/// Whether every server reads this path alike. Non-ASCII letters do not matter here, since prefixes are also
+/// found in folded form.
 pub fn has_one_reading(path: &str) -> bool {
     let ascii = |c: char| if c.is_ascii() { c as u8 } else { b'x' };
     let only_ascii: alloc::vec::Vec<u8> = path.chars().map(ascii).collect();
-    core::str::from_utf8(&only_ascii).is_ok_and(|path| habits(path) == 0)
+    core::str::from_utf8(&only_ascii).is_ok_and(|path| quirks(path) == 0)
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use proptest::prelude::*;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 65));
 
-fn read(path: &str, habits: u8) -> String {
-    String::from_utf8(Reading::new(path, habits).collect()).unwrap()
+fn read(path: &str, quirks: u8) -> String {
+    String::from_utf8(Reading::new(path, quirks).collect()).unwrap()
 }
 
 #[test]
 fn what_servers_read() {
-    for (habit, path, reading) in [
+    for (quirk, path, reading) in [
         (SLASHES, "/a%2Fb%2Fc", "/a/b/c"),
         (MERGED, "//a///b//", "/a/b/"),
         (MERGED, "/a%2F/b", "/a%2F/b"),
@@ -36,24 +36,24 @@ fn what_servers_read() {
         (FOLDED | WINDOWS, "/a\u{ff0e}/b", "/a/b"),
         (0, "/a%2F;b//c./\u{c9}", "/a%2F;b//c./\u{c9}"),
     ] {
-        assert_eq!(read(path, habit), reading, "{path}");
-        assert!(reading == path || habit & !super::habits(path) == 0, "{path}: {}", super::habits(path));
+        assert_eq!(read(path, quirk), reading, "{path}");
+        assert!(reading == path || quirk & !super::quirks(path) == 0, "{path}: {}", super::quirks(path));
     }
     for path in ["/", "/a/b.c", "/.well-known/x", "/a:b", "/a$b", "/a,b=c", "/a b", "/..a", "/a/"] {
-        assert_eq!(super::habits(path), 0, "{path}");
+        assert_eq!(super::quirks(path), 0, "{path}");
     }
 }
 
 #[test]
 fn dot_segments_of_a_reading() {
-    for (path, habits, has) in [
+    for (path, quirks, has) in [
         ("/a/\u{ff0e}\u{ff0e}/b", FOLDED, true),
         ("/a/\u{2024}", FOLDED, true),
         ("/a/.\u{ff0e};x", FOLDED | PARAMETERS, true),
         ("/a/\u{ff0e}\u{ff0e}\u{ff0e}/b", FOLDED, false),
         ("/a/\u{ff0e}b", FOLDED, false),
     ] {
-        assert_eq!(Reading::new(path, habits).has_dot_segment(), has, "{path}");
+        assert_eq!(Reading::new(path, quirks).has_dot_segment(), has, "{path}");
     }
 }
 
@@ -108,7 +108,7 @@ fn no_path_leads_round_a_prefix() {
         "/CAF\u{c9}/x",
         "/%2F%2F;x//admin",
         "/ADMIN;/secret",
-        // Under /admin/ by our reading, and perhaps not by another's.
+        // Under /admin/ in Weir's reading, but perhaps not in another.
         "/admin/..%2Fx;",
     ] {
         let found = route(&router, path);
@@ -136,7 +136,7 @@ fn no_path_leads_round_a_prefix() {
 
 #[test]
 fn what_makes_no_difference_is_let_through() {
-    // The same pool by the same rules: whichever prefix a worker takes it for.
+    // The same pool by the same rules: it does not matter which prefix a worker assumes.
     let same =
         [("/", Handler::Pool(PoolId(0)), None, false), ("/api/", Handler::Pool(PoolId(0)), None, false)];
     let router = Router::new(&settings(&same)).unwrap();
@@ -146,7 +146,7 @@ fn what_makes_no_difference_is_let_through() {
     sites.sites.push(second);
     let router = Router::new(&sites).unwrap();
     assert_eq!(route(&router, "//api/x"), RouteResult::Ambiguous, "the site's limits are others");
-    // As they are.
+    // With a prefix that takes paths as they are.
     let as_is =
         [("/", Handler::Pool(PoolId(0)), None, true), ("/admin/", Handler::Pool(PoolId(1)), None, false)];
     let router = Router::new(&settings(&as_is)).unwrap();
@@ -155,7 +155,7 @@ fn what_makes_no_difference_is_let_through() {
     assert!(has_one_reading("/api/v1/\u{e9}/") && !has_one_reading("/a;b/") && !has_one_reading("/a./"));
 }
 
-/// What some server makes of a path: each line of what it is known to do, in its order.
+/// A path as some server reads it: its known quirks applied one after the other.
 fn model(server: u8, path: &str) -> String {
     let slashes = |path: String| path.replace("%2F", "/");
     let each =
@@ -200,7 +200,7 @@ proptest! {
         ),
     ) {
         let path = format!("/{}", parts.concat());
-        // The parser has seen to those.
+        // The parser refuses these.
         prop_assume!(!path.split('/').any(|s| s == "." || s == ".."));
         let all = [
             ("/", Handler::Pool(PoolId(0)), None, false),
@@ -227,13 +227,13 @@ proptest! {
 
     #[test]
     fn an_ordinary_path_has_one_reading(path in "(/[a-z0-9_~-]{1,8}(\\.[a-z]{1,4})?){1,6}/?") {
-        prop_assert_eq!(super::habits(&path), 0);
+        prop_assert_eq!(super::quirks(&path), 0);
     }
 
     #[test]
-    fn any_path_is_survived(path in "\\PC{0,60}", habits in 0..32_u8) {
-        let read = read(&path, habits);
+    fn any_path_is_survived(path in "\\PC{0,60}", quirks in 0..32_u8) {
+        let read = read(&path, quirks);
         prop_assert!(read.len() <= 4 * path.len());
-        let _ = Reading::new(&path, habits).has_dot_segment();
+        let _ = Reading::new(&path, quirks).has_dot_segment();
     }
 }

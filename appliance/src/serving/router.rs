@@ -1,10 +1,10 @@
 //! The routing table.
 //!
-//! Two hash tables: from (category, scheme, port, host) to a *binding*, and from (binding, path) to a prefix. A lookup
-//! walks at most five categories and, inside a binding, the segments of the path up to the length of the binding's
-//! longest prefix, whatever the number of prefixes.
+//! Two hash tables: from (category, scheme, port, host) to a *binding*, and from (binding, path) to a prefix.
+//! A lookup tries at most five categories and, within a binding, the segments of the path up to the length of
+//! the binding's longest prefix, regardless of the number of prefixes.
 
-use super::readings::{Reading, combinations, fold, habits};
+use super::readings::{Reading, combinations, fold, quirks};
 use super::table::{Hash, Table};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -16,46 +16,47 @@ use model::settings::{ClientCertificates, Handler, Passing, Settings};
 use model::url::{PrefixError, Scheme};
 use model::url::{PrefixHost, UrlPrefix};
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match<'p> {
     /// The site.
     pub site: SiteId,
     /// Index into the site's prefixes.
     pub prefix: usize,
-    /// What serves it.
+    /// The handler.
     pub handler: Handler,
-    /// What of it is passed on as the client wrote it.
+    /// What is passed on as the client wrote it.
     pub passing: &'p Passing,
-    /// The path below the prefix, with its leading slash; empty when the request named the prefix without the slash at
-    /// its end (`/dir` for `…/dir/`).
+    /// The path below the prefix, with its leading slash; empty if the request named the prefix without its
+    /// trailing slash (`/dir` for `…/dir/`).
     pub rest: &'p str,
 }
 
 /// The outcome of routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteResult<'p> {
-    /// A prefix covers it.
+    /// A prefix covers the request.
     Matched(Match<'p>),
-    /// A prefix covers it as we read its path, and another one, with other rules, as some server behind us may read it: 400,
-    /// reason [`Url`](model::reason::Reason::Url).
+    /// A prefix covers the path, but in another server's reading of it, a prefix with different rules would:
+    /// 400, reason [`Url`](model::reason::Reason::Url).
     Ambiguous,
-    /// None does: 400 (HTTP.sys), reason [`Hostname`](model::reason::Reason::Hostname).
+    /// No prefix covers the request: 400 as in HTTP.sys, reason
+    /// [`Hostname`](model::reason::Reason::Hostname).
     NoMatch,
 }
 
-/// Why the settings make no routing table. Indices are site and prefix.
+/// Why no routing table can be built. Indices are site and prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouterError {
-    /// A prefix does not parse.
+    /// A prefix is invalid.
     Prefix(usize, usize, PrefixError),
-    /// The same prefix twice (the second).
+    /// A prefix occurs twice (index of the second).
     Duplicate(usize, usize),
-    /// HTTP and HTTPS on one port.
+    /// HTTP and HTTPS on the same port.
     SchemeConflict(usize, usize),
     /// A prefix names a pool that does not exist.
     Pool(usize, usize),
-    /// This site is one more than there may be.
+    /// More sites than the limit; the index is the first one too many.
     TooManySites(usize),
 }
 
@@ -75,7 +76,7 @@ impl fmt::Display for RouterError {
 
 impl core::error::Error for RouterError {}
 
-/// In the order in which they are searched.
+/// In search order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Category {
     StrongWildcard,
@@ -93,16 +94,16 @@ struct Binding {
     port: u16,
     /// In lower case; empty for wildcards.
     host: Box<[u8]>,
-    /// Length of its longest path, without the slash at its end.
+    /// Length of the longest path, without its trailing slash.
     longest: usize,
-    /// Bit n: there is a path of length n; the last bit stands for all lengths from 63. Most segments of a request's
-    /// path end where no prefix does, and need no look-up.
+    /// Bit n: a path of length n exists; the last bit covers all lengths from 63. Most segments of a request
+    /// path end where no prefix does, and need no lookup.
     lengths: u64,
 }
 
 impl Binding {
-    /// There is a path of this length.
-    fn reaches(&mut self, path_len: usize) {
+    /// Notes that a path of this length exists.
+    fn add_length(&mut self, path_len: usize) {
         self.longest = self.longest.max(path_len);
         self.lengths |= 1 << path_len.min(63);
     }
@@ -111,7 +112,7 @@ impl Binding {
 #[derive(Clone, Debug)]
 struct Entry {
     binding: usize,
-    /// In lower case, without the slash at its end.
+    /// In lower case, without the trailing slash.
     path: Box<str>,
     site: SiteId,
     prefix: usize,
@@ -121,8 +122,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whoever falls under this one is treated as if it were the other.
-    fn has_rules_of(&self, other: &Self) -> bool {
+    /// Whether both entries treat requests alike.
+    fn has_same_rules_as(&self, other: &Self) -> bool {
         self.site == other.site
             && self.handler == other.handler
             && self.client_certificates == other.client_certificates
@@ -130,23 +131,23 @@ impl Entry {
     }
 }
 
-/// A request for which a prefix is looked for.
+/// What a prefix is looked up for.
 #[derive(Clone, Copy)]
-struct Wanted<'r> {
+struct RouteKey<'r> {
     scheme: Scheme,
     port: u16,
     host: &'r [u8],
     local_ip: IpAddr,
 }
 
-/// Routes requests in a time that does not depend on the number of prefixes.
+/// Routes requests in time independent of the number of prefixes.
 #[derive(Clone, Debug)]
 pub struct Router {
     bindings: Table<Binding>,
     entries: Table<Entry>,
-    /// Which categories have any binding.
+    /// Categories that have a binding.
     used: [bool; 5],
-    /// All prefixes have the same rules: it does not matter which one a path falls under.
+    /// All prefixes have the same rules, so it does not matter which one covers a path.
     uniform: bool,
     ports: Vec<(u16, Scheme)>,
 }
@@ -185,7 +186,7 @@ impl Router {
                     client_certificates: prefix.client_certificates,
                     passing: prefix.passing.clone(),
                 };
-                router.uniform &= router.entries.get(0).is_none_or(|first| first.has_rules_of(&entry));
+                router.uniform &= router.entries.get(0).is_none_or(|first| first.has_same_rules_as(&entry));
                 if !router.add_entry(entry) {
                     return Err(RouterError::Duplicate(s, p));
                 }
@@ -195,7 +196,7 @@ impl Router {
         Ok(router)
     }
 
-    /// False if the port is taken by the other scheme.
+    /// False if the other scheme uses the port.
     fn add_port(&mut self, port: u16, scheme: Scheme) -> bool {
         match self.ports.binary_search_by_key(&port, |&(port, _)| port) {
             Ok(at) => self.ports.get(at).is_some_and(|&(_, taken)| taken == scheme),
@@ -206,7 +207,7 @@ impl Router {
         }
     }
 
-    /// Adds the names that paths in other scripts have in folded form, where they are not taken.
+    /// Adds the folded form of non-ASCII paths, where it is not taken.
     fn add_folded(&mut self) {
         let mut index = 0;
         while let Some(entry) = self.entries.get(index) {
@@ -215,7 +216,7 @@ impl Router {
             if !entry.path.is_ascii() && *entry.path != *path {
                 let entry = Entry { path: path.into(), ..entry.clone() };
                 if let Some(binding) = self.bindings.get_mut(entry.binding) {
-                    binding.reaches(entry.path.len());
+                    binding.add_length(entry.path.len());
                 }
                 self.add_entry(entry);
             }
@@ -241,12 +242,12 @@ impl Router {
             ),
         };
         if let Some(binding) = self.bindings.get_mut(index) {
-            binding.reaches(path_len);
+            binding.add_length(path_len);
         }
         index
     }
 
-    /// False if it is there already.
+    /// False if the entry exists.
     fn add_entry(&mut self, entry: Entry) -> bool {
         let mut hash = Hash::new(entry.binding as u64);
         hash.lower(entry.path.as_bytes());
@@ -276,11 +277,11 @@ impl Router {
         })
     }
 
-    /// Finds the prefix for a request. `host` without port, as received (empty for none); `path` decoded and
-    /// normalised. Host and prefix path are compared without regard to case (of ASCII letters).
+    /// Finds the prefix for a request. `host`: as received without port, empty for none; `path`: decoded and
+    /// normalised. Hosts and paths are compared ignoring ASCII case.
     ///
-    /// A path that a server behind us may read differently has to lead to a prefix with the same rules in every such reading
-    /// (`super::readings`), unless the prefix it falls under takes paths as they are.
+    /// A path that servers may read differently must lead to a prefix with the same rules in every such
+    /// reading (`super::readings`), unless the prefix it falls under takes paths as they are.
     pub fn route<'p>(
         &'p self,
         scheme: Scheme,
@@ -290,11 +291,11 @@ impl Router {
         path: &'p str,
     ) -> RouteResult<'p> {
         let host = host.strip_suffix(b".").unwrap_or(host);
-        let wanted = Wanted { scheme, port: local_port, host, local_ip };
-        let Some((entry, rest)) = self.search(wanted, |binding| self.match_path(binding, path)) else {
+        let key = RouteKey { scheme, port: local_port, host, local_ip };
+        let Some((entry, rest)) = self.search(key, |binding| self.match_path(binding, path)) else {
             return RouteResult::NoMatch;
         };
-        if !self.uniform && !entry.passing.as_is && self.is_ambiguous(wanted, path, entry) {
+        if !self.uniform && !entry.passing.as_is && self.is_ambiguous(key, path, entry) {
             return RouteResult::Ambiguous;
         }
         RouteResult::Matched(Match {
@@ -306,26 +307,26 @@ impl Router {
         })
     }
 
-    /// Some reading of the path leads elsewhere than to this prefix or one with its rules.
+    /// Whether some reading of the path leads to a prefix with other rules.
     #[inline]
-    fn is_ambiguous(&self, wanted: Wanted<'_>, path: &str, entry: &Entry) -> bool {
-        let habits = habits(path);
-        habits != 0 && self.reads_differently(wanted, path, habits, entry)
+    fn is_ambiguous(&self, key: RouteKey<'_>, path: &str, entry: &Entry) -> bool {
+        let quirks = quirks(path);
+        quirks != 0 && self.reads_differently(key, path, quirks, entry)
     }
 
     #[cold]
-    fn reads_differently(&self, wanted: Wanted<'_>, path: &str, habits: u8, entry: &Entry) -> bool {
-        combinations(habits).any(|some| {
+    fn reads_differently(&self, key: RouteKey<'_>, path: &str, quirks: u8, entry: &Entry) -> bool {
+        combinations(quirks).any(|some| {
             let reading = Reading::new(path, some);
-            let found = self.search(wanted, |binding| self.match_reading(binding, &reading));
-            found.is_none_or(|found| !found.has_rules_of(entry)) || reading.has_dot_segment()
+            let found = self.search(key, |binding| self.match_reading(binding, &reading));
+            found.is_none_or(|found| !found.has_same_rules_as(entry)) || reading.has_dot_segment()
         })
     }
 
-    /// Asks the bindings for a host in their order, until one has something.
+    /// Searches the bindings for a host in order, until one yields a result.
     #[inline]
-    fn search<T>(&self, wanted: Wanted<'_>, look: impl Fn(usize) -> Option<T>) -> Option<T> {
-        let Wanted { scheme, port, host, local_ip } = wanted;
+    fn search<T>(&self, key: RouteKey<'_>, look: impl Fn(usize) -> Option<T>) -> Option<T> {
+        let RouteKey { scheme, port, host, local_ip } = key;
         let lookup = |category: Category, host: &[u8]| {
             let hash = binding_hash(category, scheme, port, host);
             look(self.find_binding(hash, category, scheme, port, host)?)
@@ -343,7 +344,7 @@ impl Router {
             .or_else(|| category(Category::WeakWildcard, b""))
     }
 
-    /// `*.domain`, the longest domain first. The number of labels is bounded by the length of a host name.
+    /// Searches `*.domain`, longest domain first. Bounded by the number of labels in a host name.
     fn subdomains<T>(&self, host: &[u8], lookup: impl Fn(Category, &[u8]) -> Option<T>) -> Option<T> {
         if !self.used[Category::Subdomains as usize] {
             return None;
@@ -358,7 +359,7 @@ impl Router {
         None
     }
 
-    /// The longest prefix of whole segments, and what of the path is below it.
+    /// The longest prefix of whole segments, and the rest of the path.
     fn match_path<'p>(&self, binding: usize, path: &'p str) -> Option<(&Entry, &'p str)> {
         let &Binding { longest, lengths, .. } = self.bindings.get(binding)?;
         let bytes = path.as_bytes();
@@ -382,7 +383,7 @@ impl Router {
         best
     }
 
-    /// As [`Router::match_path`], of a reading, which is nowhere in one piece.
+    /// Like [`Router::match_path`], for a reading, which is not contiguous in memory.
     fn match_reading(&self, binding: usize, reading: &Reading<'_>) -> Option<&Entry> {
         let &Binding { longest, lengths, .. } = self.bindings.get(binding)?;
         let mut bytes = reading.clone();
@@ -405,7 +406,7 @@ impl Router {
         best
     }
 
-    /// The ports to listen on, each once, in ascending order.
+    /// Ports to listen on, unique and in ascending order.
     pub fn ports(&self) -> impl Iterator<Item = (u16, Scheme)> + '_ {
         self.ports.iter().copied()
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 65));
 
-/// One site for each prefix; how else their paths could be read is asked in `readings_tests.rs`.
+/// One site per prefix. Different readings of paths are tested in `readings_tests.rs`.
 fn settings(urls: &[&str]) -> Settings {
     let site = |url: &&str| Site {
         name: (*url).into(),
@@ -58,19 +58,19 @@ fn categories_in_their_order() {
     }
     let elsewhere = router.route(Scheme::Http, 80, b"c", IpAddr::V6(Ipv6Addr::LOCALHOST), "/");
     assert!(matches!(elsewhere, RouteResult::Matched(Match { site: SiteId(0), .. })));
-    // 97 is 65 in lower case, if an address were a text.
+    // 97 is 65 in lower case, if an address were text.
     let similar = router.route(Scheme::Http, 80, b"c", IpAddr::V4(Ipv4Addr::new(192, 0, 2, 97)), "/");
     assert!(matches!(similar, RouteResult::Matched(Match { site: SiteId(0), .. })));
 }
 
 #[test]
 fn the_first_category_with_a_match_decides() {
-    // The weak wildcard has the longer path, the explicit host comes first.
+    // The weak wildcard has the longer path, but the explicit host comes first.
     let router = Router::new(&settings(&["http://*:80/a/b/", "http://h:80/a/", "http://h:80/x/"])).unwrap();
     assert_eq!(route(&router, "h", "/a/b/c"), Some((1, "/b/c")));
     assert_eq!(route(&router, "o", "/a/b/c"), Some((0, "/c")));
     assert_eq!(route(&router, "h", "/y"), None);
-    // No match in one category: the next is asked.
+    // No match in one category: the next is searched.
     let router = Router::new(&settings(&["http://*:80/", "http://h:80/a/"])).unwrap();
     assert_eq!(route(&router, "h", "/b"), Some((0, "/b")));
 }
@@ -144,7 +144,7 @@ fn refused() {
     assert!(Router::new(&Settings::default()).is_ok());
 }
 
-/// The rules once more, as slowly as they read.
+/// A slow reference implementation of the rules.
 fn reference(urls: &[String], host: &str, path: &str) -> Option<usize> {
     let mut best: Option<((u8, i64, i64), usize)> = None;
     for (i, url) in urls.iter().enumerate() {
@@ -188,7 +188,7 @@ proptest! {
     }
 }
 
-/// Looking at one after the other would take a thousand times as long.
+/// A linear search would take a thousand times as long.
 #[test]
 fn ten_thousand_prefixes_cost_no_more_than_ten() {
     assert_costs_at_most(30);
@@ -200,7 +200,7 @@ fn ten_thousand_prefixes_cost_three_times_ten_at_most() {
     assert_costs_at_most(3);
 }
 
-/// 10,000 prefixes are routed within so many times the time of 10.
+/// Asserts that routing over 10,000 prefixes takes at most `times` as long as over 10.
 fn assert_costs_at_most(times: u32) {
     let router = |count: usize| {
         let urls: Vec<String> = (0..count)
@@ -235,7 +235,7 @@ fn assert_costs_at_most(times: u32) {
             .unwrap()
     };
     let (small, large) = (router(10), router(10_000));
-    // The fastest of many: what the machine does besides only makes it slower. Once more if it did so throughout.
+    // The fastest of many runs, since other load only slows down. Retried in case the load never paused.
     let holds = (0..3).any(|_| fastest(&large) <= times * fastest(&small));
     assert!(holds, "{:?} with 10, {:?} with 10,000", fastest(&small), fastest(&large));
 }

@@ -1,4 +1,4 @@
-//! By which limits and timers requests are read: the server's until their site is known, then the site's.
+//! Limits and timers for reading requests: server-wide until the site is known, then the site's.
 
 use super::timers::Timers;
 use crate::http::{Refusal, RequestHead, RequestLimits};
@@ -8,26 +8,26 @@ use model::id::SiteId;
 use model::reason::Reason;
 use model::settings::{self, Http, Profile};
 
-/// Floor for content on its way up unless something else is said, in bytes per second (IIS: minBytesPerSecond).
+/// Default floor for the rate of request content, in bytes per second (IIS: minBytesPerSecond).
 const ENTITY_BODY_RATE: u64 = 240;
-/// All of HTTP.sys's timers.
+/// Default of all of HTTP.sys's timers.
 const HTTP_SYS_TIMER: Duration = Duration::from_secs(120);
 
-/// The rules of one site, or of the server.
+/// The rules of a site, or the server-wide ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) limits: RequestLimits,
     pub(crate) timers: Timers,
-    /// Most content of a request, in bytes.
+    /// Limit on request content, in bytes.
     pub(crate) max_content: u64,
-    /// Bytes per second; 0: no floor.
+    /// Minimum rate in bytes per second; 0: none.
     entity_body_rate: u64,
-    /// Heads that were parsed by the widest limits have to be looked at again.
+    /// The limits are narrower than those used for parsing, so heads must be checked again.
     narrower: bool,
 }
 
 impl Rules {
-    /// The server's; `timers`: those of the strict profile.
+    /// The server-wide rules. `timers`: defaults of the strict profile.
     fn server(http: &Http, timers: Timers) -> Self {
         let base = match http.profile.unwrap_or_default() {
             Profile::Strict => Self {
@@ -47,7 +47,7 @@ impl Rules {
                     ..timers
                 },
                 max_content: u64::MAX,
-                // HTTP.sys starts its timer anew with every byte.
+                // HTTP.sys restarts its timer with every byte.
                 entity_body_rate: 0,
                 narrower: false,
             },
@@ -55,7 +55,7 @@ impl Rules {
         base.with(http)
     }
 
-    /// These, where `http` does not say otherwise.
+    /// These rules, overridden by what `http` sets.
     fn with(&self, http: &Http) -> Self {
         let mut rules = self.clone();
         let size = |said: Option<u32>, old: usize| said.map_or(old, |n| n as usize);
@@ -81,7 +81,7 @@ impl Rules {
         rules
     }
 
-    /// How long so much content may be waited for in all.
+    /// How long to wait for this much content in all.
     pub(crate) fn content_time(&self, bytes: u64) -> Duration {
         match self.entity_body_rate {
             0 => Duration::MAX,
@@ -92,7 +92,7 @@ impl Rules {
         }
     }
 
-    /// Refuses a head of `len` bytes that is longer than these limits allow, and content that is known to be.
+    /// Refuses a head of `len` bytes that exceeds the limits, or announces content that does.
     pub(crate) fn check(&self, head: &RequestHead<'_>, len: usize) -> Result<(), Refusal> {
         if head.framing.is_longer_than(self.max_content) {
             return Err(Refusal::new(413, Reason::EntityTooLarge));
@@ -101,7 +101,7 @@ impl Rules {
     }
 }
 
-/// Everybody's rules.
+/// The rules of the server and of all sites.
 #[derive(Clone, Debug)]
 pub(crate) struct AllRules {
     server: Rules,
@@ -123,12 +123,12 @@ impl AllRules {
         all
     }
 
-    /// Those of a site, or the server's.
+    /// The rules of a site, or the server-wide ones.
     pub(crate) fn of(&self, site: Option<SiteId>) -> &Rules {
         site.and_then(|site| self.sites.get(site.index())).unwrap_or(&self.server)
     }
 
-    /// Limits that let everything pass that anybody lets pass.
+    /// The widest limits: whatever any site accepts is accepted.
     pub(crate) fn widest(&self) -> RequestLimits {
         self.sites.iter().fold(self.server.limits.clone(), |widest, rules| widest.or(&rules.limits))
     }

@@ -1,10 +1,10 @@
-//! A hash table for keys that come from the operator and lookups that must not allocate.
+//! A hash table for keys from the operator. Lookups do not allocate.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// FNV-1a, ASCII letters folded to lower case. Not keyed: what a client asks for is never stored, so the worst it can
-/// find is the longest probe sequence that the operator's own prefixes form.
+/// FNV-1a over ASCII-lower-cased bytes. Not keyed: clients' keys are never stored, so at worst they find the
+/// longest probe sequence formed by the operator's own prefixes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hash(u64);
 
@@ -34,16 +34,16 @@ impl Hash {
     }
 }
 
-/// Open addressing with linear probing, at most half full, never shrinking.
+/// Open addressing with linear probing; at most half full; never shrinks.
 #[derive(Clone, Debug)]
 pub(super) struct Table<T> {
     values: Vec<T>,
-    /// Upper half of the hash, and the index into `values` plus one; 0 is free.
+    /// The upper half of the hash, and the index into `values` plus one; 0 is free.
     slots: Vec<(u32, u32)>,
 }
 
 impl<T> Table<T> {
-    /// With room for this many values; more are not found.
+    /// A table for this many values; more are not found.
     pub(super) fn with_capacity(values: usize) -> Self {
         Self { values: Vec::new(), slots: vec![(0, 0); (values * 2 + 1).next_power_of_two()] }
     }
@@ -73,12 +73,12 @@ impl<T> Table<T> {
         self.values.len() - 1
     }
 
-    /// The index of the value with this hash that is the one meant.
+    /// The index of the value with this hash that satisfies `is_meant`.
     #[inline]
     pub(super) fn find(&self, hash: u64, is_meant: impl Fn(&T) -> bool) -> Option<usize> {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
-        // There is always a free slot to stop at.
+        // Terminates, since there is always a free slot.
         loop {
             let &(upper, index) = self.slots.get(at)?;
             let index = (index as usize).checked_sub(1)?;

@@ -1,25 +1,25 @@
-//! How long a client connection may stay in each of its states.
+//! Timers of client connections.
 
 use core::time::Duration;
 
-/// How long a connection may stay in each state. HTTP.sys's names; stricter values.
+/// How long a connection may stay in each state. Names are HTTP.sys's, values are stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
-    /// From the first byte of a head, or from the handshake, to the head's end.
+    /// From the TCP handshake, or the first byte of a head, to the head's end.
     pub header_wait: Duration,
     /// Between two requests.
     pub idle_connection: Duration,
-    /// Between two bytes, either way, of a connection that has changed its protocol.
+    /// Between two bytes, in either direction, after a protocol switch.
     pub tunnel_idle: Duration,
-    /// Between two pieces of an answer that has begun and whose length was not said.
+    /// Between two pieces of a response of unknown length.
     pub stream_idle: Duration,
-    /// Between two pieces of a request's content.
+    /// Between two pieces of request content.
     pub entity_body: Duration,
-    /// For discarding content nobody wants after the response.
+    /// For discarding unwanted content after the response.
     pub drain_entity_body: Duration,
-    /// Between two moments at which the client takes response bytes.
+    /// Between two acknowledgements of response bytes by the client.
     pub send_stall: Duration,
-    /// After our FIN, between two pieces of what the client still sends, and to its own.
+    /// After our FIN: between two pieces of further input, and to the client's FIN.
     pub linger: Duration,
     /// From our FIN to the client's, whatever it sends.
     pub linger_in_all: Duration,

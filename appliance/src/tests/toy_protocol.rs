@@ -5,7 +5,7 @@ use super::run;
 use crate::exchange::client::{Client, ContentEnd};
 use crate::exchange::source::Memory;
 use crate::exchange::{Exchange, Status};
-use crate::http::{Around, Encode, Overflow, Reply, Reset, Sink};
+use crate::http::{DataFraming, Encode, Overflow, Reply, Reset, Sink};
 use model::date::DateCache;
 
 /// Writes responses as lines.
@@ -21,11 +21,11 @@ impl Encode for Lines {
     }
 
     fn overhead(&self) -> usize {
-        Around::MAX_BEFORE + 1
+        DataFraming::MAX_BEFORE + 1
     }
 
-    fn data(&mut self, len: usize, last: bool) -> Around {
-        Around::new(format!("{len}:").as_bytes(), if last { b"." } else { b"" })
+    fn data(&mut self, len: usize, last: bool) -> DataFraming {
+        DataFraming::new(format!("{len}:").as_bytes(), if last { b"." } else { b"" })
     }
 
     fn end(&mut self) -> &'static [u8] {
@@ -38,7 +38,7 @@ impl Encode for Lines {
 
     fn content_unread(&mut self) {}
 
-    fn is_to_head(&self) -> bool {
+    fn is_head_request(&self) -> bool {
         false
     }
 }

@@ -3,7 +3,7 @@
 use super::link::{Link, LinkId, LinkState};
 use super::worker::{Standing, Worker};
 use super::{PoolEvent, Pools};
-use crate::http::response::Bounds;
+use crate::http::response::ResponseLimits;
 use crate::time::Instant;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -85,8 +85,8 @@ impl<S: StreamTransport> Pools<S> {
     }
 
     /// Limits on response heads from workers of this pool.
-    pub fn answer_bounds(&self, pool: PoolId) -> Bounds {
-        self.pools.get(pool.index()).map_or(Bounds::default(), |pool| pool.answer_bounds)
+    pub fn response_limits(&self, pool: PoolId) -> ResponseLimits {
+        self.pools.get(pool.index()).map_or(ResponseLimits::default(), |pool| pool.response_limits)
     }
 
     /// Takes a pool into or out of service. Waiting requests are refused at once, requests at workers are

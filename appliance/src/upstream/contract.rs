@@ -1,7 +1,7 @@
 //! What exchanges need of the pools.
 
 use super::{Ending, ExchangeId, Fingerprint, LinkId, Loss, Pools};
-use crate::http::response::Bounds;
+use crate::http::response::ResponseLimits;
 use crate::time::Instant;
 use core::time::Duration;
 use model::id::PoolId;
@@ -44,8 +44,8 @@ pub trait Upstream {
     fn has_other(&self, id: LinkId, now: Instant) -> bool;
     /// See [`Pools::response_timeout`].
     fn response_timeout(&self, pool: PoolId) -> Duration;
-    /// See [`Pools::answer_bounds`].
-    fn answer_bounds(&self, pool: PoolId) -> Bounds;
+    /// See [`Pools::response_limits`].
+    fn response_limits(&self, pool: PoolId) -> ResponseLimits;
     /// See [`Pools::verbosity`].
     fn verbosity(&self, pool: PoolId) -> Verbosity;
     /// See [`Pools::suspects_targets`].
@@ -116,8 +116,8 @@ impl<S: StreamTransport> Upstream for Pools<S> {
         Self::response_timeout(self, pool)
     }
 
-    fn answer_bounds(&self, pool: PoolId) -> Bounds {
-        Self::answer_bounds(self, pool)
+    fn response_limits(&self, pool: PoolId) -> ResponseLimits {
+        Self::response_limits(self, pool)
     }
 
     fn verbosity(&self, pool: PoolId) -> Verbosity {

@@ -19,7 +19,7 @@
 //! rules are all in `upstream/reuse.rs`, which every link passes on its way to a request, new links included:
 //!
 //! 1. A link is not used again if its response announced, or may have had, content that is not part of it
-//!    (HEAD, 204, 304, 1xx): see `spares_link` in `http::response`. Nor is it if bytes lie beyond the end of
+//!    (HEAD, 204, 304, 1xx): see `allows_reuse` in `http::response`. Nor is it if bytes lie beyond the end of
 //!    the response, or if the worker has not consumed the whole request by then
 //!    ([`StreamTransport::has_unread`]): it could take the rest, which a client wrote, for the start of the
 //!    next request.
@@ -55,7 +55,7 @@ pub use link::LinkId;
 pub use streams::{SecureCounters, Streams};
 pub use verdict::Ending;
 
-use crate::http::response::Bounds;
+use crate::http::response::ResponseLimits;
 use crate::tcp::ConnId;
 use crate::time::Instant;
 use crate::tls::link::LinkTls;
@@ -206,7 +206,7 @@ struct Pool {
     queue_length: usize,
     queue_timeout: Duration,
     response_timeout: Duration,
-    answer_bounds: Bounds,
+    response_limits: ResponseLimits,
     /// Limit on links per worker, and so on its concurrent requests.
     links_per_worker: usize,
     verbosity: Verbosity,
@@ -227,7 +227,7 @@ impl Pool {
             queue_length: settings.queue_length.map_or(limits.queue_length, |n| n as usize),
             queue_timeout: seconds(settings.queue_timeout_s, limits.queue_timeout),
             response_timeout: seconds(settings.response_timeout_s, limits.response_timeout),
-            answer_bounds: Bounds::from(settings),
+            response_limits: ResponseLimits::from(settings),
             links_per_worker: settings.requests_per_worker.map_or(limits.links_per_worker, |n| n as usize),
             verbosity: settings.verbosity,
             demanded: false,

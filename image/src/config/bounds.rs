@@ -2,7 +2,7 @@
 
 use super::error::Wrong;
 use appliance::flow::WEIGHT_MAX;
-use appliance::http::response::{Bounds, MAX_FIELDS};
+use appliance::http::response::{MAX_FIELDS, ResponseLimits};
 use schemars::Schema;
 use toml::Spanned;
 
@@ -37,7 +37,7 @@ pub(super) const QUEUE_SECONDS: Whole = Whole::new(1, DAY, "seconds");
 /// Each request in hand takes a link with its receive buffer.
 pub(super) const PER_WORKER: Whole = Whole::new(1, 256, "requests");
 /// The head of an answer.
-pub(super) const RESPONSE_HEAD: Whole = Whole::new(1024, Bounds::MAX_BYTES as u32, "bytes");
+pub(super) const RESPONSE_HEAD: Whole = Whole::new(1024, ResponseLimits::MAX_BYTES as u32, "bytes");
 /// Fields of an answer.
 pub(super) const RESPONSE_FIELDS: Whole = Whole::new(16, MAX_FIELDS as u32, "fields");
 /// `min_workers` and `max_workers`; the parser's bound is what the pool's list has.

@@ -3,7 +3,7 @@
 use super::error::Faults;
 use super::{Config, Site, raw};
 use crate::files;
-use appliance::serving::Reach;
+use appliance::serving::RequestablePaths;
 use model::settings::Handler;
 use model::url::{PrefixHost, Scheme, UrlPrefix};
 use nix::unistd::{AccessFlags, access};
@@ -135,7 +135,7 @@ const FILES_MAX: usize = 10;
 
 /// Files that are packed and that no request can ask for: their names have what no path has, or they are too long or too deep.
 fn unreachable(config: &Config, file: &raw::File, faults: &Faults) {
-    let reach = Reach::new(&config.settings());
+    let reach = RequestablePaths::new(&config.settings());
     for (number, (site, written)) in config.sites.iter().zip(&file.site).enumerate() {
         for (prefix, raw) in site.prefixes.iter().zip(&written.get_ref().prefix) {
             let (Handler::Files(tree), Ok(url)) = (prefix.handler, UrlPrefix::parse(&prefix.url)) else {
@@ -144,7 +144,7 @@ fn unreachable(config: &Config, file: &raw::File, faults: &Faults) {
             let Some(Ok(found)) = config.trees.get(usize::from(tree)).map(|root| files::walk(root)) else {
                 continue;
             };
-            let lost = found.keys().filter(|path| !reach.has(number, &format!("{}{path}", url.path)));
+            let lost = found.keys().filter(|path| !reach.contains(number, &format!("{}{path}", url.path)));
             let at = raw.get_ref().files.as_ref().map_or(Faults::TOLD, |files| files.span().start);
             for (count, path) in lost.enumerate() {
                 if count == FILES_MAX {

@@ -20,7 +20,7 @@ pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passing {
                     continue;
                 }
                 Err(ProtocolError::Malformed) => "not the name of a protocol",
-                Err(ProtocolError::Never) => {
+                Err(ProtocolError::Forbidden) => {
                     "never passed on: requests in it would reach the worker unseen by any rule"
                 }
             };

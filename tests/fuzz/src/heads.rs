@@ -5,9 +5,9 @@ use appliance::http::forward::Forwarded;
 use appliance::http::h1::Encoder;
 use appliance::http::h1::forward::write_request;
 use appliance::http::h1::request::{self, Parsed, Progress};
-use appliance::http::h1::response::{self, Asked};
+use appliance::http::h1::response::{self, RequestInfo};
 use appliance::http::request::TargetForm;
-use appliance::http::response::{Bounds, Framing};
+use appliance::http::response::{Framing, ResponseLimits};
 use appliance::http::{Encode, Reply, RequestHead, RequestLimits, Sink, Version};
 use model::date::DateCache;
 use model::url::Scheme;
@@ -125,15 +125,16 @@ fn forwarded(head: &RequestHead<'_>) {
 pub fn response_head(data: &[u8]) {
     let mut choice = Input::new(data);
     let flags = choice.byte();
-    let asked = Asked { head: flags & 1 != 0, upgrade: if flags & 2 != 0 { b"websocket" } else { b"" } };
-    let bounds = Bounds { bytes: if flags & 4 == 0 { 8192 } else { 256 }, fields: 100 };
+    let asked =
+        RequestInfo { is_head: flags & 1 != 0, upgrade: if flags & 2 != 0 { b"websocket" } else { b"" } };
+    let bounds = ResponseLimits { bytes: if flags & 4 == 0 { 8192 } else { 256 }, fields: 100 };
     let split = usize::from(choice.u16());
     let _ = choice.byte();
     let input = choice.rest();
     debug_assert!(data.len() < PREAMBLE || input.len() == data.len() - PREAMBLE);
-    let whole = response::parse_answer(input, asked, bounds);
+    let whole = response::parse_for(input, asked, bounds);
     if let Some(front) = input.get(..split) {
-        match (response::parse_answer(front, asked, bounds), &whole) {
+        match (response::parse_for(front, asked, bounds), &whole) {
             (response::Parsed::Partial, _) => {}
             (response::Parsed::Invalid(a), response::Parsed::Invalid(b)) => assert_eq!(a, *b),
             (
@@ -146,7 +147,7 @@ pub fn response_head(data: &[u8]) {
     let response::Parsed::Complete { head, len } = whole else { return };
     assert!(input[..len].ends_with(b"\r\n\r\n"));
     let version = if flags & 8 == 0 { Version::Http11 } else { Version::Http10 };
-    let mut encoder = Encoder::new(version, asked.head, flags & 16 == 0);
+    let mut encoder = Encoder::new(version, asked.is_head, flags & 16 == 0);
     let mut out = vec![0; 64 << 10];
     let mut sink = Sink::new(&mut out);
     encoder.head(&Reply::from(&head), &DateCache::new(1_700_000_000), &mut sink).expect("it fits");
@@ -157,7 +158,7 @@ pub fn response_head(data: &[u8]) {
     }
     // The client sees the same status and a framing that matches what is sent to it.
     let response::Parsed::Complete { head: again, len } =
-        response::parse_answer(written, asked, Bounds::default())
+        response::parse_for(written, asked, ResponseLimits::default())
     else {
         panic!("not a response: {:?}", String::from_utf8_lossy(written));
     };

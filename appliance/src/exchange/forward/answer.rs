@@ -31,7 +31,7 @@ impl Forward {
             Body::UntilClose => {
                 self.link_ended == Some(CloseReason::Shutdown) && cx.pools.ending(link) == Ending::Whole
             }
-            _ => from.has_content() && (self.link_ended.is_some() || self.trailers_late),
+            _ => from.content_is_complete() && (self.link_ended.is_some() || self.trailers_late),
         };
         if is_over { Ready::End } else { Ready::Nothing }
     }

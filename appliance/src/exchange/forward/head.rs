@@ -6,7 +6,7 @@ use super::{Forward, ForwardContext, Response};
 use crate::budget::{Budget, Lease};
 use crate::exchange::source::{HeadProgress, Hold};
 use crate::http::h1::Body;
-use crate::http::h1::response::{self, Asked};
+use crate::http::h1::response::{self, RequestInfo};
 use crate::http::response::ResponseHead;
 use crate::http::{Overflow, Reply};
 use crate::upstream::{LinkId, Upstream};
@@ -86,7 +86,7 @@ impl Forward {
         if self.head_sent == 0 {
             return Err(ResponseError::Malformed);
         }
-        let bounds = cx.pools.answer_bounds(self.pool);
+        let bounds = cx.pools.response_limits(self.pool);
         let before = self.partial_head.bytes.len();
         let piece = input.get(..(bounds.bytes + 1).saturating_sub(before)).unwrap_or(input);
         let taken = piece.len();
@@ -97,7 +97,7 @@ impl Forward {
         // A head that was incomplete can only become complete with the end of a line.
         let parsed = if before == 0 || before + taken >= bounds.bytes || piece.contains(&b'\n') {
             let upgrade = if self.is_sent() { &self.upgrade[..] } else { &[] };
-            response::parse_answer(bytes, Asked { head: self.is_head, upgrade }, bounds)
+            response::parse_for(bytes, RequestInfo { is_head: self.is_head, upgrade }, bounds)
         } else {
             response::Parsed::Partial
         };
@@ -175,7 +175,7 @@ impl HeadSummary {
             interim: head.is_interim(),
             upgraded: head.is_upgrade(),
             live: media_type.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM)),
-            reuse: head.spares_link(),
+            reuse: head.allows_reuse(),
             length: head.content_length,
             content: Body::from(head.framing),
         }

@@ -52,7 +52,7 @@ impl Forward {
     ) -> Option<Lost> {
         // Bytes arrived at the last moment.
         self.link.filter(|link| cx.pools.readable(*link).is_empty())?;
-        if matches!(&self.response, Response::Content { from, .. } if from.has_content()) {
+        if matches!(&self.response, Response::Content { from, .. } if from.content_is_complete()) {
             self.trailers_late = true;
             return None;
         }

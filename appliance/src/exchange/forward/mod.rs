@@ -169,7 +169,7 @@ impl Forward {
         let Response::Content { from, .. } = &self.response else { return false };
         let of_unknown_length = matches!(from, Body::UntilClose | Body::Chunked { .. });
         // Trailers get no longer than a head.
-        of_unknown_length && !from.has_content() && self.link.is_some()
+        of_unknown_length && !from.content_is_complete() && self.link.is_some()
     }
 
     pub(crate) fn pool(&self) -> PoolId {

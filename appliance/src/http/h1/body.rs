@@ -1,4 +1,4 @@
-//! Reading a message's content from a stream of bytes, whichever way it is delimited.
+//! Reads message content from a byte stream, however it is delimited.
 
 use super::chunked::{ChunkError, Decoder};
 use crate::http::{Refusal, request, response};
@@ -9,25 +9,26 @@ use model::reason::Reason;
 /// What remains of a message's content.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    /// So many bytes.
+    /// This many bytes.
     Length(u64),
-    /// Chunks, and how many bytes they may hold in all. Boxed: every connection has room for a body, few have chunks.
+    /// Chunks, with at most `most` bytes of data left in all. Boxed: every connection has space for a body,
+    /// but few are chunked.
     Chunked { decoder: Box<Decoder>, most: u64 },
     /// Everything until the stream ends.
     UntilClose,
 }
 
-/// Why content cannot be read on.
+/// Why content cannot be read further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContentError {
-    /// Its chunks are broken.
+    /// Malformed chunks.
     Malformed,
-    /// It is, or says that it will be, longer than allowed.
+    /// The content is, or is announced to be, longer than allowed.
     TooLarge,
 }
 
 impl ContentError {
-    /// What becomes of a request with such content.
+    /// The refusal of a request with such content.
     pub(crate) const fn refusal(self) -> Refusal {
         match self {
             Self::Malformed => Refusal::new(400, Reason::BadRequest),
@@ -42,19 +43,20 @@ impl From<ChunkError> for ContentError {
     }
 }
 
-/// One step through the input.
+/// Result of reading a piece of input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// Input bytes done with.
+    /// Input bytes consumed.
     pub(crate) consumed: usize,
-    /// Where in them content lies.
+    /// Range of these that is content.
     pub(crate) content: Range<usize>,
 }
 
 impl Body {
     pub(crate) const NONE: Self = Self::Length(0);
 
-    /// A request's content. A length has been compared with `most` before; chunks say only later how long they are.
+    /// The content of a request. A length was already compared with `most`; chunks reveal theirs only as they
+    /// arrive.
     pub(crate) fn of_request(framing: request::Framing, most: u64) -> Self {
         match framing {
             request::Framing::None => Self::NONE,
@@ -63,7 +65,7 @@ impl Body {
         }
     }
 
-    /// Judges what has arrived of it without reading it.
+    /// Checks content that has arrived without consuming it.
     pub(crate) fn judge(&self, mut input: &[u8]) -> Result<(), ContentError> {
         let Self::Chunked { .. } = self else { return Ok(()) };
         let mut body = self.clone();
@@ -78,15 +80,15 @@ impl Body {
         matches!(self, Self::Length(0))
     }
 
-    /// All content has been read, though the trailer section may still come.
-    pub(crate) fn has_content(&self) -> bool {
+    /// Whether all content has been read. The trailer section may still follow.
+    pub(crate) fn content_is_complete(&self) -> bool {
         match self {
-            Self::Chunked { decoder, .. } => decoder.has_content(),
+            Self::Chunked { decoder, .. } => decoder.content_is_complete(),
             Self::Length(_) | Self::UntilClose => self.is_finished(),
         }
     }
 
-    /// How much of so many bytes of input can belong to it.
+    /// How many of `available` bytes of input may belong to the content.
     pub(crate) fn wanted(&self, available: usize) -> usize {
         match self {
             Self::Length(left) => usize::try_from(*left).map_or(available, |left| left.min(available)),
@@ -94,8 +96,8 @@ impl Body {
         }
     }
 
-    /// Reads on. An empty input gives an empty span. A response is finished where its trailer section is wrong, and that is
-    /// left unread.
+    /// Reads more input. Empty input gives an empty span. The content of a response also ends at an invalid
+    /// trailer section, which is left unread.
     pub(crate) fn read(&mut self, input: &[u8]) -> Result<Span, ContentError> {
         let taken = self.wanted(input.len());
         match self {
@@ -103,7 +105,7 @@ impl Body {
             Self::UntilClose => {}
             Self::Chunked { decoder, most } => {
                 let step = match decoder.decode(input) {
-                    Err(_) if decoder.is_response() && decoder.has_content() => {
+                    Err(_) if decoder.is_response() && decoder.content_is_complete() => {
                         *self = Self::NONE;
                         return Ok(Span { consumed: 0, content: 0..0 });
                     }
@@ -123,8 +125,9 @@ impl Body {
 }
 
 impl Body {
-    /// As [`Body::read`], for a reader that may take less than there is: `take` is given content, and whether it is the last,
-    /// and says how many bytes it takes. Chunks it has to take whole. Returns input bytes done with.
+    /// Like [`Body::read`], for a reader that may take less than is available. `take` gets content and
+    /// whether it is the last, and returns how many bytes it takes; it must take chunks whole. Returns the
+    /// input bytes consumed.
     pub(crate) fn take(
         &mut self,
         input: &[u8],
@@ -204,7 +207,7 @@ mod tests {
         for broken in [&b"x"[..], b"3\r\nabcd", b"3\r\nabc\r\n2\r\nde\r\n0\r\nx\r\n"] {
             assert_eq!(body.judge(broken), Err(ContentError::Malformed), "{}", broken.escape_ascii());
         }
-        // What is announced counts, and not what has come of it.
+        // Announced sizes count even before the data arrives.
         for long in [&b"6\r\n"[..], b"3\r\nabc\r\n3\r\n", b"ffffffffffffffff\r\n"] {
             assert_eq!(body.judge(long), Err(ContentError::TooLarge), "{}", long.escape_ascii());
         }

@@ -11,19 +11,20 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 /// The last chunk with an empty trailer section.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Digits of a chunk size, leading zeros included.
+/// Limit on the digits of a chunk size, leading zeros included.
 const MAX_SIZE_DIGITS: u8 = 16;
-/// Bytes of one chunk's extensions. They are ignored (RFC 9112 §7.1.1).
+/// Limit on the extensions of one chunk, in bytes. They are ignored (RFC 9112 §7.1.1).
 const MAX_EXTENSION: u16 = 256;
-/// Bytes of all extensions of a message: one-byte chunks must not carry more framing than a sane sender needs.
+/// Limit on all extensions of a message, in bytes: one-byte chunks must not carry unreasonable amounts of
+/// framing.
 const MAX_EXTENSIONS: u32 = 16 * 1024;
-/// Bytes of the trailer section.
+/// Limit on the trailer section, in bytes.
 const MAX_TRAILER: u16 = 4 * 1024;
-/// The longest name in [`FORBIDDEN_TRAILERS`], which is as much of a name as needs to be remembered.
+/// Length of the longest name in [`FORBIDDEN_TRAILERS`]: no more of a name need be kept.
 const NAME_LEN: usize = 20;
 
-/// Fields that must not come as trailers because they decide on framing, routing or authentication
-/// (RFC 9110 §6.5.1). `_` is compared as `-`.
+/// Fields forbidden as trailers because they affect framing, routing or authentication (RFC 9110 §6.5.1). `_`
+/// is compared as `-`.
 const FORBIDDEN_TRAILERS: [&[u8]; 14] = [
     b"authorization",
     b"cache-control",
@@ -56,14 +57,14 @@ pub enum ChunkError {
     Trailer,
 }
 
-/// What one call of [`Decoder::decode`] found.
+/// Result of one call of [`Decoder::decode`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Bytes of the input that are done with (framing and content).
+    /// Bytes of input consumed, both framing and content.
     pub consumed: usize,
-    /// Where in the input content lies; may be empty. `content.end <= consumed`.
+    /// Range of the input that is content; may be empty. `content.end <= consumed`.
     pub content: Range<usize>,
-    /// The last chunk and the trailer section were read; bytes after `consumed` belong to the next message.
+    /// The last chunk and the trailer section were read. Bytes after `consumed` belong to the next message.
     pub finished: bool,
 }
 
@@ -89,20 +90,20 @@ enum State {
     Finished,
 }
 
-/// Incremental decoder. The same content comes out however the input is split.
+/// Incremental decoder. The result does not depend on how the input is split.
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     state: State,
     digits: u8,
-    /// Bytes of this chunk's extension, or of the trailer section.
+    /// Length so far of this chunk's extensions, or of the trailer section.
     line: u16,
     extensions: u32,
     name: [u8; NAME_LEN],
     name_len: u8,
-    /// What is left of this chunk.
+    /// Bytes of this chunk still to come.
     left: u64,
     total: u64,
-    /// Of a response, all of whose trailers are dropped.
+    /// Decodes a response, whose trailers are all dropped.
     response: bool,
 }
 
@@ -112,26 +113,26 @@ impl Decoder {
         Self::default()
     }
 
-    /// As [`Decoder::new`], for a response: no trailer is forbidden, because none is passed on (RFC 9110 §6.5.1), and what is
-    /// wrong with the trailer section is wrong with the connection only: see [`Decoder::has_content`].
+    /// Like [`Decoder::new`], for a response: no trailer is forbidden, since none is passed on (RFC 9110
+    /// §6.5.1), and an invalid trailer section only affects the connection, see [`Decoder::content_is_complete`].
     pub fn of_response() -> Self {
         Self { response: true, ..Self::default() }
     }
 
-    /// It reads a response.
+    /// Whether this decodes a response.
     pub fn is_response(&self) -> bool {
         self.response
     }
 
-    /// The last chunk has been read: the content is complete, whatever becomes of the trailer section (RFC 9112 §8).
-    pub fn has_content(&self) -> bool {
+    /// Whether the last chunk was read: the content is complete, whatever follows in the trailer section (RFC
+    /// 9112 §8).
+    pub fn content_is_complete(&self) -> bool {
         use State::{EndLf, Finished, TrailerLf, TrailerName, TrailerStart, TrailerValue};
         matches!(self.state, TrailerStart | TrailerName | TrailerValue | TrailerLf | EndLf | Finished)
     }
 
-    /// Reads on until there is a span of content, the input ends, or the content does. Call again with the rest of the
-    /// input while `consumed` does not reach its end and it is not `finished`. After an error nothing more may
-    /// be read.
+    /// Decodes until there is a span of content, or the input or the content ends. To be called again with
+    /// the rest of the input unless `finished` is set. After an error, nothing more may be read.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, ChunkError> {
         let mut at = 0;
         while let Some(&b) = input.get(at) {
@@ -154,7 +155,7 @@ impl Decoder {
         Ok(Decoded { consumed: at, content: at..at, finished: self.state == State::Finished })
     }
 
-    /// Takes one byte that is not content.
+    /// Processes one byte that is not content.
     fn framing(&mut self, b: u8) -> Result<(), ChunkError> {
         self.state = match self.state {
             State::SizeStart => {
@@ -198,7 +199,7 @@ impl Decoder {
             State::TrailerLf if b == b'\n' => State::TrailerStart,
             State::EndLf if b == b'\n' => State::Finished,
             State::TrailerLf | State::EndLf => return Err(ChunkError::LineEnd),
-            // `decode` does not ask for these.
+            // Not reached from `decode`.
             State::Data | State::Finished => self.state,
         };
         Ok(())
@@ -247,12 +248,12 @@ impl Decoder {
         self.trailer(State::TrailerName)
     }
 
-    /// Bytes of content announced so far (the whole of the chunk under way included).
+    /// Content bytes announced so far, including the whole of the current chunk.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// The content is complete.
+    /// Whether content and trailer section are complete.
     pub fn is_finished(&self) -> bool {
         self.state == State::Finished
     }
@@ -267,7 +268,7 @@ fn hex(b: u8) -> Option<u8> {
     }
 }
 
-/// The line before a chunk's data.
+/// The size line of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkHeader {
     bytes: [u8; 18],
@@ -275,7 +276,7 @@ pub struct ChunkHeader {
 }
 
 impl ChunkHeader {
-    /// For a chunk of `len` bytes. `len` must not be 0: that would end the content (see [`LAST_CHUNK`]).
+    /// For a chunk of `len` bytes. `len` must not be 0, which would end the content: see [`LAST_CHUNK`].
     pub fn new(len: u64) -> Self {
         let mut bytes = *b"0000000000000000\r\n";
         let mut rest = len;

@@ -127,12 +127,12 @@ fn no_trailer_of_a_response_is_forbidden() {
         let input = format!("1\r\na\r\n0\r\n{name}: 1\r\n\r\n");
         let mut decoder = Decoder::of_response();
         assert_eq!(decoder.decode(input.as_bytes()).map(|d| d.content), Ok(3..4));
-        assert!(!decoder.has_content(), "the last chunk is not there");
+        assert!(!decoder.content_is_complete(), "the last chunk is not there");
         assert!(decoder.decode(&input.as_bytes()[4..]).is_ok_and(|d| d.finished), "{name}");
     }
     let mut decoder = Decoder::of_response();
-    assert!(decoder.decode(b"0\r").is_ok() && !decoder.has_content());
-    assert!(decoder.decode(b"\n").is_ok() && decoder.has_content() && !decoder.is_finished());
+    assert!(decoder.decode(b"0\r").is_ok() && !decoder.content_is_complete());
+    assert!(decoder.decode(b"\n").is_ok() && decoder.content_is_complete() && !decoder.is_finished());
     assert_eq!(decoder.decode(b": y\r\n"), Err(ChunkError::Trailer));
 }
 

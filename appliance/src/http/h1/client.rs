@@ -1,10 +1,10 @@
-//! Writes what a worker is told of the client: `X-Forwarded-*`, `Forwarded` (RFC 7239), `Via`.
+//! Writes the fields that tell a worker about the client: `X-Forwarded-*`, `Forwarded` (RFC 7239), `Via`.
 //!
-//! All of them say the same. Whoever is not a trusted proxy is the client, and what it says about itself is dropped; a trusted
-//! proxy's list is kept and its own address put at the end.
+//! All of them agree. A sender that is not a trusted proxy is the client, and what it says about itself is
+//! dropped; a trusted proxy's list is kept, and its own address appended.
 
 use super::host::{host, put_address};
-use crate::http::client::{Seen, nodes, parse_node, received};
+use crate::http::client::{OriginalRequest, nodes, parse_node, received};
 use crate::http::forward::Forwarded;
 use crate::http::{Overflow, RequestHead, Sink, Version};
 use core::net::IpAddr;
@@ -16,7 +16,7 @@ pub(super) fn write(
     forwarded: &Forwarded<'_>,
     out: &mut Sink<'_>,
 ) -> Result<(), Overflow> {
-    let seen = Seen::new(head, forwarded);
+    let original = OriginalRequest::new(head, forwarded);
     out.put(b"X-Forwarded-For: ")?;
     if let Some(field) = forwarded.trusted {
         for node in nodes(head, field) {
@@ -30,14 +30,14 @@ pub(super) fn write(
     }
     put_address(forwarded.client, out)?;
     out.put(b"\r\nX-Forwarded-Proto: ")?;
-    out.put(seen.proto.as_str().as_bytes())?;
+    out.put(original.proto.as_str().as_bytes())?;
     out.put(b"\r\nX-Forwarded-Host: ")?;
-    match seen.host {
+    match original.host {
         Some(said) => out.put(said)?,
         None => host(head, forwarded, out)?,
     }
     out.put(b"\r\nX-Forwarded-Port: ")?;
-    out.put_decimal(u64::from(seen.port))?;
+    out.put_decimal(u64::from(original.port))?;
     out.put(b"\r\nForwarded: ")?;
     match forwarded.trusted {
         Some(ClientField::Forwarded) => {
@@ -65,7 +65,7 @@ pub(super) fn write(
     })
 }
 
-/// `for=` and the node (RFC 7239 §6).
+/// Writes `for=` and the node (RFC 7239 §6).
 fn put_node(address: Option<IpAddr>, out: &mut Sink<'_>) -> Result<(), Overflow> {
     out.put(b"for=")?;
     match address {

@@ -10,7 +10,7 @@ use model::url::Scheme;
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 const LOCAL: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 8080);
 
-/// What the worker is told, from `X-Forwarded-For` on.
+/// What the worker receives, from `X-Forwarded-For` on.
 fn told(fields: &str, trusted: Option<ClientField>) -> String {
     let input = format!("GET / HTTP/1.1\r\nHost: shop.example:81\r\n{fields}\r\n");
     let mut scratch = [0; 9000];
@@ -69,7 +69,7 @@ fn a_trusted_proxys_list_is_continued() {
                   X-Forwarded-For: 9.9.9.9\r\n";
     let text = told(fields, Some(ClientField::Forwarded));
     assert!(text.contains("\r\nX-Forwarded-For: 1.1.1.1, fd00::1, unknown, 10.0.0.9\r\n"), "{text}");
-    // An element whose quotation mark is not closed would swallow ours.
+    // An element with an unclosed quotation mark would swallow the appended one.
     let chain = "Forwarded: for=1.1.1.1;proto=https, for=\"[fd00::1]:80\", for=_x, for=10.0.0.9;proto=http";
     assert!(text.contains(chain), "{text}");
 }

@@ -1,7 +1,8 @@
-//! Why a head was refused: the slow path behind [`super::request`], where exact reasons are worth their cost.
+//! Finds out why a head was refused: the slow path behind [`super::request`], where exact reasons are worth
+//! the cost.
 //!
-//! A verdict may only depend on bytes up to the one that made `httparse` stop, so that it is the same however the
-//! head was split.
+//! A result may only depend on bytes up to the one at which `httparse` stopped, so that it is the same
+//! however the head was split.
 
 use crate::http::syntax::is_tchar;
 use crate::http::{Method, Refusal, RequestLimits, fields};
@@ -10,7 +11,7 @@ use model::reason::Reason;
 const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
 const VERB: Refusal = Refusal::new(400, Reason::Verb);
 
-/// The longest method that is passed on.
+/// Length of the longest method that is forwarded, in bytes.
 const MAX_METHOD: usize = 32;
 
 /// Turns an error of `httparse` into a refusal.
@@ -26,7 +27,7 @@ pub(crate) fn refusal(window: &[u8], error: httparse::Error, limits: &RequestLim
     }
 }
 
-/// The method or the target.
+/// Refuses the method or the target.
 fn token(window: &[u8]) -> Refusal {
     let method_end = window.iter().position(|&b| !is_tchar(b)).unwrap_or(window.len());
     if method_end == 0 || window.get(method_end) != Some(&b' ') {
@@ -34,7 +35,7 @@ fn token(window: &[u8]) -> Refusal {
     }
     let target = window.get(method_end + 1..).unwrap_or_default();
     match target.iter().find(|&&b| b <= b' ' || b == 0x7f) {
-        // "GET /" and a line end: HTTP/0.9, or something that is no request line at all.
+        // "GET /" and a line end: HTTP/0.9, or no request line at all.
         Some(b'\r' | b'\n') => BAD_REQUEST,
         _ => Refusal::new(400, Reason::Url),
     }
@@ -49,7 +50,7 @@ fn version(window: &[u8]) -> Refusal {
     }
 }
 
-/// A field line: a CR without LF in a value, or a byte that may not be there.
+/// Refuses a field line with a bare CR in its value, or with an invalid byte.
 fn header(window: &[u8]) -> Refusal {
     let bare_cr = window.split(|&b| b == b'\n').skip(1).find_map(|line| {
         let colon = line.iter().position(|&b| b == b':');
@@ -63,9 +64,9 @@ fn header(window: &[u8]) -> Refusal {
     Refusal::new(400, if bare_cr == Some(true) { Reason::InvalidCrLf } else { Reason::Header })
 }
 
-/// A method we do not know by name: a letter, then letters, digits, hyphens, dots and underscores, as every method that anybody
-/// registered is written. RFC 9110 §9.1 allows any token, but `01234567GET` is what is left of something else. Methods are
-/// case-sensitive: `get` is not GET, but some server behind us may think so.
+/// Parses an unknown method: a letter, then letters, digits, hyphens, dots and underscores, like all
+/// registered methods. RFC 9110 §9.1 allows any token, but `01234567GET` is a fragment of something else.
+/// Methods are case-sensitive: `get` is not GET, but a server behind the appliance may think so.
 #[cold]
 pub(crate) fn other_method(token: &str) -> Result<Method<'_>, Refusal> {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
@@ -77,8 +78,8 @@ pub(crate) fn other_method(token: &str) -> Result<Method<'_>, Refusal> {
     Ok(Method::Other(token))
 }
 
-/// A Transfer-Encoding that is not `chunked`: an error if chunked is not last or not alone of its kind, and else a
-/// coding that we do not know (RFC 9112 §6.1).
+/// Refuses a Transfer-Encoding other than `chunked`: 400 if chunked is not last or is repeated, otherwise an
+/// unknown coding (RFC 9112 §6.1).
 #[cold]
 pub(crate) fn transfer_encoding(value: &[u8]) -> Refusal {
     let header = Refusal::new(400, Reason::Header);

@@ -1,54 +1,54 @@
-//! Writes responses as HTTP/1 has them (RFC 9112).
+//! Writes responses in HTTP/1 (RFC 9112).
 
 use super::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use crate::http::error::phrase;
-use crate::http::{Around, Content, Encode, Method, Overflow, Reply, RequestHead, Reset, Sink, Version};
+use crate::http::{Content, DataFraming, Encode, Method, Overflow, Reply, RequestHead, Reset, Sink, Version};
 use model::date::DateCache;
 
-/// What ends a chunk and, behind it, all of them.
+/// The end of a chunk, and the last chunk.
 const END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
 
-/// How the end of content is found (RFC 9112 §6.3).
+/// How a client finds the end of the content (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Framing {
-    /// There is none, or its length was said.
+    /// There is no content, or its length was announced.
     #[default]
     Known,
     Chunked,
     UntilClose,
 }
 
-/// One response to one request.
+/// Encodes one response.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     version: Version,
-    to_head: bool,
+    is_head: bool,
     keep_alive: bool,
     framing: Framing,
 }
 
 impl Encoder {
-    /// For the response to this request.
+    /// An encoder for the response to this request.
     pub fn of(head: &RequestHead<'_>) -> Self {
         Self::new(head.version, head.method == Method::Head, head.keep_alive())
     }
 
-    /// For a request of this version. `to_head`: it is HEAD; `keep_alive`: the connection may live on.
-    pub const fn new(version: Version, to_head: bool, keep_alive: bool) -> Self {
-        Self { version, to_head, keep_alive, framing: Framing::Known }
+    /// `is_head`: the request is HEAD; `keep_alive`: the connection may continue after the response.
+    pub const fn new(version: Version, is_head: bool, keep_alive: bool) -> Self {
+        Self { version, is_head, keep_alive, framing: Framing::Known }
     }
 
-    /// For a request that is refused: its connection ends with the response.
-    pub const fn of_refusal(to_head: bool) -> Self {
-        Self::new(Version::Http11, to_head, false)
+    /// An encoder for a request that is refused: its connection ends with the response.
+    pub const fn of_refusal(is_head: bool) -> Self {
+        Self::new(Version::Http11, is_head, false)
     }
 
-    /// This is the last response on its connection, if its head is still to be written.
+    /// Makes this the last response on its connection, if its head was not written yet.
     pub fn make_last(&mut self) {
         self.keep_alive = false;
     }
 
-    /// The connection may live on after the response. Certain once the head was written.
+    /// Whether the connection may continue after the response. Final once the head was written.
     pub fn keeps_alive(&self) -> bool {
         self.keep_alive
     }
@@ -93,7 +93,7 @@ impl Encoder {
 impl Encode for Encoder {
     fn head(&mut self, reply: &Reply<'_>, date: &DateCache, out: &mut Sink<'_>) -> Result<(), Overflow> {
         if reply.is_interim() {
-            // RFC 9110 §15.2: HTTP/1.0 knows none.
+            // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
             if self.version == Version::Http10 {
                 return Ok(());
             }
@@ -138,16 +138,16 @@ impl Encode for Encoder {
 
     fn overhead(&self) -> usize {
         match self.framing {
-            Framing::Chunked => Around::MAX_BEFORE + CHUNK_END.len() + LAST_CHUNK.len(),
+            Framing::Chunked => DataFraming::MAX_BEFORE + CHUNK_END.len() + LAST_CHUNK.len(),
             Framing::Known | Framing::UntilClose => 0,
         }
     }
 
-    fn data(&mut self, len: usize, last: bool) -> Around {
+    fn data(&mut self, len: usize, last: bool) -> DataFraming {
         match self.framing {
-            Framing::Known | Framing::UntilClose => Around::NOTHING,
-            Framing::Chunked if len == 0 => Around::new(&[], if last { LAST_CHUNK } else { &[] }),
-            Framing::Chunked => Around::new(
+            Framing::Known | Framing::UntilClose => DataFraming::NOTHING,
+            Framing::Chunked if len == 0 => DataFraming::new(&[], if last { LAST_CHUNK } else { &[] }),
+            Framing::Chunked => DataFraming::new(
                 ChunkHeader::new(len as u64).as_bytes(),
                 if last { END_AND_LAST } else { CHUNK_END },
             ),
@@ -166,8 +166,8 @@ impl Encode for Encoder {
         self.keep_alive = false;
     }
 
-    fn is_to_head(&self) -> bool {
-        self.to_head
+    fn is_head_request(&self) -> bool {
+        self.is_head
     }
 }
 

@@ -7,15 +7,15 @@ const DATE: &str = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
 const HTTP11: Encoder = Encoder::new(Version::Http11, false, true);
 const HTTP10: Encoder = Encoder::new(Version::Http10, false, true);
 
-fn head(input: &str, to_head: bool) -> ResponseHead<'_> {
-    match response::parse(input.as_bytes(), to_head, 8192) {
+fn head(input: &str, is_head: bool) -> ResponseHead<'_> {
+    match response::parse(input.as_bytes(), is_head, 8192) {
         Parsed::Complete { head, .. } => head,
         other => panic!("{other:?}: {input:?}"),
     }
 }
 
 fn written(input: &str, encoder: &mut Encoder) -> String {
-    let head = head(input, encoder.to_head);
+    let head = head(input, encoder.is_head);
     let mut buf = [0; 1024];
     let mut out = Sink::new(&mut buf);
     encoder.head(&Reply::from(&head), &DateCache::new(0), &mut out).unwrap();
@@ -38,14 +38,14 @@ fn hop_by_hop_fields_stay_here() {
 #[test]
 fn what_delimits_content() {
     let close = Encoder::new(Version::Http11, false, false);
-    let to_head = Encoder::new(Version::Http11, true, true);
+    let is_head = Encoder::new(Version::Http11, true, true);
     for (input, encoder, end, chunked, keep_alive) in [
         ("Content-Length: 3\r\n", HTTP11, "Content-Length: 3\r\n\r\n", false, true),
         ("Content-Length: 3\r\n", close, "Content-Length: 3\r\nConnection: close\r\n\r\n", false, false),
         ("Content-Length: 3\r\n", HTTP10, "Content-Length: 3\r\nConnection: keep-alive\r\n\r\n", false, true),
         ("Content-Length: 0\r\n", HTTP11, "Content-Length: 0\r\n\r\n", false, true),
-        ("Content-Length: 3\r\n", to_head.clone(), "Content-Length: 3\r\n\r\n", false, true),
-        ("", to_head, "\r\n", false, true),
+        ("Content-Length: 3\r\n", is_head.clone(), "Content-Length: 3\r\n\r\n", false, true),
+        ("", is_head, "\r\n", false, true),
         ("Transfer-Encoding: chunked\r\n", HTTP11, "Transfer-Encoding: chunked\r\n\r\n", true, true),
         ("Transfer-Encoding: chunked\r\n", HTTP10, "Connection: close\r\n\r\n", false, false),
         ("", HTTP11, "Transfer-Encoding: chunked\r\n\r\n", true, true),
@@ -53,7 +53,7 @@ fn what_delimits_content() {
     ] {
         let mut encoder = encoder;
         let text = written(&format!("HTTP/1.1 200 OK\r\n{input}\r\n"), &mut encoder);
-        // Date comes before what is said of the connection.
+        // Date comes before Connection.
         let (framing_line, end) = end.split_at(end.find("Connection:").unwrap_or(end.len() - 2));
         assert_eq!(text, format!("HTTP/1.1 200 OK\r\n{framing_line}{DATE}{end}"), "{input:?}");
         assert_eq!(encoder.keeps_alive(), keep_alive, "{input:?}");

@@ -1,4 +1,4 @@
-//! Writes the request head as a worker receives it (RFC 9110 §7.6).
+//! Writes the request head that a worker receives (RFC 9110 §7.6).
 
 use super::client;
 use super::host::host;
@@ -6,11 +6,11 @@ use crate::http::forward::{Forwarded, max_forwards};
 use crate::http::request::{Present, TargetForm};
 use crate::http::{Framing, Overflow, RequestHead, Sink, hop, syntax, upgrade};
 
-/// Writes the head for the worker: HTTP/1.1, original path and query (dot segments removed), Host, end-to-end fields
-/// only, `Forwarded` and `X-Forwarded-*` as we know them, and the framing restated.
+/// Writes the head for the worker: HTTP/1.1, the original path and query (without dot segments), Host,
+/// end-to-end fields only, our own `Forwarded` and `X-Forwarded-*`, and the framing.
 ///
-/// What is added to the received head stays below 320 bytes plus three times the length of Host and the certificate's fields;
-/// of a trusted proxy, each address that it names is added a second time.
+/// The result exceeds the received head by at most 320 bytes plus three times the length of Host and the
+/// certificate fields; each address named by a trusted proxy is added a second time.
 pub fn write_request(
     head: &RequestHead<'_>,
     forwarded: &Forwarded<'_>,
@@ -29,10 +29,10 @@ pub fn write_request(
     };
     let drop_expect = forwarded.expect_answered || !head.expects_continue();
     for field in head.fields {
-        let is_dropped = match hop::fate(field.name) {
-            hop::Fate::Kept => false,
-            hop::Fate::Ours => true,
-            hop::Fate::Withheld => !forwarded.fields.iter().any(|wanted| field.is(wanted)),
+        let is_dropped = match hop::disposition(field.name) {
+            hop::Disposition::Forwarded => false,
+            hop::Disposition::Reserved => true,
+            hop::Disposition::Withheld => !forwarded.fields.iter().any(|wanted| field.is(wanted)),
         };
         if is_dropped
             || hop::is_hop_by_hop(field.name)
@@ -74,8 +74,9 @@ pub fn write_request(
     out.put(b"\r\n")
 }
 
-/// Origin-form, or `*`. An escape that changes no meaning stays as the client wrote it; a path with dot segments is
-/// written in the form that was routed, so that the worker cannot resolve them differently.
+/// Writes the target in origin-form, or `*`. Escapes without effect stay as the client wrote them; a path
+/// with dot segments is written in the form that was routed, so that the worker cannot resolve them
+/// differently.
 fn target(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
     if head.form == TargetForm::Asterisk {
         return out.put(b"*");
@@ -92,7 +93,7 @@ fn target(head: &RequestHead<'_>, out: &mut Sink<'_>) -> Result<(), Overflow> {
     Ok(())
 }
 
-/// Percent-encodes a normalised path. `%2F` in it is an encoded slash that was kept.
+/// Percent-encodes a normalised path, in which `%2F` is a preserved encoded slash.
 fn encode(path: &str, out: &mut Sink<'_>) -> Result<(), Overflow> {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut rest = path.as_bytes();

@@ -19,7 +19,7 @@ fn forwarded_as(input: &str, client: &Forwarded) -> String {
     let mut out = Sink::new(&mut buf);
     write_request(&head, client, &mut out).unwrap();
     let text = String::from_utf8(out.written().to_vec()).unwrap();
-    // What we write must be acceptable to ourselves, and mean the same.
+    // The output must parse and mean the same.
     let mut again = [0; 9000];
     let Parsed::Complete { head: second, len } =
         parse(text.as_bytes(), &RequestLimits::STRICT, &mut again, &mut Progress::default())
@@ -94,7 +94,7 @@ fn fields_that_name_another_target_are_withheld() {
     assert!(!text.to_ascii_lowercase().contains("evil"), "{text}");
     let fields = ["x-rewrite-url".to_owned(), "x-url-scheme".to_owned()];
     let text = forwarded_as(input, &Forwarded { fields: &fields, ..CLIENT });
-    // In its own spelling only, and never what is ours to say.
+    // In its exact spelling only, and never for reserved fields.
     assert!(text.contains("\r\nX-Rewrite-URL: /evil\r\n"), "{text}");
     assert_eq!(text.to_ascii_lowercase().matches("evil").count(), 1, "{text}");
 }
@@ -123,7 +123,7 @@ fn protocols_that_are_not_allowed_do_not_go_on() {
     let text = forwarded_as(input, &Forwarded { upgrade: &allowed, ..CLIENT });
     assert!(text.contains("\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"), "{text}");
     assert!(!text.to_ascii_lowercase().contains("http2") && !text.contains("h2c"), "{text}");
-    // Not named by Connection, it ends here all the same.
+    // Dropped even if Connection does not name it.
     let text = forwarded("GET / HTTP/1.1\r\nHost: a\r\nHTTP2-Settings: AAMA\r\nHTTP2_Settings: AAMA\r\n\r\n");
     assert!(!text.contains("AAMA"), "{text}");
 }

@@ -1,11 +1,11 @@
-//! Writes hosts and addresses into a head.
+//! Writes hosts and addresses.
 
 use crate::http::forward::Forwarded;
 use crate::http::{Overflow, RequestHead, Sink};
 use core::fmt::Write as _;
 use core::net::IpAddr;
 
-/// The host that the client named, or where it found us.
+/// Writes the host that the client named, or the local address.
 pub(super) fn host(
     head: &RequestHead<'_>,
     forwarded: &Forwarded<'_>,

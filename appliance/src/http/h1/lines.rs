@@ -1,8 +1,8 @@
-//! What `httparse` does not check: that every line of a head ends with CRLF.
+//! Checks that every line of a head ends with CRLF, which `httparse` does not.
 
 use crate::http::Fields;
 
-/// The field section of a head whose lines all end with CRLF, found from where `httparse` saw the names.
+/// The field section of a head, located by the names that `httparse` found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines<'a> {
     head: &'a [u8],
@@ -15,19 +15,19 @@ impl<'a> Lines<'a> {
         head.ends_with(b"\r\n\r\n").then_some(Self { head })
     }
 
-    /// Where the empty line at the end begins.
+    /// Offset of the empty line at the end.
     #[inline]
     fn end(self) -> usize {
         self.head.len() - 2
     }
 
-    /// Where the line of this field begins, or the end. `name` must be a part of the head.
+    /// Offset of the line of this field, or of the end. `header.name` must be part of the head.
     #[inline]
     pub(super) fn start(self, header: Option<&httparse::Header<'_>>) -> usize {
         header.map_or(self.end(), |h| (h.name.as_ptr() as usize).wrapping_sub(self.head.as_ptr() as usize))
     }
 
-    /// The line before this place ends with CRLF (that it ends with LF is known).
+    /// Whether the line before this offset ends with CRLF. That it ends with LF is known.
     #[inline]
     pub(super) fn is_ended(self, at: usize) -> bool {
         self.head.get(at.wrapping_sub(2)) == Some(&b'\r')
@@ -41,7 +41,7 @@ impl<'a> Lines<'a> {
         lengths.max().unwrap_or(0)
     }
 
-    /// The field lines from this place on.
+    /// The field lines from this offset on.
     #[inline]
     pub(super) fn fields(self, first: usize) -> Fields<'a> {
         Fields::new(self.head.get(first..self.end()).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! The bytes of HTTP/1.0 and HTTP/1.1 (RFC 9112): strict parsing of heads and content, and everything that writes them.
+//! The wire format of HTTP/1.0 and HTTP/1.1 (RFC 9112): strict parsing of heads and content, and writing.
 
 mod body;
 pub mod chunked;

@@ -1,7 +1,8 @@
 //! Parsing and strict validation of a request head (RFC 9112 §2, §3, §5, §6).
 //!
-//! `httparse` finds the parts. It forgives bare LF and any number of empty lines, and knows nothing of what fields
-//! mean: whether its result is a request is decided here, and where two readings are possible the answer is no.
+//! `httparse` finds the parts. It accepts bare LF and any number of empty lines, and does not interpret
+//! fields: this module decides whether the result is a valid request, and refuses it if two readings are
+//! possible.
 
 mod summary;
 
@@ -15,7 +16,7 @@ use summary::{CR_LF, HOSTNAME, Summary};
 
 const BAD_REQUEST: Refusal = Refusal::new(400, Reason::BadRequest);
 
-/// The verdict on the bytes received so far.
+/// Result of parsing the bytes received so far.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "lives on the stack for one request; boxing would allocate")]
 pub enum Parsed<'a> {
@@ -25,26 +26,26 @@ pub enum Parsed<'a> {
     Complete {
         /// The head.
         head: RequestHead<'a>,
-        /// Bytes of the buffer it took; content or the next request begins there.
+        /// Length in bytes; content or the next request begins there.
         len: usize,
     },
-    /// Not a request we serve. Answer, then close.
+    /// Not a valid request. Answer, then close.
     Refused(Refusal),
 }
 
-/// Remembers what was looked at, so that a head dripping in byte by byte is not parsed anew with every byte.
-/// Make a new one (`Progress::default()`) for each head.
+/// Remembers what was examined, so that a head that arrives byte by byte is not parsed again for every byte.
+/// Start each head with `Progress::default()`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// Up to here there is no empty line.
+    /// There is no empty line before this offset.
     scanned: usize,
     /// Length of the buffer when it was last parsed.
     parsed: usize,
 }
 
 impl Progress {
-    /// Is it worth parsing? At first sight, when the head may be complete, and else when the buffer has doubled,
-    /// so that garbage is noticed early and all attempts together cost no more than two.
+    /// Whether to parse: at first sight, when the head may be complete, and when the buffer has doubled, so
+    /// that garbage is noticed early and all attempts together cost no more than two.
     #[inline(always)]
     fn is_due(&mut self, buf: &[u8], limit: usize) -> bool {
         if self.parsed != 0 && buf.len() < limit && buf.len() / 2 < self.parsed && !self.head_may_end(buf) {
@@ -54,7 +55,7 @@ impl Progress {
         true
     }
 
-    /// Looks for an empty line in what was not scanned yet.
+    /// Looks for an empty line in bytes not scanned yet.
     #[cold]
     fn head_may_end(&mut self, buf: &[u8]) -> bool {
         let mut new = buf.get(self.scanned..).unwrap_or_default();
@@ -71,7 +72,7 @@ impl Progress {
 
 type Uninit<'a> = [MaybeUninit<httparse::Header<'a>>; RequestLimits::MAX_FIELDS];
 
-/// As `?`, but returning a verdict: a result of it around a whole head would have to be copied.
+/// Like `?`, but returns a `Parsed`: a `Result` around a whole head would have to be copied.
 macro_rules! accept {
     ($result:expr) => {
         match $result {
@@ -83,10 +84,10 @@ macro_rules! accept {
 
 /// Looks for a request head at the start of `buf`.
 ///
-/// `scratch` receives the path if it has to be decoded; with at least `limits.max_url_length + 1` bytes it always fits
-/// (else the answer is 414). The verdict does not depend on how the bytes were split. It is never `Partial` when
-/// `buf` holds `limits.max_request_bytes` or more.
-// Inlined, so that the head is built where the caller wants it.
+/// `scratch` receives the path if it has to be decoded; `limits.max_url_length + 1` bytes always suffice
+/// (otherwise the answer is 414). The result does not depend on how the bytes were split. It is never
+/// `Partial` when `buf` holds `limits.max_request_bytes` or more.
+// Inlined, so that the head is built in place.
 #[inline(always)]
 pub fn parse<'a>(
     buf: &'a [u8],
@@ -97,7 +98,7 @@ pub fn parse<'a>(
     if !progress.is_due(buf, limits.max_request_bytes) {
         return Parsed::Partial;
     }
-    // Nothing beyond the limit is looked at, so that the verdict is the same whenever it arrives.
+    // Bytes beyond the limit are ignored, so that the result does not depend on when they arrive.
     let window = buf.get(..limits.max_request_bytes).unwrap_or(buf);
     let (window, skipped) = match window.first() {
         Some(b'!'..) => (window, 0),
@@ -120,7 +121,7 @@ pub fn parse<'a>(
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let mut summary = Summary::default();
     let (host, fields) = accept!(summary.read(window, len, request.headers, limits));
-    // What is usual is taken apart here: as a structure it would be moved about.
+    // The usual parts are handled here: as a structure they would be copied.
     let (method, authority, form, path, path_start, path_end, rewritten);
     match host {
         Some(host) if target.as_bytes().first() == Some(&b'/') => {
@@ -142,7 +143,7 @@ pub fn parse<'a>(
         summary.present.insert(Present::REWRITTEN);
     }
     let framing = accept!(summary.framing(version));
-    // RFC 9110 §9.3.8: TRACE has no content.
+    // TRACE has no content (RFC 9110 §9.3.8).
     if framing != Framing::None && method == Method::Trace {
         return Parsed::Refused(BAD_REQUEST);
     }
@@ -165,8 +166,8 @@ pub fn parse<'a>(
     }
 }
 
-/// What is left after perhaps one empty line before the request line, which is forgiven (RFC 9112 §2.2; httparse would
-/// forgive more). `None` if more bytes must tell.
+/// Skips one empty line before the request line, as RFC 9112 §2.2 allows; httparse would skip more. `None` if
+/// more bytes are needed to tell.
 #[cold]
 fn after_empty_line(window: &[u8]) -> Option<Result<&[u8], Refusal>> {
     match window {
@@ -178,7 +179,7 @@ fn after_empty_line(window: &[u8]) -> Option<Result<&[u8], Refusal>> {
     }
 }
 
-/// More is needed, if there is room for more.
+/// `Partial` if there is room for more, otherwise a refusal.
 #[cold]
 fn partial<'a>(window: &[u8], buf: &[u8], limits: &RequestLimits) -> Parsed<'a> {
     if buf.len() < limits.max_request_bytes {
@@ -191,7 +192,7 @@ fn partial<'a>(window: &[u8], buf: &[u8], limits: &RequestLimits) -> Parsed<'a> 
     })
 }
 
-/// The window begins with the method: comparing four bytes of it takes less than comparing the token.
+/// Comparing the first four bytes of the window is cheaper than comparing the token.
 #[inline(always)]
 fn parse_method<'a>(
     request: &httparse::Request<'_, 'a>,
@@ -217,7 +218,7 @@ fn other_method<'a>(token: Option<&'a str>, limits: &RequestLimits) -> Result<Me
     })
 }
 
-/// RFC 9112 §3.2, §3.3: perhaps there is no Host, or a target that names a host as well.
+/// Handles a missing Host, and a target that names a host as well (RFC 9112 §3.2, §3.3).
 #[cold]
 fn unusual_authority<'a>(
     host: Option<Authority<'a>>,

@@ -34,7 +34,7 @@ fn verdict(input: &[u8]) -> Verdict {
     parse_with(&[input], &RequestLimits::STRICT)
 }
 
-/// Every split in two, and byte by byte.
+/// Parses with every split in two, and byte by byte.
 fn all_splits_agree(input: &[u8], limits: &RequestLimits) -> Verdict {
     let whole = parse_with(&[input], limits);
     for cut in 0..=input.len() {
@@ -166,7 +166,7 @@ fn one_empty_line_before_the_request_is_forgiven() {
     all_splits_agree(input.as_bytes(), &RequestLimits::STRICT);
 }
 
-/// Whole requests, each with the status and the reason of its refusal.
+/// Whole requests, each with the status and reason of its refusal.
 fn refused() -> Vec<(Vec<u8>, u16, &'static str)> {
     let mut all: Vec<(Vec<u8>, u16, &'static str)> = Vec::new();
     // Request lines.
@@ -495,7 +495,7 @@ fn the_compat_profile_is_lenient_about_queries_only() {
 
 #[test]
 fn dripping_costs_little() {
-    // A head of 16 KiB, byte by byte: were it parsed each time, this would take minutes.
+    // A head of 16 KiB, byte by byte: if it were parsed each time, this would take minutes.
     let input = padded("GET / HTTP/1.1\r\nHost: a\r\nX: ", 8000);
     let input = input.as_bytes();
     let mut progress = Progress::default();
@@ -601,7 +601,7 @@ fn trace_only_where_it_is_allowed() {
     assert_eq!(all_splits_agree(connect, &limits), Verdict::Refused(501, "N/I"));
 }
 
-/// What HTTP.sys lets pass by default or by a registry value, and its profile here does not.
+/// Inputs that HTTP.sys accepts by default or by a registry value, but its profile here does not.
 #[test]
 fn leniencies_of_http_sys_that_are_not_offered() {
     for (registry, input, reason) in [
@@ -623,7 +623,7 @@ fn leniencies_of_http_sys_that_are_not_offered() {
     }
 }
 
-/// What HTTP.sys's profile does let pass, and ours does not.
+/// Inputs that the HTTP.sys profile accepts and the strict one does not.
 #[test]
 fn leniencies_of_http_sys_that_are_offered() {
     let long = format!("GET /{}/ HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(260));

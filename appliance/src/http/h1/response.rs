@@ -1,8 +1,8 @@
-//! A worker's response head, parsed as strictly as a request (RFC 9112 §4, §6.3).
+//! Strict parsing of a worker's response head (RFC 9112 §4, §6.3).
 
 use super::lines::Lines;
 use crate::http::hop::MAX_CONNECTION_OPTIONS;
-use crate::http::response::{Bounds, Framing, MAX_FIELDS, ResponseHead, has_no_content};
+use crate::http::response::{Framing, MAX_FIELDS, ResponseHead, ResponseLimits, has_no_content};
 use crate::http::{Version, fields, number, syntax, upgrade};
 use core::mem::MaybeUninit;
 
@@ -11,17 +11,17 @@ use core::mem::MaybeUninit;
 pub enum ResponseError {
     /// Not a status line.
     StatusLine,
-    /// A status code below 100, or 101, which nobody asked for.
+    /// A status code below 100, or an unrequested 101.
     Status,
     /// A malformed field, a bare CR or LF, a line folding.
     Field,
     /// Contradictory or unknown framing.
     Framing,
-    /// Longer than the buffer, or too many fields.
+    /// Longer than the limit, or too many fields.
     TooLarge,
 }
 
-/// The verdict on the bytes received so far.
+/// Result of parsing the bytes received so far.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "lives on the stack for one response; boxing would allocate")]
 pub enum Parsed<'a> {
@@ -31,31 +31,31 @@ pub enum Parsed<'a> {
     Complete {
         /// The head.
         head: ResponseHead<'a>,
-        /// Bytes of the buffer it took.
+        /// Its length in bytes.
         len: usize,
     },
-    /// Not a response we pass on.
+    /// Not a response that can be passed on.
     Invalid(ResponseError),
 }
 
-/// What the request was, as far as it decides on what may answer it.
+/// What matters of the request for parsing the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked<'a> {
-    /// HEAD: no content follows.
-    pub head: bool,
-    /// The protocols it asked to change to, as the worker was told them; empty: 101 is no answer.
+pub struct RequestInfo<'a> {
+    /// The request is HEAD: no content follows.
+    pub is_head: bool,
+    /// Protocols it asked to switch to, as sent to the worker; if empty, 101 is invalid.
     pub upgrade: &'a [u8],
 }
 
-/// As [`parse_answer`], for a request that asked for no change of protocol. `to_head`: it was HEAD.
-pub fn parse(buf: &[u8], to_head: bool, max_bytes: usize) -> Parsed<'_> {
-    let bounds = Bounds { bytes: max_bytes, ..Bounds::default() };
-    parse_answer(buf, Asked { head: to_head, upgrade: &[] }, bounds)
+/// Like [`parse_for`], for a request without Upgrade. `is_head`: it was HEAD.
+pub fn parse(buf: &[u8], is_head: bool, max_bytes: usize) -> Parsed<'_> {
+    let bounds = ResponseLimits { bytes: max_bytes, ..ResponseLimits::default() };
+    parse_for(buf, RequestInfo { is_head: is_head, upgrade: &[] }, bounds)
 }
 
 /// Looks for a response head at the start of `buf`. Never `Partial` when `buf` holds `bounds.bytes` or more.
-pub fn parse_answer<'a>(buf: &'a [u8], asked: Asked<'_>, bounds: Bounds) -> Parsed<'a> {
-    match parse_now(buf, asked, bounds) {
+pub fn parse_for<'a>(buf: &'a [u8], request: RequestInfo<'_>, bounds: ResponseLimits) -> Parsed<'a> {
+    match parse_now(buf, request, bounds) {
         Ok(Some((head, len))) => Parsed::Complete { head, len },
         Ok(None) => Parsed::Partial,
         Err(error) => Parsed::Invalid(error),
@@ -64,8 +64,8 @@ pub fn parse_answer<'a>(buf: &'a [u8], asked: Asked<'_>, bounds: Bounds) -> Pars
 
 fn parse_now<'a>(
     buf: &'a [u8],
-    asked: Asked<'_>,
-    bounds: Bounds,
+    request: RequestInfo<'_>,
+    bounds: ResponseLimits,
 ) -> Result<Option<(ResponseHead<'a>, usize)>, ResponseError> {
     let window = buf.get(..bounds.bytes).unwrap_or(buf);
     // httparse would skip empty lines.
@@ -91,8 +91,8 @@ fn parse_now<'a>(
     let (Some(minor), Some(status)) = (response.version, response.code) else {
         return Err(ResponseError::StatusLine);
     };
-    // 101 turns the link into something else than HTTP.
-    if status < 100 || (status == 101 && asked.upgrade.is_empty()) {
+    // 101 turns the link into a tunnel.
+    if status < 100 || (status == 101 && request.upgrade.is_empty()) {
         return Err(ResponseError::Status);
     }
     let lines = window.get(..len).and_then(Lines::new).ok_or(ResponseError::Field)?;
@@ -108,18 +108,18 @@ fn parse_now<'a>(
         return Err(ResponseError::Field);
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let framing = summary.framing(version, status, asked.head)?;
+    let framing = summary.framing(version, status, request.is_head)?;
     let head = ResponseHead {
         status,
         phrase: response.reason.unwrap_or_default(),
         version,
         framing,
-        content_length: summary.content_length.filter(|_| !summary.chunked && !summary.misframed),
+        content_length: summary.content_length.filter(|_| !summary.chunked && !summary.bad_framing),
         keep_alive: framing != Framing::UntilClose
             && !summary.close
             && (version == Version::Http11 || summary.keep_alive),
         fields: lines.fields(first),
-        ends_there: summary.ends_there(status, asked.head),
+        expects_no_surplus: summary.expects_no_surplus(status, request.is_head),
         has_date: summary.has_date,
         nominates: summary.nominates,
         upgrade: None,
@@ -127,9 +127,9 @@ fn parse_now<'a>(
     if !head.is_upgrade() {
         return Ok(Some((head, len)));
     }
-    // RFC 9110 §15.2.2: it has to say what it changed to, which has to be something that it was asked for (§7.8).
+    // 101 must name the protocol switched to (RFC 9110 §15.2.2), which must have been requested (§7.8).
     let upgrade = head.fields.get_only("upgrade").ok_or(ResponseError::Field)?;
-    if !upgrade::is_answer(asked.upgrade, upgrade) {
+    if !upgrade::is_answer(request.upgrade, upgrade) {
         return Err(ResponseError::Field);
     }
     Ok(Some((ResponseHead { upgrade: Some(upgrade), keep_alive: false, ..head }, len)))
@@ -139,8 +139,8 @@ fn parse_now<'a>(
 struct Summary {
     content_length: Option<u64>,
     chunked: bool,
-    /// Framing fields that are malformed or contradict each other.
-    misframed: bool,
+    /// Malformed or contradictory framing fields.
+    bad_framing: bool,
     close: bool,
     keep_alive: bool,
     has_date: bool,
@@ -156,12 +156,12 @@ impl Summary {
             10 if is(b"connection") => self.connection(value)?,
             14 if is(b"content-length") => {
                 let length = number::decimal(value);
-                self.misframed |= length.is_none() || self.content_length.is_some();
+                self.bad_framing |= length.is_none() || self.content_length.is_some();
                 self.content_length = length;
             }
             17 if is(b"transfer-encoding") => {
-                // Only chunked, and only once: anything else is not ours to take apart.
-                self.misframed |= self.chunked || !value.eq_ignore_ascii_case(b"chunked");
+                // Only chunked, and only once: other codings are not supported.
+                self.bad_framing |= self.chunked || !value.eq_ignore_ascii_case(b"chunked");
                 self.chunked = true;
             }
             _ => {}
@@ -188,22 +188,22 @@ impl Summary {
         Ok(())
     }
 
-    /// Nothing lets expect that the worker sends more than the response.
-    fn ends_there(&self, status: u16, to_head: bool) -> bool {
-        let unframed = self.content_length.is_none() && !self.chunked && !self.misframed;
+    /// Whether nothing suggests that the worker sends more than the response.
+    fn expects_no_surplus(&self, status: u16, is_head: bool) -> bool {
+        let unframed = self.content_length.is_none() && !self.chunked && !self.bad_framing;
         match has_no_content(status) {
             true => unframed,
-            false => !to_head || (self.content_length == Some(0) && !self.chunked && !self.misframed),
+            false => !is_head || (self.content_length == Some(0) && !self.chunked && !self.bad_framing),
         }
     }
 
-    /// RFC 9112 §6.3
-    fn framing(&self, version: Version, status: u16, to_head: bool) -> Result<Framing, ResponseError> {
-        if to_head || has_no_content(status) {
+    /// The framing of the response (RFC 9112 §6.3).
+    fn framing(&self, version: Version, status: u16, is_head: bool) -> Result<Framing, ResponseError> {
+        if is_head || has_no_content(status) {
             return Ok(Framing::None);
         }
         let contradicts = self.chunked && (self.content_length.is_some() || version == Version::Http10);
-        if self.misframed || contradicts {
+        if self.bad_framing || contradicts {
             return Err(ResponseError::Framing);
         }
         Ok(match self.content_length {

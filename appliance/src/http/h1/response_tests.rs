@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 const MAX: usize = 4096;
 
-fn head(input: &str, to_head: bool) -> ResponseHead<'_> {
-    match parse(input.as_bytes(), to_head, MAX) {
+fn head(input: &str, is_head: bool) -> ResponseHead<'_> {
+    match parse(input.as_bytes(), is_head, MAX) {
         Parsed::Complete { head, .. } => head,
         other => panic!("{input:?}: {other:?}"),
     }
@@ -20,7 +20,7 @@ fn error(input: &[u8]) -> Option<ResponseError> {
 #[test]
 fn framing() {
     use Framing::*;
-    for (status, fields, to_head, framing, spares_link) in [
+    for (status, fields, is_head, framing, allows_reuse) in [
         ("HTTP/1.1 200 OK", "Content-Length: 5\r\n", false, Length(5), true),
         ("HTTP/1.1 200 OK", "Content-Length: 0\r\n", false, None, true),
         ("HTTP/1.1 200 OK", "Content-Length: 18446744073709551615\r\n", false, Length(u64::MAX), true),
@@ -52,8 +52,8 @@ fn framing() {
         ("HTTP/1.0 200 OK", "Content-Length: 5\r\nConnection: keep-alive\r\n", false, Length(5), true),
     ] {
         let input = format!("{status}\r\n{fields}\r\n");
-        let head = head(&input, to_head);
-        assert_eq!((head.framing, head.spares_link()), (framing, spares_link), "{input:?}");
+        let head = head(&input, is_head);
+        assert_eq!((head.framing, head.allows_reuse()), (framing, allows_reuse), "{input:?}");
     }
 }
 
@@ -101,12 +101,12 @@ fn as_many_fields_and_bytes_as_allowed() {
         let start = format!("HTTP/1.1 200 OK\r\n{}Y: ", "X: y\r\n".repeat(fields - 1));
         format!("{start}{}\r\n\r\n", "z".repeat(bytes - start.len() - 4))
     };
-    let asked = Asked::default();
+    let asked = RequestInfo::default();
     for fields in [16, MAX_FIELDS] {
-        let bounds = Bounds { bytes: 8192, fields };
+        let bounds = ResponseLimits { bytes: 8192, fields };
         for (bytes, count, fits) in [(8192, fields, true), (8193, 2, false), (8000, fields + 1, false)] {
             let text = head(bytes, count);
-            let parsed = parse_answer(text.as_bytes(), asked, bounds);
+            let parsed = parse_for(text.as_bytes(), asked, bounds);
             match parsed {
                 Parsed::Complete { head, len } => {
                     assert!(fits && len == bytes && head.fields.into_iter().count() == count)
@@ -120,10 +120,10 @@ fn as_many_fields_and_bytes_as_allowed() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_survived(mut input: Vec<u8>, to_head: bool) {
-        let _ = parse(&input, to_head, MAX);
+    fn any_bytes_are_survived(mut input: Vec<u8>, is_head: bool) {
+        let _ = parse(&input, is_head, MAX);
         input.splice(0..0, *b"HTTP/1.1 200 OK\r\nX: ");
         input.extend_from_slice(b"\r\n\r\n");
-        let _ = parse(&input, to_head, MAX);
+        let _ = parse(&input, is_head, MAX);
     }
 }

@@ -1,22 +1,22 @@
-//! The extensions of a chunk (RFC 9112 §7.1.1): parsed, so that nothing hides in them, and ignored.
+//! Chunk extensions (RFC 9112 §7.1.1): parsed, so that nothing can hide in them, then ignored.
 //!
 //! ```text
 //! *( ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] BWS )
 //! ```
 //!
-//! The blanks that the grammar allows before the first semicolon are refused: whoever takes them for the end of the size reads
-//! another message.
+//! Blanks before the first semicolon, which the grammar allows, are refused: a parser that takes them for the
+//! end of the size would read a different message.
 
 use super::ChunkError;
 use crate::http::syntax::is_tchar;
 
-/// Where in the extensions of a chunk its reader is.
+/// State of the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extension {
     /// After a semicolon.
     Start,
     Name,
-    /// After blanks behind a name.
+    /// After blanks that follow a name.
     AfterName,
     /// After the equals sign.
     Equals,
@@ -26,12 +26,12 @@ pub(super) enum Extension {
     Escaped,
     /// After the closing quotation mark.
     Closed,
-    /// After blanks behind a value.
+    /// After blanks that follow a value.
     AfterValue,
 }
 
 impl Extension {
-    /// Takes a byte. `None`: it was the CR that ends the line.
+    /// Processes a byte. `None` after the CR that ends the line.
     pub(super) fn next(self, b: u8) -> Result<Option<Self>, ChunkError> {
         let is_text = |b: u8| matches!(b, b'\t' | b' '..=b'~' | 0x80..);
         Ok(Some(match (self, b) {

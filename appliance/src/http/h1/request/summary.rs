@@ -1,4 +1,4 @@
-//! What the fields of a request say about it as a whole: its host, how its content is delimited, what becomes of the
+//! What the fields of a request say about it as a whole: its host, its framing, and the fate of the
 //! connection.
 
 use crate::http::h1::diagnosis;
@@ -24,7 +24,8 @@ const NUMBER: Refusal = Refusal::new(400, Reason::Number);
 pub(super) const CR_LF: Refusal = Refusal::new(400, Reason::InvalidCrLf);
 
 impl Summary {
-    /// Checks the line ends and lengths of all field lines and reads those that matter here. Returns Host, and all of them.
+    /// Checks the line ends and lengths of all field lines, and reads those that matter here. Returns Host,
+    /// and all fields.
     #[inline(always)]
     pub(super) fn read<'a>(
         &mut self,
@@ -52,7 +53,7 @@ impl Summary {
             if !is_host {
                 self.field(name, header.value)?;
             } else if host.replace(header.value).is_some() {
-                // RFC 9112 §3.2: more than one Host is an error, even if they agree.
+                // More than one Host is an error, even if they agree (RFC 9112 §3.2).
                 return Err(HOSTNAME);
             }
         }
@@ -62,7 +63,7 @@ impl Summary {
         Ok((host, lines.fields(first)))
     }
 
-    /// A field whose name [`matters`], and not Host.
+    /// Reads a field, other than Host, whose name [`matters`].
     #[inline(never)]
     fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         match name.len() {
@@ -97,7 +98,7 @@ impl Summary {
     }
 
     fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        // What most clients send, if they send it at all.
+        // What most clients send, if anything.
         if value.eq_ignore_ascii_case(b"keep-alive") && self.connection_options == 0 {
             self.connection_options = 1;
             return self.note(Present::KEEP_ALIVE);
@@ -121,12 +122,12 @@ impl Summary {
     }
 
     fn length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        // Content_Length means Content-Length to servers that turn names into environment variables.
+        // Servers that turn names into environment variables take Content_Length for Content-Length.
         if !is_name(name, b"content-length") {
             return Err(HEADER);
         }
         let length = number::decimal(value).ok_or(NUMBER)?;
-        // RFC 9112 §6.3 lets us refuse a repeated length even if both agree.
+        // A repeated length may be refused even if both agree (RFC 9112 §6.3).
         if self.content_length.replace(length).is_some() { Err(NUMBER) } else { Ok(()) }
     }
 
@@ -140,7 +141,7 @@ impl Summary {
         self.note(Present::CHUNKED)
     }
 
-    /// RFC 9112 §6.3
+    /// The framing of the request (RFC 9112 §6.3).
     #[inline(always)]
     pub(super) fn framing(&self, version: Version) -> Result<Framing, Refusal> {
         match (self.present.any(Present::CHUNKED), self.content_length) {
@@ -152,7 +153,7 @@ impl Summary {
     }
 }
 
-/// False for most names that [`Summary::read`] does not look for, by their first letter and length.
+/// Quick check by first letter and length: false for most names that [`Summary::read`] does not look for.
 #[inline(always)]
 fn matters(name: &[u8]) -> bool {
     const NAMES: [&str; 11] = [
@@ -168,7 +169,7 @@ fn matters(name: &[u8]) -> bool {
         "transfer-encoding",
         "if-unmodified-since",
     ];
-    /// Bit n: a name of n bytes begins with this letter.
+    /// Bit n: a name of n bytes that begins with this letter matters.
     static LENGTHS: [u32; 32] = {
         let mut lengths = [0; 32];
         let mut i = 0;
@@ -182,7 +183,8 @@ fn matters(name: &[u8]) -> bool {
         .is_some_and(|&first| LENGTHS[usize::from(first & 31)].wrapping_shr(name.len() as u32) & 1 != 0)
 }
 
-/// Fields that a Connection option must not name (RFC 9110 §7.6.1): removing them would change what the message means.
+/// Fields that a Connection option must not name (RFC 9110 §7.6.1), since removing them would change the
+/// message.
 fn is_end_to_end(option: &[u8]) -> bool {
     ["host", "content-length", "content-type", "content-encoding", "authorization", "cookie"]
         .iter()

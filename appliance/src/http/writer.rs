@@ -1,10 +1,10 @@
-//! One response of our own being written: heads by the client's protocol, content behind them where it is short.
+//! Writes generated responses: a head in the client's protocol, and short content behind it.
 
-use super::{Around, Encode, Fields, Overflow, Reply, Sink};
+use super::{DataFraming, Encode, Fields, Overflow, Reply, Sink};
 use model::date::DateCache;
 
-/// Where a response is written, and by which encoder.
-pub struct Page<'p, E> {
+/// Writes one response into a buffer, using an encoder.
+pub struct ResponseWriter<'p, E> {
     encoder: &'p mut E,
     date: &'p DateCache,
     site: Fields<'p>,
@@ -12,62 +12,62 @@ pub struct Page<'p, E> {
     status: u16,
 }
 
-impl<'p, E: Encode> Page<'p, E> {
-    /// An empty page over a buffer.
+impl<'p, E: Encode> ResponseWriter<'p, E> {
+    /// A writer over an empty buffer.
     pub fn new(encoder: &'p mut E, date: &'p DateCache, out: &'p mut [u8]) -> Self {
         Self { encoder, date, site: Fields::NONE, out: Sink::new(out), status: 0 }
     }
 
-    /// What the site says with each of its responses.
-    pub fn of_site(&mut self, fields: Fields<'p>) {
+    /// Sets the fields that the site adds to all of its responses.
+    pub fn add_site_fields(&mut self, fields: Fields<'p>) {
         self.site = fields;
     }
 
     /// Writes a head.
     ///
     /// # Errors
-    /// [`Overflow`] if there is no room for it.
+    /// [`Overflow`] if the head does not fit.
     pub fn head(&mut self, reply: &Reply<'_>) -> Result<(), Overflow> {
         self.status = reply.status;
-        self.encoder.head(&reply.of_site(self.site), self.date, &mut self.out)
+        self.encoder.head(&reply.add_site_fields(self.site), self.date, &mut self.out)
     }
 
-    /// Writes a head and all content, given in parts; none of it if the request was HEAD.
+    /// Writes a head and all content, given in parts. Omits the content if the request was HEAD.
     ///
     /// # Errors
-    /// [`Overflow`] if there is no room for them.
+    /// [`Overflow`] if they do not fit.
     pub fn whole(&mut self, reply: &Reply<'_>, content: &[&[u8]]) -> Result<(), Overflow> {
         self.head(reply)?;
-        if self.encoder.is_to_head() {
+        if self.encoder.is_head_request() {
             return Ok(());
         }
-        let around: Around = self.encoder.data(content.iter().map(|part| part.len()).sum(), true);
+        let around: DataFraming = self.encoder.data(content.iter().map(|part| part.len()).sum(), true);
         self.out.put(around.before())?;
         content.iter().try_for_each(|part| self.out.put(part))?;
         self.out.put(around.after)
     }
 
-    /// The rest of the request's content will not be read: see [`Encode::content_unread`].
+    /// Notes that the rest of the request content will not be read: see [`Encode::content_unread`].
     pub fn content_unread(&mut self) {
         self.encoder.content_unread();
     }
 
-    /// What is written so far, in bytes.
+    /// Number of bytes written so far.
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// Nothing is written yet.
+    /// Whether nothing was written yet.
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
-    /// Status of the last head that was written, 0 if there is none.
+    /// Status of the last head written, 0 if none.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Now, in seconds since 1970-01-01 UTC.
+    /// The current time in seconds since 1970-01-01 UTC.
     pub fn unix(&self) -> u64 {
         self.date.unix()
     }

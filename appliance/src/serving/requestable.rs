@@ -1,4 +1,4 @@
-//! For the host: which paths a request can ask for at all.
+//! Tells the host which file paths can be requested at all.
 
 use super::rules::AllRules;
 use super::timers::Timers;
@@ -9,22 +9,22 @@ use alloc::vec;
 use model::id::SiteId;
 use model::settings::Settings;
 
-/// A request line's other words, and the shortest Host.
+/// Bytes of the shortest request line and Host besides the target.
 const BESIDE: usize = "GET  HTTP/1.1\r\nHost: a\r\n\r\n".len();
 
-/// Says of paths, in their final form, whether a request target means them that the limits of a site let pass: a file with
-/// any other path would be packed for nobody.
+/// Decides whether a path, in its final form, can be requested within the limits of a site. A file with any
+/// other path would be packed in vain.
 #[derive(Clone, Debug)]
-pub struct Reach(AllRules);
+pub struct RequestablePaths(AllRules);
 
-impl Reach {
-    /// By the rules of these settings.
+impl RequestablePaths {
+    /// Uses the limits of these settings.
     pub fn new(settings: &Settings) -> Self {
         Self(AllRules::new(settings, Timers::default()))
     }
 
-    /// Whether the path can be asked for at this site, a number in [`Settings::sites`].
-    pub fn has(&self, site: usize, path: &str) -> bool {
+    /// Whether the path can be requested at this site, an index into [`Settings::sites`].
+    pub fn contains(&self, site: usize, path: &str) -> bool {
         let limits = &self.0.of(SiteId::at(site)).limits;
         let mut target = String::with_capacity(path.len());
         for byte in path.bytes() {
@@ -50,9 +50,9 @@ mod tests {
         let http =
             Http { url_segment_max_length: Some(10), url_segment_max_count: Some(3), ..Http::default() };
         let sites = vec![Site::default(), Site { http, ..Site::default() }];
-        let reach = Reach::new(&Settings { sites, ..Settings::default() });
+        let reach = RequestablePaths::new(&Settings { sites, ..Settings::default() });
         for path in ["/", "/a b", "/b\u{fc}cher/\u{4f8b}", "/100%", "/a;b?c#d"] {
-            assert!(reach.has(0, path), "{path}");
+            assert!(reach.contains(0, path), "{path}");
         }
         let long = format!("/{}", "x".repeat(256));
         let deep = "/x".repeat(65);
@@ -60,10 +60,10 @@ mod tests {
         for path in
             ["/a\nb", "/a\u{7f}", "/a\\b", "/a%2fb", "/a%2Fb", "/%7e/a", "/./a", &long, &deep, &longest]
         {
-            assert!(!reach.has(0, path), "{path:?}");
+            assert!(!reach.contains(0, path), "{path:?}");
         }
         for (path, there) in [("/a/b/0123456789", true), ("/0123456789a", false), ("/a/b/c/d", false)] {
-            assert_eq!(reach.has(1, path), there, "{path}");
+            assert_eq!(reach.contains(1, path), there, "{path}");
         }
     }
 }
