@@ -22,6 +22,7 @@ extern crate alloc;
 
 pub mod bundle;
 pub mod control;
+mod counters;
 pub mod date;
 pub mod id;
 pub mod log;

@@ -22,17 +22,18 @@ use session::Session;
 /// Connections at a time; further ones are closed at once.
 pub const SESSIONS_MAX: usize = 8;
 
-/// What happened, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ControlCounters {
-    /// Connections taken.
-    pub accepted: u64,
-    /// Connections closed at once: too many, or not from the host.
-    pub turned_away: u64,
-    /// Connections closed because the peer spoke something else, or took no replies.
-    pub broken: u64,
-    /// Messages that could not be read.
-    pub malformed: u64,
+model::counters! {
+    /// What happened, since the start.
+    pub struct ControlCounters {
+        /// Connections taken.
+        accepted = "control_accepted",
+        /// Connections closed at once: too many, or not from the host.
+        turned_away = "control_turned_away",
+        /// Connections closed because the peer spoke something else, or took no replies.
+        broken = "control_broken",
+        /// Messages that could not be read.
+        malformed = "control_malformed",
+    }
 }
 
 /// The appliance's end of all control connections.

@@ -162,33 +162,10 @@ impl<S: StreamTransport> Hub for Machine<S> {
     fn report(&self) -> HubReport {
         let (pools, links, control) =
             (self.pools.counters(), self.pools.secure_counters(), self.control.counters());
-        let counters = [
-            ("queue_submitted", pools.submitted),
-            ("queue_rejected", pools.rejected),
-            ("queue_expired", pools.expired),
-            ("queue_offline", pools.offline),
-            ("links_opened", pools.links_opened),
-            ("links_lost", pools.links_lost),
-            ("links_unasked", pools.unasked),
-            ("connects_failed", pools.connects_failed),
-            ("fatal_targets", pools.fatal_targets),
-            ("links_unconfirmed", pools.unconfirmed),
-            ("link_handshakes", links.handshakes),
-            ("link_handshakes_failed", links.failed),
-            ("link_certificates_expired", links.expired),
-            ("link_certificates_untrusted", links.untrusted),
-            ("link_certificates_of_other_names", links.other_name),
-            ("links_broken", links.broken),
-            ("links_cut", links.cut),
-            ("control_accepted", control.accepted),
-            ("control_turned_away", control.turned_away),
-            ("control_broken", control.broken),
-            ("control_malformed", control.malformed),
-        ];
         HubReport {
             links: self.pools.links(),
             links_in_use: self.pools.links_in_use(),
-            counters: counters.to_vec(),
+            counters: pools.named().chain(links.named()).chain(control.named()).collect(),
         }
     }
 }

@@ -94,36 +94,23 @@ impl<N: Nic, H: Hub> Shard<N, H> {
     fn status(&self) -> Status {
         let (tcp, requests, hub) = (self.stack.counters(), &self.shared.counters, self.shared.hub.report());
         let [(_, card), (_, vsock)] = self.faults();
-        let counters = [
+        let devices = [
             ("card_resets", u64::from(card.resets)),
             ("card_dropped", card.dropped),
             ("vsock_resets", u64::from(vsock.resets)),
             ("vsock_dropped", vsock.dropped),
-            ("connections_accepted", tcp.connections_accepted),
-            ("connections_refused", tcp.connections_refused),
-            ("connections_evicted", requests.evicted),
-            ("requests", requests.requests),
-            ("served_from_memory", requests.served_from_memory),
-            ("served_by_workers", requests.served_by_workers),
-            ("replayed", requests.replayed),
-            ("truncated", requests.truncated),
-            ("malformed_responses", requests.malformed),
-            ("silent_workers", requests.silent),
-            ("upgraded", requests.upgraded),
-            ("tunnel_bytes_in", requests.tunnel_bytes_in),
-            ("tunnel_bytes_out", requests.tunnel_bytes_out),
         ];
-        let named = |(name, count): &(&str, u64)| (String::from(*name), *count);
+        let counters = devices.into_iter().chain(tcp.named()).chain(requests.named()).chain(hub.counters);
+        let named = |(name, count): (&str, u64)| (String::from(name), count);
         let reasons = Reason::ALL.iter().map(|reason| (reason.as_str(), requests.of(*reason)));
-        let reasons: Vec<_> = reasons.filter(|(_, count)| *count > 0).collect();
         Status {
             uptime_ms: self.shared.now.since(self.started).as_millis() as u64,
             connections: self.stack.established() as u64,
             links: hub.links as u64,
             links_in_use: hub.links_in_use as u64,
             held_bytes: self.held_bytes() as u64,
-            counters: counters.iter().chain(&hub.counters).map(named).collect(),
-            reasons: reasons.iter().map(named).collect(),
+            counters: counters.map(named).collect(),
+            reasons: reasons.filter(|(_, count)| *count > 0).map(named).collect(),
             tls: self.tls_info().map(Box::new),
             entropy: entropy_info((self.entropy)()),
         }

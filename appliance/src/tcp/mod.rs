@@ -66,27 +66,28 @@ pub struct StackConfig {
     pub seed: [u64; 4],
 }
 
-/// What happened, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TcpCounters {
-    /// Frames received.
-    pub frames_received: u64,
-    /// Frames that are not for us, of protocols we do not speak, or fragments.
-    pub frames_ignored: u64,
-    /// Frames too short or with wrong checksums or lengths.
-    pub frames_malformed: u64,
-    /// Connections whose handshake completed.
-    pub connections_accepted: u64,
-    /// Connection attempts dropped because memory or the connection limit was reached (`Connections_Refused`).
-    pub connections_refused: u64,
-    /// Half-open connections that gave way to newer ones.
-    pub half_open_evicted: u64,
-    /// Half-open connections that took too long.
-    pub half_open_timed_out: u64,
-    /// Segments answered from a TIME-WAIT record.
-    pub time_wait_answered: u64,
-    /// Connections found waiting for a window that nobody would have opened.
-    pub windows_probed: u64,
+model::counters! {
+    /// What happened, since the start.
+    pub struct TcpCounters {
+        /// Frames received.
+        frames_received = "frames_received",
+        /// Frames that are not for us, of protocols we do not speak, or fragments.
+        frames_ignored = "frames_ignored",
+        /// Frames too short or with wrong checksums or lengths.
+        frames_malformed = "frames_malformed",
+        /// Connections whose handshake completed.
+        connections_accepted = "connections_accepted",
+        /// Connection attempts dropped because memory or the connection limit was reached (`Connections_Refused`).
+        connections_refused = "connections_refused",
+        /// Half-open connections that gave way to newer ones.
+        half_open_evicted = "half_open_evicted",
+        /// Half-open connections that took too long.
+        half_open_timed_out = "half_open_timed_out",
+        /// Segments answered from a TIME-WAIT record.
+        time_wait_answered = "time_wait_answered",
+        /// Connections found waiting for a window that nobody would have opened.
+        windows_probed = "windows_probed",
+    }
 }
 
 /// Connections turned away that are named.

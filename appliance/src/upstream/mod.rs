@@ -138,29 +138,30 @@ pub enum PoolEvent {
     Refused(ExchangeId, Reason),
 }
 
-/// Event counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolCounters {
-    /// Requests queued.
-    pub submitted: u64,
-    /// Requests refused because the queue was full.
-    pub rejected: u64,
-    /// Requests that expired in the queue.
-    pub expired: u64,
-    /// Links opened.
-    pub links_opened: u64,
-    /// Connection attempts that failed.
-    pub connects_failed: u64,
-    /// Links that ended while a requester used them.
-    pub links_lost: u64,
-    /// Links closed because the worker sent unsolicited bytes.
-    pub unasked: u64,
-    /// Requests refused because the pool was out of service.
-    pub offline: u64,
-    /// Targets refused because their requests had ended workers.
-    pub fatal_targets: u64,
-    /// Links whose end was not confirmed in time.
-    pub unconfirmed: u64,
+model::counters! {
+    /// Event counts since the start.
+    pub struct PoolCounters {
+        /// Requests queued.
+        submitted = "queue_submitted",
+        /// Requests refused because the queue was full.
+        rejected = "queue_rejected",
+        /// Requests that expired in the queue.
+        expired = "queue_expired",
+        /// Links opened.
+        links_opened = "links_opened",
+        /// Connection attempts that failed.
+        connects_failed = "connects_failed",
+        /// Links that ended while a requester used them.
+        links_lost = "links_lost",
+        /// Links closed because the worker sent unsolicited bytes.
+        unasked = "links_unasked",
+        /// Requests refused because the pool was out of service.
+        offline = "queue_offline",
+        /// Targets refused because their requests had ended workers.
+        fatal_targets = "fatal_targets",
+        /// Links whose end was not confirmed in time.
+        unconfirmed = "links_unconfirmed",
+    }
 }
 
 /// Why a request lost its link.

@@ -16,23 +16,24 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes that a record adds: header, content type, tag.
 const RECORD_OVERHEAD: usize = 5 + 1 + 16;
 
-/// Event counts of secured links since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SecureCounters {
-    /// Handshakes completed.
-    pub handshakes: u64,
-    /// Workers whose certificate has expired or is not valid yet.
-    pub expired: u64,
-    /// Workers whose certificate is for another name.
-    pub other_name: u64,
-    /// Workers whose certificate leads to no trust anchor.
-    pub untrusted: u64,
-    /// Handshakes that failed otherwise, timed out, or were cut.
-    pub failed: u64,
-    /// Links that broke after the handshake, for instance because the worker refused our certificate.
-    pub broken: u64,
-    /// Links that were cut without close_notify.
-    pub cut: u64,
+model::counters! {
+    /// Event counts of secured links since the start.
+    pub struct SecureCounters {
+        /// Handshakes completed.
+        handshakes = "link_handshakes",
+        /// Workers whose certificate has expired or is not valid yet.
+        expired = "link_certificates_expired",
+        /// Workers whose certificate is for another name.
+        other_name = "link_certificates_of_other_names",
+        /// Workers whose certificate leads to no trust anchor.
+        untrusted = "link_certificates_untrusted",
+        /// Handshakes that failed otherwise, timed out, or were cut.
+        failed = "link_handshakes_failed",
+        /// Links that broke after the handshake, for instance because the worker refused our certificate.
+        broken = "links_broken",
+        /// Links that were cut without close_notify.
+        cut = "links_cut",
+    }
 }
 
 impl SecureCounters {

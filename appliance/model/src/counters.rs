@@ -1,0 +1,52 @@
+//! Counters: each is declared once, with the name that the outside sees.
+
+/// Declares a struct of event counts and the names under which `weir ctl status` and the metrics show them, so that a counter
+/// that is not shown cannot be written. Fields after `and` are not counts.
+#[macro_export]
+macro_rules! counters {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[$doc:meta])* $field:ident = $shown:literal,)*
+        }
+        $(and { $($(#[$other_doc:meta])* $other:ident: $type:ty,)* })?
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: u64,)*
+            $($($(#[$other_doc])* pub $other: $type,)*)?
+        }
+
+        impl $name {
+            /// All counts, each with the name that the outside sees.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$(($shown, self.$field)),*].into_iter()
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    counters! {
+        /// An example.
+        pub struct Example {
+            /// Those that came.
+            came = "guests_came",
+            /// Those that went.
+            went = "guests_went",
+        }
+        and {
+            /// What the house is called.
+            house: [u8; 2],
+        }
+    }
+
+    #[test]
+    fn every_count_is_shown_by_its_name() {
+        let example = Example { came: 3, went: 2, house: *b"my" };
+        assert_eq!(example.named().collect::<Vec<_>>(), [("guests_came", 3), ("guests_went", 2)]);
+        assert_eq!(Example::default().named().map(|(_, count)| count).sum::<u64>(), 0);
+    }
+}
