@@ -1,4 +1,4 @@
-//! Bounds of whole numbers, each said once: the parser refuses by them, and the schema and the reference show them.
+//! Bounds of integers, shared by the parser, the schema and the reference.
 
 use super::error::Wrong;
 use appliance::flow::WEIGHT_MAX;
@@ -6,41 +6,41 @@ use appliance::http::response::{MAX_FIELDS, ResponseLimits};
 use schemars::Schema;
 use toml::Spanned;
 
-/// Longest time, in seconds: 30 days.
+/// Maximum of most times, in seconds: 30 days.
 const MONTH: u32 = 30 * 86_400;
-/// Longest time that requests wait, in seconds.
+/// Maximum time a request may be queued, in seconds.
 const DAY: u32 = 86_400;
-/// Workers of one pool at most, as many as the appliance takes.
+/// Maximum number of workers per pool; the appliance's limit.
 pub(super) const MAX_WORKERS: u32 = model::pool::MAX_WORKERS as u32;
 
-/// A whole number of something.
+/// An integer range with a unit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whole {
     pub(super) min: u32,
     pub(super) max: u32,
-    /// What is counted, in the plural; empty where the key says it.
+    /// Unit in the plural; empty if the key already says it.
     pub(super) unit: &'static str,
 }
 
-/// A time that cannot be switched off.
+/// A time that cannot be disabled.
 pub(super) const SECONDS: Whole = Whole::new(1, MONTH, "seconds");
-/// A time of which 0 is never.
+/// A time where 0 means never.
 pub(super) const SECONDS_OR_NEVER: Whole = Whole::new(0, MONTH, "seconds");
-/// A timer of a connection; HTTP.sys's is a 16-bit number.
+/// A connection timer; 16 bits, as in HTTP.sys.
 pub(super) const TIMER: Whole = Whole::new(1, 65_535, "seconds");
 /// `shutdown_limit`.
 pub(super) const SHUTDOWN: Whole = Whole::new(0, 65_535, "seconds");
-/// Each waiting request holds its head in memory.
+/// Each queued request holds its head in memory.
 pub(super) const QUEUE_LENGTH: Whole = Whole::new(1, 100_000, "requests");
-/// A time that a request may take.
+/// Time a request may take.
 pub(super) const QUEUE_SECONDS: Whole = Whole::new(1, DAY, "seconds");
-/// Each request in hand takes a link with its receive buffer.
+/// Each concurrent request takes a link with its receive buffer.
 pub(super) const PER_WORKER: Whole = Whole::new(1, 256, "requests");
-/// The head of an answer.
+/// Size of a response head.
 pub(super) const RESPONSE_HEAD: Whole = Whole::new(1024, ResponseLimits::MAX_BYTES as u32, "bytes");
-/// Fields of an answer.
+/// Number of response fields.
 pub(super) const RESPONSE_FIELDS: Whole = Whole::new(16, MAX_FIELDS as u32, "fields");
-/// `min_workers` and `max_workers`; the parser's bound is what the pool's list has.
+/// `min_workers` and `max_workers`; the parser's upper bound is the pool's number of workers.
 pub(super) const WORKERS: Whole = Whole::new(0, MAX_WORKERS, "workers, as many as the pool has");
 /// `instances`.
 pub(super) const INSTANCES: Whole = Whole::new(1, MAX_WORKERS, "workers");
@@ -56,13 +56,13 @@ pub(super) const FIELD_LENGTH: Whole = Whole::new(64, 65_534, "bytes");
 pub(super) const SEGMENT_LENGTH: Whole = Whole::new(1, 32_766, "characters");
 /// HTTP.sys's UrlSegmentMaxCount.
 pub(super) const SEGMENT_COUNT: Whole = Whole::new(1, 16_383, "segments");
-/// A limit on connections or requests; `appliance::flow` refuses 0.
+/// A limit on connections or requests; `appliance::flow` rejects 0.
 pub(super) const COUNT: Whole = Whole::new(1, u32::MAX, "");
 /// `weight`.
 pub(super) const WEIGHT: Whole = Whole::new(1, WEIGHT_MAX, "");
 /// A TCP port.
 pub(super) const PORT: Whole = Whole::new(1, 65_535, "");
-/// `keep`; 0 is all.
+/// `keep`; 0 means all.
 pub(super) const KEEP: Whole = Whole::new(0, u32::MAX, "");
 
 impl Whole {
@@ -70,7 +70,7 @@ impl Whole {
         Self { min, max, unit }
     }
 
-    /// The number that `key` has, if it has one; else what is wrong with it, and where.
+    /// Parses the number under `key`, if present; the error has its offset and message.
     pub(super) fn read(self, key: &str, written: Option<&Spanned<i64>>) -> Result<Option<u32>, Wrong> {
         let Self { min, max, unit } = self;
         let Some(written) = written else { return Ok(None) };
@@ -79,7 +79,7 @@ impl Whole {
         found.map(Some).ok_or_else(|| (written.span().start, what().trim_end().to_owned()))
     }
 
-    /// Says the bounds and the unit in a schema.
+    /// Adds bounds and unit to a schema.
     pub(super) fn show(self) -> impl FnMut(&mut Schema) {
         move |schema| {
             schema.insert("minimum".into(), self.min.into());

@@ -1,19 +1,19 @@
-//! The reference of `weir.toml` in Markdown, made of the schema.
+//! The reference of `weir.toml` in Markdown, generated from the schema.
 
 use super::schema::whole;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What stands before the tables.
+/// Text before the tables.
 const INTRODUCTION: &str = include_str!("reference.md");
 
-/// Every table and key: type, unit, range, what it is if left out, what it does, and the errors that are its own.
+/// Every table and key with type, unit, range, default, description and specific errors.
 pub fn reference() -> String {
     let schema = whole().to_value();
     let mut places = BTreeMap::new();
     find(&schema, &schema, "", &mut places);
-    // Tables in the order of the first place that each has.
+    // In order of each table's first path.
     let mut tables: Vec<_> = places.into_iter().collect();
     tables.sort_by(|(_, a), (_, b)| a.cmp(b));
     let mut text = INTRODUCTION.to_owned();
@@ -26,10 +26,10 @@ pub fn reference() -> String {
     text
 }
 
-/// The places of a table: its path, and whether it is one of a list.
+/// By table: its paths, and whether each is an array of tables.
 type Places = BTreeMap<String, Vec<(String, bool)>>;
 
-/// Finds the tables below one.
+/// Collects the tables below `table`, recursively.
 fn find(schema: &Value, table: &Value, path: &str, places: &mut Places) {
     for (key, value) in properties(table) {
         let (target, is_list) = match value.get("items") {
@@ -47,19 +47,19 @@ fn heading(path: &str, is_list: bool) -> String {
     if is_list { format!("`[[{path}]]`") } else { format!("`[{path}]`") }
 }
 
-/// The keys of a table, tables below it included.
+/// The keys of a table, including its subtables.
 fn keys(table: &Value, text: &mut String) {
-    text.push_str("| key | value | if left out | |\n|---|---|---|---|\n");
+    text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
     let required: Vec<_> = table["required"].as_array().into_iter().flatten().collect();
     for (key, value) in properties(table) {
         let is_required = required.iter().any(|name| *name == key);
         let what = string(value, "description").replace('\n', " ").replace('|', "\\|");
-        let left_out = if is_required { "required".to_owned() } else { left_out(value) };
-        let _ = writeln!(text, "| `{key}` | {} | {left_out} | {what} |", kind(value));
+        let default = if is_required { "required".to_owned() } else { default(value) };
+        let _ = writeln!(text, "| `{key}` | {} | {default} | {what} |", kind(value));
     }
 }
 
-fn left_out(value: &Value) -> String {
+fn default(value: &Value) -> String {
     let said = value.get("x-default").and_then(Value::as_str).map(str::to_owned);
     let usual = said.or_else(|| value.get("default").map(|value| format!("`{value}`"))).unwrap_or_default();
     match value.get("x-http.sys") {
@@ -68,7 +68,7 @@ fn left_out(value: &Value) -> String {
     }
 }
 
-/// What a value may be.
+/// Type or range of a value.
 fn kind(value: &Value) -> String {
     if let Some(all) = value.get("enum").and_then(Value::as_array) {
         return all.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
@@ -84,8 +84,8 @@ fn kind(value: &Value) -> String {
         "boolean" => "`true`, `false`".to_owned(),
         "array" if value["items"].get("$ref").is_some() => "tables".to_owned(),
         "array" => format!("list of: {}", kind(&value["items"])),
-        "object" => "texts by name".to_owned(),
-        _ => "text".to_owned(),
+        "object" => "table of strings".to_owned(),
+        _ => "string".to_owned(),
     }
 }
 
@@ -98,7 +98,7 @@ fn properties(table: &Value) -> impl Iterator<Item = (&String, &Value)> {
     table.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::iter)
 }
 
-/// A text that the schema has, else nothing.
+/// The string under `key`, or an empty string.
 fn string<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }

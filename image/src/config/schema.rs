@@ -1,7 +1,7 @@
-//! The JSON Schema of `weir.toml` (draft 2020-12), made of the structs that the parser reads into (`raw`).
+//! The JSON Schema of `weir.toml` (draft 2020-12), generated from the structs the parser deserializes into (`raw`).
 //!
-//! It is never stricter than the parser, which alone knows files, other tables and the machine: what the schema refuses, the
-//! parser refuses as well.
+//! It is never stricter than the parser, which alone sees files, other tables and the machine: whatever the schema rejects, the
+//! parser rejects as well.
 
 use super::raw;
 use schemars::generate::SchemaSettings;
@@ -9,7 +9,7 @@ use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-/// The schema as it is published, for editors: of a table's documentation its first paragraph.
+/// The published schema, for editors: tables have only the first paragraph of their documentation.
 pub fn schema() -> String {
     let mut schema = whole().to_value();
     shorten(&mut schema);
@@ -19,7 +19,7 @@ pub fn schema() -> String {
     format!("{schema:#}\n")
 }
 
-/// The schema with all that is documented.
+/// The schema with complete documentation.
 pub(super) fn whole() -> Schema {
     let mut generator = SchemaGenerator::new(SchemaSettings::draft2020_12());
     let mut schema = generator.root_schema_for::<raw::File>();
@@ -27,7 +27,7 @@ pub(super) fn whole() -> Schema {
     schema
 }
 
-/// Cuts the documentation of a table off after its first paragraph.
+/// Truncates a table's documentation after its first paragraph.
 fn shorten(table: &mut Value) {
     if let Some(Value::String(text)) = table.get_mut("description") {
         let end = text.find("\n\n").unwrap_or(text.len());
@@ -35,7 +35,7 @@ fn shorten(table: &mut Value) {
     }
 }
 
-/// Takes out what is true of Rust alone: TOML has no null, numbers have no sizes, and a list that is left out is no setting.
+/// Removes what applies only to Rust: null, integer sizes, and empty defaults of lists.
 fn tidy(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("format");
@@ -59,7 +59,7 @@ fn tidy(schema: &mut Schema) {
             }
         }
     }
-    // A list of tables, which serde takes to be empty where there is none.
+    // An array of tables, whose serde default is empty.
     let is_empty_list = object.get("default").is_some_and(|value| value == &Value::Array(Vec::new()));
     if object.get("items").is_some_and(|items| items.get("$ref").is_some()) && is_empty_list {
         object.remove("default");

@@ -1,4 +1,4 @@
-//! `[server.bandwidth]`, `[site.bandwidth]`, and the `limits` of both.
+//! `[server.bandwidth]`, `[site.bandwidth]`, `[server.limits]` and `[site.limits]`.
 
 use super::forms::{Rate, Requests, Size};
 use crate::config::bounds::{COUNT, WEIGHT};
@@ -15,17 +15,18 @@ use toml::Spanned;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServerBandwidth {
-    /// The most of all responses together.
+    /// Maximum rate of all responses together.
     #[schemars(with = "Option<Rate>", extend("x-default" = "no bound"))]
     pub(crate) ceil: Option<Spanned<String>>,
-    /// The most of all content of requests together.
+    /// Maximum rate of all request content together.
     #[schemars(with = "Option<Rate>", extend("x-default" = "no bound"))]
     pub(crate) upload_ceil: Option<Spanned<String>>,
 }
 
-/// Bandwidth of a site.
+/// Bandwidth of one site.
 ///
-/// The clients of a site share equally, a client's connections take turns, and responses of up to two segments go ahead of bulk.
+/// The clients of a site share its bandwidth equally, and the connections of one client take turns. Responses of up to two TCP
+/// segments are sent ahead of larger ones.
 ///
 /// ```toml
 /// [site.bandwidth]
@@ -46,30 +47,30 @@ pub(crate) struct ServerBandwidth {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SiteBandwidth {
-    /// What is guaranteed while the server's `ceil` is short; all sites' rates together are at most that.
+    /// Guaranteed rate while the server's `ceil` is exhausted. The rates of all sites together must not exceed that `ceil`.
     #[schemars(with = "Option<Rate>", extend("x-default" = "nothing is guaranteed"))]
     pub(crate) rate: Option<Spanned<String>>,
-    /// The most that the site's responses ever get.
+    /// Maximum rate of the site's responses.
     #[schemars(with = "Option<Rate>", extend("x-default" = "no bound"))]
     pub(crate) ceil: Option<Spanned<String>>,
-    /// What may be sent at once after a pause.
+    /// How much may be sent at once after a pause.
     #[schemars(with = "Option<Size>", extend("x-default" = "50 ms of the rate"))]
     pub(crate) burst: Option<Spanned<String>>,
-    /// The site's share of what is left.
+    /// The site's share of bandwidth that is not guaranteed to others, relative to other sites.
     #[schemars(with = "Option<i64>", transform = WEIGHT.show(), extend("default" = 1))]
     pub(crate) weight: Option<Spanned<i64>>,
-    /// The most of one client address, however many connections it opens.
+    /// Maximum rate of responses to one client address, however many connections it opens.
     #[schemars(with = "Option<Rate>", extend("x-default" = "no bound"))]
     pub(crate) client_ceil: Option<Spanned<String>>,
-    /// The most of content of requests.
+    /// Maximum rate of request content.
     #[schemars(with = "Option<Rate>", extend("x-default" = "no bound"))]
     pub(crate) upload_ceil: Option<Spanned<String>>,
-    /// The most of content of requests of one client address.
+    /// Maximum rate of request content from one client address.
     #[schemars(with = "Option<Rate>", extend("x-default" = "no bound"))]
     pub(crate) client_upload_ceil: Option<Spanned<String>>,
 }
 
-/// Limits on connections, requests and slow clients: of all sites together, or of one site. Each holds by itself.
+/// Limits on connections, requests and slow clients, for all sites together or for one site. Both levels apply.
 ///
 /// ```toml
 /// [server.limits]
@@ -78,26 +79,26 @@ pub(crate) struct SiteBandwidth {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
-    /// Connections at a time; above: 503, `ConnLimit`.
+    /// Concurrent connections; further ones get 503 (`ConnLimit`).
     #[schemars(with = "Option<i64>", transform = COUNT.show(), extend("x-default" = "no limit"))]
     pub(crate) connections: Option<Spanned<i64>>,
-    /// Connections of one client address at a time; in `[server.limits]` over all sites.
+    /// Concurrent connections of one client address; in `[server.limits]`, over all sites.
     #[schemars(with = "Option<i64>", transform = COUNT.show(), extend("x-default" = "no limit"))]
     pub(crate) client_connections: Option<Spanned<i64>>,
-    /// Requests; above: 429 with Retry-After.
+    /// Request rate; further requests get 429 with Retry-After.
     #[schemars(with = "Option<Requests>", extend("x-default" = "no limit"))]
     pub(crate) requests: Option<Spanned<String>>,
-    /// Requests that may come at once. Error: `requests_burst without requests, expected both or neither`.
-    #[schemars(with = "Option<i64>", transform = COUNT.show(), extend("x-default" = "those of one second"))]
+    /// How many requests may arrive at once. Error: `requests_burst without requests, expected both or neither`.
+    #[schemars(with = "Option<i64>", transform = COUNT.show(), extend("x-default" = "one second's worth"))]
     pub(crate) requests_burst: Option<Spanned<i64>>,
-    /// Requests of one client address; above: 429 with Retry-After.
+    /// Request rate of one client address; further requests get 429 with Retry-After.
     #[schemars(with = "Option<Requests>", extend("x-default" = "no limit"))]
     pub(crate) client_requests: Option<Spanned<String>>,
-    /// Requests of one client address that may come at once. Error: `client_requests_burst without client_requests, expected
-    /// both or neither`.
-    #[schemars(with = "Option<i64>", transform = COUNT.show(), extend("x-default" = "those of one second"))]
+    /// How many requests of one client address may arrive at once. Error: `client_requests_burst without client_requests,
+    /// expected both or neither`.
+    #[schemars(with = "Option<i64>", transform = COUNT.show(), extend("x-default" = "one second's worth"))]
     pub(crate) client_requests_burst: Option<Spanned<i64>>,
-    /// A client that drains a response more slowly is disconnected; `"0 B/s"` is off.
+    /// Minimum rate at which a client must read a response; slower clients are disconnected. `"0 B/s"` disables the check.
     #[schemars(with = "Option<Rate>", extend("default" = "150 B/s"))]
     pub(crate) min_send_rate: Option<Spanned<String>>,
 }

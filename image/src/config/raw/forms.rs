@@ -1,10 +1,10 @@
-//! What texts look like that stand for something else: the schema's patterns. The parser (`units`, `value`) decides; a pattern
-//! lets everything pass that the parser does.
+//! String formats and their patterns in the JSON Schema. A pattern accepts everything that the parser (`units`, `value`)
+//! accepts, and possibly more.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
 
-/// A text of a form: its name in the reference, and its pattern.
+/// Declares string formats: type, name in the reference, pattern.
 macro_rules! forms {
     ($($(#[$doc:meta])* $name:ident, $form:literal, $pattern:literal;)*) => {$(
         $(#[$doc])*
@@ -30,20 +30,20 @@ forms! {
     /// Bytes.
     Size, "size", r"^[0-9]{1,12}(\.[0-9]{1,6})? ?([kMG]|[KMG]i)?B$";
     /// Requests per second, minute or hour.
-    Requests, "requests per time", r"^(0|[1-9][0-9]*)\s*/\s*(s|min|h)$";
+    Requests, "request rate", r"^(0|[1-9][0-9]*)\s*/\s*(s|min|h)$";
     /// Memory of a VM.
     Memory, "memory", r"^[1-9][0-9]*[MG]$";
-    /// A name of a site or pool.
+    /// Name of a site or pool.
     Name, "name", r"^[A-Za-z0-9._-]{1,63}$";
     /// A URL prefix.
     UrlPrefix, "URL prefix", r"^https?://.+:[0-9]+/";
-    /// Where a worker listens.
+    /// Address a worker listens at.
     WorkerAddress, "address", r"^(vsock:[0-9]+:[0-9]+|tcp:.+:[0-9]+|unix:.+)$";
     /// `ADDRESS/PREFIX-LENGTH`.
     InterfaceAddress, "address", r"^[0-9.]+/[0-9]+$";
     /// An IPv4 address.
     Ipv4, "address", r"^[0-9.]+$";
-    /// An address or a network.
+    /// An IP address or network.
     Network, "network", r"^[0-9A-Fa-f.:]+(/[0-9]+)?$";
 }
 

@@ -7,52 +7,53 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// How requests are read: limits and timers by HTTP.sys's names. In `[site.http]` for that site alone.
+/// How requests are parsed: limits and timers, named as in HTTP.sys. `[site.http]` overrides `[server.http]` for one site.
 ///
-/// A connection's first head is read by the server's limits and timers, as in HTTP.sys; what comes after it by those of the site
-/// that the last request was for. A longer head than the server's is read if a site allows it.
+/// The first request head of a connection is read with the server's limits and timers, as in HTTP.sys; later heads with those of
+/// the site of the previous request. A head longer than the server's limit is accepted if a site allows it.
 ///
-/// A pool's `response_timeout` counts until an answer's head, and between two pieces of an answer whose length was said. A
-/// WebSocket that has been silent for `tunnel_idle` is ended with a close frame (1001) to both sides, where they are between two
-/// frames; other protocols with an orderly end. A stream that has been silent for `stream_idle` is reset, with `Timer_Response`
-/// in the error log, since an orderly end would look like the answer's. No WebSocket pings are sent: a client from which nothing
-/// came for 30 s meanwhile is asked by TCP keep-alive, every 15 s, and is taken for gone when it has not answered for 90 s.
+/// **Idle streams and tunnels.** A pool's `response_timeout` applies until the response head arrives, and between two pieces of a
+/// response whose length is known. A WebSocket that has been silent for `tunnel_idle` is closed with a close frame (1001) to both
+/// sides, if both are between two frames; other protocols are closed with FIN. A response stream that has been silent for
+/// `stream_idle` is reset, with `Timer_Response` in the error log, because FIN would look like the end of the response. Weir
+/// sends no WebSocket pings. A client that has sent nothing for 30 s is probed with TCP keep-alive every 15 s, and is considered
+/// gone after 90 s without a reply.
 ///
-/// CONNECT is 501 and has no switch: it asks for a tunnel to a host of the client's choice, which is a forward proxy's business;
-/// who stands in front of known servers has none to offer. TRACE and OPTIONS are passed on `Max-Forwards` times at most; with 0
-/// they are answered here (TRACE without Cookie and Authorization).
+/// **Methods.** CONNECT always gets 501: it asks for a tunnel to a host of the client's choice, which is the job of a forward
+/// proxy. TRACE and OPTIONS are forwarded as often as `Max-Forwards` permits; with 0, Weir responds itself (to TRACE without
+/// Cookie and Authorization).
 ///
-/// `compat = "http.sys"` takes over its documented defaults of limits and timers, 100 fields, its 400 for oversized heads and its
-/// leniency towards what is in a query. What else HTTP.sys lets pass, by default or by a registry value, is deliberately not
-/// offered, because somebody behind it may read it differently:
+/// **Compatibility.** `compat = "http.sys"` adopts HTTP.sys's documented defaults for limits and timers, its limit of 100 fields,
+/// its status 400 for oversized heads, and its leniency about query strings. Other leniencies of HTTP.sys, default or by registry
+/// value, are deliberately not available, because a server behind Weir may interpret such requests differently:
 ///
-/// | HTTP.sys | here |
+/// | HTTP.sys | Weir |
 /// |---|---|
-/// | `AllowRestrictedChars`, `AllowUnEscapedRestrictedChars` (off there) | control characters in URLs, escaped or not, are 400 `URL` |
-/// | `AllowWeakHeaderNameSyntax`, `AllowWeakHeaderValueSyntax` (off there) | names are tokens, values have no control characters: 400 `Header` |
-/// | `AllowCaseInsensitiveVerbs` (off there) | `get` is 400 `Verb`; so is what does not begin with a letter or has other marks than `-`, `.` and `_` |
-/// | `EnableNonUTF8`, `FavorUTF8` (on there) | paths are UTF-8 in its shortest form, else 400 `URL`; there is no code page to guess |
-/// | `PercentUAllowed` (on there) | `%u0041` is 400 `URL` |
+/// | `AllowRestrictedChars`, `AllowUnEscapedRestrictedChars` (off by default) | control characters in URLs, escaped or not, are 400 `URL` |
+/// | `AllowWeakHeaderNameSyntax`, `AllowWeakHeaderValueSyntax` (off by default) | field names are tokens and values have no control characters: otherwise 400 `Header` |
+/// | `AllowCaseInsensitiveVerbs` (off by default) | `get` is 400 `Verb`; so is a method that does not begin with a letter or has punctuation other than `-`, `.` and `_` |
+/// | `EnableNonUTF8`, `FavorUTF8` (on by default) | paths are shortest-form UTF-8, otherwise 400 `URL`; no code page is guessed |
+/// | `PercentUAllowed` (on by default) | `%u0041` is 400 `URL` |
 /// | bare LF, white space before the first field | 400 `Invalid_CR/LF`, 400 `Header` |
-/// | `UrlSegmentMaxLength`, `UrlSegmentMaxCount` 0 for "no limit" | 1 is the least |
-/// | EntityBody starts anew with every byte | so it does in this profile; the strict one has a floor rate as well |
+/// | `UrlSegmentMaxLength`, `UrlSegmentMaxCount` 0 for "no limit" | the minimum is 1 |
+/// | EntityBody timer restarts with every byte | the same with `compat = "http.sys"`; otherwise `entity_body_rate` applies as well |
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
-    /// Where values come from that are not said: our own stricter ones, or HTTP.sys's documented defaults.
+    /// Source of the defaults: Weir's own, stricter ones, or those documented for HTTP.sys.
     #[schemars(with = "Option<String>", extend("enum" = ["strict", "http.sys"], "default" = "strict"))]
     pub(crate) compat: Option<Spanned<String>>,
-    /// Request line and fields.
+    /// Maximum size of request line and fields together.
     #[schemars(with = "Option<i64>", transform = REQUEST_BYTES.show(), extend("default" = RequestLimits::STRICT.max_request_bytes))]
     pub(crate) max_request_bytes: Option<Spanned<i64>>,
-    /// One field line, and the URL.
+    /// Maximum size of one field line, and of the URL.
     #[schemars(
         with = "Option<i64>",
         transform = FIELD_LENGTH.show(),
         extend("default" = RequestLimits::STRICT.max_field_length, "x-http.sys" = RequestLimits::HTTP_SYS.max_field_length)
     )]
     pub(crate) max_field_length: Option<Spanned<i64>>,
-    /// One segment of a path, decoded, in characters of UTF-16.
+    /// Maximum length of one path segment, decoded, in UTF-16 code units.
     #[schemars(
         with = "Option<i64>",
         transform = SEGMENT_LENGTH.show(),
@@ -62,38 +63,39 @@ pub(crate) struct Http {
         )
     )]
     pub(crate) url_segment_max_length: Option<Spanned<i64>>,
-    /// Segments of a path.
+    /// Maximum number of path segments.
     #[schemars(
         with = "Option<i64>",
         transform = SEGMENT_COUNT.show(),
         extend("default" = RequestLimits::STRICT.url_segment_max_count, "x-http.sys" = RequestLimits::HTTP_SYS.url_segment_max_count)
     )]
     pub(crate) url_segment_max_count: Option<Spanned<i64>>,
-    /// Content of a request; more is 413.
+    /// Maximum size of request content; more is 413.
     #[schemars(with = "Option<Size>", extend("x-default" = "no limit"))]
     pub(crate) max_content: Option<Spanned<String>>,
-    /// From the first byte of a head, or from the TLS handshake, to the head's end.
+    /// Time limit for a request head, from its first byte, or from the TLS handshake.
     #[schemars(with = "Option<i64>", transform = TIMER.show(), extend("default" = 30, "x-http.sys" = 120))]
     pub(crate) header_wait: Option<Spanned<i64>>,
-    /// Between two requests of a connection.
+    /// Time limit between two requests on a connection.
     #[schemars(with = "Option<i64>", transform = TIMER.show(), extend("default" = 120))]
     pub(crate) idle_connection: Option<Spanned<i64>>,
-    /// Between two bytes, either way, of a connection that has changed its protocol.
+    /// Time limit between two bytes, in either direction, on a connection that has switched protocols.
     #[schemars(with = "Option<i64>", transform = TIMER.show(), extend("default" = 3600))]
     pub(crate) tunnel_idle: Option<Spanned<i64>>,
-    /// Between two pieces of an answer that has begun and whose length was not said: event streams.
+    /// Time limit between two pieces of a response of unknown length, such as an event stream.
     #[schemars(with = "Option<i64>", transform = TIMER.show(), extend("default" = 3600))]
     pub(crate) stream_idle: Option<Spanned<i64>>,
-    /// Between two pieces of a request's content.
+    /// Time limit between two pieces of request content.
     #[schemars(with = "Option<i64>", transform = TIMER.show(), extend("default" = 60, "x-http.sys" = 120))]
     pub(crate) entity_body: Option<Spanned<i64>>,
-    /// For discarding content that nobody wants after the response.
+    /// Time limit for discarding request content that is still arriving after the response.
     #[schemars(with = "Option<i64>", transform = TIMER.show(), extend("default" = 30, "x-http.sys" = 120))]
     pub(crate) drain_entity_body: Option<Spanned<i64>>,
-    /// Content may be waited for as long as `entity_body` and its time at this rate, together; `"0 B/s"`: no such bound.
+    /// Minimum average rate of request content: all of it must arrive within `entity_body` plus its size divided by this rate.
+    /// `"0 B/s"` disables the check.
     #[schemars(with = "Option<Rate>", extend("default" = "240 B/s", "x-http.sys" = "0 B/s"))]
     pub(crate) entity_body_rate: Option<Spanned<String>>,
-    /// TRACE is passed on to workers, and a file's is 405. Where it is false, TRACE is 501.
+    /// Forward TRACE to workers, and answer TRACE for a file with 405. If false, TRACE is 501.
     #[schemars(extend("default" = false))]
     pub(crate) trace: Option<bool>,
 }

@@ -1,8 +1,8 @@
-//! `weir.toml` as it is written, before anything is checked.
+//! The structure of `weir.toml`, before anything is checked.
 //!
-//! These structs are the one source of what a configuration may say. serde reads by them; the JSON Schema and the reference
-//! (`schema`) are made of the same fields, their documentation and their bounds: no key is read and not documented. What a
-//! comment says here is read by users. The first paragraph of a table is what an editor shows.
+//! These structs are the single source of the configuration format: serde deserializes into them, and the JSON Schema and the
+//! reference (`schema`) are generated from their fields, doc comments and bounds, so no key is accepted without being documented.
+//! Doc comments here are written for users; the first paragraph of a table is what an editor shows.
 
 mod bandwidth;
 mod forms;
@@ -27,16 +27,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// The configuration of an appliance: what it serves, from where, and within which limits.
+/// Configuration of an appliance: what it serves, from where, and within which limits.
 ///
 /// Paths are relative to the directory of `weir.toml`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "weir.toml", extend("required" = ["site"]))]
 pub(super) struct File {
-    /// The appliance itself, and what is for all sites together.
+    /// The appliance itself, and settings for all sites together.
     pub(super) server: Option<Server>,
-    /// The sites, at least one, at most 65536. Error: `no site, expected at least one [[site]]`.
+    /// The sites: 1 to 65536. Error: `no site, expected at least one [[site]]`.
     #[serde(default)]
     #[schemars(with = "Vec<Site>", length(min = 1))]
     pub(super) site: Vec<Spanned<Site>>,
@@ -44,6 +44,6 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(with = "Vec<Pool>")]
     pub(super) pool: Vec<Spanned<Pool>>,
-    /// The logs. Nothing is logged where the table is left out.
+    /// The logs. Without this table nothing is logged.
     pub(super) log: Option<Log>,
 }

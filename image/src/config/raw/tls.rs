@@ -4,38 +4,38 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// A certificate and its key: `chain` and `key`, or `dev`. Error: `certificate, expected chain and key, or dev with the names of a
-/// development certificate`.
+/// A certificate and its key: either `chain` and `key`, or `dev`. Error: `certificate, expected chain and key, or dev with the
+/// names of a development certificate`.
 ///
-/// A certificate and key that do not belong together are an error of the configuration; one that has expired, is not valid yet,
-/// ends within 30 days, or is for other names than the site's prefixes is a warning. What stands in a file instead of a
-/// certificate or key is said with a command that mends it, and never shown.
+/// A certificate that does not match its key is an error. A certificate that has expired, is not valid yet, expires within 30
+/// days, or does not cover the names of the site's prefixes is a warning. If a file contains something else, the error shows a
+/// command that converts it, and never its content.
 ///
 /// ```sh
-/// ./qemu/weir cert dev localhost 127.0.0.1     # says where the authority's certificate is
+/// ./qemu/weir cert dev localhost 127.0.0.1     # prints where the CA certificate is
 /// curl --cacert target/weir/dev/ca.pem https://localhost:8443/
 /// ```
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("anyOf" = [{ "required": ["chain", "key"] }, { "required": ["dev"] }]))]
 pub(crate) struct Certificate {
-    /// A file in PEM, the site's own certificate first.
+    /// PEM file of the certificate chain, the site's own certificate first.
     #[schemars(with = "Option<String>")]
     pub(crate) chain: Option<Spanned<String>>,
-    /// A file in PEM: ECDSA P-256 or P-384, RSA from 2048 bits, Ed25519; or `"fw_cfg:NAME"`, a key that is handed over at boot
-    /// (`image/DEPLOY.md`).
+    /// PEM file of the private key: ECDSA P-256 or P-384, RSA of at least 2048 bits, or Ed25519. `"fw_cfg:NAME"`: a key that the
+    /// host supplies at boot (`image/DEPLOY.md`).
     #[schemars(with = "Option<String>")]
     pub(crate) key: Option<Spanned<String>>,
-    /// The names of a development certificate, which is made when it is first needed.
+    /// Names of a development certificate, which is issued when it is first needed.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) dev: Vec<Spanned<String>>,
-    /// A file with a response to staple, in DER. Error in a pool: `ocsp for links to workers, expected none`.
+    /// DER file of an OCSP response to staple. Error in a pool: `ocsp for links to workers, expected none`.
     #[schemars(with = "Option<String>", extend("x-default" = "none"))]
     pub(crate) ocsp: Option<Spanned<String>>,
 }
 
-/// TLS of a site that has certificates.
+/// TLS settings of a site that has certificates.
 ///
 /// ```toml
 /// [site.tls]
@@ -45,33 +45,35 @@ pub(crate) struct Certificate {
 /// hsts = "max-age=31536000"
 /// ```
 ///
-/// Which site's certificate a client gets is decided by the name it asks for: a prefix with that host, the longest `*.domain`,
-/// else the site with a wildcard or an address on the port. Without such a site, other names are refused.
-/// Strict-Transport-Security goes with every answer over TLS, refusals included. Workers see `X-Client-Cert-Verify` (`SUCCESS`,
-/// `NONE`, `FAILED:expired`, `FAILED:revoked`, `FAILED:untrusted`) where a certificate is requested or required, and with
-/// `SUCCESS` also `X-Client-Cert-Subject`, `-Issuer` (RFC 4514), `-Serial` and `-Fingerprint` (SHA-256), all of which clients
-/// cannot forge.
+/// The server name that a client requests selects the site whose certificate it gets: a prefix with that host, else the longest
+/// matching `*.domain`, else the site with a wildcard or an address on that port. Without such a site the handshake is refused.
+///
+/// Strict-Transport-Security is sent with every response over TLS, including errors.
+///
+/// Where client certificates are requested or required, workers receive `X-Client-Cert-Verify` (`SUCCESS`, `NONE`,
+/// `FAILED:expired`, `FAILED:revoked`, `FAILED:untrusted`), and with `SUCCESS` also `X-Client-Cert-Subject`, `-Issuer` (RFC
+/// 4514), `-Serial` and `-Fingerprint` (SHA-256). Clients cannot forge these fields.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tls {
-    /// TLS 1.2 besides 1.3.
+    /// Allow TLS 1.2 in addition to TLS 1.3.
     #[schemars(extend("default" = true))]
     pub(crate) tls12: Option<bool>,
-    /// Tickets; their keys change every 6 hours.
+    /// Session tickets; their keys change every 6 hours.
     #[schemars(extend("default" = true))]
     pub(crate) resumption: Option<bool>,
-    /// What is asked of clients. Error: `client certificates without client_ca, expected a trust anchor`.
+    /// Whether clients are asked for a certificate. Error: `client certificates without client_ca, expected a trust anchor`.
     #[schemars(with = "Option<String>", extend("enum" = ["ignore", "request", "require"], "default" = "ignore"))]
     pub(crate) client_certificates: Option<Spanned<String>>,
-    /// Files in PEM: whom client certificates may lead to.
+    /// PEM files of trust anchors for client certificates.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) client_ca: Vec<Spanned<String>>,
-    /// Files with revocation lists in PEM; with any, each certificate of a chain must be covered.
+    /// PEM files of certificate revocation lists. If there are any, every certificate of a chain must be covered by one.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) client_crl: Vec<Spanned<String>>,
-    /// Strict-Transport-Security (RFC 6797): `max-age=SECONDS`, perhaps with `includeSubDomains` and `preload`.
+    /// Strict-Transport-Security (RFC 6797): `max-age=SECONDS`, optionally with `includeSubDomains` and `preload`.
     #[schemars(with = "Option<String>", extend("x-default" = "not sent"))]
     pub(crate) hsts: Option<Spanned<String>>,
 }
@@ -85,26 +87,28 @@ pub(crate) struct Tls {
 /// certificate = { chain = "weir.pem", key = "weir.key" }
 /// ```
 ///
-/// Links stay on the machine, so that they are bare HTTP unless a pool says otherwise. With TLS the worker's end is
-/// `weir-agent --tls-...` or any server that speaks TLS 1.3 with AES-128-GCM and P-256 and asks for a certificate. A worker that
-/// is not who it should be is never given a request: requests wait as for a worker that is down, and
+/// Links never leave the machine, so they are plain HTTP by default. With TLS, the worker's side is `weir-agent --tls-...`, or
+/// any server that supports TLS 1.3 with AES-128-GCM and P-256 and requests a client certificate. A handshake costs about 25 KiB
+/// of memory and two signatures; links are reused.
+///
+/// A worker that fails authentication never receives a request: requests stay queued as if it were down.
 /// `weir_link_certificates_untrusted_total`, `_expired_total`, `_of_other_names_total` and `weir_link_handshakes_failed_total`
-/// say why; `weir_links_broken_total` counts workers that refuse *our* certificate. An answer whose length only its end tells is
-/// whole if the worker said that it is the end (close_notify), and else is cut off for the client too. A pool that cannot be
-/// secured (no random numbers, a key that was not handed over) is out of service, and the serial line says why. A handshake costs
-/// about 25 KiB and two signatures; links are kept and used again.
+/// count the reasons; `weir_links_broken_total` counts workers that refuse *Weir's* certificate. A response whose end is marked
+/// only by the end of the connection is complete if the worker sent close_notify; otherwise the client's response is aborted too.
+/// A pool that cannot be secured (no random numbers, or the host did not supply its key) is out of service, and the serial
+/// console says why.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PoolTls {
-    /// What a worker's certificate has to be for.
+    /// Name that the certificate of a worker must be for.
     #[schemars(with = "String")]
     pub(crate) name: Spanned<String>,
-    /// Files in PEM: whom a worker's certificate has to lead to. With a development certificate its authority, if left out. Error:
+    /// PEM files of trust anchors for worker certificates. Default with a development certificate: the development CA. Error:
     /// `tls without ca, expected a trust anchor`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) ca: Vec<Spanned<String>>,
-    /// Our own certificate, alone: ECDSA or Ed25519.
+    /// Weir's own certificate, without intermediates: ECDSA or Ed25519.
     #[schemars(with = "Certificate")]
     pub(crate) certificate: Spanned<Certificate>,
 }
