@@ -6,21 +6,21 @@
 macro_rules! counters {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident {
+        $vis:vis struct $name:ident {
             $($(#[$doc:meta])* $field:ident = $shown:literal,)*
         }
         $(and { $($(#[$other_doc:meta])* $other:ident: $type:ty,)* })?
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct $name {
-            $($(#[$doc])* pub $field: u64,)*
-            $($($(#[$other_doc])* pub $other: $type,)*)?
+        $vis struct $name {
+            $($(#[$doc])* $vis $field: u64,)*
+            $($($(#[$other_doc])* $vis $other: $type,)*)?
         }
 
         impl $name {
             /// All counts, each with the name that the outside sees.
-            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+            $vis fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$(($shown, self.$field)),*].into_iter()
             }
         }
@@ -31,7 +31,7 @@ macro_rules! counters {
 mod tests {
     counters! {
         /// An example.
-        pub struct Example {
+        struct Example {
             /// Those that came.
             came = "guests_came",
             /// Those that went.

@@ -9,6 +9,7 @@ use crate::upstream::{PoolEvent, PoolLimits, Pools};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 use model::control::message::{Answer, Ask, Message, Refusal};
 use model::id::PoolId;
 use model::settings::Settings;
@@ -117,8 +118,8 @@ impl<S: StreamTransport> Hub for Machine<S> {
         loop {
             let (who, Ask { id, request }) = self.control.next_ask(self.pools.streams())?;
             match self.execute(who, request, now) {
-                Ok(result) => self.answer(who, id, result),
-                Err(request) => return Some((who, Ask { id, request })),
+                ControlFlow::Break(result) => self.answer(who, id, result),
+                ControlFlow::Continue(request) => return Some((who, Ask { id, request })),
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::Machine;
 use crate::time::Instant;
 use crate::upstream::{WorkerStatus, vsock};
+use core::ops::ControlFlow;
 use model::control::message::{Answer, PoolInfo, Refusal, Request, WorkerInfo};
 use model::id::PoolId;
 use model::settings::Worker;
@@ -19,7 +20,7 @@ impl<S: StreamTransport> Machine<S> {
         who: StreamId,
         request: Request,
         now: Instant,
-    ) -> Result<Result<Answer, Refusal>, Request> {
+    ) -> ControlFlow<Result<Answer, Refusal>, Request> {
         let done = |found: bool, refusal| if found { Ok(Answer::Done) } else { Err(refusal) };
         let pool = match &request {
             Request::WorkerUp { pool, .. }
@@ -30,9 +31,9 @@ impl<S: StreamTransport> Machine<S> {
             _ => None,
         };
         if pool.is_some_and(|pool| pool.index() >= self.pools.count()) {
-            return Ok(Err(Refusal::NoSuchPool));
+            return ControlFlow::Break(Err(Refusal::NoSuchPool));
         }
-        Ok(match request {
+        ControlFlow::Break(match request {
             Request::Supervise => {
                 self.control.supervises(who, self.pools.streams());
                 self.pools.retire_announced();
@@ -65,7 +66,7 @@ impl<S: StreamTransport> Machine<S> {
                 let ids = (from.0..=u16::MAX).take(POOLS_PAGE);
                 Ok(Answer::Pools(ids.map_while(|id| self.pool_info(PoolId(id), now)).collect()))
             }
-            other => return Err(other),
+            other => return ControlFlow::Continue(other),
         })
     }
 

@@ -50,7 +50,7 @@ pub struct RequestInfo<'a> {
 /// Like [`parse_for`], for a request without Upgrade. `is_head`: it was HEAD.
 pub fn parse(buf: &[u8], is_head: bool, max_bytes: usize) -> Parsed<'_> {
     let bounds = ResponseLimits { bytes: max_bytes, ..ResponseLimits::default() };
-    parse_for(buf, RequestInfo { is_head: is_head, upgrade: &[] }, bounds)
+    parse_for(buf, RequestInfo { is_head, upgrade: &[] }, bounds)
 }
 
 /// Looks for a response head at the start of `buf`. Never `Partial` when `buf` holds `bounds.bytes` or more.
