@@ -209,8 +209,8 @@ fn small_responses_overtake_bulk() {
         world.run_for(SECOND);
         let times = small_requests(&mut world, 100, pause);
         let loaded = times[98];
-        let turn = appliance::flow::BytesPerSec::new(ceil).expect("a rate");
-        let bound = (2 * unloaded).max(unloaded + turn.time_ns(turn.turn().into()));
+        let rate = appliance::flow::BytesPerSec::new(ceil).expect("a rate");
+        let bound = (2 * unloaded).max(unloaded + rate.time_ns(rate.quantum().into()));
         let ms = |ns: u64| ns as f64 / 1e6;
         let measured = format!("{:.2} ms, unloaded {:.2} ms", ms(loaded), ms(unloaded));
         let what = format!("p99 of 1 KiB beside 100 bulk downloads at {} KiB/s", ceil >> 10);

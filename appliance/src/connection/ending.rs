@@ -9,7 +9,7 @@ use crate::http::error::Text;
 use crate::http::h1::{Body, Encoder};
 use crate::http::{Fields, Refusal, ResponseWriter};
 use crate::hub::Hub;
-use crate::serving::Governing;
+use crate::serving::SiteSnapshot;
 use crate::tcp::{ConnId, Socket};
 use crate::upstream::Upstream;
 use model::id::SiteId;
@@ -138,7 +138,7 @@ impl Connection {
     /// the request is for or, while that is unknown, the one that the handshake named.
     pub(super) fn hsts_site(&self, socket: &Wire<'_, '_>) -> Option<SiteId> {
         let secured = self.security.as_ref().filter(|_| socket.is_secure())?;
-        Some(self.governing.as_ref().map_or(secured.site, Governing::site))
+        Some(self.snapshot.as_ref().map_or(secured.site, SiteSnapshot::site))
     }
 
     /// Sends FIN after all pending output. Input is still read for a while, since a RST in reply to it could

@@ -12,7 +12,7 @@ use crate::http::Refusal;
 use crate::http::h1::request::{Parsed, Progress, parse};
 use crate::http::h1::{Body, Encoder};
 use crate::hub::Hub;
-use crate::serving::Governing;
+use crate::serving::SiteSnapshot;
 use crate::tcp::{ConnId, FlowKey};
 use alloc::vec::Vec;
 use model::reason::Reason;
@@ -102,7 +102,7 @@ impl Connection {
                     };
                     let Decision { next, site, max_content } = decide(&head, key, inputs);
                     if let Some(site) = site {
-                        self.governing = Some(Governing::new(&shared.serving, site));
+                        self.snapshot = Some(SiteSnapshot::new(&shared.serving, site));
                     }
                     self.content = Body::of_request(head.framing, max_content);
                     // Invalid content that has already arrived is refused no matter who would answer.

@@ -21,7 +21,7 @@ use crate::http::h1::request::Progress;
 use crate::http::h1::{Body, Encoder};
 use crate::http::{Encode, Fields, Refusal, Reset};
 use crate::hub::Hub;
-use crate::serving::{Governing, Rules};
+use crate::serving::{Rules, SiteSnapshot};
 use crate::tcp::{ConnId, FlowKey, Socket, State};
 use crate::time::Instant;
 use crate::tls::ServerTls;
@@ -52,7 +52,7 @@ pub(crate) struct Connection {
     gate: Gate,
     journal: Journal,
     /// Site of the last request, in the settings of that time: its rules apply to the connection.
-    governing: Option<Governing>,
+    snapshot: Option<SiteSnapshot>,
     /// The current request is HEAD: no response to it has content.
     is_head: bool,
     /// Requests answered on this connection.
@@ -144,7 +144,7 @@ impl Connection {
 
     /// The rules for this connection: those of its last request's site, or the server's.
     fn rules<'r, H>(&'r self, shared: &'r Shared<H>) -> &'r Rules {
-        self.governing.as_ref().map_or_else(|| shared.serving.rules(None), Governing::rules)
+        self.snapshot.as_ref().map_or_else(|| shared.serving.rules(None), SiteSnapshot::rules)
     }
 
     fn origin(&self) -> Option<&Origin> {

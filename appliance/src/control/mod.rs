@@ -1,15 +1,18 @@
-//! The control connection: how the host's supervisor and administrators reach a running appliance, over vsock.
+//! The control connection, over which the host's supervisor and administrators reach a running appliance by
+//! vsock.
 //!
-//! The appliance listens on [`CONTROL_PORT`] and takes connections from the host only. So a supervisor that dies and comes back
-//! simply connects again, an appliance without supervisor misses nothing, and several programs may ask at a time.
+//! The appliance listens on [`CONTROL_PORT`] and accepts connections from the host only. A supervisor that
+//! was restarted simply connects again, an appliance without one misses nothing, and several programs may
+//! connect at a time.
 //!
 //! ```text
 //! host:      PREAMBLE  Ask{1, Supervise}                  Ask{2, WorkerUp{..}}
 //! appliance: PREAMBLE  Reply{1, Done}   Demand{pool: 0}   Reply{2, Done}
 //! ```
 //!
-//! [`message`](model::control::message) is what travels, [`frame`](model::control::frame) how, for both ends; [`Control`] keeps the appliance's connections. It knows nothing of
-//! what is asked: the shard answers.
+//! [`message`](model::control::message) defines the messages and [`frame`](model::control::frame) their
+//! encoding, for both ends; [`Control`] keeps the appliance's connections. It does not interpret requests:
+//! hub and shard answer them.
 
 mod session;
 
@@ -19,19 +22,19 @@ use model::control::message::{Ask, Message};
 use netdrv::stream::{HOST_CID, StreamEvent, StreamId, StreamTransport};
 use session::Session;
 
-/// Connections at a time; further ones are closed at once.
+/// Limit on connections; further ones are closed at once.
 pub const SESSIONS_MAX: usize = 8;
 
 model::counters! {
-    /// What happened, since the start.
+    /// Event counts since the start.
     pub struct ControlCounters {
-        /// Connections taken.
+        /// Connections accepted.
         accepted = "control_accepted",
         /// Connections closed at once: too many, or not from the host.
         turned_away = "control_turned_away",
-        /// Connections closed because the peer spoke something else, or took no replies.
+        /// Connections closed because the peer violated the protocol or did not read its replies.
         broken = "control_broken",
-        /// Messages that could not be read.
+        /// Messages that could not be decoded.
         malformed = "control_malformed",
     }
 }
@@ -44,18 +47,18 @@ pub struct Control {
 }
 
 impl Control {
-    /// Begins to listen.
+    /// Starts listening.
     pub fn new(streams: &mut impl StreamTransport) -> Self {
         streams.listen(CONTROL_PORT);
         Self::default()
     }
 
-    /// What happened, since the start.
+    /// Event counts since the start.
     pub fn counters(&self) -> ControlCounters {
         self.counters
     }
 
-    /// Takes an event of the transport; false if it is about none of ours.
+    /// Handles a transport event. False if it does not concern a control connection.
     pub fn on_event(&mut self, event: StreamEvent, streams: &mut impl StreamTransport) -> bool {
         match event {
             StreamEvent::Accepted { stream, port: CONTROL_PORT, peer } => {
@@ -83,7 +86,7 @@ impl Control {
         }
     }
 
-    /// The next thing that is asked, and by whom.
+    /// The next request, and the connection it came from.
     pub fn next_ask(&mut self, streams: &mut impl StreamTransport) -> Option<(StreamId, Ask)> {
         let mut index = 0;
         while let Some(session) = self.sessions.get_mut(index) {
@@ -103,16 +106,16 @@ impl Control {
         None
     }
 
-    /// Queues a reply to whoever asked, if it is still there.
+    /// Queues a reply, if the connection still exists.
     pub fn reply(&mut self, to: StreamId, message: &Message) {
         if let Some(session) = self.sessions.iter_mut().find(|s| s.stream() == to) {
             session.queue(message);
         }
     }
 
-    /// Whoever sent this looks after workers from now on. Whoever did so before is cut off: it may have died without a word,
-    /// and its place would never be free again.
-    pub fn supervises(&mut self, who: StreamId, streams: &mut impl StreamTransport) {
+    /// Makes this connection the supervisor's. Closes that of a previous supervisor, which may have died
+    /// silently and would otherwise occupy its place for ever.
+    pub fn set_supervisor(&mut self, who: StreamId, streams: &mut impl StreamTransport) {
         while let Some(index) = self.sessions.iter().position(|s| s.supervises && s.stream() != who) {
             self.drop_session(index, streams);
         }
@@ -121,17 +124,17 @@ impl Control {
         }
     }
 
-    /// Whether anybody looks after workers.
+    /// Whether a supervisor is connected.
     pub fn is_supervised(&self) -> bool {
         self.sessions.iter().any(|s| s.supervises)
     }
 
-    /// Queues a message to everybody who looks after workers.
+    /// Queues a message to the supervisor.
     pub fn push(&mut self, message: &Message) {
         self.sessions.iter_mut().filter(|s| s.supervises).for_each(|s| s.queue(message));
     }
 
-    /// Sends what is queued as far as there is room.
+    /// Sends queued messages as far as there is room.
     pub fn flush(&mut self, streams: &mut impl StreamTransport) {
         let mut index = 0;
         while let Some(session) = self.sessions.get_mut(index) {

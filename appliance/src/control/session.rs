@@ -1,11 +1,11 @@
-//! One control connection as the appliance keeps it.
+//! The appliance's side of one control connection.
 
 use alloc::vec::Vec;
 use model::control::frame::{Decoder, FrameError, encode};
 use model::control::message::{Ask, FRAME_MAX, Message, PREAMBLE, Refusal};
 use netdrv::stream::{StreamId, StreamTransport};
 
-/// Bytes waiting for a peer that takes none, beyond which it is given up.
+/// Limit on bytes queued for a peer that does not read, beyond which it is disconnected.
 const BACKLOG_MAX: usize = 4 * FRAME_MAX;
 
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Session {
     stream: StreamId,
     input: Decoder,
     output: Vec<u8>,
-    /// It wants to know when a pool needs a worker.
+    /// The peer is a supervisor, and is told when a pool needs a worker.
     pub(super) supervises: bool,
 }
 
@@ -26,7 +26,7 @@ impl Session {
         self.stream
     }
 
-    /// The next message as [`Decoder::next_message`] has it. Nothing more is taken in while replies to the last ones wait.
+    /// The next message, as from [`Decoder::next_message`]. Reads nothing while replies are pending.
     pub(super) fn next_ask(
         &mut self,
         streams: &mut impl StreamTransport,
@@ -39,7 +39,7 @@ impl Session {
                 return Ok(Some(message));
             }
             let bytes = streams.readable(self.stream);
-            // What is held is less than a frame, or it would have been returned.
+            // Less than a frame is held, or it would have been returned.
             let n = bytes.len().min(FRAME_MAX);
             if n == 0 {
                 return Ok(None);
@@ -54,12 +54,12 @@ impl Session {
     }
 
     pub(super) fn queue(&mut self, message: &Message) {
-        // Pages keep every message far below the limit.
+        // Answers are paged, which keeps every message far below the limit.
         let fits = encode(message, &mut self.output);
         debug_assert!(fits, "a message of more than {FRAME_MAX} bytes");
     }
 
-    /// False if the peer has to be given up because it takes nothing.
+    /// Sends queued bytes. False if the peer must be disconnected because it does not read.
     pub(super) fn flush(&mut self, streams: &mut impl StreamTransport) -> bool {
         if !self.output.is_empty() {
             let n = streams.send(self.stream, &self.output);

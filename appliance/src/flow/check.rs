@@ -1,5 +1,5 @@
-//! What settings must be like before they are taken: on the host when the configuration is checked, and in the appliance
-//! before a change replaces anything.
+//! Validation of settings for bandwidth and limits: on the host when it checks a configuration, and in the
+//! appliance before a change is applied.
 
 use super::rate::BytesPerSec;
 use core::fmt;
@@ -8,14 +8,14 @@ use model::settings::{Limits, RequestRate, Settings};
 /// Largest weight of a site.
 pub const WEIGHT_MAX: u32 = 10_000;
 
-/// The setting that is wrong. Of the server where there is no site.
+/// An invalid setting, of a site or, without one, of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowError {
     /// Index into [`Settings::sites`].
     pub site: Option<usize>,
     /// Which setting.
     pub field: Field,
-    /// What is wrong with it.
+    /// What is wrong.
     pub kind: FlowErrorKind,
 }
 
@@ -35,24 +35,24 @@ pub enum Field {
     Requests,
     ClientRequests,
     MinSendRate,
-    /// The list of sites as a whole.
+    /// The list of sites.
     Sites,
 }
 
 /// What is wrong with a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowErrorKind {
-    /// A rate outside of [`BytesPerSec::MIN`] to [`BytesPerSec::MAX`].
+    /// A rate outside [`BytesPerSec::MIN`] to [`BytesPerSec::MAX`].
     Rate,
-    /// A site's guaranteed rate above its own ceiling.
+    /// A site's guaranteed rate exceeds its own ceiling.
     AboveCeil,
-    /// This site's guarantee and those of the sites before it are together above the server's ceiling.
+    /// The guarantees of this site and those before it exceed the server's ceiling together.
     AboveServer,
-    /// 0 where that would let nothing through.
+    /// 0 where nothing could pass.
     Zero,
     /// A weight above [`WEIGHT_MAX`].
     Weight,
-    /// Not the sites that are served: their number may not change here.
+    /// The number of sites differs from those being served.
     Count,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for FlowError {
 
 impl core::error::Error for FlowError {}
 
-/// Checks all settings of bandwidth and limits.
+/// Checks all settings for bandwidth and limits.
 pub fn check(settings: &Settings) -> Result<(), FlowError> {
     let server = &settings.server;
     let at_server = |(field, kind)| FlowError { site: None, field, kind };
@@ -122,16 +122,16 @@ pub fn check(settings: &Settings) -> Result<(), FlowError> {
     Ok(())
 }
 
-type Wrong = (Field, FlowErrorKind);
+type FieldError = (Field, FlowErrorKind);
 
-fn rate(field: Field, value: Option<u64>) -> Result<(), Wrong> {
+fn rate(field: Field, value: Option<u64>) -> Result<(), FieldError> {
     match value {
         Some(value) if BytesPerSec::new(value).is_none() => Err((field, FlowErrorKind::Rate)),
         _ => Ok(()),
     }
 }
 
-fn limits(limits: &Limits) -> Result<(), Wrong> {
+fn limits(limits: &Limits) -> Result<(), FieldError> {
     let positive =
         |field, value: Option<u32>| if value == Some(0) { Err((field, FlowErrorKind::Zero)) } else { Ok(()) };
     let requests = |field, value: Option<RequestRate>| match value {
@@ -144,7 +144,7 @@ fn limits(limits: &Limits) -> Result<(), Wrong> {
     positive(Field::ClientConnections, limits.client_connections)?;
     requests(Field::Requests, limits.requests)?;
     requests(Field::ClientRequests, limits.client_requests)?;
-    // A floor of 0 switches it off; there is no least floor.
+    // A floor of 0 disables it; there is no minimum.
     match limits.min_send_rate {
         Some(floor) if floor > BytesPerSec::MAX => Err((Field::MinSendRate, FlowErrorKind::Rate)),
         _ => Ok(()),

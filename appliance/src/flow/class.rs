@@ -1,8 +1,8 @@
-//! The classes of the tree, as the scheduler sees them.
+//! Scheduling classes: sites, clients, connections.
 
 use super::heap::Heap;
 use super::list::{Linked, Links, List, NONE};
-use super::rate::{Bucket, BytesPerSec, SECOND_NS, TURN_MAX};
+use super::rate::{Bucket, BytesPerSec, QUANTUM_MAX, SECOND_NS};
 use model::metrics::Usage;
 
 /// Rates of one site in one direction.
@@ -10,14 +10,14 @@ use model::metrics::Usage;
 pub(super) struct SiteRates {
     pub(super) rate: Option<BytesPerSec>,
     pub(super) ceil: Option<BytesPerSec>,
-    /// Bytes.
+    /// In bytes.
     pub(super) burst: Option<u64>,
     /// At least 1.
     pub(super) weight: u32,
     pub(super) client_ceil: Option<BytesPerSec>,
 }
 
-/// Bytes per second, counted in whole seconds.
+/// Byte counter with the rate of the last whole second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meter {
     total: u64,
@@ -44,38 +44,39 @@ impl Meter {
         }
     }
 
-    /// Total, and bytes in the last whole second.
+    /// Total bytes, and bytes in the last whole second.
     pub(super) fn read(mut self, now_ns: u64) -> (u64, u64) {
         self.roll(now_ns);
         (self.total, self.last_second)
     }
 }
 
-/// A site: bucket of its ceiling, bucket of its guarantee, its place in the sharing by weight, and its clients.
+/// A site: buckets of its ceiling and guarantee, its place in weighted sharing, and its clients.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
-    /// Some ceiling applies to it: its own, its clients' or the server's.
+    /// Some ceiling applies: the site's, its clients' or the server's.
     pub(super) limited: bool,
     pub(super) ceil: Option<Bucket>,
     pub(super) guarantee: Option<Bucket>,
     pub(super) weight: u32,
-    /// Finish tag in the server's weighted virtual time: bytes × 2^20 / weight, and the division's remainder.
+    /// Finish tag in the server's weighted virtual time, bytes × 2^20 / weight, and the remainder of that
+    /// division.
     pub(super) tag: u128,
     pub(super) tag_remainder: u32,
-    /// Bytes granted at once.
-    pub(super) turn: u32,
+    /// Bytes granted at once (quantum).
+    pub(super) quantum: u32,
     pub(super) client_ceil: Option<BytesPerSec>,
-    /// Virtual time among its clients: the tag of the one served last.
+    /// Virtual time among its clients: the tag of the last one served.
     pub(super) clock: u64,
     /// Largest tag of a client so far.
     pub(super) latest: u64,
-    /// Connections with a small response.
+    /// Connections with a small response to send.
     pub(super) express: List,
-    /// Bytes that small responses may still be ahead of bulk.
+    /// How many bytes small responses may still be sent ahead of bulk.
     pub(super) credit: i64,
-    /// Clients with bulk to send, by tag.
+    /// Clients with bulk to send, ordered by tag.
     pub(super) active: Heap<u64>,
-    /// Clients that exist.
+    /// Number of clients.
     pub(super) clients: u32,
     pub(super) queued: u32,
     pub(super) queued_bytes: u64,
@@ -92,7 +93,7 @@ impl Site {
             weight: 1,
             tag: 0,
             tag_remainder: 0,
-            turn: TURN_MAX,
+            quantum: QUANTUM_MAX,
             client_ceil: None,
             clock: 0,
             latest: 0,
@@ -111,7 +112,7 @@ impl Site {
         !self.express.is_empty() || !self.active.is_empty()
     }
 
-    /// Moves its tag by so many bytes.
+    /// Advances its tag by this many bytes.
     pub(super) fn advance(&mut self, clock: u128, bytes: u32) {
         // 2^32 × 2^20 + 2^32 fits.
         let cost = (u64::from(bytes) << 20) + u64::from(self.tag_remainder);
@@ -133,33 +134,33 @@ impl Site {
     }
 }
 
-/// A client address of one site.
+/// A client address at a site.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     pub(super) site: u32,
     pub(super) ceil: Option<Bucket>,
-    /// Finish tag in the site's virtual time: bytes.
+    /// Finish tag in the site's virtual time, in bytes.
     pub(super) tag: u64,
-    /// Its connections with bulk to send, in turn.
+    /// Its connections with bulk to send, in round-robin order.
     pub(super) bulk: List,
 }
 
 impl Client {
-    pub(super) const NOBODY: Self = Self { site: NONE, ceil: None, tag: 0, bulk: List::EMPTY };
+    pub(super) const VACANT: Self = Self { site: NONE, ceil: None, tag: 0, bulk: List::EMPTY };
 
     pub(super) fn is_ready(&self, now_ns: u64) -> bool {
         self.ceil.is_none_or(|bucket| bucket.is_ready(now_ns))
     }
 }
 
-/// Where a connection waits.
+/// The queue that a connection is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Queue {
     #[default]
     None,
-    /// Among the small responses of its site.
+    /// The queue of small responses of its site.
     Express,
-    /// Among its client's bulk.
+    /// The bulk queue of its client.
     Bulk,
 }
 
@@ -170,7 +171,7 @@ pub(super) struct Conn {
     pub(super) queue: Queue,
     /// Bytes it could send now.
     pub(super) wanted: u32,
-    /// Bytes of this response that may still pass as small.
+    /// Bytes of this response that may still be treated as small.
     pub(super) small_left: u32,
     pub(super) links: Links,
 }

@@ -1,6 +1,8 @@
-//! Who is connected: one entry for each client address of a site (or of the server), however many connections it has.
+//! Connected clients: one entry per client address of a site (or of the server), regardless of its number of
+//! connections.
 //!
-//! An entry outlives its last connection for a while, or a client could clear its debts by connecting anew.
+//! An entry outlives its last connection for a while, so that a client cannot clear its debts by
+//! reconnecting.
 
 use super::list::{Linked, Links, List};
 use super::requests::RequestBucket;
@@ -12,10 +14,10 @@ use siphasher::sip::SipHasher13;
 
 /// How long a client without connections is remembered.
 const REMEMBER_NS: u64 = 60_000_000_000;
-/// How many of those at most; the one longest gone makes room.
+/// Limit on such entries; the oldest makes room.
 const REMEMBER_MAX: usize = 1024;
 
-/// SipHash-1-3 with a secret key, so that nobody can choose addresses that collide.
+/// SipHash-1-3 with a secret key, so that clients cannot choose addresses that collide.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyedHash(pub(super) u64, pub(super) u64);
 
@@ -27,7 +29,7 @@ impl BuildHasher for KeyedHash {
     }
 }
 
-/// A client: an IPv4 address, or the /64 that an IPv6 host can choose its addresses from.
+/// A client: an IPv4 address, or the /64 from which an IPv6 host may choose its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClientKey {
     site: u32,
@@ -53,7 +55,7 @@ struct Entry {
     key: ClientKey,
     connections: u32,
     requests: RequestBucket,
-    /// When it is forgotten, if it has no connections.
+    /// When the entry is removed, if it has no connections.
     expires_ns: u64,
     links: Links,
 }
@@ -64,13 +66,13 @@ impl Linked for Entry {
     }
 }
 
-/// Clients by number.
+/// Clients by index.
 #[derive(Debug)]
 pub(super) struct Directory {
     numbers: HashMap<ClientKey, u32, KeyedHash>,
     entries: Vec<Entry>,
     free: Vec<u32>,
-    /// Without connections, the one longest so first.
+    /// Clients without connections, the longest gone first.
     gone: List,
     gone_count: usize,
 }
@@ -90,7 +92,7 @@ impl Directory {
         self.numbers.get(key).copied()
     }
 
-    /// Connections of a client.
+    /// Number of connections of a client.
     pub(super) fn connections(&self, id: u32) -> u32 {
         self.entries.get(id as usize).map_or(0, |entry| entry.connections)
     }
@@ -99,7 +101,7 @@ impl Directory {
         self.entries.get_mut(id as usize).map(|entry| &mut entry.requests)
     }
 
-    /// A connection more. Second value: the client is new.
+    /// Adds a connection. The second value tells whether the client is new.
     pub(super) fn enter(&mut self, key: ClientKey) -> (u32, bool) {
         if let Some(id) = self.find(&key) {
             if let Some(entry) = self.entries.get_mut(id as usize) {
@@ -129,14 +131,14 @@ impl Directory {
             }
         };
         if self.numbers.len() * 2 >= self.numbers.capacity() {
-            // Twice the entries, so that deletions never force the table to be built anew at the same size.
+            // Twice the entries, so that deletions never force a rebuild at the same size.
             self.numbers.reserve(self.numbers.len() * 2 + 64);
         }
         self.numbers.insert(key, id);
         (id, true)
     }
 
-    /// A connection less.
+    /// Removes a connection.
     pub(super) fn leave(&mut self, id: u32, now_ns: u64) {
         let Some(entry) = self.entries.get_mut(id as usize) else { return };
         entry.connections = entry.connections.saturating_sub(1);
@@ -147,7 +149,8 @@ impl Directory {
         }
     }
 
-    /// A client that has been gone for long enough, or too many are: its number is free from now on.
+    /// Removes a client that has been gone for long enough, or because there are too many. Returns its index,
+    /// which may be reused.
     pub(super) fn forget(&mut self, now_ns: u64) -> Option<u32> {
         let id = self.gone.first()?;
         let entry = self.entries.get(id as usize)?;

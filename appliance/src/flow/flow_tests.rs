@@ -1,4 +1,5 @@
-//! The scheduler alone in virtual time: connections that always or sometimes want more, and a link that takes what is granted.
+//! The scheduler alone in virtual time: connections that want more always or sometimes, and a link that takes
+//! all that is granted.
 
 use super::*;
 use core::net::Ipv4Addr;
@@ -28,7 +29,7 @@ fn settings(server: Option<u64>, sites: Vec<Site>) -> Settings {
     settings
 }
 
-/// Bulk connections that always want 64 KiB, and what they got.
+/// Bulk connections that always want 64 KiB, and the bytes they got.
 struct Model {
     flow: Flow,
     now: u64,
@@ -74,7 +75,7 @@ impl Model {
         self.ask(conn, 64 << 10);
     }
 
-    /// Grants what is due now.
+    /// Takes the grants that are due.
     fn turn(&mut self) {
         while let Some((direction, conn, bytes)) = self.flow.pop_ready(self.now) {
             assert_eq!(direction, Direction::Down);
@@ -128,7 +129,7 @@ fn weights_share_the_servers_ceiling() {
     let weighted = |weight| site(SiteBandwidth { weight, ..SiteBandwidth::default() });
     for (a, b) in [(1, 3), (1, 1), (7, 9999)] {
         let mut model = Model::new(&settings(Some(10_000_000), vec![weighted(a), weighted(b)]));
-        // The light site has more connections, to no avail.
+        // The light site gains nothing from having more connections.
         let first: Vec<usize> = (0..20).map(|n| model.bulk(0, n)).collect();
         let second = [model.bulk(1, 1)];
         model.run(60 * SECOND);
@@ -146,7 +147,7 @@ fn what_one_leaves_the_others_use() {
     let mut model = Model::new(&settings(Some(9_000_000), vec![a, b, c]));
     let conns = [model.bulk(0, 1), model.bulk(1, 1), model.bulk(2, 1)];
     model.run(10 * SECOND);
-    // 1 of 9 is a's share and its ceiling; the rest 2:6.
+    // 1/9 is a's share and also its ceiling; the rest is shared 2:6.
     [10, 20, 60].iter().zip(conns).for_each(|(mb, conn)| within(model.got[conn], mb * 1_000_000, 20));
     model.stop(conns[2]);
     let before = model.got[conns[1]];
@@ -169,7 +170,7 @@ fn a_guarantee_comes_back_at_once() {
     assert!(model.got[idle] - before >= 800_000, "{} in 200 ms", model.got[idle] - before);
     let (before, at) = ((model.got[idle], model.got[busy]), model.now);
     model.run(at + 10 * SECOND);
-    // 4 guaranteed; of the other 6, 1 part in 101.
+    // 4 are guaranteed; of the other 6, one part in 101.
     within(model.got[idle] - before.0, 40_000_000 + 60_000_000 / 101, 20);
     within(model.got[busy] - before.1, 60_000_000 * 100 / 101, 20);
 }
@@ -183,7 +184,7 @@ fn opening_more_connections_gains_nothing() {
     let mut shares: Vec<u64> = modest.iter().map(|&conn| model.got[conn]).collect();
     shares.push(model.sum(&greedy));
     shares.iter().for_each(|&share| within(share, (20 << 20) / 6, 10));
-    // And the greedy one's connections share in turn.
+    // The greedy client's connections share in turn.
     greedy.iter().for_each(|&conn| assert!(model.got[conn].abs_diff(model.got[greedy[0]]) <= 2 * 2097));
 }
 
@@ -196,10 +197,10 @@ fn small_responses_overtake_bulk_but_cannot_starve_it() {
         let conn = model.got.len();
         model.got.push(0);
         model.wants.push(false);
-        let turn_ns =
-            BytesPerSec::new(ceil).unwrap().time_ns(u64::from(BytesPerSec::new(ceil).unwrap().turn()));
+        let quantum_ns =
+            BytesPerSec::new(ceil).unwrap().time_ns(u64::from(BytesPerSec::new(ceil).unwrap().quantum()));
         for n in 0..20 {
-            // Well inside its fair share, as a client that just looks at pages is.
+            // Well within its fair share, like a client that only views pages.
             model.run(SECOND + n * (1300 * 150 * SECOND / ceil) + n * 777);
             let asked = model.now;
             model.flow.admit(conn as u32, SiteId(0), address(1000), model.now).unwrap();
@@ -209,9 +210,13 @@ fn small_responses_overtake_bulk_but_cannot_starve_it() {
                 model.now = model.now.max(at);
                 model.turn();
             }
-            assert!(model.now - asked <= turn_ns + 1, "{} ns, a turn is {turn_ns}", model.now - asked);
+            assert!(
+                model.now - asked <= quantum_ns + 1,
+                "{} ns, a quantum is {quantum_ns}",
+                model.now - asked
+            );
         }
-        // Many clients with nothing but small responses: bulk still gets half.
+        // Many clients with small responses only: bulk still gets half.
         let (before, start) = (model.sum(&bulk), model.now);
         let small: Vec<usize> = (0..200).map(|n| 101 + n).collect();
         model.got.resize(301, 0);
@@ -228,7 +233,8 @@ fn small_responses_overtake_bulk_but_cannot_starve_it() {
             model.turn();
         }
         let share = (model.sum(&bulk) - before) as f64 / ((model.now - start) as f64 / 1e9 * ceil as f64);
-        // 100 of 300 clients: a third is their fair share, half at most what small ones may delay.
+        // 100 of 300 clients: their fair share is a third, and small responses may delay bulk by at most
+        // half.
         assert!(share >= 0.3, "{share}");
     }
 }
@@ -243,7 +249,7 @@ fn a_clients_own_ceiling() {
     model.run(10 * SECOND);
     within(model.sum(&a), 1_000_000, 20);
     within(model.sum(&b), 1_000_000, 20);
-    // Coming back under another connection pays the old debt.
+    // Reconnecting does not cancel the debt.
     a.iter().chain(&b).for_each(|&conn| model.flow.detach(conn as u32, model.now));
     let again = model.bulk(0, 0);
     model.run(11 * SECOND);
@@ -258,7 +264,7 @@ fn changes_take_effect_at_once_or_not_at_all() {
     model.flow.configure(&settings(None, vec![capped(8 << 20)]), model.now).unwrap();
     let before = model.sum(&all);
     model.run(5 * SECOND + 100 * MS);
-    // A turn more or less.
+    // Within one quantum.
     within(model.sum(&all) - before, (8 << 20) / 10, 25);
     for bad in [
         settings(None, vec![capped(1023)]),
@@ -274,7 +280,7 @@ fn changes_take_effect_at_once_or_not_at_all() {
     let (before, now) = (model.sum(&all), model.now);
     model.run(now + SECOND);
     within(model.sum(&all) - before, 8 << 20, 10);
-    // To no limit at all: the queue drains, and later requests are not asked to wait.
+    // Without any limit, the queue drains, and later requests need not wait.
     model.flow.configure(&settings(None, vec![Site::default()]), model.now).unwrap();
     model.wants.fill(false);
     model.turn();
@@ -307,7 +313,7 @@ fn connection_limits_and_request_rates() {
         Err(Refused::Requests { retry_after_secs: 1 })
     );
     flow.admit(0, SiteId(0), address(1), 2000 * MS).unwrap();
-    // One that went elsewhere or away makes room.
+    // A connection that moved or closed makes room.
     flow.admit(0, SiteId(1), address(1), 2000 * MS).unwrap();
     flow.detach(1, 2000 * MS);
     flow.admit(4, SiteId(0), address(4), 4000 * MS).unwrap();
@@ -316,7 +322,7 @@ fn connection_limits_and_request_rates() {
     assert_eq!(flow.admit(7, SiteId(1), address(1), 4000 * MS), Err(Refused::Connections));
     let metrics = flow.metrics(SiteId(0), 0).unwrap();
     assert_eq!((metrics.connections, metrics.refused_connections, metrics.refused_requests), (2, 2, 2));
-    // A detached connection means nothing to anybody.
+    // A detached connection is harmless.
     flow.detach(7, 0);
     flow.detach(700, 0);
     assert_eq!(flow.request(Direction::Up, 700, 5, 0), 5);
@@ -334,8 +340,8 @@ fn any_site() -> impl Strategy<Value = Site> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is asked in whatever order: no ceiling is broken, nothing is granted that was not wanted, who waits is
-    /// served in the end, and the queues' counts come out at zero.
+    /// For any order of operations: no ceiling is exceeded, nothing unwanted is granted, every waiting
+    /// connection is served eventually, and the queue counts end at zero.
     #[test]
     fn any_order_of_anything(
         server in proptest::option::of(100_000..50_000_000_u64),
@@ -358,7 +364,7 @@ proptest! {
                 }
                 1 => {
                     let site = size as usize % count;
-                    // The connection is another site's or client's from now on.
+                    // The connection belongs to another site or client from now on.
                     if home[c] != Some(site) || clients[c] != size % 5 {
                         wanted[c] = 0;
                     }

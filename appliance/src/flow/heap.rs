@@ -1,15 +1,15 @@
-//! A heap of small numbers by key whose members know their places, so that any of them can be moved or removed. O(log n),
-//! and no allocation once it has grown. Each member has four children: half as deep as with two, and a move, which is
-//! written down in two places, costs more than a comparison.
+//! A heap of small numbers by key that tracks the position of each member, so that any member can be moved or
+//! removed. O(log n), and no allocation once grown. Each node has four children: half as deep as a binary
+//! heap, and a move, which writes in two places, costs more than a comparison.
 
 use alloc::vec::Vec;
 
 const CHILDREN: usize = 4;
 
-/// No place: not a member.
+/// Not a member.
 const NOWHERE: u32 = u32::MAX;
 
-/// Where every number stands. Heaps whose members are disjoint may share one.
+/// Position of every number. Heaps with disjoint members may share one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places(Vec<u32>);
 
@@ -47,12 +47,12 @@ impl<K: Copy + Ord> Heap<K> {
         self.items.is_empty()
     }
 
-    /// Makes room for so many members, so that none of their additions allocates.
+    /// Makes room for this many members, so that adding them does not allocate.
     pub(super) fn reserve(&mut self, len: usize) {
         self.items.reserve(len.saturating_sub(self.items.len()));
     }
 
-    /// The smallest key and whose it is.
+    /// The smallest key, and its member.
     #[inline]
     pub(super) fn first(&self) -> Option<(K, u32)> {
         self.items.first().copied()
@@ -75,10 +75,10 @@ impl<K: Copy + Ord> Heap<K> {
         }
     }
 
-    /// Takes a number out, if it is a member.
+    /// Removes a number, if it is a member.
     #[inline]
     pub(super) fn remove(&mut self, id: u32, places: &mut Places) {
-        // Most often it is none.
+        // Usually it is not.
         if let Some(at) = places.of(id).filter(|&at| self.items.get(at).is_some_and(|item| item.1 == id)) {
             self.take_out(id, at, places);
         }
@@ -94,7 +94,7 @@ impl<K: Copy + Ord> Heap<K> {
         }
     }
 
-    /// Writes a member to a place.
+    /// Writes a member to a position.
     fn put(&mut self, at: usize, item: (K, u32), places: &mut Places) {
         if let Some(slot) = self.items.get_mut(at) {
             *slot = item;
@@ -102,7 +102,7 @@ impl<K: Copy + Ord> Heap<K> {
         }
     }
 
-    /// Moves the member at a place towards the root: the others move into the gap it leaves.
+    /// Moves a member towards the root; those on its way move into the gap.
     fn rise(&mut self, mut at: usize, places: &mut Places) {
         let Some(&item) = self.items.get(at) else { return };
         let from = at;
@@ -119,7 +119,7 @@ impl<K: Copy + Ord> Heap<K> {
         }
     }
 
-    /// As [`Heap::rise`], towards the leaves.
+    /// Like [`Heap::rise`], towards the leaves.
     fn sink(&mut self, mut at: usize, places: &mut Places) {
         let Some(&item) = self.items.get(at) else { return };
         let from = at;
@@ -134,13 +134,13 @@ impl<K: Copy + Ord> Heap<K> {
         }
     }
 
-    /// The place of the smallest of a member's children, and what stands there.
+    /// Position and content of the smallest child.
     #[inline(always)]
     fn least_child(&self, at: usize) -> Option<(usize, (K, u32))> {
         let first = CHILDREN * at + 1;
         let children = self.items.get(first..)?;
         if let Some([a, b, c, d]) = children.first_chunk() {
-            // As at a tournament: half of what each comparison costs is not to depend on the one before.
+            // A tournament, so that only half of the comparisons depend on the one before.
             let (left, l) = if b.0 < a.0 { (1, b) } else { (0, a) };
             let (right, r) = if d.0 < c.0 { (3, d) } else { (2, c) };
             let (won, least) = if r.0 < l.0 { (right, r) } else { (left, l) };

@@ -1,9 +1,9 @@
-//! Queues threaded through a table: O(1) at both ends and for taking one out of the middle, and nothing to allocate.
+//! Intrusive queues through a table: O(1) at both ends and for removal from the middle, without allocation.
 
 /// No neighbour.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Neighbours in the one queue that a member may stand in.
+/// Neighbours in the one queue that a member may be in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Links {
     next: u32,
@@ -16,12 +16,12 @@ impl Default for Links {
     }
 }
 
-/// What can stand in a [`List`].
+/// A member of a [`List`].
 pub(super) trait Linked {
     fn links(&mut self) -> &mut Links;
 }
 
-/// First and last of a queue.
+/// First and last member of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List {
     head: u32,
@@ -46,7 +46,7 @@ impl List {
         (self.head != NONE).then_some(self.head)
     }
 
-    /// Adds a member at the end; it must not stand in any queue.
+    /// Appends a member, which must not be in any queue.
     pub(super) fn push<T: Linked>(&mut self, id: u32, table: &mut [T]) {
         let Some(member) = table.get_mut(id as usize) else { return };
         *member.links() = Links { next: NONE, previous: self.tail };
@@ -57,7 +57,7 @@ impl List {
         self.tail = id;
     }
 
-    /// Moves a member of this queue behind all others.
+    /// Moves a member of this queue to the end.
     #[inline]
     pub(super) fn move_back<T: Linked>(&mut self, id: u32, table: &mut [T]) {
         if self.tail != id {
@@ -66,7 +66,7 @@ impl List {
         }
     }
 
-    /// Takes a member of this queue out.
+    /// Removes a member of this queue.
     pub(super) fn remove<T: Linked>(&mut self, id: u32, table: &mut [T]) {
         let Some(member) = table.get_mut(id as usize) else { return };
         let Links { next, previous } = core::mem::take(member.links());

@@ -1,4 +1,4 @@
-//! Bandwidth: every site gets what it was promised, and nobody gets more by asking twice.
+//! Bandwidth control: guaranteed rates, ceilings, and fair sharing among sites and clients.
 //!
 //! ```text
 //!                    server  ceil
@@ -12,37 +12,38 @@
 //!
 //! # How a byte gets through
 //!
-//! A connection that has something for its client asks [`Flow::request`] before it moves bytes into its send buffer, and
-//! moves as many as it is granted. If those are fewer than it wanted it waits, and [`Flow::pop_ready`] names it when its
-//! time has come; [`Flow::next_deadline_ns`] says when that will be, to the nanosecond. Nothing is polled and nothing is
-//! kept for later: what is granted was due. Where no ceiling applies a request costs a few comparisons.
+//! A connection with data for its client calls [`Flow::request`] before it moves bytes into its send buffer,
+//! and moves as many as it is granted. If it wanted more, it waits until [`Flow::pop_ready`] names it;
+//! [`Flow::next_deadline_ns`] tells when that will be, to the nanosecond. Nothing is polled, and grants are
+//! never made in advance. Without a ceiling, a request costs a few comparisons.
 //!
-//! - **Ceilings** ([`Bucket`]) hold for the server, each site and each client of a site.
-//! - **Between sites**: who has not had its guaranteed `rate` goes first, the one that has waited longest of those;
-//!   the rest of the server's ceiling goes to those that want it by `weight`. What a site got as its guarantee is not held
-//!   against it when the rest is shared.
-//! - **Between the clients of a site**: equal shares of bytes, whatever their number of connections.
-//! - **Between a client's connections**: in turn.
-//! - **Small responses** (two segments at most) go ahead of bulk. A client may be ahead of its share by four of them and
-//!   no more, and all of them together get no more than every second byte while bulk waits; so neither can be starved.
-//! - **Turns** ([`BytesPerSec::turn`]) are about 2 ms of the rate, so that TSO frames and the wait behind one are short.
+//! - **Ceilings** ([`Bucket`]) apply to the server, each site and each client of a site.
+//! - **Between sites**: sites below their guaranteed `rate` go first, the longest waiting of them before the
+//!   others; the rest of the server's ceiling is shared by `weight`. Guaranteed bytes do not count when the
+//!   rest is shared.
+//! - **Between the clients of a site**: equal shares of bytes, regardless of their number of connections.
+//! - **Between a client's connections**: round robin.
+//! - **Small responses** (at most two segments) go ahead of bulk. A client may get ahead of its share by four
+//!   of them, and all of them together get at most every second byte while bulk waits, so neither can be
+//!   starved.
+//! - **Quanta** ([`BytesPerSec::quantum`]) are about 2 ms of the rate, to keep TSO frames and the wait behind
+//!   them short.
 //!
-//! The same tree exists a second time for content that clients send. There a grant allows to read from the socket; what
-//! is not read keeps the receive window closed.
+//! A second tree of the same kind controls request content. There, a grant allows reading from the socket;
+//! unread content keeps the receive window closed.
 //!
-//! What TCP sends again is never held back, but charged ([`Flow::charge`]); acknowledgements carry no bytes that a rate
-//! is about and cost nothing.
+//! Retransmissions are never held back, but charged ([`Flow::charge`]); pure acknowledgements are free.
 //!
 //! # Several cores
 //!
-//! A shard owns its `Flow`. With several shards, each holds a *lease* on every site's rates: a coordinator (outside of
-//! the data plane, some ten times a second) reads each shard's `Usage` and divides a site's `rate` and `ceil` among the
-//! shards: each gets a small fixed part, and the rest in proportion to what its queue and its last second ask for; it then
-//! calls [`Flow::configure`] on each with the rates leased to it, as for any other change. A change keeps debts and
-//! queues, so shares may move at every tick, and the sum of the leases never exceeds the setting if those that
-//! shrink are sent before those that grow. Connection counts are leased in the same way. A client's connections are spread
-//! by the card's hash, so equal shares between clients hold inside a shard only, unless its flow director sends each client
-//! address to one shard.
+//! A shard owns its `Flow`. With several shards, each would hold a *lease* on every site's rates: a
+//! coordinator outside of the data plane reads each shard's `Usage` some ten times a second, divides a site's
+//! `rate` and `ceil` among the shards (a small fixed part each, the rest in proportion to the demand shown by
+//! queue and last second), and calls [`Flow::configure`] on each with its rates, as for any other change.
+//! Changes keep debts and queues, so shares may move at every tick, and the sum of the leases never exceeds
+//! the setting if those that shrink are sent first. Connection counts are leased in the same way. The card's
+//! hash spreads a client's connections over the shards, so equal shares between clients hold only within a
+//! shard, unless its flow director sends each client address to one shard.
 
 mod check;
 mod class;
@@ -74,12 +75,12 @@ use tree::Tree;
 /// HTTP.sys's default of MinSendRate, in bytes per second.
 pub const DEFAULT_MIN_SEND_RATE: u64 = 150;
 
-/// Which way bytes go.
+/// Direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// To the client.
     Down,
-    /// From the client: content of requests.
+    /// From the client: request content.
     Up,
 }
 
@@ -88,9 +89,9 @@ pub enum Direction {
 pub enum Refused {
     /// Too many connections: 503, `ConnLimit`.
     Connections,
-    /// Too many requests: 429. One will be admitted after so many seconds.
+    /// Too many requests: 429.
     Requests {
-        /// For `Retry-After`; at least 1.
+        /// Seconds until one will be admitted, for `Retry-After`; at least 1.
         retry_after_secs: u64,
     },
 }
@@ -104,13 +105,13 @@ struct Counts {
     too_slow: u64,
 }
 
-/// What a connection belongs to: its client at its site, and at the server.
+/// What a connection belongs to: a client of its site, and the same client of the server.
 #[derive(Clone, Copy, Debug)]
 struct Membership {
     site: u32,
     client: u32,
     at_server: u32,
-    /// The client's.
+    /// The client's address.
     address: Option<IpAddr>,
 }
 
@@ -118,15 +119,15 @@ impl Membership {
     const NONE: Self = Self { site: NONE, client: NONE, at_server: NONE, address: None };
 }
 
-/// Bandwidth and admission of one shard. Connections are named by small dense numbers, times are nanoseconds of the
-/// shard's clock.
+/// Bandwidth control and admission of one shard. Connections are identified by small dense indices; times are
+/// nanoseconds of the shard's clock.
 #[derive(Debug)]
 pub struct Flow {
     down: Tree,
     up: Tree,
     limits: Vec<Limits>,
     server_limits: Limits,
-    /// Some limit on requests per time applies somewhere.
+    /// Some limit on the rate of requests applies.
     counts_requests: bool,
     counts: Vec<Counts>,
     server_counts: Counts,
@@ -136,7 +137,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// For these settings; `key` is secret.
+    /// Creates bandwidth control for these settings. `key`: secret key of the hash tables.
     pub fn new(settings: &Settings, key: (u64, u64), now_ns: u64) -> Result<Self, FlowError> {
         let sites = settings.sites.len();
         let mut counts = Vec::new();
@@ -157,8 +158,9 @@ impl Flow {
         Ok(flow)
     }
 
-    /// Takes new rates and limits for the same sites, all or, on error, none. Queues and debts stay; connections above
-    /// a lowered limit stay as well. Takes effect with the next decision; [`Flow::next_deadline_ns`] may change.
+    /// Replaces rates and limits of the same sites: all or, on error, none. Keeps queues and debts, and
+    /// connections above a lowered limit. Takes effect with the next decision; [`Flow::next_deadline_ns`] may
+    /// change.
     pub fn configure(&mut self, settings: &Settings, now_ns: u64) -> Result<(), FlowError> {
         check(settings)?;
         if settings.sites.len() != self.counts.len() {
@@ -173,7 +175,7 @@ impl Flow {
             weight: site.bandwidth.weight,
             client_ceil: rate(site.bandwidth.client_ceil),
         }));
-        self.down.retune(rate(settings.server.bandwidth.ceil), &rates, now_ns);
+        self.down.set_rates(rate(settings.server.bandwidth.ceil), &rates, now_ns);
         for (site, rates) in settings.sites.iter().zip(&mut rates) {
             let weight = site.bandwidth.weight;
             *rates = SiteRates {
@@ -183,7 +185,7 @@ impl Flow {
                 ..SiteRates::default()
             };
         }
-        self.up.retune(rate(settings.server.bandwidth.upload_ceil), &rates, now_ns);
+        self.up.set_rates(rate(settings.server.bandwidth.upload_ceil), &rates, now_ns);
         self.server_limits = settings.server.limits;
         let counts = |limits: &Limits| limits.requests.or(limits.client_requests).is_some();
         self.counts_requests =
@@ -193,8 +195,8 @@ impl Flow {
         Ok(())
     }
 
-    /// A request for a site begins on this connection. If it is admitted, the connection is that site's from now on, and that
-    /// client's: a proxy may send requests of several on one connection.
+    /// Admits a request for a site on this connection. If admitted, the connection belongs to that site and
+    /// client from now on: a proxy may send requests of several clients on one connection.
     #[inline]
     pub fn admit(&mut self, conn: u32, site: SiteId, address: IpAddr, now_ns: u64) -> Result<(), Refused> {
         let site = site.index();
@@ -225,8 +227,8 @@ impl Flow {
             self.counts[site].refused_connections += 1;
             return Err(refused);
         }
-        // Only now, so that a refusal leaves no trace.
-        let member = if moves { self.join(conn, member, site, address, now_ns) } else { member };
+        // Not before, so that a refusal has no effect.
+        let member = if moves { self.join_site(conn, member, site, address, now_ns) } else { member };
         if let Err(refused) = self.room_for_request(member, &limits, now_ns) {
             self.counts[site].refused_requests += 1;
             return Err(refused);
@@ -234,26 +236,26 @@ impl Flow {
         Ok(())
     }
 
-    /// The connection is gone.
+    /// Removes a connection.
     pub fn detach(&mut self, conn: u32, now_ns: u64) {
         let Some(member) = self.members.get_mut(conn as usize) else { return };
         let member = core::mem::replace(member, Membership::NONE);
-        self.part(conn, member, now_ns);
+        self.leave_site(conn, member, now_ns);
         if member.at_server != NONE {
             self.server_clients.leave(member.at_server, now_ns);
             self.server_counts.connections -= 1;
         }
     }
 
-    /// How many of the `wanted` bytes may be moved now. If not all, the connection waits for [`Flow::pop_ready`], unless it
-    /// takes its wish back by asking for 0.
+    /// How many of the `wanted` bytes may be moved now. If not all, the connection waits for
+    /// [`Flow::pop_ready`], unless it cancels by requesting 0.
     #[inline]
     pub fn request(&mut self, direction: Direction, conn: u32, wanted: usize, now_ns: u64) -> usize {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         self.tree(direction).request(conn, wanted, now_ns) as usize
     }
 
-    /// The next connection whose turn has come, and what it is granted.
+    /// The next connection whose turn has come, and the bytes granted.
     #[inline]
     pub fn pop_ready(&mut self, now_ns: u64) -> Option<(Direction, u32, usize)> {
         if let Some((conn, bytes)) = self.down.pop(now_ns) {
@@ -262,7 +264,7 @@ impl Flow {
         self.up.pop(now_ns).map(|(conn, bytes)| (Direction::Up, conn, bytes as usize))
     }
 
-    /// When [`Flow::pop_ready`] has something next, if nothing changes before.
+    /// When [`Flow::pop_ready`] will next have something, if nothing changes.
     #[inline]
     pub fn next_deadline_ns(&self) -> Option<u64> {
         match (self.down.next_deadline_ns(), self.up.next_deadline_ns()) {
@@ -271,7 +273,7 @@ impl Flow {
         }
     }
 
-    /// Whether the connection waits for its turn.
+    /// Whether the connection is waiting for a grant.
     pub fn is_waiting(&self, direction: Direction, conn: u32) -> bool {
         match direction {
             Direction::Down => self.down.is_waiting(conn),
@@ -279,13 +281,13 @@ impl Flow {
         }
     }
 
-    /// Charges response bytes that nobody asked for: retransmissions.
+    /// Charges response bytes that were not requested: retransmissions.
     pub fn charge(&mut self, conn: u32, bytes: usize, now_ns: u64) {
         self.down.charge_only(conn, u32::try_from(bytes).unwrap_or(u32::MAX), now_ns);
     }
 
-    /// The floor below which a client of the connection's site may not drain its responses, in bytes per second; `None`
-    /// if there is none.
+    /// The minimum rate at which clients of the connection's site must drain responses, in bytes per second;
+    /// `None` if there is none.
     pub fn min_send_rate(&self, conn: u32) -> Option<u64> {
         let site = self.members.get(conn as usize).map_or(NONE, |member| member.site);
         let own = self.limits.get(site as usize).and_then(|limits| limits.min_send_rate);
@@ -301,7 +303,7 @@ impl Flow {
         }
     }
 
-    /// What a site has done, waits for and was refused.
+    /// Metrics of a site.
     pub fn metrics(&self, site: SiteId, now_ns: u64) -> Option<SiteMetrics> {
         let site = site.index();
         let counts = self.counts.get(site)?;
@@ -349,9 +351,16 @@ impl Flow {
     }
 
     /// Moves a connection to another site.
-    fn join(&mut self, conn: u32, old: Membership, site: usize, address: IpAddr, now_ns: u64) -> Membership {
-        self.part(conn, old, now_ns);
-        // One more than comes, so that those that have gone are forgotten at last.
+    fn join_site(
+        &mut self,
+        conn: u32,
+        old: Membership,
+        site: usize,
+        address: IpAddr,
+        now_ns: u64,
+    ) -> Membership {
+        self.leave_site(conn, old, now_ns);
+        // Forgets more clients than arrive, so that the number of absent ones decreases.
         for _ in 0..2 {
             if let Some(gone) = self.clients.forget(now_ns) {
                 self.down.remove_client(gone);
@@ -381,8 +390,8 @@ impl Flow {
         member
     }
 
-    /// Takes a connection away from its site.
-    fn part(&mut self, conn: u32, member: Membership, now_ns: u64) {
+    /// Removes a connection from its site.
+    fn leave_site(&mut self, conn: u32, member: Membership, now_ns: u64) {
         if member.site == NONE {
             return;
         }

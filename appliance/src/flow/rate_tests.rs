@@ -8,7 +8,7 @@ fn rate(bytes_per_sec: u64) -> BytesPerSec {
     BytesPerSec::new(bytes_per_sec).unwrap()
 }
 
-/// Where one exact division puts the moment.
+/// The time as computed by one exact division.
 fn exact(rate: u64, start_ns: u64, bytes: u128) -> (u64, u64) {
     let cost = bytes * u128::from(SECOND_NS);
     (start_ns + (cost / u128::from(rate)) as u64, (cost % u128::from(rate)) as u64)
@@ -40,10 +40,10 @@ proptest! {
         for pause in pauses {
             now += pause;
             while bucket.is_ready(now) && taken < u64::from(u32::MAX) {
-                bucket.take(rate.turn(), now);
-                taken += u64::from(rate.turn());
+                bucket.take(rate.quantum(), now);
+                taken += u64::from(rate.quantum());
             }
-            let most = burst + rate.bytes_in(now - SECOND_NS) + u64::from(rate.turn()) + 1;
+            let most = burst + rate.bytes_in(now - SECOND_NS) + u64::from(rate.quantum()) + 1;
             prop_assert!(taken <= most, "{taken} > {most}");
         }
     }
@@ -58,7 +58,7 @@ proptest! {
         let now = YEAR_NS;
         bucket.take(bytes, now);
         let owed = bucket.paid_ns.saturating_sub(now);
-        bucket.retune(rate(new), None, now);
+        bucket.set_rate(rate(new), None, now);
         prop_assert!(bucket.paid_ns.saturating_sub(now) <= owed);
         prop_assert!(bucket.paid_ns.saturating_sub(now) <= rate(new).time_ns(u64::from(bytes)));
         prop_assert!(bucket.tokens(now) <= rate(new).bytes_in(DEFAULT_BURST_NS) as i64);
@@ -70,19 +70,19 @@ proptest! {
         bucket.paid_ns = paid;
         bucket.take(u32::MAX, now);
         bucket.tokens(now);
-        bucket.retune(rate(BytesPerSec::MIN), Some(u64::MAX), now);
+        bucket.set_rate(rate(BytesPerSec::MIN), Some(u64::MAX), now);
         bucket.tokens(0);
     }
 }
 
-/// A year at every kind of rate, taken whenever the bucket allows it: not a nanosecond of drift.
+/// A year at several rates, taking whenever the bucket allows it: no nanosecond of drift.
 #[test]
 fn a_year_without_drift() {
     for bytes_per_sec in [1024, 1025, 16 << 10, 1_000_003, 8 << 20, 999_999_937, LINE_400G, BytesPerSec::MAX]
     {
         let mut bucket = Bucket::new(rate(bytes_per_sec), None);
         let (mut sum, mut turns) = (0_u128, 0);
-        // The largest pieces that `take` accepts, so that a year passes in few steps; then pieces of one byte.
+        // The largest pieces that `take` accepts, so that a year takes few steps; then pieces of one byte.
         let piece = (u64::from(u32::MAX)).min(bytes_per_sec * 40_000) as u32;
         while bucket.paid_ns < YEAR_NS && turns < 300_000 {
             let n = piece - turns % 1000;
@@ -105,12 +105,12 @@ fn turns_are_small_against_a_second_and_bounded() {
     for shift in 10..=40 {
         for bytes_per_sec in [1 << shift, (1 << shift) + 1, 3 << (shift - 1)] {
             let Some(rate) = BytesPerSec::new(bytes_per_sec) else { continue };
-            let turn = u64::from(rate.turn());
-            assert!((128..=u64::from(TURN_MAX)).contains(&turn));
-            assert!(turn == 128 || turn * 100 <= bytes_per_sec, "{bytes_per_sec}: {turn}");
+            let quantum = u64::from(rate.quantum());
+            assert!((128..=u64::from(QUANTUM_MAX)).contains(&quantum));
+            assert!(quantum == 128 || quantum * 100 <= bytes_per_sec, "{bytes_per_sec}: {quantum}");
         }
     }
-    assert_eq!([16 << 10, 512 << 10, 1 << 20, 8 << 20].map(|r| rate(r).turn()), [128, 1460, 2097, 16_777]);
+    assert_eq!([16 << 10, 512 << 10, 1 << 20, 8 << 20].map(|r| rate(r).quantum()), [128, 1460, 2097, 16_777]);
 }
 
 #[test]

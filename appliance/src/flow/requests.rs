@@ -1,19 +1,19 @@
-//! Requests per second with a burst, exact in integers as [`super::rate`] is.
+//! Requests per second with a burst, in exact integer arithmetic like [`super::rate`].
 
 use super::rate::SECOND_NS;
 use model::settings::RequestRate;
 
-/// Admits requests at a rate; a burst may come at once. Empty means: the whole burst may come now.
+/// Admits requests at a rate, with a burst. By default, the whole burst is available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RequestBucket {
-    /// When all requests admitted so far would have come at the rate.
+    /// When all requests admitted so far would have arrived at the rate.
     due_ns: u64,
-    /// And so much more, in ns / requests.
+    /// Added to `due_ns`, in ns / requests.
     remainder: u64,
 }
 
 impl RequestBucket {
-    /// How long to wait before a request is admitted; 0 is now.
+    /// Nanoseconds until a request is admitted; 0 if now.
     pub(super) fn wait_ns(&self, rate: RequestRate, now_ns: u64) -> u64 {
         let requests = u128::from(rate.requests.max(1));
         let ahead = u128::from(rate.burst.max(1) - 1) * period_ns(rate) as u128 / requests;
@@ -58,7 +58,7 @@ mod tests {
                     wait => now += wait,
                 }
             }
-            // 20 at the rate, and the burst; the one that is due at the very end may or may not count.
+            // 20 at the rate plus the burst; one that is due at the very end may or may not count.
             prop_assert!((19..=21).contains(&(admitted - u64::from(burst - 1))), "{admitted}");
         }
 

@@ -1,16 +1,17 @@
-//! The smallest key among a fixed number of places: a tournament that remembers who won each match. A change plays the matches
-//! between its place and the final again, O(log n), and moves nobody else, as a heap must.
+//! The smallest key among a fixed number of places, as a tournament tree that stores the winner of each
+//! match. A change replays the matches between its place and the root, O(log n), and unlike in a heap, no
+//! other member moves.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The key of a place that does not take part.
+/// The key of an unused place.
 const ABSENT: u64 = u64::MAX;
 
 /// Keys and places; the smallest key wins.
 #[derive(Clone, Debug)]
 pub(super) struct Tournament {
-    /// The final at 1, the two matches before match `n` at `2 n` and `2 n + 1`, places in the second half.
+    /// The final at 1; match `n` is fed by matches `2 n` and `2 n + 1`; places are in the second half.
     matches: Vec<(u64, u32)>,
 }
 
@@ -23,29 +24,29 @@ impl Tournament {
         self.first().is_none()
     }
 
-    /// The smallest key and whose it is.
+    /// The smallest key, and its place.
     #[inline]
     pub(super) fn first(&self) -> Option<(u64, u32)> {
         self.matches.get(1).copied().filter(|&(key, _)| key != ABSENT)
     }
 
-    /// Has a place take part with this key, or changes its key. The largest of all keys is taken for the next smaller one.
+    /// Sets the key of a place. The largest possible key is replaced by the next smaller one.
     #[inline]
     pub(super) fn set(&mut self, place: u32, key: u64) {
         self.play(place, key.min(ABSENT - 1));
     }
 
-    /// Takes a place out, if it takes part.
+    /// Removes a place, if it is in use.
     #[inline]
     pub(super) fn remove(&mut self, place: u32) {
-        // Most often it does not.
+        // Usually it is not.
         let at = self.matches.len() / 2 + place as usize;
         if self.matches.get(at).is_some_and(|&(key, _)| key != ABSENT) {
             self.play(place, ABSENT);
         }
     }
 
-    /// Takes so much from every key; none is smaller.
+    /// Subtracts `by` from every key; none may be smaller.
     pub(super) fn lower(&mut self, by: u64) {
         let there = self.matches.iter_mut().filter(|(key, _)| *key != ABSENT);
         there.for_each(|(key, _)| *key -= by);

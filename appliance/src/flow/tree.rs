@@ -1,11 +1,12 @@
-//! The scheduler: who may move how many bytes, and when the next may.
+//! The scheduler of one direction: which connection may move how many bytes, and when.
 //!
-//! Start-time fair queueing (Goyal, Vin and Cheng, 1996) twice, over one another: sites by weight under the server's
-//! ceiling, clients equally inside a site; then round robin in turns among a client's connections, which is what deficit
-//! round robin (Shreedhar and Varghese, 1995) comes to where a turn can be cut at any byte. Ceilings are [`Bucket`]s that
-//! may go into debt: who may take at all takes a whole turn and then waits until it is paid for.
+//! Two levels of start-time fair queueing (Goyal, Vin and Cheng, 1996): sites by weight under the server's
+//! ceiling, and clients with equal shares within a site. Below that, round robin among a client's
+//! connections, which equals deficit round robin (Shreedhar and Varghese, 1995) where a turn can be cut at
+//! any byte. Ceilings are [`Bucket`]s that may go into debt: a class that may take anything takes a whole
+//! quantum, then waits until it is paid for.
 //!
-//! A class stands in exactly one place:
+//! A class is in exactly one place:
 //!
 //! ```text
 //! connection:  idle │ express queue of its site │ bulk queue of its client
@@ -16,43 +17,43 @@
 use super::class::{Client, Conn, Queue, Site, SiteRates};
 use super::heap::{Heap, Places};
 use super::list::NONE;
-use super::rate::{Bucket, BytesPerSec, MSS, TURN_MAX};
+use super::rate::{Bucket, BytesPerSec, MSS, QUANTUM_MAX};
 use super::tournament::Tournament;
 use alloc::vec::Vec;
 use model::metrics::Usage;
 
-/// A response of at most so many bytes is small: two segments.
+/// Largest size of a small response: two segments.
 pub(super) const SMALL: u32 = 2 * MSS;
-/// How far a client that is ahead of its share may still send small responses ahead of others' bulk, in bytes.
+/// How far ahead of its share a client may still send small responses before others' bulk, in bytes.
 const EXPRESS_LEAD: u64 = 4 * SMALL as u64;
-/// Small responses pass until they are so many bytes ahead of bulk; from then on bulk gets every second byte.
+/// Small responses go first until they are this many bytes ahead of bulk; then bulk gets every second byte.
 const EXPRESS_CREDIT: i64 = 4 * SMALL as i64;
 
-/// How far the virtual time among sites moves before the keys of ready sites begin anew.
+/// How far the virtual time among sites advances before the keys of ready sites are rebased.
 const REBASE: u128 = 1 << 62;
 
 /// The tree of one direction.
 #[derive(Debug)]
 pub(super) struct Tree {
     ceil: Option<Bucket>,
-    /// Virtual time among sites: the tag of the one served last by weight.
+    /// Virtual time among sites: the tag of the last one served by weight.
     clock: u128,
     /// Largest tag of a site so far.
     latest: u128,
     sites: Vec<Site>,
     clients: Vec<Client>,
     conns: Vec<Conn>,
-    /// Connections in any queue.
+    /// Number of queued connections.
     queued: u32,
-    /// By tag, as far as it is above `base`.
+    /// Ready sites by tag, relative to `base`.
     by_weight: Tournament,
-    /// No ready site's tag is below it.
+    /// Lower bound of the tags of ready sites.
     base: u128,
-    /// Of the ready sites, those with a guarantee, by the time it may be used.
+    /// Ready sites with a guarantee, by the time at which it may be used.
     by_guarantee: Tournament,
     waiting_sites: Tournament,
     waiting_clients: Heap<u64>,
-    /// Shared by `waiting_clients` and the sites' active heaps, of which a client is in one at most.
+    /// Shared by `waiting_clients` and the sites' active heaps: a client is in at most one of them.
     client_places: Places,
 }
 
@@ -77,12 +78,12 @@ impl Tree {
         tree
     }
 
-    /// Sets all rates anew. Debts are kept as [`Bucket::retune`] says, queues as they are.
-    pub(super) fn retune(&mut self, ceil: Option<BytesPerSec>, rates: &[SiteRates], now_ns: u64) {
+    /// Replaces all rates. Keeps debts, see [`Bucket::set_rate`], and queues.
+    pub(super) fn set_rates(&mut self, ceil: Option<BytesPerSec>, rates: &[SiteRates], now_ns: u64) {
         let renew = |old: Option<Bucket>, rate: Option<BytesPerSec>, burst| {
             rate.map(|rate| match old {
                 Some(mut bucket) => {
-                    bucket.retune(rate, burst, now_ns);
+                    bucket.set_rate(rate, burst, now_ns);
                     bucket
                 }
                 None => Bucket::new(rate, burst),
@@ -91,13 +92,13 @@ impl Tree {
         self.ceil = renew(self.ceil, ceil, None);
         for (site, rates) in self.sites.iter_mut().zip(rates) {
             site.ceil = renew(site.ceil, rates.ceil, rates.burst);
-            // Without a ceiling above it, a site needs no promise.
+            // Without a ceiling above it, a site needs no guarantee.
             site.guarantee = renew(site.guarantee, rates.rate.filter(|_| ceil.is_some()), rates.burst);
             site.weight = rates.weight.max(1);
             site.client_ceil = rates.client_ceil;
             site.limited = ceil.or(rates.ceil).or(rates.client_ceil).is_some();
             let least = [ceil, rates.ceil, rates.client_ceil].into_iter().flatten().min();
-            site.turn = least.map_or(TURN_MAX, BytesPerSec::turn);
+            site.quantum = least.map_or(QUANTUM_MAX, BytesPerSec::quantum);
         }
         for id in 0..self.clients.len() as u32 {
             let client = &mut self.clients[id as usize];
@@ -108,11 +109,11 @@ impl Tree {
         (0..self.sites.len() as u32).for_each(|site| self.place_site(site, now_ns));
     }
 
-    /// A client address appears.
+    /// Adds a client address.
     pub(super) fn add_client(&mut self, id: u32, site: u32) {
         let len = id as usize + 1;
         if self.clients.len() < len {
-            self.clients.resize(len, Client::NOBODY);
+            self.clients.resize(len, Client::VACANT);
             self.client_places.grow(len);
             self.waiting_clients.reserve(len);
         }
@@ -120,19 +121,19 @@ impl Tree {
         class.clients += 1;
         class.active.reserve(class.clients as usize);
         let ceil = class.client_ceil.map(|rate| Bucket::new(rate, None));
-        self.clients[id as usize] = Client { site, ceil, ..Client::NOBODY };
+        self.clients[id as usize] = Client { site, ceil, ..Client::VACANT };
     }
 
-    /// A client address is forgotten; it has no connections.
+    /// Removes a client address, which must have no connections.
     pub(super) fn remove_client(&mut self, id: u32) {
         let site = self.clients[id as usize].site;
         self.waiting_clients.remove(id, &mut self.client_places);
         self.sites[site as usize].active.remove(id, &mut self.client_places);
         self.sites[site as usize].clients -= 1;
-        self.clients[id as usize] = Client::NOBODY;
+        self.clients[id as usize] = Client::VACANT;
     }
 
-    /// A connection begins to belong to a client.
+    /// Assigns a connection to a client.
     pub(super) fn attach(&mut self, conn: u32, client: u32) {
         if self.conns.len() <= conn as usize {
             self.conns.resize(conn as usize + 1, Conn::default());
@@ -140,7 +141,7 @@ impl Tree {
         self.conns[conn as usize] = Conn { client, ..Conn::default() };
     }
 
-    /// A response or an upload begins on this connection: if it is small, it may pass as such.
+    /// Starts a response or upload on this connection, which may count as small.
     #[inline]
     pub(super) fn begin(&mut self, conn: u32) {
         if let Some(conn) = self.conns.get_mut(conn as usize) {
@@ -148,7 +149,7 @@ impl Tree {
         }
     }
 
-    /// A connection belongs to nobody any more.
+    /// Removes a connection from its client.
     pub(super) fn detach(&mut self, conn: u32, now_ns: u64) {
         if self.conns.get(conn as usize).is_some_and(|c| c.client != NONE) {
             self.cancel(conn, now_ns);
@@ -156,7 +157,7 @@ impl Tree {
         }
     }
 
-    /// A connection has nothing to send any more.
+    /// Cancels a connection's request.
     pub(super) fn cancel(&mut self, id: u32, now_ns: u64) {
         let Some(&conn) = self.conns.get(id as usize).filter(|conn| conn.queue != Queue::None) else {
             return;
@@ -167,12 +168,12 @@ impl Tree {
         self.place_site(site, now_ns);
     }
 
-    /// Bytes granted at once of `wanted`. If that is less, the connection waits, and [`Tree::pop`] names it later; a
-    /// connection that waits already gets nothing and only changes what it wants.
+    /// Bytes granted at once of `wanted`. If that is less, the connection waits until [`Tree::pop`] names it.
+    /// A connection that already waits gets nothing, and only changes what it wants.
     #[inline]
     pub(super) fn request(&mut self, id: u32, wanted: u32, now_ns: u64) -> u32 {
         let Some(conn) = self.conns.get_mut(id as usize).filter(|conn| conn.client != NONE) else {
-            // Nobody's yet: an answer to a request that could not be routed. Paid for by the server.
+            // Not assigned yet, for a response to a request that could not be routed: charged to the server.
             if let Some(bucket) = &mut self.ceil {
                 bucket.take(wanted, now_ns);
             }
@@ -206,11 +207,11 @@ impl Tree {
             && self.ceil.is_none_or(|bucket| bucket.is_ready(now_ns) && self.by_weight.is_empty());
         let mut granted = 0;
         if free {
-            // Nothing waits and nothing is owed: whoever was ahead of the others is so no longer.
+            // Nothing waits and nothing is owed: earlier advantages are forgotten.
             site.clock = site.clock.max(site.latest);
             site.credit = EXPRESS_CREDIT;
             let small = wanted <= conn.small_left;
-            granted = if small { wanted } else { wanted.min(site.turn) };
+            granted = if small { wanted } else { wanted.min(site.quantum) };
             let guaranteed = site.guarantee.is_some_and(|bucket| bucket.is_ready(now_ns));
             self.advance_clock(self.latest);
             self.charge(id, granted, guaranteed, now_ns);
@@ -221,7 +222,7 @@ impl Tree {
         granted
     }
 
-    /// Charges bytes that were not asked for: retransmissions.
+    /// Charges bytes that were not requested: retransmissions.
     pub(super) fn charge_only(&mut self, id: u32, bytes: u32, now_ns: u64) {
         let attached = self.conns.get(id as usize).is_some_and(|conn| conn.client != NONE);
         if attached {
@@ -231,7 +232,7 @@ impl Tree {
         }
     }
 
-    /// The next connection whose time has come, and how many bytes it is granted.
+    /// The next connection whose turn has come, and the bytes granted.
     #[inline]
     pub(super) fn pop(&mut self, now_ns: u64) -> Option<(u32, u32)> {
         if self.queued == 0 { None } else { self.pop_queued(now_ns) }
@@ -269,7 +270,7 @@ impl Tree {
         None
     }
 
-    /// When [`Tree::pop`] has something next, if nothing changes; at once is 0.
+    /// When [`Tree::pop`] will next have something, if nothing changes; 0 if now.
     #[inline]
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
         if self.queued == 0 { None } else { self.first_deadline_ns() }
@@ -289,13 +290,13 @@ impl Tree {
         self.sites.get(site).map(|site| site.usage(now_ns))
     }
 
-    /// Whether the connection waits for its turn.
+    /// Whether the connection is waiting for a grant.
     pub(super) fn is_waiting(&self, conn: u32) -> bool {
         self.conns.get(conn as usize).is_some_and(|conn| conn.queue != Queue::None)
     }
 
-    /// Lets a site's next connection take its turn. `None` if that one's client has reached its own ceiling instead,
-    /// which moved it out of the way.
+    /// Serves the next connection of a site. `None` if its client turned out to be at its own ceiling, and
+    /// was moved out of the way.
     fn serve(&mut self, s: u32, guaranteed: bool, now_ns: u64) -> Option<(u32, u32)> {
         let site = &mut self.sites[s as usize];
         let express = site.express.first().filter(|_| site.credit > 0 || site.active.is_empty());
@@ -318,7 +319,7 @@ impl Tree {
                     self.place_client(c, now_ns);
                     return None;
                 };
-                (id, site.turn)
+                (id, site.quantum)
             }
         };
         let conn = self.conns[id as usize];
@@ -328,7 +329,7 @@ impl Tree {
         site.credit = (site.credit + step).clamp(-EXPRESS_CREDIT, EXPRESS_CREDIT);
         let left = conn.wanted - granted;
         if left > 0 && conn.queue == Queue::Bulk {
-            // It stays where it is: behind its client's others.
+            // It moves behind its client's other connections.
             site.queued_bytes -= u64::from(granted);
             self.conns[id as usize].wanted = left;
             self.clients[conn.client as usize].bulk.move_back(id, &mut self.conns);
@@ -344,8 +345,8 @@ impl Tree {
         Some((id, granted))
     }
 
-    /// Moves the virtual time among sites on, and the base of ready sites' keys with it before those overflow: they are half as
-    /// long as tags, and much of the scheduler's work is comparing them.
+    /// Advances the virtual time among sites, and rebases the keys of ready sites before they overflow: keys
+    /// are half as long as tags, and comparing them is much of the scheduler's work.
     fn advance_clock(&mut self, tag: u128) {
         self.clock = self.clock.max(tag);
         if self.clock - self.base >= REBASE {
@@ -356,7 +357,7 @@ impl Tree {
         }
     }
 
-    /// Takes bytes out of every bucket on a connection's way.
+    /// Charges bytes to every bucket on a connection's path.
     fn charge(&mut self, id: u32, bytes: u32, guaranteed: bool, now_ns: u64) {
         let conn = &mut self.conns[id as usize];
         conn.small_left = conn.small_left.saturating_sub(bytes);
@@ -409,7 +410,7 @@ impl Tree {
         site.queued_bytes += u64::from(wanted);
     }
 
-    /// Takes a connection out of the queue it stands in.
+    /// Removes a connection from its queue.
     fn leave_queue(&mut self, id: u32) {
         let conn = self.conns[id as usize];
         let client = &mut self.clients[conn.client as usize];
@@ -426,7 +427,7 @@ impl Tree {
         (conn.queue, conn.wanted) = (Queue::None, 0);
     }
 
-    /// Puts a client where it belongs after a change.
+    /// Moves a client to its proper place after a change.
     fn place_client(&mut self, id: u32, now_ns: u64) {
         let client = &mut self.clients[id as usize];
         let Some(site) = self.sites.get_mut(client.site as usize) else { return };
@@ -448,7 +449,7 @@ impl Tree {
         }
     }
 
-    /// Puts a site where it belongs after a change.
+    /// Moves a site to its proper place after a change.
     fn place_site(&mut self, id: u32, now_ns: u64) {
         let site = &mut self.sites[id as usize];
         let wait = site.ceil.filter(|bucket| !bucket.is_ready(now_ns));

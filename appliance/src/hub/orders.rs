@@ -35,7 +35,7 @@ impl<S: StreamTransport> Machine<S> {
         }
         ControlFlow::Break(match request {
             Request::Supervise => {
-                self.control.supervises(who, self.pools.streams());
+                self.control.set_supervisor(who, self.pools.streams());
                 self.pools.retire_announced();
                 Ok(Answer::Done)
             }

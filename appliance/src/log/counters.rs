@@ -1,27 +1,27 @@
-//! Counters of everything that is answered and refused.
+//! Counters of answered and refused requests.
 
 use model::reason::Reason;
 
 model::counters! {
-    /// What happened to requests, since the start.
+    /// Request counts since the start.
     pub struct RequestCounters {
         /// Requests whose head was complete and valid.
         requests = "requests",
         /// Requests answered from the image's files.
         served_from_memory = "served_from_memory",
-        /// Requests answered by a worker, from its first byte to its last.
+        /// Requests answered completely by a worker.
         served_by_workers = "served_by_workers",
         /// Requests given to a second worker after the first one died.
         replayed = "replayed",
-        /// Responses cut off because the worker died in the middle: the client sees its connection closed.
+        /// Responses cut off because the worker died: the client sees its connection closed.
         truncated = "truncated",
         /// Idle connections closed to make room for new ones.
         evicted = "connections_evicted",
-        /// Requests whose answer was malformed: 502.
+        /// Requests whose response was malformed: 502.
         malformed = "malformed_responses",
         /// Requests whose worker was silent for too long.
         silent = "silent_workers",
-        /// Connections that changed their protocol (101).
+        /// Connections that switched protocols (101).
         upgraded = "upgraded",
         /// Bytes from clients to workers over such connections.
         tunnel_bytes_in = "tunnel_bytes_in",

@@ -1,8 +1,8 @@
-//! Values in log lines: nothing a client sends can begin another line or another field.
+//! Escaping of values in log lines, so that no client can forge a line or a field.
 
 use alloc::vec::Vec;
 
-/// W3C extended and HTTPERR: empty is `-`; blanks, control characters and what is not ASCII become `+`.
+/// W3C extended and HTTPERR: `-` if empty; blanks, control and non-ASCII characters become `+`.
 pub(super) fn w3c(value: &[u8], out: &mut Vec<u8>) {
     if value.is_empty() {
         return out.push(b'-');
@@ -10,7 +10,7 @@ pub(super) fn w3c(value: &[u8], out: &mut Vec<u8>) {
     out.extend(value.iter().map(|&b| if b.is_ascii_graphic() { b } else { b'+' }));
 }
 
-/// A JSON string (RFC 8259 §7), with its quotation marks. What is not UTF-8 becomes U+FFFD.
+/// A quoted JSON string (RFC 8259 §7). Invalid UTF-8 becomes U+FFFD.
 pub(super) fn json(value: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');

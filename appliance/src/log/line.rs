@@ -1,4 +1,4 @@
-//! Lines as they stand in the files.
+//! Formatting of log lines.
 
 use super::record::{Endpoints, Outcome, Record, Value};
 use super::{Log, escape};
@@ -12,12 +12,12 @@ use model::log::{Field, Kind};
 use model::reason::Reason;
 use model::settings::LogFormat;
 
-/// ERROR_NETNAME_DELETED: the client went away.
+/// ERROR_NETNAME_DELETED: the client disconnected.
 const NETNAME_DELETED: u16 = 64;
 /// ERROR_SEM_TIMEOUT: a timer ended the connection.
 const SEM_TIMEOUT: u16 = 121;
 
-/// The moment a line is written.
+/// The time at which a line is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Seconds since 1970-01-01 UTC.
@@ -26,7 +26,7 @@ pub struct Moment {
     pub now: Instant,
 }
 
-/// Formats into a line, which cannot fail.
+/// Formats into a line. Cannot fail.
 fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     struct Line<'l>(&'l mut Vec<u8>);
     impl fmt::Write for Line<'_> {
@@ -39,15 +39,16 @@ fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
 }
 
 impl Log {
-    /// Writes the access log's line for a request.
-    pub fn access(&mut self, record: &Record, ends: &Endpoints, outcome: &Outcome, moment: Moment) {
+    /// Writes the access log line of a request.
+    pub fn access(&mut self, record: &Record, endpoints: &Endpoints, outcome: &Outcome, moment: Moment) {
         let Some(settings) = self.settings.as_ref().filter(|settings| !settings.fields.is_empty()) else {
             return;
         };
-        // Nothing returns between here and where the buffer is put back, or the next line would allocate another.
+        // No early return up to where the buffer is put back, or the next line would allocate another one.
         let mut line = core::mem::take(&mut self.line);
         line.clear();
-        let entry = Entry { log: self, record, ends, outcome, moment, civil: Civil::from_unix(moment.unix) };
+        let entry =
+            Entry { log: self, record, endpoints, outcome, moment, civil: Civil::from_unix(moment.unix) };
         match settings.format {
             LogFormat::W3c => entry.w3c(&settings.fields, &mut line),
             LogFormat::Json => entry.json(&settings.fields, &mut line),
@@ -56,12 +57,12 @@ impl Log {
         self.line = line;
     }
 
-    /// Writes the error log's line: `date time c-ip c-port s-ip s-port cs-version cs-method cs-uri sc-status s-siteid
-    /// s-reason s-queuename`. `status` is `None` where no response is sent.
+    /// Writes an error log line: `date time c-ip c-port s-ip s-port cs-version cs-method cs-uri sc-status
+    /// s-siteid s-reason s-queuename`. `status`: `None` if no response is sent.
     pub fn error(
         &mut self,
         record: Option<&Record>,
-        ends: &Endpoints,
+        endpoints: &Endpoints,
         status: Option<u16>,
         reason: Reason,
         unix: u64,
@@ -77,7 +78,7 @@ impl Log {
         date(&civil, &mut line);
         line.push(b' ');
         time(&civil, &mut line);
-        for (address, port) in [ends.client, ends.server] {
+        for (address, port) in [endpoints.client, endpoints.server] {
             put(&mut line, format_args!(" {address} {port}"));
         }
         line.push(b' ');
@@ -114,7 +115,7 @@ impl Log {
 struct Entry<'l> {
     log: &'l Log,
     record: &'l Record,
-    ends: &'l Endpoints,
+    endpoints: &'l Endpoints,
     outcome: &'l Outcome,
     moment: Moment,
     civil: Civil,
@@ -131,7 +132,7 @@ impl Entry<'_> {
                 None => self.computed(field, out),
             }
         }
-        // A line that begins so would be a directive.
+        // A line with this first character would be a directive.
         if let Some(first @ b'#') = out.first_mut() {
             *first = b'+';
         }
@@ -159,7 +160,7 @@ impl Entry<'_> {
         out.push(b'}');
     }
 
-    /// Values that came from outside or from the configuration.
+    /// Values from clients or from the configuration.
     fn text(&self, field: Field) -> Option<&[u8]> {
         fn name(found: Option<&String>) -> &str {
             found.map_or("", String::as_str)
@@ -192,10 +193,10 @@ impl Entry<'_> {
             Field::Date => return date(&self.civil, out),
             Field::Time => return time(&self.civil, out),
             Field::Version => return version(self.record.version, out),
-            Field::ServerIp => return put(out, format_args!("{}", self.ends.server.0)),
-            Field::ClientIp => return put(out, format_args!("{}", self.ends.client.0)),
-            Field::ServerPort => self.ends.server.1.into(),
-            Field::ClientPort => self.ends.client.1.into(),
+            Field::ServerIp => return put(out, format_args!("{}", self.endpoints.server.0)),
+            Field::ClientIp => return put(out, format_args!("{}", self.endpoints.client.0)),
+            Field::ServerPort => self.endpoints.server.1.into(),
+            Field::ClientPort => self.endpoints.client.1.into(),
             Field::Status => self.outcome.status.into(),
             Field::Win32Status => self.win32_status().into(),
             Field::BytesSent => self.outcome.sent,

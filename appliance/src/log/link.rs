@@ -1,19 +1,19 @@
-//! The stream to the host's collector: opened when there is something to say, opened again when it ended.
+//! The stream to the host's log collector: opened when there is something to send, reopened after it ended.
 //!
-//! The collector acknowledges what it has written: numbers of bytes since the last one, four bytes each, least significant
-//! first. Until then lines are kept and, on a new stream, sent again: a collector that dies between writing and
-//! acknowledging has them twice, and none is lost.
+//! The collector acknowledges what it has written, as counts of bytes since the previous acknowledgement,
+//! four bytes each, little-endian. Lines are kept until then and sent again on a new stream: if a collector
+//! dies between writing and acknowledging, lines are duplicated, but never lost.
 
 use super::Spool;
 use crate::time::Instant;
 use core::time::Duration;
 use netdrv::stream::{HOST_CID, StreamEvent, StreamId, StreamTransport, VsockAddr};
 
-/// Lines are sent when there are so many bytes of them …
+/// Lines are sent once there are this many bytes,
 const BATCH: usize = 8 << 10;
-/// … or the first has waited so long.
+/// or the first one has waited this long.
 const DELAY: Duration = Duration::from_millis(100);
-/// Bytes of a number of bytes.
+/// Length of an acknowledgement in bytes.
 const ACKNOWLEDGEMENT: usize = 4;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -30,19 +30,19 @@ enum State {
 pub struct LogLink {
     port: u32,
     state: State,
-    /// Not before then, after a failure.
+    /// Earliest time of the next attempt after a failure.
     retry_at: Option<Instant>,
     pause: Duration,
-    /// When what waits is sent even if it is little.
+    /// When waiting lines are sent even if there are few.
     send_at: Option<Instant>,
-    /// For how long lines are gathered before they are sent.
+    /// How long to collect lines before sending.
     delay: Duration,
-    /// The front part of an acknowledgement.
+    /// The start of an acknowledgement.
     partial: heapless::Vec<u8, ACKNOWLEDGEMENT>,
 }
 
 impl LogLink {
-    /// A link to this port of the host.
+    /// A connection to this port of the host.
     pub const fn new(port: u32) -> Self {
         Self {
             port,
@@ -55,7 +55,7 @@ impl LogLink {
         }
     }
 
-    /// The event is about our stream.
+    /// Whether the event concerns this stream.
     pub fn owns(&self, event: &StreamEvent) -> bool {
         let (StreamEvent::Connected(stream)
         | StreamEvent::Accepted { stream, .. }
@@ -65,7 +65,7 @@ impl LogLink {
         matches!(self.state, State::Connecting(ours) | State::Open(ours) if ours == *stream)
     }
 
-    /// Takes an event of our stream.
+    /// Handles an event of this stream.
     pub fn on_event<S: StreamTransport>(
         &mut self,
         event: StreamEvent,
@@ -84,7 +84,7 @@ impl LogLink {
                 self.take_acknowledgements(stream, spool, streams);
                 self.partial.clear();
                 streams.release(stream);
-                spool.break_off();
+                spool.rewind();
                 self.fail(now);
             }
             StreamEvent::Writable(_) => self.send_at = Some(now),
@@ -102,7 +102,7 @@ impl LogLink {
             let input = streams.readable(stream);
             let n = input.len();
             for &byte in input {
-                // It has room: it is emptied when it is full.
+                // There is room: it is emptied whenever it is full.
                 let _ = self.partial.push(byte);
                 if let Ok(number) = <[u8; ACKNOWLEDGEMENT]>::try_from(&self.partial[..]) {
                     spool.acknowledged(u32::from_le_bytes(number) as usize);
@@ -113,7 +113,7 @@ impl LogLink {
         }
     }
 
-    /// Lines are sent at once from now on.
+    /// Sends lines without delay from now on.
     pub fn hurry(&mut self, now: Instant) {
         self.delay = Duration::ZERO;
         self.retry_at = None;
@@ -126,7 +126,7 @@ impl LogLink {
         self.pause = (self.pause * 2).min(RETRY_MAX);
     }
 
-    /// Sends what is due. Call once a round, after all lines were written.
+    /// Sends what is due. To be called once per turn, after all lines were written.
     pub fn pump<S: StreamTransport>(&mut self, spool: &mut Spool, streams: &mut S, now: Instant) {
         if spool.unsent().is_empty() {
             self.send_at = None;
@@ -147,7 +147,7 @@ impl LogLink {
                 while !spool.unsent().is_empty() {
                     let n = streams.send(stream, spool.unsent());
                     if n == 0 {
-                        // The transport tells when there is room.
+                        // The transport reports when there is room.
                         break;
                     }
                     spool.sent(n);
@@ -158,7 +158,7 @@ impl LogLink {
         }
     }
 
-    /// When [`LogLink::pump`] has to be called even if nothing happens.
+    /// When [`LogLink::pump`] must be called even if nothing happens.
     pub fn next_deadline(&self) -> Option<Instant> {
         match self.state {
             State::Closed => self.send_at.and(self.retry_at),

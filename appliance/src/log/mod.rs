@@ -1,15 +1,17 @@
-//! Logs: a line for every request and a line for every refusal, and the counters of both.
+//! Logs and counters of requests and refusals.
 //!
-//! - The *access log* has a line for each request, also for those that were refused before they were routed: W3C extended
-//!   with the fields that the configuration names, or JSON lines ([`line`](mod@line)).
-//! - The *error log* (HTTPERR) has a line for each request that was refused and each connection that was ended, with its
-//!   [`Reason`](model::reason::Reason).
+//! - The *access log* has a line for each request, even if it was refused before it was routed: in W3C
+//!   extended format with the configured fields, or as JSON ([`line`](mod@line)).
+//! - The *error log* (HTTPERR) has a line for each refused request and each connection that was ended, with
+//!   its [`Reason`](model::reason::Reason).
 //!
-//! Lines go into a [`Spool`] of fixed size and from there over a vsock stream to the host ([`LogLink`]), which
-//! writes files. A line that finds no room is dropped and counted; the count is told to the host as soon as there is room
-//! again. Lines are kept until the host has acknowledged them, and sent again on a new stream if one ends before that.
+//! Lines go into a [`Spool`] of fixed size, and from there over a vsock stream ([`LogLink`]) to the host,
+//! which writes files. A line without room is dropped and counted; the host is told the count as soon as
+//! there is room again. Lines are kept until the host has acknowledged them, and are sent again on a new
+//! stream if necessary.
 //!
-//! On the stream each line begins with a byte that says what it is ([`Kind`](model::log::Kind)) and ends with LF. No value can contain LF.
+//! On the stream, each line begins with a byte for its kind ([`Kind`](model::log::Kind)) and ends with LF.
+//! Values cannot contain LF.
 
 mod counters;
 mod escape;
@@ -28,7 +30,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use model::settings;
 
-/// What is logged, and the lines that wait to be fetched.
+/// What is logged, and the lines waiting to be sent.
 #[derive(Debug)]
 pub struct Log {
     pub(crate) settings: Option<settings::Log>,
@@ -36,18 +38,18 @@ pub struct Log {
     pub(crate) pools: Vec<String>,
     /// Lines for the host.
     pub spool: Spool,
-    /// Records to be used again.
+    /// Records for reuse.
     #[allow(clippy::vec_box, reason = "records move between here and their connections in their boxes")]
     spare: Vec<Box<Record>>,
-    /// Where lines are put together.
+    /// Buffer for composing a line.
     line: Vec<u8>,
 }
 
-/// Records kept to be used again.
+/// Limit on records kept for reuse.
 const SPARE: usize = 32;
 
 impl Log {
-    /// A log with a spool of so many bytes, or none if the settings want none.
+    /// A log with a spool of `spool_bytes` bytes, or without one if the settings disable logging.
     pub fn new(settings: &settings::Settings, spool_bytes: usize) -> Self {
         let on = settings.log.is_some();
         Self {
@@ -60,7 +62,7 @@ impl Log {
         }
     }
 
-    /// Anything is logged.
+    /// Whether anything is logged.
     pub const fn is_on(&self) -> bool {
         self.settings.is_some()
     }
@@ -70,7 +72,7 @@ impl Log {
         self.spare.pop().unwrap_or_default()
     }
 
-    /// Takes a record back.
+    /// Returns a record for reuse.
     pub fn recycle(&mut self, mut record: Box<Record>) {
         if self.spare.len() < SPARE {
             record.clear();

@@ -1,4 +1,4 @@
-//! What is kept of a request until its line can be written.
+//! Data of a request kept until its log line is written.
 
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -6,12 +6,12 @@ use core::net::IpAddr;
 use model::id::{PoolId, SiteId};
 use model::reason::Reason;
 
-/// Parts of a request head.
+/// Logged parts of a request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Method; at most 255 bytes, as in HTTPERR.
     Method,
-    /// Path as received. With the query at most 4,096 bytes, as in HTTPERR.
+    /// Path as received. At most 4,096 bytes together with the query, as in HTTPERR.
     Stem,
     /// Query without the `?`.
     Query,
@@ -23,11 +23,11 @@ pub enum Value {
     Referer,
     /// Cookie.
     Cookie,
-    /// Subject of the client's certificate.
+    /// Subject of the client certificate.
     CertSubject,
-    /// Its serial number; at most 20 bytes (RFC 5280 §4.1.2.2) and one for the sign, in hexadecimal digits.
+    /// Its serial number in hexadecimal: at most 20 bytes (RFC 5280 §4.1.2.2) and a sign byte.
     CertSerial,
-    /// Its SHA-256 in hexadecimal digits.
+    /// Its SHA-256 fingerprint in hexadecimal.
     CertFingerprint,
 }
 
@@ -46,51 +46,51 @@ impl Value {
     }
 }
 
-/// Both ends of a connection.
+/// The two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// The client's address and port.
     pub client: (IpAddr, u16),
-    /// The address and port it connected to.
+    /// The local address and port.
     pub server: (IpAddr, u16),
 }
 
-/// How a request went.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Status code sent, 0 for none.
     pub status: u16,
-    /// Bytes sent to the client for it.
+    /// Bytes sent to the client.
     pub sent: u64,
-    /// Bytes of its head and content that were read.
+    /// Bytes read of head and content.
     pub received: u64,
     /// Why it was refused or cut off.
     pub reason: Option<Reason>,
-    /// The response went out whole.
+    /// The whole response was sent.
     pub complete: bool,
 }
 
-/// What is kept of a request.
+/// Data of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// When its first byte came.
+    /// When its first byte arrived.
     pub began: Instant,
     /// `HTTP/` major and minor version, as received.
     pub version: Option<(u8, u8)>,
-    /// Index of the site that it was routed to.
+    /// The site that it was routed to.
     pub site: Option<SiteId>,
-    /// Index of the pool that it was for.
+    /// The pool that it was forwarded to.
     pub pool: Option<PoolId>,
     bytes: Vec<u8>,
-    /// Start and end in `bytes`.
+    /// Ranges in `bytes`.
     places: [(u16, u16); Value::COUNT],
 }
 
 impl Record {
-    /// Most bytes that the values of a record take.
+    /// Limit on the size of all values, in bytes.
     pub const MAX_BYTES: usize = 2 * 255 + 3 * 4096 + 2 * 1024 + 512 + 42 + 64;
 
-    /// Keeps a part, cut to what a log shows of it. The first time counts.
+    /// Sets a value, truncated to what logs show, unless it is set already.
     pub fn set(&mut self, value: Value, bytes: &[u8]) {
         let bytes = bytes.get(..value.max()).unwrap_or(bytes);
         let place = &mut self.places[value as usize];
@@ -103,13 +103,13 @@ impl Record {
         *place = (start as u16, self.bytes.len() as u16);
     }
 
-    /// A part; empty if there is none.
+    /// A value; empty if not set.
     pub fn get(&self, value: Value) -> &[u8] {
         let (start, end) = self.places[value as usize];
         self.bytes.get(usize::from(start)..usize::from(end)).unwrap_or_default()
     }
 
-    /// Reads what can be made out of a head that was refused.
+    /// Extracts what it can from a refused head.
     pub fn read_refused(&mut self, head: &[u8]) {
         let line =
             head.split(|&b| b == b'\r' || b == b'\n').find(|line| !line.is_empty()).unwrap_or_default();
@@ -127,23 +127,23 @@ impl Record {
         }
     }
 
-    /// Bytes that the values take.
+    /// Size of the values in bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// There are no values.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Gives up the values and their memory.
+    /// Drops the values and their memory.
     pub fn forget_values(&mut self) {
         self.bytes = Vec::new();
         self.places = Default::default();
     }
 
-    /// Makes room for another request; keeps the memory.
+    /// Clears the record for another request. Keeps its memory.
     pub fn clear(&mut self) {
         let mut bytes = core::mem::take(&mut self.bytes);
         bytes.clear();

@@ -1,23 +1,23 @@
-//! Lines that wait for the host, in memory of a fixed size.
+//! Log lines that wait for the host, in a fixed amount of memory.
 
 use alloc::collections::VecDeque;
 use alloc::format;
 use model::log::Kind;
 
-/// Room kept for telling how much was dropped.
+/// Bytes reserved for the notice of dropped lines.
 const NOTICE: usize = 24;
 
-/// Whole lines with their first byte and LF at the end. A line stays until the host has acknowledged it.
+/// Whole lines, each with its kind byte and LF. A line stays until the host has acknowledged it.
 #[derive(Debug)]
 pub struct Spool {
     bytes: VecDeque<u8>,
     capacity: usize,
-    /// So many of them are under way to the host.
+    /// How many of the bytes were sent and are not acknowledged.
     sent: usize,
-    /// The front part of the first line is gone already.
+    /// The start of the first line was acknowledged already.
     inside_line: bool,
-    /// Dropped since the host was last told.
-    untold: u64,
+    /// Lines dropped since the last notice to the host.
+    unreported: u64,
     dropped: u64,
     lines: u64,
 }
@@ -29,22 +29,22 @@ impl Spool {
             capacity,
             sent: 0,
             inside_line: false,
-            untold: 0,
+            unreported: 0,
             dropped: 0,
             lines: 0,
         }
     }
 
-    /// Adds a line; drops it if there is no room.
+    /// Adds a line, or drops it if there is no room.
     pub fn push(&mut self, kind: Kind, line: &[u8]) {
-        let notice = if self.untold > 0 { NOTICE } else { 0 };
+        let notice = if self.unreported > 0 { NOTICE } else { 0 };
         if self.bytes.len() + notice + line.len() + 2 > self.capacity {
             self.drop_line();
             return;
         }
-        if self.untold > 0 {
-            let untold = core::mem::take(&mut self.untold);
-            self.put(Kind::Dropped, format!("{untold}").as_bytes());
+        if self.unreported > 0 {
+            let unreported = core::mem::take(&mut self.unreported);
+            self.put(Kind::Dropped, format!("{unreported}").as_bytes());
         }
         self.lines += 1;
         self.put(kind, line);
@@ -57,11 +57,11 @@ impl Spool {
     }
 
     fn drop_line(&mut self) {
-        self.untold += 1;
+        self.unreported += 1;
         self.dropped += 1;
     }
 
-    /// The front part of what was not sent; empty only if all was.
+    /// The first contiguous part of the unsent bytes; empty only if all were sent.
     pub fn unsent(&self) -> &[u8] {
         let (front, back) = self.bytes.as_slices();
         match self.sent.checked_sub(front.len()) {
@@ -71,22 +71,22 @@ impl Spool {
         .unwrap_or_default()
     }
 
-    /// Bytes that wait, for being sent or for being acknowledged.
+    /// Bytes waiting to be sent or acknowledged.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Nothing waits.
+    /// Whether nothing is waiting.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// So many bytes of [`Spool::unsent`] are on their way.
+    /// Notes that `n` bytes of [`Spool::unsent`] were sent.
     pub fn sent(&mut self, n: usize) {
         self.sent = (self.sent + n).min(self.bytes.len());
     }
 
-    /// The host has so many more of the bytes that were sent. Those are forgotten; more than were sent are not.
+    /// Removes `n` more bytes, which the host has acknowledged. Ignores any excess over those sent.
     pub fn acknowledged(&mut self, n: usize) {
         let n = n.min(self.sent);
         if let Some(&last) = n.checked_sub(1).and_then(|last| self.bytes.get(last)) {
@@ -96,8 +96,8 @@ impl Spool {
         self.sent -= n;
     }
 
-    /// The stream ended: what was not acknowledged is sent again. A line of which a part was acknowledged is lost.
-    pub fn break_off(&mut self) {
+    /// Prepares to send unacknowledged lines again on a new stream. A partly acknowledged line is lost.
+    pub fn rewind(&mut self) {
         self.sent = 0;
         if !core::mem::take(&mut self.inside_line) {
             return;
@@ -107,12 +107,12 @@ impl Spool {
         self.drop_line();
     }
 
-    /// Lines taken in, since the start.
+    /// Lines accepted since the start.
     pub fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// Lines dropped, since the start.
+    /// Lines dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Everything that was not sent, acknowledged at once.
+    /// All unsent bytes, acknowledged at once.
     fn all(spool: &mut Spool) -> String {
         let mut out = Vec::new();
         while !spool.unsent().is_empty() {
@@ -159,7 +159,7 @@ mod tests {
         spool.sent(10);
         spool.acknowledged(7);
         assert_eq!(spool.unsent(), b"cond\n");
-        spool.break_off();
+        spool.rewind();
         assert_eq!((all(&mut spool), spool.dropped()), ("asecond\n".into(), 0));
     }
 
@@ -172,18 +172,18 @@ mod tests {
         // More than was sent.
         spool.acknowledged(50);
         assert_eq!(spool.len(), "rst\nasecond\n".len());
-        spool.break_off();
-        spool.break_off();
+        spool.rewind();
+        spool.rewind();
         assert_eq!((all(&mut spool), spool.dropped()), ("asecond\n".into(), 1));
     }
 
     proptest! {
-        /// The host gets every line that it was not told of as dropped, once or, after a break, again.
+        /// The host gets every line not reported as dropped, once or, after a break, again.
         #[test]
         fn never_grows_and_loses_nothing_uncounted(steps in prop::collection::vec((0usize..60, 0usize..60, 0usize..60, any::<bool>()), 0..200)) {
             let mut spool = Spool::new(128);
             let (mut pushed, mut kept, mut stream) = (0, Vec::new(), Vec::new());
-            // Whole lines are kept and acknowledged, as the collector does.
+            // Whole lines are stored and acknowledged, as the collector does.
             let keep = |spool: &mut Spool, stream: &mut Vec<u8>, kept: &mut Vec<u8>| {
                 let whole = stream.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
                 kept.extend(stream.drain(..whole));
@@ -200,7 +200,7 @@ mod tests {
                 }
                 if broken {
                     stream.clear();
-                    spool.break_off();
+                    spool.rewind();
                 } else {
                     keep(&mut spool, &mut stream, &mut kept);
                 }

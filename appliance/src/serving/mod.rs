@@ -3,19 +3,19 @@
 //!
 //! A `Serving` is immutable.
 
-mod governing;
 mod readings;
 mod requestable;
 mod router;
 mod rules;
+mod snapshot;
 mod table;
 mod timers;
 
-pub(crate) use governing::Governing;
 pub use readings::has_one_reading;
 pub use requestable::RequestablePaths;
 pub use router::{Match, RouteResult, Router, RouterError};
 pub(crate) use rules::Rules;
+pub(crate) use snapshot::SiteSnapshot;
 pub use timers::Timers;
 
 use crate::cache::StaticStore;

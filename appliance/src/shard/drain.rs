@@ -68,7 +68,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
 
     /// All connections whose TCP handshake is complete.
     fn connections(&self) -> alloc::vec::Vec<ConnId> {
-        let all = (0..self.stack.places()).filter_map(|index| self.stack.at(index));
+        let all = (0..self.stack.index_bound()).filter_map(|index| self.stack.at(index));
         all.filter(|id| !self.stack.is_half_open(*id)).collect()
     }
 }

@@ -335,7 +335,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
                     self.mark(id);
                     self.blocked += 1;
                 }
-                Flushed::Over(mut connection) => {
+                Flushed::Closed(mut connection) => {
                     connection.abandon(id, &mut self.shared);
                     self.shared.traffic.flow.detach(id.index() as u32, now.as_nanos());
                     continue;

@@ -1,4 +1,4 @@
-//! ARP (RFC 826): answers questions for our address and announces it (RFC 5227 §2.3). We never ask.
+//! ARP (RFC 826): answers requests for our address and announces it (RFC 5227 §2.3). Never asks.
 
 use netdrv::nic::{Nic, TxFull, TxOffload};
 use smoltcp::wire::{
@@ -8,7 +8,7 @@ use smoltcp::wire::{
 
 const ARP_FRAME_LEN: usize = 14 + 28;
 
-/// Answers a request for `local`; false if the packet was anything else.
+/// Answers a request for `local`. False if the packet was anything else.
 pub(super) fn answer<N: Nic>(packet: &[u8], nic: &mut N, mac: [u8; 6], local: Ipv4Address) -> bool {
     let Ok(packet) = ArpPacket::new_checked(packet) else { return false };
     let Ok(ArpRepr::EthernetIpv4 {
@@ -31,12 +31,12 @@ pub(super) fn answer<N: Nic>(packet: &[u8], nic: &mut N, mac: [u8; 6], local: Ip
         target_hardware_addr: source_hardware_addr,
         target_protocol_addr: source_protocol_addr,
     };
-    // No room for the answer: they will ask again.
+    // If there is no room for the answer, the peer will ask again.
     let _ = send(nic, mac, source_hardware_addr, reply);
     true
 }
 
-/// Tells the link that `local` is ours, so that stale caches change.
+/// Announces `local` on the link, so that stale caches are updated.
 pub(super) fn announce<N: Nic>(nic: &mut N, mac: [u8; 6], local: Ipv4Address) -> Result<(), TxFull> {
     let announcement = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Request,

@@ -1,7 +1,8 @@
-//! Sockets with their buffers: what a connection costs, and how that shrinks as memory fills up.
+//! Sockets and their buffers: their cost per connection, and how it shrinks as memory fills up.
 //!
-//! smoltcp cannot change a socket's buffers, so the choice is made when a connection opens: generous while there is
-//! room, small when there is not. Sockets are recycled whole, because clearing 128 KiB costs more than a request.
+//! smoltcp cannot resize a socket's buffers, so sizes are chosen when a connection opens: large while there
+//! is room, small when there is not. Sockets are reused whole, since clearing 128 KiB costs more than a
+//! request.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -12,13 +13,13 @@ use smoltcp::socket::tcp;
 /// A choice of buffer sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
-    /// 65,535 bytes to receive, 64 KiB to send: the largest window that is told to the byte, without scaling (RFC 7323 §2.2), and
-    /// not less than a segment of a host's loopback (65,483 bytes). A host's network that keeps to our window (passt) is
-    /// sent smaller ones only every 200 ms.
+    /// 65,535 bytes to receive, 64 KiB to send: the largest window without scaling (RFC 7323 §2.2), and no
+    /// less than a segment on the host's loopback (65,483 bytes). passt sends segments smaller than it would
+    /// like only every 200 ms.
     Large,
     /// 8 KiB to receive, 16 KiB to send.
     Medium,
-    /// 2 KiB to receive, 4 KiB to send: with its socket, an idle connection stays below 8 KiB.
+    /// 2 KiB to receive, 4 KiB to send: including its socket, an idle connection takes less than 8 KiB.
     Small,
 }
 
@@ -43,13 +44,13 @@ impl Tier {
         }
     }
 
-    /// All a socket of this tier takes, in bytes.
+    /// Total memory of a socket of this tier, in bytes.
     pub const fn cost(self) -> usize {
         self.receive_len() + self.send_len() + size_of::<SocketStorage<'static>>()
     }
 }
 
-/// A smoltcp socket alone in its set (one slot, so that every operation on the set is O(1)).
+/// A smoltcp socket alone in its set, which makes every operation on the set O(1).
 pub(super) struct Socket {
     pub(super) set: SocketSet<'static>,
     handle: smoltcp::iface::SocketHandle,
@@ -75,7 +76,7 @@ impl Socket {
     }
 }
 
-/// All sockets' memory, used and spare.
+/// Memory of all sockets, in use and spare.
 pub(super) struct Buffers {
     budget: usize,
     in_use: usize,
@@ -94,7 +95,7 @@ impl Buffers {
         self.in_use
     }
 
-    /// A socket of the most generous tier that the budget allows now, or `None` when it is used up.
+    /// A socket of the largest tier that the budget allows now, or `None` if it is exhausted.
     pub(super) fn acquire(&mut self) -> Option<Socket> {
         let tier = self.tier()?;
         self.in_use += tier.cost();
@@ -110,7 +111,7 @@ impl Buffers {
         Some(Socket::new(tier))
     }
 
-    /// Takes a closed connection's socket back.
+    /// Takes back the socket of a closed connection.
     pub(super) fn release(&mut self, socket: Socket) {
         let tier = socket.tier;
         self.in_use -= tier.cost();

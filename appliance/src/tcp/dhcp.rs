@@ -1,4 +1,4 @@
-//! The DHCP client (RFC 2131): smoltcp's, on an Ethernet interface of its own that sees nothing but DHCP frames.
+//! The DHCP client (RFC 2131): smoltcp's, on an Ethernet interface that only sees DHCP frames.
 
 use super::port::CapabilitiesOnly;
 use crate::time::Instant;
@@ -30,7 +30,8 @@ impl Client {
         self.next
     }
 
-    /// Runs the client with at most one received frame. `Some(address)` is a change, `Some(None)` the loss of the lease.
+    /// Runs the client with at most one received frame. `Some(Some(address))`: a new address; `Some(None)`:
+    /// the lease was lost.
     pub(super) fn poll<N: Nic>(
         &mut self,
         now: Instant,
@@ -59,14 +60,14 @@ impl Client {
         }
         while self.iface.poll_egress(at, &mut frames, &mut self.sockets) == PollResult::SocketStateChanged {}
         self.next = self.iface.poll_at(at, &self.sockets).map(|t| {
-            // Not at once again: if the card had no room, a little later is soon enough.
+            // Not immediately: if the card had no room, a little later is soon enough.
             Instant::from_smoltcp(t).max(now + core::time::Duration::from_millis(10))
         });
         event
     }
 }
 
-/// Whole Ethernet frames, to and from the card.
+/// Whole Ethernet frames from and to the card.
 struct Frames<'a, N: Nic> {
     nic: &'a mut N,
     received: Option<&'a [u8]>,
@@ -115,7 +116,8 @@ struct Transmit<'t, N: Nic>(&'t mut N);
 
 impl<N: Nic> TxToken for Transmit<'_, N> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        // DHCP is rare: a buffer of its own keeps the case of a full queue simple (the frame is lost, DHCP repeats).
+        // DHCP is rare: a buffer of its own simplifies the case of a full queue (the frame is lost and DHCP
+        // repeats it).
         let mut frame = vec![0; len];
         let result = f(&mut frame);
         let _ = self.0.transmit(len, |buffer| {

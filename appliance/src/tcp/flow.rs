@@ -1,5 +1,5 @@
-//! Which connection a segment belongs to: a table keyed by 4-tuple, hashed with a secret key so that nobody
-//! can choose tuples that collide.
+//! The key of the connection table: the 4-tuple, hashed with a secret key so that clients cannot choose
+//! tuples that collide.
 
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::net::IpAddr;
@@ -21,7 +21,7 @@ pub struct FlowKey {
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let ports = u32::from(self.remote_port) << 16 | u32::from(self.local_port);
-        // One write for the common case: each write has its own cost.
+        // One write for the common case, since each write has its own cost.
         if let (IpAddr::V4(remote), IpAddr::V4(local)) = (self.remote, self.local) {
             let mut bytes = [0; 12];
             bytes[..4].copy_from_slice(&remote.octets());

@@ -1,4 +1,4 @@
-//! What becomes of a received frame.
+//! Processing of received frames.
 
 use super::buffers::Socket;
 use super::port::{ETHERNET_LEN, Port};
@@ -17,10 +17,10 @@ use smoltcp::wire::{
 const DHCP_CLIENT_PORT: u16 = 68;
 
 impl<T: Default> Stack<T> {
-    /// Handles one Ethernet frame; `verified` says that the card vouches for its transport checksum. Returns the
-    /// connection it belongs to, which then has to be looked at and flushed.
+    /// Handles one Ethernet frame. `verified`: the card has verified the transport checksum. Returns the
+    /// connection that the frame belongs to, which then needs its turn and a flush.
     ///
-    /// Call only while the card has room for an answer ([`Nic::tx_room`] > 0).
+    /// Only to be called while the card has room for an answer ([`Nic::tx_room`] > 0).
     pub fn receive<N: Nic>(
         &mut self,
         now: Instant,
@@ -63,7 +63,7 @@ impl<T: Default> Stack<T> {
         nic: &mut N,
     ) -> Option<ConnId> {
         let bytes = &frame[ETHERNET_LEN..];
-        // Accepted lengths: header within packet, packet within frame (the rest is Ethernet padding).
+        // Accepts a header within the packet and a packet within the frame; the rest is Ethernet padding.
         let Ok(packet) = Ipv4Packet::new_checked(bytes) else {
             self.counters.frames_malformed += 1;
             return None;
@@ -92,7 +92,7 @@ impl<T: Default> Stack<T> {
         match protocol {
             IpProtocol::Tcp => self.receive_tcp(now, bytes, peer, verified, nic),
             IpProtocol::Icmp => {
-                self.feed_nobody(now, bytes, peer, nic);
+                self.feed_unmatched(now, bytes, peer, nic);
                 None
             }
             _ => {
@@ -145,12 +145,12 @@ impl<T: Default> Stack<T> {
             self.acknowledge(&key, (remote, local), last, peer, nic);
             return None;
         }
-        self.feed_nobody(now, bytes, peer, nic);
+        self.feed_unmatched(now, bytes, peer, nic);
         None
     }
 
-    /// Lets smoltcp answer for nobody: RST to a stray segment, an ICMP echo reply.
-    fn feed_nobody<N: Nic>(&mut self, now: Instant, bytes: &[u8], peer: EthernetAddress, nic: &mut N) {
+    /// Has smoltcp answer packets without a connection: RST to a stray segment, ICMP echo replies.
+    fn feed_unmatched<N: Nic>(&mut self, now: Instant, bytes: &[u8], peer: EthernetAddress, nic: &mut N) {
         let mut port = Port {
             nic,
             info: &self.info,
@@ -162,7 +162,7 @@ impl<T: Default> Stack<T> {
             resent: 0,
             blocked: false,
         };
-        self.iface.poll_ingress_single(now.to_smoltcp(), &mut port, &mut self.nobody);
+        self.iface.poll_ingress_single(now.to_smoltcp(), &mut port, &mut self.no_sockets);
     }
 
     fn feed<N: Nic>(
@@ -224,11 +224,11 @@ impl<T: Default> Stack<T> {
         false
     }
 
-    /// Makes a connection that waits for this SYN, or refuses silently (the client will try again).
+    /// Opens a connection for a SYN, or refuses silently, so that the client tries again.
     fn open(&mut self, key: FlowKey, now: Instant, peer: EthernetAddress) -> Option<u32> {
         while self.half_open_count >= self.config.max_half_open && self.evict_half_open() {}
         let mut socket = self.acquire();
-        // Whoever has not finished a handshake holds no memory that another could begin one with.
+        // Half-open connections must not deprive a new one of memory.
         while socket.is_none() && self.evict_half_open() {
             socket = self.acquire();
         }
@@ -241,7 +241,7 @@ impl<T: Default> Stack<T> {
         self.iface = interface(&self.info, self.sequence_seeds.hash_one((key, self.connections_opened)));
         configure(&mut self.iface, self.local);
         let tcp = socket.get_mut();
-        // A recycled socket may still hold its last connection's state: abort, then listen, resets it.
+        // A reused socket may still hold the state of its last connection: abort and listen reset it.
         tcp.abort();
         tcp.set_congestion_control(smoltcp::socket::tcp::CongestionControl::Reno);
         tcp.set_nagle_enabled(false);
@@ -273,7 +273,7 @@ impl<T: Default> Stack<T> {
         });
         self.flows.insert(key, index);
         self.half_open_count += 1;
-        // Entries of completed handshakes are skipped when they come to the front; keep their number bounded too.
+        // Entries of completed handshakes are skipped at the front; this bounds their number.
         if self.half_open.len() > self.config.max_half_open {
             let (slots, live) = (&self.slots, |id: &ConnId, slots: &[Option<Connection<T>>]| {
                 slots[id.index()].as_ref().is_some_and(|c| c.generation == id.generation && c.half_open)
@@ -316,7 +316,7 @@ impl<T: Default> Stack<T> {
         };
         let len = ETHERNET_LEN + ip.buffer_len() + tcp.buffer_len();
         let checksums = smoltcp::phy::ChecksumCapabilities::default();
-        // No room for it: the peer will repeat its FIN.
+        // If there is no room, the peer will repeat its FIN.
         let _ = nic.transmit(len, |frame| {
             super::port::write_header(frame, self.info.mac, peer);
             let (header, payload) = frame[ETHERNET_LEN..].split_at_mut(ip.buffer_len());

@@ -1,16 +1,18 @@
-//! From Ethernet frames to connections and back.
+//! From Ethernet frames to TCP connections and back.
 //!
-//! Every connection has a smoltcp socket of its own in a one-slot set. A frame is matched to its connection by a keyed
-//! hash of the 4-tuple, fed to that set alone, and only connections with something to say are asked for output; timers sit
-//! in a [`wheel`]. So a packet costs the same at ten connections and at ten thousand.
+//! Every connection has a smoltcp socket in a one-slot set of its own. A frame is matched to its connection
+//! by a keyed hash of the 4-tuple and fed to that set alone; only connections with something to send are
+//! polled for output; timers are in a [`wheel`]. So a packet costs the same with ten connections as with ten
+//! thousand.
 //!
 //! ```text
 //!  frame ─► receive ─► ARP │ ICMP echo │ DHCP │ TCP ─► flow table ─► socket ─► ConnId to the caller
 //!  caller ─► socket(id).send ─► flush(id) ─► frames
 //! ```
 //!
-//! Addresses: frames go back to the hardware address they came from, so there is no routing table and no neighbour
-//! cache. Only IPv4 for now; [`FlowKey`] and the callers already carry [`core::net::IpAddr`].
+//! Frames are sent to the hardware address from which the peer's frames came, so there is neither a routing
+//! table nor a neighbour cache. IPv4 only so far; [`FlowKey`] and its users already carry
+//! [`core::net::IpAddr`].
 
 mod arp;
 mod buffers;
@@ -41,39 +43,39 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Address, Ipv4C
 use time_wait::TimeWait;
 use wheel::Wheel;
 
-/// Transmit slots kept for answers to received frames: output of connections waits while fewer are free.
+/// Transmit slots reserved for answers to received frames: connections' output waits while fewer are free.
 pub const REPLY_RESERVE: usize = 8;
 
-/// Pause between two packets that ask a silent peer for its window.
+/// Interval of packets that probe a silent peer's window.
 const PROBE_INTERVAL: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(1);
 
 /// Limits and addresses of a [`Stack`].
 #[derive(Clone, Debug)]
 pub struct StackConfig {
-    /// Static address, or DHCP.
+    /// Static address; `None` for DHCP.
     pub address: Option<StaticAddress>,
     /// Ports that accept connections.
     pub ports: Vec<u16>,
-    /// Bytes for sockets and their buffers.
+    /// Memory for sockets and their buffers, in bytes.
     pub buffer_bytes: usize,
-    /// Open connections, half-open ones included.
+    /// Limit on open connections, half-open ones included.
     pub max_connections: usize,
-    /// Connections whose handshake is not complete; the oldest gives way to a new one.
+    /// Limit on connections whose handshake is not complete; the oldest gives way to a new one.
     pub max_half_open: usize,
-    /// How long a handshake may take.
+    /// Limit on the duration of a handshake.
     pub handshake_timeout: Duration,
-    /// Secret, random: keys of the flow table and of initial sequence numbers.
+    /// Secret random numbers: keys of the flow table and of initial sequence numbers.
     pub seed: [u64; 4],
 }
 
 model::counters! {
-    /// What happened, since the start.
+    /// Event counts since the start.
     pub struct TcpCounters {
         /// Frames received.
         frames_received = "frames_received",
-        /// Frames that are not for us, of protocols we do not speak, or fragments.
+        /// Frames for others, of unsupported protocols, or fragments.
         frames_ignored = "frames_ignored",
-        /// Frames too short or with wrong checksums or lengths.
+        /// Frames that are too short, or have wrong checksums or lengths.
         frames_malformed = "frames_malformed",
         /// Connections whose handshake completed.
         connections_accepted = "connections_accepted",
@@ -81,19 +83,19 @@ model::counters! {
         connections_refused = "connections_refused",
         /// Half-open connections that gave way to newer ones.
         half_open_evicted = "half_open_evicted",
-        /// Half-open connections that took too long.
+        /// Half-open connections that timed out.
         half_open_timed_out = "half_open_timed_out",
         /// Segments answered from a TIME-WAIT record.
         time_wait_answered = "time_wait_answered",
-        /// Connections found waiting for a window that nobody would have opened.
+        /// Connections found stuck with a closed window that the peer had opened again.
         windows_probed = "windows_probed",
     }
 }
 
-/// Connections turned away that are named.
+/// Limit on refused connections kept for the log.
 const TURNED_AWAY_MAX: usize = 16;
 
-/// Names a connection. Not reused for another connection while this one's events may be under way.
+/// Identifies a connection. Not reused for another one while its events may be pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     index: u32,
@@ -101,12 +103,12 @@ pub struct ConnId {
 }
 
 impl ConnId {
-    /// A small dense number, free for another connection after this one has gone.
+    /// A small dense index, reused after the connection has gone.
     pub const fn index(self) -> usize {
         self.index as usize
     }
 
-    /// The one of this number, in a test that has no connections.
+    /// The connection with this index, in tests without connections.
     #[cfg(test)]
     pub(crate) const fn numbered(index: u32) -> Self {
         Self { index, generation: 0 }
@@ -120,11 +122,11 @@ struct Connection<T> {
     generation: u32,
     half_open: bool,
     deadline: Option<Instant>,
-    /// When something has to be done: the earlier of smoltcp's deadline and the caller's, as of the last flush. The wheel's
-    /// timer may be set earlier.
+    /// When something is due: the earlier of smoltcp's deadline and the caller's, as of the last flush. The
+    /// timer in the wheel may be set earlier.
     due_at: Option<Instant>,
     last_sent: Option<LastSent>,
-    /// Bytes sent again since they were last asked for.
+    /// Bytes retransmitted since this was last queried.
     resent: u32,
     /// Bytes in the send buffer when probing of a stuck connection began.
     probing: Option<usize>,
@@ -147,25 +149,25 @@ pub struct Stack<T> {
     time_wait: TimeWait,
     wheel: Wheel,
     buffers: Buffers,
-    /// A socket set without sockets: smoltcp answers for it with RST and ICMP echo replies.
-    nobody: SocketSet<'static>,
+    /// A socket set without sockets: smoltcp answers packets for it with RST and ICMP echo replies.
+    no_sockets: SocketSet<'static>,
     sequence_seeds: KeyedHash,
     connections_opened: u64,
     announce: bool,
-    /// Whose connections found or left no room, since that was last asked.
+    /// Connections refused or evicted since this was last queried.
     turned_away: VecDeque<FlowKey>,
     counters: TcpCounters,
 }
 
-/// What became of a connection that was flushed.
+/// Result of flushing a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed<T> {
-    /// Everything that may be sent now was.
+    /// Everything that may be sent now was sent.
     Done,
     /// The card's queue is full: flush again when it has room.
     Blocked,
-    /// The connection is over and has been removed; this was the caller's state.
-    Over(T),
+    /// The connection was closed and removed; contains the caller's state.
+    Closed(T),
     /// There is no such connection.
     Unknown,
 }
@@ -187,7 +189,7 @@ impl<T: Default> Stack<T> {
             time_wait: TimeWait::new(1024, KeyedHash(a, b)),
             wheel: Wheel::new(now),
             buffers: Buffers::new(config.buffer_bytes),
-            nobody: SocketSet::new(Vec::new()),
+            no_sockets: SocketSet::new(Vec::new()),
             sequence_seeds: KeyedHash(c, d),
             connections_opened: 0,
             announce: false,
@@ -202,23 +204,23 @@ impl<T: Default> Stack<T> {
         stack
     }
 
-    /// What happened, since the start.
+    /// Event counts since the start.
     pub fn counters(&self) -> TcpCounters {
         self.counters
     }
 
-    /// Open connections whose handshake is complete.
+    /// Number of open connections whose handshake is complete.
     pub fn established(&self) -> usize {
         self.flows.len() - self.half_open_count
     }
 
-    /// Connections whose handshake is under way.
+    /// Number of connections whose handshake is in progress.
     pub fn half_open(&self) -> usize {
         self.half_open_count
     }
 
-    /// A connection that was refused or gave way before its handshake was complete, the oldest first. Of those between two
-    /// calls only the first are named; all are counted.
+    /// A connection that was refused, or evicted before its handshake was complete, oldest first. Between two
+    /// calls, only the first ones are kept; all are counted.
     pub fn next_turned_away(&mut self) -> Option<FlowKey> {
         self.turned_away.pop_front()
     }
@@ -233,19 +235,19 @@ impl<T: Default> Stack<T> {
         self.local.map(|cidr| IpAddr::V4(cidr.address()))
     }
 
-    /// No new connection is accepted from now on: a SYN is answered with RST.
+    /// Accepts no more connections: SYNs are answered with RST.
     pub fn stop_listening(&mut self) {
         self.config.ports.clear();
     }
 
-    /// Connections with a complete handshake for which `choose` holds.
+    /// Number of established connections for which `choose` holds.
     pub fn count(&self, choose: impl Fn(&Socket<'static>, &T) -> bool) -> usize {
         let open = self.slots.iter().flatten().filter(|connection| !connection.half_open);
         open.filter(|connection| choose(connection.socket.get(), &connection.app)).count()
     }
 
-    /// One more than the greatest number a connection may have ([`ConnId::index`]).
-    pub fn places(&self) -> u32 {
+    /// Upper bound (exclusive) of connection indices ([`ConnId::index`]).
+    pub fn index_bound(&self) -> u32 {
         self.slots.len() as u32
     }
 
@@ -255,13 +257,13 @@ impl<T: Default> Stack<T> {
         (connection.generation == id.generation).then(|| (connection.socket.get_mut(), &mut connection.app))
     }
 
-    /// The connection that has this number now ([`ConnId::index`]).
+    /// The connection that has this index now ([`ConnId::index`]).
     pub fn at(&self, index: u32) -> Option<ConnId> {
         let connection = self.slots.get(index as usize)?.as_ref()?;
         Some(ConnId { index, generation: connection.generation })
     }
 
-    /// Content bytes sent again on this connection since this was last asked.
+    /// Content bytes retransmitted on this connection since the last call.
     pub fn take_resent(&mut self, id: ConnId) -> u32 {
         self.connection_mut(id).map_or(0, |connection| core::mem::take(&mut connection.resent))
     }
@@ -271,26 +273,26 @@ impl<T: Default> Stack<T> {
         self.connection(id).map(|connection| connection.key)
     }
 
-    /// Whether the connection's handshake is still under way.
+    /// Whether the connection's handshake is in progress.
     pub fn is_half_open(&self, id: ConnId) -> bool {
         self.connection(id).is_some_and(|connection| connection.half_open)
     }
 
-    /// Sets when the caller wants to hear of this connection again even if nothing arrives
-    /// (through [`Stack::pop_due`]). Takes effect at the next [`Stack::flush`].
+    /// Sets when [`Stack::pop_due`] is to return this connection even if nothing arrives. Takes effect at the
+    /// next [`Stack::flush`].
     pub fn set_deadline(&mut self, id: ConnId, deadline: Option<Instant>) {
         if let Some(connection) = self.connection_mut(id) {
             connection.deadline = deadline;
         }
     }
 
-    /// The next connection whose timer has come: flush it, and look at its deadline.
+    /// The next connection whose timer has fired: it needs a turn and a flush.
     pub fn pop_due(&mut self, now: Instant) -> Option<ConnId> {
         while let Some(index) = self.wheel.pop_due(now) {
             let id = ConnId { index, generation: *self.generations.get(index as usize)? };
             let Some(connection) = self.connection(id) else { continue };
             if let Some(due_at) = connection.due_at.filter(|at| *at > now) {
-                // The timer was left where it was when the deadline moved away.
+                // The deadline was moved later, but the timer was not.
                 self.wheel.set(index, due_at);
                 continue;
             }
@@ -304,13 +306,13 @@ impl<T: Default> Stack<T> {
         None
     }
 
-    /// When something must be done even if no frame arrives.
+    /// When something is due even if no frame arrives.
     pub fn next_deadline(&self) -> Option<Instant> {
         let dhcp = self.dhcp.as_ref().and_then(dhcp::Client::next_deadline);
         Instant::earliest([self.wheel.next_deadline(), dhcp])
     }
 
-    /// Sends what a connection has to send, sets its timer, and removes it if it is over.
+    /// Sends a connection's output, sets its timer, and removes it if it is closed.
     pub fn flush<N: Nic>(&mut self, id: ConnId, now: Instant, nic: &mut N) -> Flushed<T> {
         let slot = self.slots.get_mut(id.index()).and_then(Option::as_mut);
         let Some(connection) = slot.filter(|c| c.generation == id.generation) else {
@@ -328,7 +330,7 @@ impl<T: Default> Stack<T> {
             resent: 0,
             blocked: false,
         };
-        // Asking first is cheaper than an attempt to send that finds nothing.
+        // Asking first is cheaper than a fruitless attempt to send.
         let mut next = self.iface.poll_at(at, &connection.socket.set);
         while next.is_some_and(|next| next <= at)
             && self.iface.poll_egress(at, &mut port, &mut connection.socket.set)
@@ -344,10 +346,10 @@ impl<T: Default> Stack<T> {
                 if let Some(last) = connection.last_sent {
                     self.time_wait.insert(now, connection.key, last);
                 }
-                return self.remove(id).map_or(Flushed::Unknown, Flushed::Over);
+                return self.remove(id).map_or(Flushed::Unknown, Flushed::Closed);
             }
             State::Closed | State::Listen if !blocked => {
-                return self.remove(id).map_or(Flushed::Unknown, Flushed::Over);
+                return self.remove(id).map_or(Flushed::Unknown, Flushed::Closed);
             }
             _ => {}
         }
@@ -358,7 +360,7 @@ impl<T: Default> Stack<T> {
         Flushed::Done
     }
 
-    /// Runs what belongs to no connection: DHCP and address announcements.
+    /// Runs DHCP and address announcements.
     pub fn maintain<N: Nic>(&mut self, now: Instant, nic: &mut N) {
         if let Some(client) = &mut self.dhcp
             && let Some(change) = client.poll(now, nic, None)
@@ -373,8 +375,8 @@ impl<T: Default> Stack<T> {
         }
     }
 
-    /// A connection for which `choose` holds, to be closed when memory is short: looks at up to `scan` of them, from a
-    /// place that moves on with every connection opened.
+    /// A connection for which `choose` holds, to be closed when memory is short. Examines up to `scan`
+    /// connections, from a position that advances with every connection opened.
     pub fn find(&self, scan: usize, choose: impl Fn(&Socket<'static>, &T) -> bool) -> Option<ConnId> {
         let len = self.slots.len().max(1);
         let start = self.connections_opened as usize % len;
@@ -385,7 +387,7 @@ impl<T: Default> Stack<T> {
         })
     }
 
-    /// Whether a new connection could not get memory or a place in the table now.
+    /// Whether a new connection would get no memory or no place in the table.
     pub fn is_full(&self) -> bool {
         self.flows.len() >= self.config.max_connections
             || self.buffers.in_use() + Tier::Small.cost() > self.config.buffer_bytes
@@ -399,15 +401,16 @@ impl<T: Default> Stack<T> {
         self.slots.get_mut(id.index())?.as_mut().filter(|c| c.generation == id.generation)
     }
 
-    /// Sets the connection's timer to the earlier of smoltcp's deadline (`tcp`) and the caller's. A timer already set earlier
-    /// stays, and is set anew when it fires ([`Stack::pop_due`]): that is cheaper than moving it at every packet.
+    /// Sets the connection's timer to the earlier of smoltcp's deadline (`tcp`) and the caller's. A timer
+    /// that is already set earlier stays and is set again when it fires ([`Stack::pop_due`]), which is
+    /// cheaper than moving it for every packet.
     fn rearm(&mut self, id: ConnId, mut tcp: Option<smoltcp::time::Instant>, now: Instant) {
         let Some(connection) = self.slots[id.index()].as_mut() else { return };
         let unsent = connection.socket.get().send_queue();
         if tcp.is_none() && unsent > 0 {
-            // smoltcp takes any window it is told, also from an acknowledgement that was overtaken on the way. If that
-            // one says zero, nobody speaks again: the peer's window is open, and no probe is scheduled here.
-            // A keep-alive packet makes the peer repeat its window.
+            // smoltcp accepts any advertised window, even from a reordered acknowledgement. If that one says
+            // zero, both ends fall silent: the peer considers its window open, and no probe is scheduled
+            // here. A keep-alive packet makes the peer repeat its window.
             self.counters.windows_probed += 1;
             connection.probing = Some(unsent);
             connection.socket.get_mut().set_keep_alive(Some(PROBE_INTERVAL));
@@ -418,7 +421,8 @@ impl<T: Default> Stack<T> {
         }
         let tcp = tcp.map(|tcp| {
             let tcp = Instant::from_smoltcp(tcp);
-            // It was flushed just now: what is due at once could not be sent, for a reason smoltcp does not know.
+            // It was flushed just now: what is due at once could not be sent, for a reason unknown to
+            // smoltcp.
             if tcp <= now { now + Duration::from_millis(1) } else { tcp }
         });
         connection.due_at = Instant::earliest([tcp, connection.deadline]);
@@ -453,8 +457,8 @@ impl<T: Default> Stack<T> {
     }
 }
 
-/// A fresh interface: smoltcp's random numbers are predictable from earlier ones, so each connection's initial sequence
-/// number (RFC 6528) comes from a generator seeded for it alone.
+/// A fresh interface: smoltcp's random numbers are predictable from earlier ones, so each connection's
+/// initial sequence number (RFC 6528) comes from a generator seeded for it alone.
 fn interface(info: &NicInfo, seed: u64) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;

@@ -1,7 +1,7 @@
-//! The device smoltcp sees: one received packet at most, and a card that takes what is sent to one peer.
+//! The device that smoltcp sees: at most one received packet, and a card that sends to one peer.
 //!
-//! smoltcp runs with [`Medium::Ip`]; the Ethernet header is ours. Frames to a peer go to the hardware address its own
-//! frames came from, so that no neighbour cache is needed and none can be exhausted.
+//! smoltcp runs with [`Medium::Ip`]; the Ethernet header is written here. Frames go to the hardware address
+//! from which the peer's frames came, so no neighbour cache is needed, and none can be exhausted.
 
 use netdrv::nic::{ChecksumOffload, Nic, NicInfo, TxOffload};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
@@ -11,12 +11,12 @@ use smoltcp::wire::{
     TcpSeqNumber,
 };
 
-/// Bytes of an Ethernet header.
+/// Length of an Ethernet header in bytes.
 pub(super) const ETHERNET_LEN: usize = 14;
 /// Offset of the checksum field in a TCP header (RFC 9293 §3.1).
 const TCP_CHECKSUM_OFFSET: u16 = 16;
 
-/// How far a connection's output has come, for acknowledgements now and after the connection is gone.
+/// State of a connection's output, for acknowledgements now and after the connection has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LastSent {
     /// SND.NXT: the sequence number after everything sent so far (RFC 9293 §3.3.1).
@@ -25,7 +25,7 @@ pub(super) struct LastSent {
     pub(super) ack: TcpSeqNumber,
 }
 
-/// One packet in, any number of packets out, all to and from the same peer.
+/// One packet in, any number of packets out, all from and to the same peer.
 pub(super) struct Port<'a, N: Nic> {
     pub(super) nic: &'a mut N,
     pub(super) info: &'a NicInfo,
@@ -33,23 +33,23 @@ pub(super) struct Port<'a, N: Nic> {
     pub(super) received: Option<&'a [u8]>,
     /// Transmit slots that must stay free for replies to packets not yet received.
     pub(super) reserve: usize,
-    /// The connection has more to send than one packet holds, so smoltcp may ask for a frame to be segmented.
+    /// The connection has more to send than one packet holds, so smoltcp may request segmentation offload.
     pub(super) bulk: bool,
-    /// The connection's, updated with every packet sent.
+    /// The connection's state, updated with every packet sent.
     pub(super) last_sent: Option<LastSent>,
-    /// Content bytes that were sent before.
+    /// Content bytes that were retransmitted.
     pub(super) resent: u32,
     /// The card had no room when smoltcp wanted to send.
     pub(super) blocked: bool,
 }
 
-/// What smoltcp may leave to the card. Received transport checksums were verified before (by the card or by
-/// `super::ingress`), so smoltcp never verifies them.
+/// What smoltcp may offload to the card. Transport checksums of received packets were verified before (by the
+/// card or by `super::ingress`), so smoltcp does not verify them.
 pub(super) fn capabilities(info: &NicInfo) -> DeviceCapabilities {
     let mut caps = DeviceCapabilities::default();
     caps.medium = Medium::Ip;
     caps.max_transmission_unit = usize::from(info.mtu);
-    // None, whatever the queue holds: a burst size would clamp the receive window.
+    // Unset, whatever the queue holds: a burst size would clamp the receive window.
     caps.max_burst_size = None;
     caps.checksum.tcp = if info.tx_checksum { Checksum::None } else { Checksum::Tx };
     caps.segmentation.tcpv4 = info
@@ -131,8 +131,8 @@ impl<N: Nic> TxToken for Transmit<'_, N> {
         });
         match sent.ok().flatten() {
             Some(result) => result,
-            // The card refused the frame although it had room when the token was made: the packet is lost
-            // like any other on the way, but smoltcp still needs somewhere to write it.
+            // The card refused the frame although it had room when the token was made. The packet is lost
+            // like any other, but smoltcp still needs a place to write it.
             None => match run(&mut alloc::vec![0; len]) {
                 Some(result) => result,
                 None => unreachable!("the closure runs once: either the card ran it or it did not"),
@@ -153,7 +153,7 @@ pub(super) fn write_header(frame: &mut [u8], from: [u8; 6], to: EthernetAddress)
     header.set_ethertype(EthernetProtocol::Ipv4);
 }
 
-/// Notes how far the connection's output has come, and leaves the checksum to the card if it can complete it.
+/// Updates the state of the connection's output, and leaves the checksum to the card if it can complete it.
 fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Option<LastSent>) -> TxOffload {
     let ip = Ipv4Packet::new_unchecked(&*packet);
     if ip.next_header() != IpProtocol::Tcp {
@@ -169,9 +169,9 @@ fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Op
         && last.next > next
     {
         next = last.next;
-        // After a retransmission timeout smoltcp puts the sequence number it starts again from on bare
+        // After a retransmission timeout, smoltcp puts the sequence number from which it restarts on bare
         // acknowledgements too. That lies before the peer's window: two such peers would ignore each other's
-        // acknowledgements for ever. RFC 9293 §3.10.7.4 wants SND.NXT there.
+        // acknowledgements for ever. RFC 9293 §3.10.7.4 requires SND.NXT here.
         if occupies == 0 && !tcp.rst() {
             tcp.set_seq_number(next);
             if !checksum {
@@ -190,7 +190,7 @@ fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Op
     }
 }
 
-/// How many of a packet's content bytes the connection has sent before.
+/// How many of a packet's content bytes were sent before.
 fn sent_before(packet: &[u8], last: Option<&LastSent>) -> u32 {
     let ip = Ipv4Packet::new_unchecked(packet);
     let Some(last) = last.filter(|_| ip.next_header() == IpProtocol::Tcp) else { return 0 };
@@ -212,7 +212,7 @@ fn pseudo_header_sum(source: [u8; 4], destination: [u8; 4], len: usize) -> u16 {
     sum as u16
 }
 
-/// A device that only says what it can do: making an [`smoltcp::iface::Interface`] takes no more.
+/// A device with capabilities only, which is all that creating an [`smoltcp::iface::Interface`] needs.
 pub(super) struct CapabilitiesOnly(pub(super) DeviceCapabilities);
 
 impl Device for CapabilitiesOnly {
@@ -232,7 +232,7 @@ impl Device for CapabilitiesOnly {
     }
 }
 
-/// A token that is never made.
+/// A token that is never constructed.
 pub(super) enum NoTransmit {}
 
 impl TxToken for NoTransmit {

@@ -274,18 +274,18 @@ fn handshake_data_and_orderly_end() {
         (&reply.payload[..], reply.ack, reply.control),
         (&b"world"[..], Some(seq + 5), TcpControl::Fin)
     );
-    // Our FIN is acknowledged and theirs comes with it: TIME-WAIT, kept as a record.
+    // Our FIN is acknowledged by the peer's FIN: TIME-WAIT, kept as a record.
     bench.receive(&segment(5000, 80, TcpControl::Fin, seq + 5, Some(ack + 6), b""));
-    assert_eq!(bench.flush(id), Flushed::Over(0));
+    assert_eq!(bench.flush(id), Flushed::Closed(0));
     let last = bench.sent_segment().unwrap();
     assert_eq!((last.seq, last.ack), (ack + 6, Some(seq + 6)));
     assert_eq!((bench.stack.established(), bench.stack.buffer_bytes()), (0, 0));
-    // They did not get our last acknowledgement and repeat their FIN.
+    // Our last acknowledgement was lost, and the peer repeats its FIN.
     bench.receive(&segment(5000, 80, TcpControl::Fin, seq + 5, Some(ack + 6), b""));
     let again = bench.sent_segment().unwrap();
     assert_eq!((again.control, again.seq, again.ack), (TcpControl::None, ack + 6, Some(seq + 6)));
     assert_eq!(bench.stack.counters().time_wait_answered, 1);
-    // The tuple can be used again at once.
+    // The tuple can be reused at once.
     bench.connect(5000);
 }
 
@@ -371,7 +371,7 @@ fn checksums_are_left_to_a_card_that_completes_them() {
     let (mut frame, offload) = bench.card.sent.pop_front().unwrap();
     let checksum = offload.checksum.unwrap();
     assert_eq!((checksum.start, checksum.offset), (34, 16));
-    // What a card does: sum from `start` on, the field included, and store the complement.
+    // What a card does: sum from `start` on, including the field, and store the complement.
     let sum: u32 =
         frame[34..].chunks(2).map(|p| u32::from(p[0]) << 8 | u32::from(*p.get(1).unwrap_or(&0))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);

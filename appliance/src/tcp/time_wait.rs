@@ -7,11 +7,11 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 use hashbrown::HashMap;
 
-/// How long a closed connection's segments may still arrive. RFC 9293 asks for two maximum segment lifetimes but
-/// leaves the number open; this is what smoltcp uses, and what leaves room for a busy server's port pairs.
+/// How long segments of a closed connection may still arrive. RFC 9293 requires two maximum segment lifetimes
+/// but leaves the number open; this is smoltcp's, and keeps enough port pairs free on a busy server.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// The last records of connections that we closed first; the oldest makes room for the newest.
+/// The last connections that we closed first; the oldest makes room for the newest.
 pub(super) struct TimeWait {
     records: HashMap<FlowKey, LastSent, KeyedHash>,
     order: VecDeque<(Instant, FlowKey)>,
@@ -38,12 +38,12 @@ impl TimeWait {
         self.records.insert(key, last);
     }
 
-    /// What to answer to a late segment of this connection.
+    /// The state to answer a late segment of this connection with.
     pub(super) fn get(&self, key: &FlowKey) -> Option<LastSent> {
         self.records.get(key).copied()
     }
 
-    /// Forgets a connection whose tuple is used again.
+    /// Forgets a connection whose tuple is reused.
     pub(super) fn remove(&mut self, key: &FlowKey) {
         self.records.remove(key);
     }

@@ -1,8 +1,8 @@
-//! A hierarchical timing wheel: one timer per key, O(1) to set and cancel, no allocation once it has grown.
+//! A hierarchical timing wheel: one timer per key, O(1) to set and cancel, no allocation once grown.
 //!
-//! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987): six levels of 64 slots. A timer sits
-//! at the level of the highest six bits in which its due tick differs from the current one, and moves down as
-//! that time draws near. Timers never fire early; they fire at most one tick (65.5 µs) late.
+//! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987): six levels of 64 slots. A timer
+//! sits at the level of the highest six bits in which its due tick differs from the current one, and moves
+//! down as that time approaches. Timers never fire early, and at most one tick (65.5 µs) late.
 
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -11,12 +11,12 @@ const TICK_SHIFT: u32 = 16;
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
-/// Timers further away than this many ticks (51 days) fire early by design and are set again by their owner.
+/// Timers further away than this many ticks (51 days) fire early by design, and their owner sets them again.
 /// One slot of the highest level less than its span, or a timer could land in the slot that is open now.
 const HORIZON: u64 = (1 << (SLOT_BITS * LEVELS as u32)) - (1 << (SLOT_BITS * (LEVELS as u32 - 1)));
 const NONE: u32 = u32::MAX;
 
-/// Where a timer is linked in.
+/// Where a timer is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Idle,
@@ -57,7 +57,7 @@ impl Wheel {
         }
     }
 
-    /// Sets the timer of `key` to `at`, instead of whatever it was set to.
+    /// Sets the timer of `key` to `at`, replacing any previous setting.
     pub fn set(&mut self, key: u32, at: Instant) {
         if self.nodes.len() <= key as usize {
             self.nodes.resize(key as usize + 1, IDLE);
@@ -68,7 +68,7 @@ impl Wheel {
         self.link(key);
     }
 
-    /// Stops the timer of `key`, if it is set.
+    /// Cancels the timer of `key`, if it is set.
     pub fn cancel(&mut self, key: u32) {
         if (key as usize) < self.nodes.len() {
             self.unlink(key);
@@ -81,7 +81,7 @@ impl Wheel {
         (node.place != Place::Idle).then(|| Instant::from_nanos(node.due_tick << TICK_SHIFT))
     }
 
-    /// Takes one key whose time has come.
+    /// Takes one key whose timer has fired.
     pub fn pop_due(&mut self, now: Instant) -> Option<u32> {
         let now_tick = now.as_nanos() >> TICK_SHIFT;
         while self.due == NONE {
@@ -98,7 +98,7 @@ impl Wheel {
         Some(key)
     }
 
-    /// A time at or before the first timer's: nothing is due earlier.
+    /// A lower bound of the first timer's time.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.due != NONE {
             return Some(Instant::from_nanos(self.elapsed << TICK_SHIFT));
@@ -106,9 +106,10 @@ impl Wheel {
         self.next_slot().map(|(_, _, tick)| Instant::from_nanos(tick << TICK_SHIFT))
     }
 
-    /// The occupied slot that comes first, and the tick at which it must be opened.
+    /// The first occupied slot, and the tick at which it must be opened.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
-        // A timer of a higher level always lies beyond all of the lower ones (its six bits differ from now's).
+        // A timer of a higher level is always later than all of lower levels, since its six bits differ from
+        // the current ones.
         (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
             let shift = SLOT_BITS * level as u32;
             let position = (self.elapsed >> shift) as usize % SLOTS;
@@ -119,7 +120,7 @@ impl Wheel {
         })
     }
 
-    /// Empties a slot at its time: what is due becomes due, the rest moves to lower levels.
+    /// Empties a slot at its time: timers become due or move to lower levels.
     fn open(&mut self, level: usize, slot: usize, tick: u64) {
         self.elapsed = tick;
         let mut key = self.heads[level][slot];

@@ -45,7 +45,8 @@ fn beyond_the_horizon_fires_at_the_horizon() {
 }
 
 proptest! {
-    /// Against a sorted map: same keys, never early, at most one tick late, and `next_deadline` is a lower bound.
+    /// Compared with a sorted map: the same keys, never early, at most one tick late, and `next_deadline` is
+    /// a lower bound.
     #[test]
     fn behaves_like_a_sorted_map(
         start in 0u64..1 << 40,

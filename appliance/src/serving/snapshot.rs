@@ -1,18 +1,17 @@
-//! The settings that a request began with, which it keeps until it ends.
+//! Keeps the settings that a request began with until it ends.
 
 use super::{Rules, Serving};
 use alloc::rc::Rc;
 use model::id::SiteId;
 
-/// A site in one generation of the settings. Settings that have been replaced live on as long as a connection is governed by
-/// them.
-pub(crate) struct Governing {
+/// A site in one generation of the settings. Replaced settings live on as long as a snapshot refers to them.
+pub(crate) struct SiteSnapshot {
     serving: Rc<Serving>,
     site: SiteId,
 }
 
-impl Governing {
-    /// This site's part of what is served now.
+impl SiteSnapshot {
+    /// A snapshot of this site in the current settings.
     pub(crate) fn new(serving: &Rc<Serving>, site: SiteId) -> Self {
         Self { serving: Rc::clone(serving), site }
     }
@@ -48,10 +47,10 @@ mod tests {
     #[test]
     fn a_request_keeps_the_settings_it_began_with() {
         let mut in_force = serving(1);
-        let first = Governing::new(&in_force, SiteId(0));
+        let first = SiteSnapshot::new(&in_force, SiteId(0));
         let old = Rc::downgrade(&in_force);
         in_force = serving(2);
-        let second = Governing::new(&in_force, SiteId(0));
+        let second = SiteSnapshot::new(&in_force, SiteId(0));
         assert_eq!((first.rules().max_content, second.rules().max_content), (1, 2));
         drop(first);
         assert!(old.upgrade().is_none(), "nobody needs them any more");
