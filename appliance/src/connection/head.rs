@@ -106,7 +106,7 @@ impl Connection {
                     }
                     self.content = Body::of_request(head.framing, max_content);
                     // Invalid content that has already arrived is refused no matter who would answer.
-                    let next = match self.content.judge(&input[len - before..]) {
+                    let next = match self.content.check(&input[len - before..]) {
                         Err(error) if !matches!(next, Next::TooMany { .. }) => Next::Refuse(error.refusal()),
                         _ => next,
                     };

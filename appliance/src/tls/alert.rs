@@ -1,13 +1,12 @@
-//! Alerts in the clear (RFC 8446 §6.2, RFC 5246 §7.2.2): what refuses a handshake before there are keys, each by its own
-//! meaning.
+//! Plaintext alerts (RFC 8446 §6.2, RFC 5246 §7.2.2) that refuse a handshake before there are keys.
 //!
-//! rustls sends its own. Where it has none, or one that means something else, [`Alert::of`] says the right one. Once there are
-//! keys rustls's stands, since an alert then has to be encrypted: a record of an unknown kind or length that comes later is
-//! told `decode_error`.
+//! rustls sends its own. Where it sends none, or one with another meaning, [`Alert::of`] supplies the right
+//! one. Once there are keys, rustls's alert stands, since it has to be encrypted: a later record of an
+//! unknown type or wrong length is answered with `decode_error`.
 
 use rustls::{Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
-/// An alert's description.
+/// Alert descriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alert {
     CloseNotify = 0,
@@ -28,29 +27,29 @@ pub(super) enum Alert {
 
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
-/// A record with an alert, up to its level and description.
+/// Header of a record with an alert.
 const HEADER: [u8; 5] = [21, 3, 3, 0, 2];
-/// Description of the alert that rustls refuses a client with for which there is no certificate.
+/// The alert with which rustls refuses a client for which it has no certificate.
 const ACCESS_DENIED: u8 = 49;
 
 impl Alert {
-    /// A record that says so and ends the connection.
+    /// A record with this fatal alert.
     pub(super) fn fatal(self) -> [u8; 7] {
         let [a, b, c, d, e] = HEADER;
         [a, b, c, d, e, FATAL, self as u8]
     }
 
-    /// Two records: we give up a handshake in which nothing was wrong (RFC 8446 §6.1).
+    /// Two records that cancel a handshake in which nothing was wrong (RFC 8446 §6.1).
     pub(super) fn cancel() -> [u8; 14] {
         let [a, b, c, d, e] = HEADER;
         let (canceled, closed) = (Self::UserCanceled as u8, Self::CloseNotify as u8);
         [a, b, c, d, e, WARNING, canceled, a, b, c, d, e, WARNING, closed]
     }
 
-    /// What an error of rustls's means to the client; `None` where it is not to be told.
+    /// The alert for an error of rustls; `None` if none is to be sent.
     fn of(error: &Error) -> Option<Self> {
         Some(match error {
-            // Who sends an alert knows.
+            // The sender of an alert need not be told.
             Error::AlertReceived(_) => return None,
             Error::InvalidMessage(InvalidMessage::InvalidContentType)
             | Error::InappropriateMessage { .. }
@@ -78,7 +77,7 @@ impl Alert {
         })
     }
 
-    /// Puts the right alert at the end of what rustls has written about this error, of which it begins at `start`.
+    /// Replaces the alert that rustls has written about this error, from `start` on, by the right one.
     pub(super) fn correct(error: &Error, output: &mut alloc::vec::Vec<u8>, start: usize) {
         let own = output.get_mut(start..).unwrap_or_default();
         let better = match error {
@@ -88,7 +87,7 @@ impl Alert {
             _ => None,
         };
         match own {
-            // No certificate is a lack of anything in common, not of a permission.
+            // No certificate means nothing in common, not a lack of permission.
             [.., 21, 3, 3, 0, 2, FATAL, said] if *said == ACCESS_DENIED => {
                 *said = Self::HandshakeFailure as u8
             }

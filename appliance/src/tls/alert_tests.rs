@@ -1,10 +1,11 @@
-//! Every way in which a handshake is refused, by raw bytes, and the alert for it (RFC 8446 §6.2, RFC 5246 §7.2.2).
+//! All ways in which a handshake is refused, from raw bytes, and the alert for each (RFC 8446 §6.2, RFC 5246
+//! §7.2.2).
 
 use super::alert::Alert;
 use super::tests::{Ca, one};
 use super::{Fault, ServerTls, Store};
 
-/// A ClientHello of which everything can be wrong.
+/// A ClientHello of which every part can be made invalid.
 #[derive(Clone)]
 struct Hello {
     version: u16,
@@ -112,7 +113,7 @@ fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     [&[kind, 3, 1, high, low], content].concat()
 }
 
-/// What the appliance says to these bytes, one after the other, after the first of them.
+/// Passes these byte strings one after the other. Returns the fault, and the output after the last one.
 fn told(store: &Store, all: &[&[u8]]) -> (Option<Fault>, Vec<u8>) {
     let mut connection = ServerTls::new(443);
     let mut said = Vec::new();
@@ -133,7 +134,7 @@ fn told(store: &Store, all: &[&[u8]]) -> (Option<Fault>, Vec<u8>) {
     (connection.fault(), said)
 }
 
-/// The alert that is all of the answer; `None` if there is something else in it.
+/// The alert, if it is all of the output.
 fn alert(store: &Store, all: &[&[u8]]) -> Option<u8> {
     match told(store, all).1[..] {
         [21, 3, 3, 0, 2, 2, alert] => Some(alert),
@@ -199,7 +200,7 @@ fn every_refused_hello_has_the_alert_that_says_why() {
         assert_eq!(alert(&store, &[&hello.record()]), Some(expected as u8), "{what}: {said:?}");
         assert!(matches!(said.0, Some(Fault::Handshake | Fault::UnknownName)), "{what}: {said:?}");
     }
-    // no_application_protocol, which only rustls sends; in TLS 1.3 it is encrypted.
+    // no_application_protocol, which only rustls sends; encrypted in TLS 1.3.
     assert_eq!(alert(&store, &[&old().with(ALPN, b"\0\x07\x06spdy/3").record()]), Some(120));
     for (what, hello) in [
         ("TLS 1.3", new()),
@@ -221,7 +222,7 @@ fn a_hello_with_a_wrong_length_is_a_decode_error() {
     for hello in [Hello::tls13(), Hello::tls12()] {
         let body = hello.body();
         for len in 0..body.len() {
-            // TLS 1.2 may end before its extensions, and then names nobody.
+            // TLS 1.2 may end before the extensions, and then names no host.
             let bare = len == 2 + 32 + 1 + 2 + hello.suites.len() + 2;
             let expected = if bare { Alert::UnrecognizedName } else { Alert::DecodeError };
             let cut = record(22, &message(1, &body[..len]));
@@ -282,7 +283,7 @@ fn what_rustls_refuses_without_a_word_or_with_another_has_its_alert() {
     let other = Hello::tls13().with(NAME, &name("b.test"));
     let said = alert(&store, &[&retry.record(), &other.record()]);
     assert_eq!(said, Some(IllegalParameter as u8));
-    // Whoever sends an alert gets none.
+    // An alert is not answered with an alert.
     let (fault, said) = told(&store, &[&hello, &record(21, &[2, 40])]);
     assert_eq!((fault, said), (Some(Fault::Handshake), Vec::new()));
 }

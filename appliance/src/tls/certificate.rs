@@ -1,4 +1,4 @@
-//! A site's certificates and which one a client gets.
+//! The certificates of a site, and the choice among them.
 
 use super::keys::Keys;
 use alloc::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_cert::der::{Decode as _, SliceReader};
 
-/// The certificates of a site in the order of its configuration.
+/// The certificates of a site, in configuration order.
 #[derive(Debug)]
 pub(super) struct Certificates(Vec<Arc<CertifiedKey>>);
 
@@ -21,8 +21,8 @@ impl Certificates {
         if loaded.is_empty() { Err(TlsError::NoCertificate) } else { Ok(Self(loaded)) }
     }
 
-    /// These with `new` ones instead of those that have a key of the same algorithm: a site that has ECDSA and RSA keeps the
-    /// one when the other is replaced.
+    /// Replaces those whose key has the same algorithm as a new one: a site with ECDSA and RSA certificates
+    /// keeps one when the other is replaced.
     pub(super) fn merged(&self, new: Self) -> Self {
         let (mut all, mut given) = (Vec::with_capacity(self.0.len()), new.0);
         let mut replaced = Vec::new();
@@ -42,13 +42,13 @@ impl Certificates {
         Self(all)
     }
 
-    /// When they cease to be valid, in seconds since 1970-01-01 UTC.
-    pub(super) fn ends(&self) -> Vec<u64> {
+    /// When they expire, in seconds since 1970-01-01 UTC.
+    pub(super) fn expiries(&self) -> Vec<u64> {
         let first = self.0.iter().filter_map(|certificate| certificate.cert.first());
         first.filter_map(|der| validity(der)).map(|(_, end)| end).collect()
     }
 
-    /// The same with another OCSP response for one of them; `None` if there is no such certificate.
+    /// Replaces the OCSP response of one of them; `None` if there is no such certificate.
     pub(super) fn with_staple(&self, index: usize, ocsp: Option<Vec<u8>>) -> Option<Self> {
         let mut all = self.0.clone();
         let certificate = all.get_mut(index)?;
@@ -63,7 +63,7 @@ pub(super) fn load(certificate: &Certificate, keys: Keys<'_>) -> Result<Certifie
         Key::Handed(name) => keys.find(name).ok_or(TlsError::KeyMissing)?,
     };
     let key = PrivateKeyDer::try_from(der).map_err(|_| TlsError::Key)?;
-    // Not by the provider, which takes a copy that nobody overwrites.
+    // Not loaded by the provider, which makes a copy that is not overwritten.
     let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| TlsError::Key)?;
     let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let mut certified = CertifiedKey::new(chain, key);
@@ -73,15 +73,15 @@ pub(super) fn load(certificate: &Certificate, keys: Keys<'_>) -> Result<Certifie
 }
 
 impl ResolvesServerCert for Certificates {
-    /// The first whose key can sign with a scheme that the client names.
+    /// The first certificate whose key supports one of the client's signature schemes.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let suits = |c: &&Arc<CertifiedKey>| c.key.choose_scheme(hello.signature_schemes()).is_some();
         self.0.iter().find(suits).cloned()
     }
 }
 
-/// Checks on the host that chain and key can be used together. Returns the seconds since 1970-01-01 UTC between which the
-/// end entity's certificate is valid.
+/// Checks that chain and key match, for the host. Returns the validity period of the end-entity certificate,
+/// in seconds since 1970-01-01 UTC.
 pub fn check(certificate: &Certificate) -> Result<(u64, u64), TlsError> {
     let validity = certificate.chain.first().and_then(|der| validity(der)).ok_or(TlsError::NoCertificate)?;
     if let Key::Der(_) = certificate.key {
@@ -90,7 +90,7 @@ pub fn check(certificate: &Certificate) -> Result<(u64, u64), TlsError> {
     Ok(validity)
 }
 
-/// When a certificate begins and ceases to be valid, in seconds since 1970-01-01 UTC.
+/// Validity period of a certificate, in seconds since 1970-01-01 UTC.
 pub fn validity(der: &[u8]) -> Option<(u64, u64)> {
     let mut reader = SliceReader::new(der).ok()?;
     let certificate = x509_cert::Certificate::decode(&mut reader).ok()?;

@@ -1,4 +1,5 @@
-//! Client certificates: asked for in the handshake, judged after it, so that a refusal can be an answer with a reason.
+//! Client certificates: requested in the handshake but verified after it, so that a refusal can be an HTTP
+//! response with a reason.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -12,27 +13,27 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_cert::der::Decode as _;
 
-/// Longest name passed on, in bytes.
+/// Limit on the length of names passed on, in bytes.
 const MAX_NAME: usize = 512;
 
-/// What is known of a client by its certificate.
+/// Result of verifying a client certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientStatus {
-    /// It showed none.
+    /// The client sent none.
     #[default]
     None,
-    /// It leads to a trust anchor, is in force and was not revoked.
+    /// Chains to a trust anchor, is in force and not revoked.
     Verified,
     /// It has expired or is not valid yet.
     Expired,
-    /// It was revoked, or the revocation lists do not cover it.
+    /// Revoked, or not covered by the revocation lists.
     Revoked,
-    /// It leads to no trust anchor, or is not a certificate for clients.
+    /// Chains to no trust anchor, or is not for client authentication.
     Untrusted,
 }
 
 impl ClientStatus {
-    /// Why a request that needs a certificate is refused, `None` if it is not.
+    /// Why a request that requires a certificate is refused, if it is.
     pub const fn refusal(self) -> Option<Reason> {
         match self {
             Self::None => Some(Reason::ClientCertRequired),
@@ -43,7 +44,7 @@ impl ClientStatus {
         }
     }
 
-    /// As workers are told.
+    /// The value sent to workers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "NONE",
@@ -55,25 +56,25 @@ impl ClientStatus {
     }
 }
 
-/// A client certificate and what became of it.
+/// A client certificate and the result of its verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// Whether it holds.
+    /// Result of the verification.
     pub status: ClientStatus,
-    /// Subject, as RFC 4514 writes names.
+    /// Subject, as an RFC 4514 string.
     pub subject: String,
-    /// Issuer, likewise.
+    /// Issuer, as an RFC 4514 string.
     pub issuer: String,
-    /// Serial number in hexadecimal digits.
+    /// Serial number in hexadecimal.
     pub serial: String,
-    /// SHA-256 of the certificate in hexadecimal digits.
+    /// SHA-256 fingerprint in hexadecimal.
     pub fingerprint: String,
     fields: Vec<u8>,
 }
 
 impl ClientCertificate {
-    /// Judges the chain a client has shown.
-    pub(super) fn judge(
+    /// Verifies a client's chain.
+    pub(super) fn verify(
         chain: &[CertificateDer<'_>],
         verifier: &dyn ClientCertVerifier,
         now: UnixTime,
@@ -109,7 +110,7 @@ impl ClientCertificate {
         Some(certificate)
     }
 
-    /// Request fields for a worker: lines with their ends. What a certificate says is only passed on when it holds.
+    /// Request header lines for a worker. Contents of the certificate are passed on only if it was verified.
     pub fn fields(&self) -> &[u8] {
         &self.fields
     }
@@ -128,10 +129,10 @@ impl ClientCertificate {
     }
 }
 
-/// What a worker is told of a client that was asked for a certificate and showed none.
+/// The header line for a client that sent no certificate although one was requested.
 pub const NO_CERTIFICATE: &[u8] = b"X-Client-Cert-Verify: NONE\r\n";
 
-/// Visible ASCII and blanks only, at most [`MAX_NAME`] bytes; everything else as `\XX` (RFC 4514 §2.4).
+/// Printable ASCII, at most [`MAX_NAME`] bytes; everything else is escaped as `\XX` (RFC 4514 §2.4).
 fn printable(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
@@ -141,7 +142,7 @@ fn printable(name: &str) -> String {
         if byte == b' ' || byte.is_ascii_graphic() {
             out.push(char::from(byte));
         } else {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(out, "\\{byte:02X}");
         }
     }
@@ -155,12 +156,12 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Asks for a certificate and lets the handshake go on whatever it is: that the client has its key is verified here, what
-/// the certificate is worth by [`ClientCertificate::judge`].
+/// Requests a certificate and completes the handshake with any. Verifies only that the client has its key;
+/// [`ClientCertificate::verify`] verifies the certificate.
 #[derive(Debug)]
-pub(super) struct Asking(pub(super) Arc<dyn ClientCertVerifier>);
+pub(super) struct RequestCertificate(pub(super) Arc<dyn ClientCertVerifier>);
 
-impl ClientCertVerifier for Asking {
+impl ClientCertVerifier for RequestCertificate {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

@@ -1,16 +1,16 @@
-//! The time certificates and tickets are judged by.
+//! The time for the validation of certificates and tickets.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
-/// Seconds since 1970-01-01 UTC as the shard was last told.
+/// Seconds since 1970-01-01 UTC, as last set by the shard.
 #[derive(Debug, Default)]
 pub struct WallClock(AtomicU64);
 
 impl WallClock {
-    /// Sets it.
+    /// Sets the time.
     pub fn set(&self, unix_seconds: u64) {
         self.0.store(unix_seconds, Ordering::Relaxed);
     }
@@ -20,7 +20,7 @@ impl WallClock {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The same for rustls.
+    /// The time for rustls.
     pub(super) fn now(&self) -> UnixTime {
         UnixTime::since_unix_epoch(Duration::from_secs(self.seconds()))
     }

@@ -1,4 +1,4 @@
-//! One TLS connection: ciphertext in, plaintext out, and the other way round. Knows no socket.
+//! One TLS connection, sans-IO: ciphertext in, plaintext out, and vice versa.
 
 use super::alert::Alert;
 use super::client::ClientCertificate;
@@ -13,14 +13,15 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{HandshakeKind, ProtocolVersion};
 
-/// Most bytes that a record adds to its content: header, explicit nonce, tag (RFC 5288); TLS 1.3 adds fewer.
+/// Limit on what a record adds to its content, in bytes: header, explicit nonce, tag (RFC 5288). TLS 1.3 adds
+/// less.
 pub const MAX_RECORD_OVERHEAD: usize = RECORD_HEADER + 8 + 16;
-/// Content of a record at most (RFC 8446 §5.1).
+/// Limit on the content of a record (RFC 8446 §5.1).
 const MAX_CONTENT: usize = 16 << 10;
-/// Ciphertext that is held at most: a record, or the handshake messages of a client that shows a certificate chain.
+/// Limit on held ciphertext: a record, or the handshake messages of a client that sends a certificate chain.
 const MAX_GATHERED: usize = MAX_HELLO + (16 << 10);
 
-/// Kinds of records.
+/// Record types.
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
 
@@ -28,43 +29,43 @@ const APPLICATION_DATA: u8 = 23;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended;
 
-/// TLS of one TCP connection, as a server.
+/// The server side of TLS on one TCP connection.
 pub struct ServerTls {
     port: u16,
-    /// None until the ClientHello is there.
+    /// `None` until the ClientHello has arrived.
     inner: Option<Box<UnbufferedServerConnection>>,
     site: SiteId,
-    /// Ciphertext that does not lie in one piece in the caller's buffer.
+    /// Ciphertext that is not contiguous in the caller's buffer.
     gathered: Vec<u8>,
     plain: Vec<u8>,
     read: usize,
-    /// Handshake messages and alerts.
+    /// Handshake messages and alerts to be sent.
     output: Vec<u8>,
     sent: usize,
     established: bool,
-    /// What we send is encrypted.
+    /// Outgoing records are encrypted.
     encrypts: bool,
-    /// The client has said that it will send nothing more.
+    /// The client has sent close_notify.
     peer_closed: bool,
     closing: bool,
     fault: Option<Fault>,
     client: Option<Arc<ClientCertificate>>,
 }
 
-/// Something to do once application data can be sent.
+/// A task to be run once application data can be sent.
 type Work<'w> = &'w mut dyn FnMut(&mut WriteTraffic<'_, ServerConnectionData>);
 
-/// What rustls waits for.
+/// Why processing stopped.
 enum Stop {
-    /// More ciphertext.
+    /// More ciphertext is needed.
     Input,
-    /// That plaintext is taken.
+    /// Plaintext must be read first.
     Plaintext,
     Failed,
 }
 
 impl ServerTls {
-    /// A connection to this port of ours.
+    /// A connection to this local port.
     pub fn new(port: u16) -> Self {
         Self {
             port,
@@ -84,22 +85,22 @@ impl ServerTls {
         }
     }
 
-    /// Whether the handshake is still under way.
+    /// Whether the handshake is in progress.
     pub fn is_handshaking(&self) -> bool {
         !self.established && self.fault.is_none()
     }
 
-    /// The handshake is complete and nothing has gone wrong since.
+    /// Whether the handshake is complete and no error has occurred since.
     pub fn is_open(&self) -> bool {
         self.established && self.fault.is_none()
     }
 
-    /// What has gone wrong. An alert may wait in [`ServerTls::output`].
+    /// The error that occurred, if any. [`ServerTls::output`] may contain an alert.
     pub fn fault(&self) -> Option<Fault> {
         self.fault
     }
 
-    /// The site whose configuration it has.
+    /// The site whose configuration is used.
     pub fn site(&self) -> SiteId {
         self.site
     }
@@ -109,23 +110,23 @@ impl ServerTls {
         self.client.as_ref()
     }
 
-    /// Whether it was resumed.
+    /// Whether the session was resumed.
     pub fn is_resumed(&self) -> bool {
         let kind = self.inner.as_ref().and_then(|inner| inner.handshake_kind());
         kind == Some(HandshakeKind::Resumed)
     }
 
-    /// The version agreed on, once it is.
+    /// The negotiated version.
     pub fn version(&self) -> Option<ProtocolVersion> {
         self.inner.as_ref().and_then(|inner| inner.protocol_version())
     }
 
-    /// The protocol agreed on by ALPN, once it is.
+    /// The protocol negotiated by ALPN.
     pub fn protocol(&self) -> Option<&[u8]> {
         self.inner.as_ref().and_then(|inner| inner.alpn_protocol())
     }
 
-    /// Ciphertext or plaintext is held here.
+    /// Whether ciphertext or plaintext is held here.
     pub fn holds_input(&self) -> bool {
         !self.gathered.is_empty() || !self.plaintext().is_empty()
     }
@@ -135,17 +136,17 @@ impl ServerTls {
         self.plain.get(self.read..).unwrap_or_default()
     }
 
-    /// So much plaintext was read.
+    /// Consumes plaintext.
     pub fn consume(&mut self, bytes: usize) {
         self.read += bytes;
         if self.read >= self.plain.len() {
-            // Not kept: idle connections are many.
+            // The buffer is not kept, since there are many idle connections.
             self.plain = Vec::new();
             self.read = 0;
         }
     }
 
-    /// The client will send nothing more, and what it sent was read.
+    /// Whether the client will send nothing more and all it sent was read.
     pub fn has_ended(&self) -> bool {
         (self.peer_closed || self.fault.is_some()) && self.plaintext().is_empty()
     }
@@ -155,7 +156,7 @@ impl ServerTls {
         self.output.get(self.sent..).unwrap_or_default()
     }
 
-    /// So much of the output was sent.
+    /// Notes that output was sent.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes;
         if self.sent >= self.output.len() {
@@ -164,17 +165,19 @@ impl ServerTls {
         }
     }
 
-    /// Whether a receive buffer has to be taken for full by [`ServerTls::receive`]: of `queued` bytes, `visible` lie in one
-    /// piece at its front. Beyond half of the buffer, the sender may hold back what is left of a record because the window has
-    /// become small (silly window avoidance, RFC 9293 §3.8.6.2.1), and wait for us as we would wait for it.
+    /// Whether [`ServerTls::receive`] must treat a receive buffer as full: `visible` of `queued` bytes are
+    /// contiguous at its front. When it is more than half full, the sender may hold back the rest of a record
+    /// because the window has become small (silly window avoidance, RFC 9293 §3.8.6.2.1), and both sides
+    /// would wait for each other.
     pub fn is_full(visible: usize, queued: usize, capacity: usize) -> bool {
         visible < queued || queued > capacity / 2
     }
 
-    /// Takes ciphertext: `input` lies at the front of a buffer that can hold no more of the stream if `full`. Returns how
-    /// many bytes are done with; the others must be shown again, as they are now, with what follows them.
+    /// Takes ciphertext. `input` is at the front of a buffer, which can hold no more of the stream if `full`
+    /// is set. Returns how many bytes were consumed; the others must be passed again, unmodified since,
+    /// together with what follows.
     ///
-    /// Stops at plaintext, which has to be read first.
+    /// Stops at plaintext, which must be read first.
     pub fn receive(&mut self, input: &mut [u8], full: bool, store: Option<&Store>) -> usize {
         if self.fault.is_some() {
             return input.len();
@@ -183,7 +186,7 @@ impl ServerTls {
             return 0;
         }
         if self.inner.is_none() && !self.start(input, store) {
-            // What is shown again may lie in two pieces.
+            // Bytes passed again may lie in two pieces.
             return if full && self.fault.is_none() { self.gather(input) } else { 0 };
         }
         if !self.gathered.is_empty() {
@@ -192,11 +195,11 @@ impl ServerTls {
             return taken;
         }
         let (mut done, stop) = self.advance(input, None);
-        self.settle(store);
+        self.on_established(store);
         if let Stop::Input = stop {
             let rest = input.get(done..).unwrap_or_default();
-            // A whole record that was not done with is part of a handshake message. rustls counts on seeing it again at
-            // the same place, also when it is only asked to encrypt.
+            // A whole record that was not consumed is part of a handshake message. rustls expects to see it
+            // again at the same place, even when it is only asked to encrypt.
             if !rest.is_empty() && (full || has_record(rest)) {
                 done += self.gather(rest);
             }
@@ -204,7 +207,7 @@ impl ServerTls {
         done
     }
 
-    /// As [`ServerTls::receive`], for ciphertext that is held here: true if there is any and something came of it.
+    /// Like [`ServerTls::receive`], for ciphertext that is held here. True if any was processed.
     pub fn receive_gathered(&mut self, store: Option<&Store>) -> bool {
         if self.gathered.is_empty() || self.inner.is_none() || !self.plaintext().is_empty() {
             return false;
@@ -214,21 +217,21 @@ impl ServerTls {
         self.gathered.len() != before
     }
 
-    /// Whether ciphertext must be appended to what is held here.
+    /// Whether further ciphertext must be appended to what is held here.
     pub fn is_gathering(&self) -> bool {
         !self.gathered.is_empty()
     }
 
     fn gather(&mut self, input: &[u8]) -> usize {
         let room = MAX_GATHERED - self.gathered.len().min(MAX_GATHERED);
-        // No more than the record that is being waited for, so that the rest can be used where it lies.
+        // Only up to the end of the current record, so that the rest can be processed in place.
         let wanted = self.record_missing().unwrap_or(usize::MAX);
         let taken = input.len().min(room).min(wanted);
         self.gathered.extend_from_slice(&input[..taken]);
         taken
     }
 
-    /// How many bytes the last record held is short of, `None` if nothing is held.
+    /// Bytes missing from the last record held; `None` if nothing is held.
     fn record_missing(&self) -> Option<usize> {
         let mut rest = &self.gathered[..];
         if rest.is_empty() {
@@ -247,7 +250,7 @@ impl ServerTls {
     fn process_gathered(&mut self, store: Option<&Store>) {
         let mut gathered = core::mem::take(&mut self.gathered);
         let (done, stop) = self.advance(&mut gathered, None);
-        self.settle(store);
+        self.on_established(store);
         if done >= gathered.len() || self.fault.is_some() {
             return;
         }
@@ -258,7 +261,7 @@ impl ServerTls {
         }
     }
 
-    /// Chooses a configuration once the ClientHello is whole. True if there is a connection now.
+    /// Chooses a configuration once the ClientHello is complete. True if there is a connection now.
     fn start(&mut self, input: &[u8], store: Option<&Store>) -> bool {
         let seen = if self.gathered.is_empty() {
             peek(input)
@@ -272,7 +275,7 @@ impl ServerTls {
             Peek::NotTls => {
                 let first = self.gathered.first().or(input.first()).copied().unwrap_or_default();
                 if first.is_ascii_uppercase() {
-                    // Whoever owns the connection answers it in the clear.
+                    // The owner of the connection answers it in plaintext.
                     self.fault = Some(Fault::PlainHttp);
                 } else {
                     self.fail(Fault::Garbage, Alert::UnexpectedMessage);
@@ -300,20 +303,20 @@ impl ServerTls {
         self.inner.is_some()
     }
 
-    /// Lets rustls work on `input` until it needs more or there is plaintext; with `work`, until that can be done, past any
-    /// plaintext. Returns how many bytes are done with.
+    /// Has rustls process `input` until it needs more or there is plaintext; with `work`, until that can be
+    /// run, past any plaintext. Returns the number of bytes consumed.
     fn advance(&mut self, input: &mut [u8], mut work: Option<Work<'_>>) -> (usize, Stop) {
         let Some(inner) = &mut self.inner else { return (0, Stop::Input) };
-        // An error, and how much output there was before it.
+        // An error, and the length of the output before it.
         let (mut done, mut failed) = (0, None);
         while failed.is_none() || inner.wants_write() {
-            // After an error what it is about must not be shown again; only the alert for it is still to come out.
+            // After an error, its input must not be passed again; only the alert is still to be produced.
             let rest = if failed.is_some() { &mut [][..] } else { input.get_mut(done..).unwrap_or_default() };
             let UnbufferedStatus { discard, state } = inner.process_tls_records(rest);
             let before = self.output.len();
             let stop = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    // Without early data there is none before the handshake is complete.
+                    // Without early data, there is no plaintext before the handshake is complete.
                     self.established = true;
                     while let Some(Ok(record)) = traffic.next_record() {
                         self.plain.extend_from_slice(record.payload);
@@ -347,7 +350,7 @@ impl ServerTls {
                     self.peer_closed = true;
                     Some(Stop::Input)
                 }
-                // Early data is never offered, so the last arm is only ever BlockedHandshake.
+                // Early data is never offered, so this is only ever BlockedHandshake.
                 Ok(_) => Some(Stop::Input),
                 Err(error) => {
                     failed = Some((error, before));
@@ -371,20 +374,20 @@ impl ServerTls {
         (input.len(), Stop::Failed)
     }
 
-    /// What the end of a handshake brings.
-    fn settle(&mut self, store: Option<&Store>) {
+    /// Verifies the client certificate once the handshake is complete.
+    fn on_established(&mut self, store: Option<&Store>) {
         if !self.established || self.client.is_some() {
             return;
         }
         let chain = self.inner.as_ref().and_then(|inner| inner.peer_certificates());
         if let (Some(chain), Some(store)) = (chain, store) {
-            self.client = store.judge(self.site, chain).map(Arc::new);
+            self.client = store.verify_client(self.site, chain).map(Arc::new);
         }
     }
 
-    /// Encrypts the front of `plain` into `out` as one record. Returns how many bytes of each; none before the handshake is
-    /// complete, after the end, or when `out` has no room. When a key update has to go first, both are in
-    /// [`ServerTls::output`] instead and the second number is 0.
+    /// Encrypts the start of `plain` into `out` as one record. Returns the number of bytes of each; none
+    /// before the handshake is complete, after the end, or without room in `out`. If a key update must be
+    /// sent first, both are put into [`ServerTls::output`], and the second number is 0.
     pub fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> (usize, usize) {
         let room = out.len().saturating_sub(MAX_RECORD_OVERHEAD);
         let piece = &plain[..plain.len().min(MAX_CONTENT).min(room)];
@@ -395,7 +398,7 @@ impl ServerTls {
         self.with_traffic(&mut |traffic| match traffic.encrypt(piece, out) {
             Ok(len) => written = len,
             Err(EncryptError::InsufficientSize(error)) => {
-                // A key update goes first.
+                // A key update must be sent first.
                 spilled.resize(error.required_size, 0);
                 let len = traffic.encrypt(piece, &mut spilled).unwrap_or(0);
                 spilled.truncate(len);
@@ -410,7 +413,7 @@ impl ServerTls {
         (piece.len(), written)
     }
 
-    /// Says that nothing more will be sent (close_notify).
+    /// Sends close_notify: nothing more will be sent.
     pub fn close(&mut self) {
         if self.closing || !self.is_open() {
             return;
@@ -427,8 +430,8 @@ impl ServerTls {
         self.output.extend_from_slice(&alert);
     }
 
-    /// Gives up the handshake although nothing is wrong with it, and says so. False if it cannot be said any more: nothing but
-    /// close_notify is ours to encrypt, and only after the handshake.
+    /// Cancels a handshake in which nothing is wrong, with an alert. False if no alert can be sent any more:
+    /// rustls encrypts only close_notify for us, and only after the handshake.
     pub fn cancel(&mut self) -> bool {
         let can = !self.established && !self.encrypts && self.fault.is_none();
         if can {
@@ -437,7 +440,7 @@ impl ServerTls {
         can
     }
 
-    /// Does `work` with a connection that can send. What is held here is shown to rustls again, as it has seen it before.
+    /// Runs `work` on a connection that can send. Held ciphertext is passed to rustls again, unmodified.
     fn with_traffic(&mut self, work: Work<'_>) {
         let mut gathered = core::mem::take(&mut self.gathered);
         let (done, _) = self.advance(&mut gathered, Some(work));
@@ -453,7 +456,7 @@ impl ServerTls {
     }
 }
 
-/// Appends what `write` writes, giving it as much room as it asks for.
+/// Appends what `write` writes, with as much room as it asks for.
 fn encode(output: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>) {
     let start = output.len();
     let mut room = 512;
@@ -468,7 +471,7 @@ fn encode(output: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize
     output.truncate(start);
 }
 
-/// Length of the record at the front, header included, if the header is there.
+/// Length of the first record including its header, if the header is complete.
 fn record_len(bytes: &[u8]) -> Option<usize> {
     let [_, _, _, high, low, ..] = *bytes else { return None };
     Some(RECORD_HEADER + (usize::from(high) << 8 | usize::from(low)))

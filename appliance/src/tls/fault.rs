@@ -1,18 +1,18 @@
-//! What ends a TLS connection.
+//! Errors that end a TLS connection.
 
-/// Why a connection is over before its time.
+/// Why a connection ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It did not begin with TLS.
+    /// The first bytes were not TLS.
     Garbage,
-    /// It began with plain HTTP, which is to be answered in the clear.
+    /// The first bytes were plain HTTP, to be answered in plaintext.
     PlainHttp,
     /// A handshake message was too long.
     Oversized,
-    /// No site answers to the name it asked for.
+    /// No site has the name that was requested.
     UnknownName,
     /// The handshake failed.
     Handshake,
-    /// The protocol was broken after the handshake.
+    /// Protocol violation after the handshake.
     Broken,
 }

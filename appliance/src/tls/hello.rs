@@ -1,21 +1,23 @@
-//! A ClientHello before there is a TLS connection (RFC 8446 §4.1.2): for whom it is, and what refuses it at once.
+//! Parses a ClientHello before there is a TLS connection (RFC 8446 §4.1.2), for its server name and to refuse
+//! what is invalid.
 //!
-//! The name decides which configuration rustls is started with, so the message has to be taken apart before; rustls reads the
-//! same bytes again. What is broken here has its alert here, whatever rustls or the choice of a site would have made of it, and
-//! so has what rustls does not look at: versions before signatures, TLS_FALLBACK_SCSV, renegotiation_info.
+//! The name decides the configuration that rustls is started with, so the message must be parsed first;
+//! rustls parses the same bytes again. Malformed messages get their alert here, regardless of what rustls or
+//! the choice of a site would have made of them. So does what rustls does not check: versions before
+//! signatures, TLS_FALLBACK_SCSV, renegotiation_info.
 
 use super::alert::Alert;
 use super::fault::Fault;
 use alloc::vec::Vec;
 
-/// Bytes of a record's header.
+/// Length of a record header.
 pub(super) const RECORD_HEADER: usize = 5;
-/// Most bytes of a ClientHello with its records' headers. Post-quantum key shares take about 1.3 KiB, tickets with client
-/// certificates a few KiB.
+/// Limit on a ClientHello including record headers, in bytes. Post-quantum key shares take about 1.3 KiB,
+/// tickets with client certificates a few KiB.
 pub(super) const MAX_HELLO: usize = 16 << 10;
-/// Most bytes in a record that is not encrypted (RFC 8446 §5.1).
+/// Limit on the content of an unencrypted record, in bytes (RFC 8446 §5.1).
 const MAX_PLAIN: usize = 1 << 14;
-/// Most bytes of a session's id.
+/// Limit on the length of a session id, in bytes.
 const MAX_SESSION_ID: usize = 32;
 
 const HANDSHAKE: u8 = 22;
@@ -43,15 +45,15 @@ const RENEGOTIATION_INFO: u16 = 0xff01;
 pub(super) enum Peek {
     /// More are needed.
     Partial,
-    /// No TLS handshake record.
+    /// Not a TLS handshake record.
     NotTls,
     /// To be refused with this alert.
     Refused(Fault, Alert),
-    /// A whole ClientHello, for this name in lower case.
+    /// A complete ClientHello, with its server name in lower case.
     Hello(Option<Vec<u8>>),
 }
 
-/// Looks at the bytes received so far.
+/// Examines the bytes received so far.
 pub(super) fn peek(bytes: &[u8]) -> Peek {
     const OVERSIZED: Peek = Peek::Refused(Fault::Oversized, Alert::DecodeError);
     let mut message = Vec::new();
@@ -61,7 +63,8 @@ pub(super) fn peek(bytes: &[u8]) -> Peek {
             [] if bytes.len() > MAX_HELLO => return OVERSIZED,
             [] | [HANDSHAKE] => return Peek::Partial,
             [HANDSHAKE, 3, ..] => {}
-            // SSL 2's record with the highest bit set, whose first message is a CLIENT-HELLO as well (RFC 5246 E.2).
+            // An SSL 2 record, with the highest bit set, whose first message is a CLIENT-HELLO (RFC 5246
+            // E.2).
             [0x80..=0xff, _, CLIENT_HELLO, 0 | 2 | 3, ..] if message.is_empty() => {
                 return Peek::Refused(Fault::Handshake, Alert::ProtocolVersion);
             }
@@ -69,7 +72,7 @@ pub(super) fn peek(bytes: &[u8]) -> Peek {
                 return Peek::Partial;
             }
             _ if message.is_empty() => return Peek::NotTls,
-            // A record of another kind amid the message (RFC 8446 §5.1).
+            // A record of another type within the message (RFC 8446 §5.1).
             _ => return Peek::Refused(Fault::Handshake, Alert::UnexpectedMessage),
         }
         let [_, _, _, high, low, after @ ..] = rest else { return Peek::Partial };
@@ -91,7 +94,7 @@ pub(super) fn peek(bytes: &[u8]) -> Peek {
                     return OVERSIZED;
                 }
                 if let Some(hello) = message.get(4..total) {
-                    return judge(hello)
+                    return parse(hello)
                         .map_or_else(|alert| Peek::Refused(Fault::Handshake, alert), Peek::Hello);
                 }
             }
@@ -104,11 +107,11 @@ pub(super) fn peek(bytes: &[u8]) -> Peek {
     }
 }
 
-/// What there is to know of the extensions.
+/// What matters of the extensions.
 #[derive(Default)]
-struct Seen {
+struct Extensions {
     name: Option<Vec<u8>>,
-    /// The highest version of those we know that supported_versions names, 0 for none of them; `None` without the extension.
+    /// The highest supported version named by supported_versions, 0 if none is; `None` without the extension.
     version: Option<u16>,
     groups: bool,
     signatures: bool,
@@ -116,8 +119,8 @@ struct Seen {
     session: bool,
 }
 
-/// The name in a ClientHello, if it has a usable one, or the alert that refuses it.
-fn judge(hello: &[u8]) -> Result<Option<Vec<u8>>, Alert> {
+/// The server name of a ClientHello, if it has a usable one, or the alert that refuses it.
+fn parse(hello: &[u8]) -> Result<Option<Vec<u8>>, Alert> {
     const BROKEN: Alert = Alert::DecodeError;
     let mut hello = Reader(hello);
     let legacy_version = hello.short().ok_or(BROKEN)?;
@@ -128,43 +131,44 @@ fn judge(hello: &[u8]) -> Result<Option<Vec<u8>>, Alert> {
     if session_id.len() > MAX_SESSION_ID || !is_list(suites) || compressions.is_empty() {
         return Err(BROKEN);
     }
-    let mut seen = Seen::default();
-    // TLS 1.2 and older may come without any.
+    let mut extensions_seen = Extensions::default();
+    // TLS 1.2 and older may have none.
     if !hello.0.is_empty() {
         let mut extensions = Reader(hello.short_vector().filter(|_| hello.0.is_empty()).ok_or(BROKEN)?);
         while !extensions.0.is_empty() {
             let (kind, content) = extensions.short().zip(extensions.short_vector()).ok_or(BROKEN)?;
-            seen.extension(kind, content)?;
+            extensions_seen.extension(kind, content)?;
         }
     }
-    // SSL 3 must not be spoken, whatever else is named (RFC 8446 D.5).
-    let version = match (legacy_version, seen.version) {
+    // SSL 3 must not be negotiated, whatever else is named (RFC 8446 D.5).
+    let version = match (legacy_version, extensions_seen.version) {
         (..=SSL3, _) | (_, Some(0)) | (..TLS12, None) => return Err(Alert::ProtocolVersion),
         (_, Some(version)) => version,
         (_, None) => TLS12,
     };
-    // Every site speaks TLS 1.3: who has fallen back to an older version did not meet us before (RFC 7507 §3).
+    // Every site supports TLS 1.3, so a client that fell back to an older version did so because of
+    // interference (RFC 7507 §3).
     if version < TLS13 && suites.chunks_exact(2).any(|suite| *suite == FALLBACK_SCSV.to_be_bytes()) {
         return Err(Alert::InappropriateFallback);
     }
     if !compressions.contains(&NO_COMPRESSION) {
         return Err(Alert::IllegalParameter);
     }
-    // RFC 8446 §9.2
-    let named = seen.session || (seen.signatures && seen.groups);
-    if version == TLS13 && (!named || seen.groups != seen.shares) {
+    // Mandatory extensions of TLS 1.3 (RFC 8446 §9.2).
+    let named = extensions_seen.session || (extensions_seen.signatures && extensions_seen.groups);
+    if version == TLS13 && (!named || extensions_seen.groups != extensions_seen.shares) {
         Err(Alert::MissingExtension)
     } else {
-        Ok(seen.name)
+        Ok(extensions_seen.name)
     }
 }
 
-impl Seen {
+impl Extensions {
     fn extension(&mut self, kind: u16, content: &[u8]) -> Result<(), Alert> {
         let mut content = Reader(content);
         match kind {
             SERVER_NAME => {
-                // One name in practice; what else there may be is rustls's to judge.
+                // There is only one name in practice; rustls checks the rest.
                 let mut names = Reader(content.short_vector().ok_or(Alert::DecodeError)?);
                 let (kind, name) = names.byte().zip(names.short_vector()).ok_or(Alert::DecodeError)?;
                 let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
@@ -181,7 +185,7 @@ impl Seen {
             }
             RENEGOTIATION_INFO => {
                 let verify = content.byte_vector().filter(|_| content.0.is_empty());
-                // There was no handshake that it could go on from (RFC 5746 §3.6).
+                // There is no earlier handshake that this could renegotiate (RFC 5746 §3.6).
                 if !verify.ok_or(Alert::DecodeError)?.is_empty() {
                     return Err(Alert::HandshakeFailure);
                 }
@@ -196,7 +200,7 @@ impl Seen {
     }
 }
 
-/// At least one value of two bytes, and nothing else.
+/// Whether this is a list of at least one two-byte value.
 fn is_list(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.len().is_multiple_of(2)
 }
@@ -218,13 +222,13 @@ impl<'a> Reader<'a> {
         self.take(2)?.try_into().ok().map(u16::from_be_bytes)
     }
 
-    /// Bytes after their number in a byte.
+    /// A vector with a one-byte length.
     fn byte_vector(&mut self) -> Option<&'a [u8]> {
         let len = self.byte()?;
         self.take(len.into())
     }
 
-    /// Bytes after their number in two bytes.
+    /// A vector with a two-byte length.
     fn short_vector(&mut self) -> Option<&'a [u8]> {
         let len = self.short()?;
         self.take(len.into())

@@ -1,13 +1,14 @@
-//! Private keys that are not in the image.
+//! Private keys kept outside of the image.
 
 use model::bundle::Bundle;
 
-/// Private keys that the host handed over beside the configuration: a bundle whose files are keys in DER.
+/// Private keys that the host provides separately from the configuration: a bundle whose files are keys in
+/// DER.
 #[derive(Clone, Copy, Default)]
 pub struct Keys<'a>(Option<&'a Bundle<'a>>);
 
 impl<'a> Keys<'a> {
-    /// No keys but those in the settings.
+    /// No keys other than those in the settings.
     pub const NONE: Self = Self(None);
 
     /// The keys in a bundle.

@@ -6,17 +6,17 @@
 //!  send buffer    ◄── Connection::encrypt ◄── gate ◄── http        rustls connection ◄───────┘
 //! ```
 //!
-//! A record that lies in one piece in the TCP receive buffer is decrypted there. What does not (the buffer's end, a record
-//! larger than the buffer, a fragmented handshake message) is gathered in a buffer that exists only meanwhile, so an idle
-//! connection holds none. rustls hands plaintext out in an allocation per record and encrypts through another; that is
-//! the price of its interface.
+//! A record that is contiguous in the TCP receive buffer is decrypted there. Otherwise (the buffer's end, a
+//! record larger than the buffer, a fragmented handshake message) it is gathered in a temporary buffer, so an
+//! idle connection holds none. rustls returns plaintext in an allocation per record and encrypts through
+//! another; that is the price of its interface.
 //!
-//! Which configuration applies is the site's that the name in the ClientHello and the local port lead to, by the hosts of
-//! its `https://` prefixes. Versions, client certificates and resumption are therefore the site's own. Everything that a
-//! connection can be given is in one [`Store`], which is replaced as a whole when certificates change.
+//! The configuration is that of the site to which the name in the ClientHello and the local port belong, by
+//! the hosts of its `https://` prefixes. So versions, client certificates and resumption are per site. All
+//! configurations are in one [`Store`].
 //!
-//! *ring* does the cryptography. It draws its random bytes from the platform (`sys_read_entropy` in the image), and without
-//! a source there is no store: see [`TlsError::Entropy`](model::tls::TlsError::Entropy).
+//! Cryptography is by *ring*. It draws random bytes from the platform (`sys_read_entropy` in the image);
+//! without a source there is no store: see [`TlsError::Entropy`](model::tls::TlsError::Entropy).
 
 mod alert;
 mod certificate;

@@ -1,9 +1,10 @@
-//! What *ring* wants of the processor. It works on every one of 64 bits; without these three AES is bit-sliced software, ten
-//! times slower. What it uses beyond them where it is there: AVX, AVX2, VAES, VPCLMULQDQ, MOVBE, BMI1, BMI2, ADX, SHA.
+//! Processor features that *ring* needs. It works on all 64-bit processors, but without these three, AES is
+//! bit-sliced software and ten times slower. Where present, it also uses AVX, AVX2, VAES, VPCLMULQDQ, MOVBE,
+//! BMI1, BMI2, ADX and SHA.
 
 use alloc::vec::Vec;
 
-/// Names of the instructions that matter, and their bits in CPUID's leaf 1, ECX.
+/// Names of the features, and their bits in ECX of CPUID leaf 1.
 const FEATURES: [(&str, u32); 3] = [("AES", 1 << 25), ("PCLMULQDQ", 1 << 1), ("SSSE3", 1 << 9)];
 
 /// Which of AES, PCLMULQDQ and SSSE3 the processor lacks.

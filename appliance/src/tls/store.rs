@@ -1,7 +1,7 @@
-//! Everything a TLS connection can be given: a configuration for each site, and which one a name leads to.
+//! TLS configurations by site, and the choice of a site by name.
 
 use super::certificate::Certificates;
-use super::client::{Asking, ClientCertificate};
+use super::client::{ClientCertificate, RequestCertificate};
 use super::clock::WallClock;
 use super::keys::Keys;
 use super::ticket::{ROTATE_AFTER_S, TicketKeys};
@@ -19,29 +19,30 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
-/// Protocols offered by ALPN (RFC 7301), the preferred one first. HTTP/2 will stand before it.
+/// Protocols offered by ALPN (RFC 7301), preferred first.
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
-/// Tickets given out after a TLS 1.3 handshake; each is used once.
+/// Tickets issued after a TLS 1.3 handshake; each is used once.
 const TICKETS: usize = 2;
 
-/// What a site gives its connections.
+/// TLS configuration of a site.
 struct Profile {
     config: Arc<ServerConfig>,
-    /// What `config` resolves to.
+    /// The resolver in `config`.
     certificates: Arc<Certificates>,
     tickets: Option<TicketKeys>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// By prefix.
     client_certificates: Vec<ClientCertificates>,
     hsts: Option<Vec<u8>>,
-    /// When its certificates cease to be valid, in seconds since 1970-01-01 UTC.
+    /// When its certificates expire, in seconds since 1970-01-01 UTC.
     expires: Vec<u64>,
 }
 
-/// A host on a port, and the site whose configuration it has.
+/// A host on a port, and the site whose configuration applies.
 type Name = ((u16, Vec<u8>), SiteId);
 
-/// Configurations by site, and the names that lead to them. Replaced as a whole: connections keep what they began with.
+/// Configurations by site, and the names that lead to them. Connections keep the configuration they began
+/// with.
 pub struct Store {
     profiles: Vec<Option<Profile>>,
     exact: Vec<Name>,
@@ -58,7 +59,7 @@ impl Store {
         Self::with_provider(settings, keys, clock, provider)
     }
 
-    /// As [`Store::new`], with other cryptography.
+    /// Like [`Store::new`], with another provider of cryptography.
     pub(super) fn with_provider(
         settings: &Settings,
         keys: Keys<'_>,
@@ -85,7 +86,7 @@ impl Store {
             store.profiles.push(profile);
         }
         for names in [&mut store.exact, &mut store.subdomains, &mut store.defaults] {
-            // Stable: of two sites with one name, the first counts.
+            // Stable: of two sites with the same name, the first one wins.
             names.sort_by(|(a, _), (b, _)| a.cmp(b));
             names.dedup_by(|(a, _), (b, _)| a == b);
         }
@@ -108,8 +109,8 @@ impl Store {
         }
     }
 
-    /// The site whose configuration a name on a port has: the name itself, then the longest `*.domain` above it, then the
-    /// site with a wildcard or an address on the port.
+    /// The site whose configuration applies to a name on a port: that of the name itself, then of the longest
+    /// `*.domain` above it, then the one with a wildcard or an address on the port.
     pub fn select(&self, port: u16, name: Option<&[u8]>) -> Option<SiteId> {
         let find = |names: &[Name], host: &[u8]| {
             let found = names.binary_search_by(|((p, h), _)| (*p, h.as_slice()).cmp(&(port, host)));
@@ -140,44 +141,48 @@ impl Store {
         self.profile(site).map(|profile| profile.config.clone())
     }
 
-    /// What a client's chain is worth at a site.
-    pub(super) fn judge(&self, site: SiteId, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    /// Verifies a client's certificate chain by the rules of a site.
+    pub(super) fn verify_client(
+        &self,
+        site: SiteId,
+        chain: &[CertificateDer<'_>],
+    ) -> Option<ClientCertificate> {
         let verifier = self.profile(site)?.verifier.as_ref()?;
-        ClientCertificate::judge(chain, &**verifier, self.clock.now())
+        ClientCertificate::verify(chain, &**verifier, self.clock.now())
     }
 
-    /// What a URL prefix of a site asks of clients.
+    /// Whether a URL prefix of a site requests or requires client certificates.
     pub fn client_certificates(&self, site: SiteId, prefix: usize) -> ClientCertificates {
         let rule = self.profile(site).and_then(|profile| profile.client_certificates.get(prefix));
         rule.copied().unwrap_or_default()
     }
 
-    /// The `Strict-Transport-Security` field of a site's responses, a line with its end.
+    /// The `Strict-Transport-Security` field line of a site's responses.
     pub fn hsts(&self, site: SiteId) -> Option<&[u8]> {
         self.profile(site)?.hsts.as_deref()
     }
 
-    /// When a site's certificates cease to be valid, in seconds since 1970-01-01 UTC and in the configuration's order.
+    /// When a site's certificates expire, in seconds since 1970-01-01 UTC, in configuration order.
     pub fn expires(&self, site: SiteId) -> &[u64] {
         self.profile(site).map_or(&[], |profile| &profile.expires)
     }
 
-    /// The clock that certificates are judged by.
+    /// The clock for the validation of certificates.
     pub fn clock(&self) -> &Arc<WallClock> {
         &self.clock
     }
 
-    /// Gives a site other certificates, whole or, on error, not at all. Those whose key is of another algorithm stay.
-    /// Connections keep what they began with, and tickets stay good.
+    /// Replaces a site's certificates: all or, on error, none. Those with keys of other algorithms stay.
+    /// Connections keep what they began with, and tickets stay valid.
     pub fn set_certificates(&mut self, site: SiteId, new: &[Certificate]) -> Result<(), TlsError> {
         let profile = self.profiles.get_mut(site.index()).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
         let certificates = profile.certificates.merged(Certificates::new(new, Keys::NONE)?);
-        profile.expires = certificates.ends();
-        profile.resolve(certificates);
+        profile.expires = certificates.expiries();
+        profile.use_certificates(certificates);
         Ok(())
     }
 
-    /// Gives one of a site's certificates another OCSP response to staple, or none.
+    /// Replaces or removes the OCSP response stapled with one of a site's certificates.
     pub fn set_staple(
         &mut self,
         site: SiteId,
@@ -186,11 +191,11 @@ impl Store {
     ) -> Result<(), TlsError> {
         let profile = self.profiles.get_mut(site.index()).and_then(Option::as_mut).ok_or(TlsError::NoTls)?;
         let certificates = profile.certificates.with_staple(certificate, ocsp);
-        profile.resolve(certificates.ok_or(TlsError::NoCertificate)?);
+        profile.use_certificates(certificates.ok_or(TlsError::NoCertificate)?);
         Ok(())
     }
 
-    /// Makes new ticket keys when it is time. Without random bytes the old ones stay.
+    /// Creates new ticket keys when due. Keeps the old ones if there are no random bytes.
     pub fn rotate(&mut self) {
         if self.clock.seconds() < self.rotate_at {
             return;
@@ -222,14 +227,14 @@ fn profile(
     let builder = ServerConfig::builder_with_details(provider.clone(), clock.clone());
     let builder = builder.with_protocol_versions(&versions).map_err(|_| TlsError::Configuration)?;
     let builder = match &verifier {
-        Some(verifier) => builder.with_client_cert_verifier(Arc::new(Asking(verifier.clone()))),
+        Some(verifier) => builder.with_client_cert_verifier(Arc::new(RequestCertificate(verifier.clone()))),
         None => builder.with_no_client_auth(),
     };
     let certificates = Arc::new(certificates);
-    let expires = certificates.ends();
+    let expires = certificates.expiries();
     let mut config = builder.with_cert_resolver(certificates.clone());
     config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
-    // State is kept by clients, in tickets, or nowhere.
+    // Session state is kept by clients, in tickets, or nowhere.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     let mut tickets = None;
@@ -255,8 +260,8 @@ fn profile(
 }
 
 impl Profile {
-    /// Has connections that begin from now on get these certificates.
-    fn resolve(&mut self, certificates: Certificates) {
+    /// Uses these certificates for connections opened from now on.
+    fn use_certificates(&mut self, certificates: Certificates) {
         let mut config = ServerConfig::clone(&self.config);
         self.certificates = Arc::new(certificates);
         config.cert_resolver = self.certificates.clone();

@@ -1,4 +1,4 @@
-//! The connection against rustls's own client, the bytes cut in every way.
+//! The connection with rustls's client, with the bytes cut in every way.
 
 use super::*;
 use alloc::sync::Arc;
@@ -120,7 +120,7 @@ impl Client {
     }
 }
 
-/// A receive buffer of limited size, as a TCP socket has one.
+/// A receive buffer of limited size, like a TCP socket's.
 struct Link {
     server: ServerTls,
     buffer: Vec<u8>,
@@ -137,7 +137,7 @@ impl Link {
 
     fn arrive(&mut self, mut bytes: &[u8], store: &Store) {
         while !bytes.is_empty() || !self.buffer.is_empty() {
-            // Like TCP, which sends nothing into a small window.
+            // Like TCP, which does not send into a small window.
             let window = self.capacity - self.buffer.len();
             let window = if window < self.capacity / 4 { 0 } else { window };
             let n = bytes.len().min(self.step).min(window);
@@ -189,7 +189,7 @@ impl Link {
         }
     }
 
-    /// Sends content to the client, through a buffer of so many bytes.
+    /// Sends content to the client through a buffer of `room` bytes.
     fn send(&mut self, content: &[u8], client: &mut ClientConnection, room: usize) -> Vec<u8> {
         let (mut sent, mut out) = (0, vec![0; room]);
         let mut read = Vec::new();
@@ -354,7 +354,7 @@ fn the_first_certificate_that_suits_is_used() {
     assert_eq!(client.peer_certificates().unwrap()[0].as_ref(), expected);
 }
 
-/// The certificate that a site shows to a client that takes any.
+/// The certificate that a site presents to a client that accepts any.
 fn shown(store: &Store, ca: &Ca) -> Vec<u8> {
     let mut client = Client::new(ca).connect("a.test");
     Link::new(16 << 10, usize::MAX).run(&mut client, store).unwrap();
@@ -369,7 +369,7 @@ fn a_new_certificate_replaces_those_with_its_kind_of_key_alone() {
     let first = |c: &Certificate| c.chain[0].clone();
     let mut store =
         store_of(vec![site("a", &["a.test"], with(vec![old_ec.clone(), old_ed.clone()]))]).unwrap();
-    // By its place and by what is shown when the other one is away.
+    // By position, and by what is presented when the other one is removed.
     store.set_certificates(SiteId(0), core::slice::from_ref(&new_ec)).unwrap();
     assert_eq!(shown(&store, &ca), first(&new_ec));
     assert_eq!(store.expires(SiteId(0)).len(), 2, "the other kind is still there");
@@ -398,7 +398,7 @@ fn tls_1_2_has_a_switch() {
     assert_eq!(link.server.fault(), Some(Fault::Handshake));
 }
 
-/// Connects and says how the handshake went.
+/// Connects and returns the kind of handshake.
 fn handshake(client: &Client, store: &Store) -> HandshakeKind {
     let mut connection = client.connect("a.test");
     let mut link = Link::new(16 << 10, usize::MAX);
@@ -424,7 +424,7 @@ fn sessions_are_resumed_in_both_versions_until_the_keys_have_gone_twice() {
         store.rotate();
         later(&mut store, 6);
         assert_eq!(handshake(&client, &store), HandshakeKind::Resumed, "with the keys before");
-        // A ticket of the first keys, kept back while the keys change twice.
+        // A ticket under the first keys, held back while the keys are rotated twice.
         let old = Client::versions(&ca, &[version], None);
         handshake(&old, &store);
         later(&mut store, 6);
@@ -478,13 +478,13 @@ fn garbage_is_ended_with_an_alert_and_http_is_left_to_be_answered() {
     }
     let (fault, output) = first_bytes(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert_eq!(fault, Some(Fault::PlainHttp));
-    // In the clear, by whoever owns the connection.
+    // Answered in plaintext by the owner of the connection.
     assert_eq!(output, b"");
 }
 
 #[test]
 fn a_hello_that_is_no_hello_fails_in_the_handshake() {
-    // A handshake record with a message that rustls has to refuse.
+    // A handshake record with a message that rustls refuses.
     let (fault, output) = first_bytes(&[22, 3, 1, 0, 8, 1, 0, 0, 4, 3, 3, 0, 0]);
     assert_eq!((fault, &output[..]), (Some(Fault::Handshake), &[21, 3, 3, 0, 2, 2, 50][..]));
     let ca = Ca::new("ca");
@@ -502,7 +502,7 @@ fn a_truncated_hello_waits_and_an_oversized_one_is_refused() {
     assert_eq!((fault, output.len()), (None, 0));
     let (fault, output) = first_bytes(&[22, 3, 1, 0, 4, 1, 1, 0, 0]);
     assert_eq!((fault, &output[5..]), (Some(Fault::Oversized), &[2, 50][..]));
-    // Records without end that never make a message.
+    // An endless series of records that never form a message.
     let mut flood = Vec::new();
     for _ in 0..30_000 {
         flood.extend_from_slice(&[22, 3, 1, 0, 1, 1]);
@@ -518,7 +518,7 @@ fn a_hello_fragmented_to_the_byte_is_accepted() {
         let mut client = Client::new(&ca).connect("a.test");
         let mut hello = Vec::new();
         client.write_tls(&mut hello).unwrap();
-        // A record for each byte of the message.
+        // One record per byte of the message.
         let mut fragments = Vec::new();
         for byte in &hello[5..] {
             fragments.extend_from_slice(&[22, 3, 1, 0, 1, *byte]);
@@ -587,7 +587,7 @@ fn requests_and_key_updates_cross() {
     }
 }
 
-/// A store whose only site has client certificates, and what a client with this certificate is taken for.
+/// The status of a client with this certificate at a store whose only site requests client certificates.
 fn judged(tls: Tls, ca: &Ca, auth: Option<(Vec<u8>, KeyPair)>) -> ClientStatus {
     let store = store_of(vec![site("a", &["a.test"], tls)]).unwrap();
     let mut status = ClientStatus::None;
@@ -595,7 +595,7 @@ fn judged(tls: Tls, ca: &Ca, auth: Option<(Vec<u8>, KeyPair)>) -> ClientStatus {
         let key =
             auth.as_ref().map(|(der, key)| (der.clone(), KeyPair::try_from(key.serialize_der()).unwrap()));
         let client = Client::versions(ca, &[version], key);
-        // The second time with a ticket: the certificate is remembered, and judged again.
+        // The second time with a ticket: the certificate is remembered and verified again.
         for _ in 0..2 {
             let mut connection = client.connect("a.test");
             let mut link = Link::new(16 << 10, usize::MAX);
@@ -681,7 +681,7 @@ fn a_staple_is_handed_out() {
     let store = store_of(vec![site("a", &["a.test"], with(vec![certificate]))]).unwrap();
     let mut client = Client::versions(&ca, &[&rustls::version::TLS12], None).connect("a.test");
     let mut link = Link::new(16 << 10, usize::MAX);
-    // rustls's client asks for it; in TLS 1.2 it goes in the clear.
+    // rustls's client requests it; in TLS 1.2 it is sent in plaintext.
     let mut hello = Vec::new();
     client.write_tls(&mut hello).unwrap();
     link.arrive(&hello, &store);

@@ -1,11 +1,11 @@
-//! Session tickets (RFC 5077, RFC 8446 §4.6.1): the server's state, sealed and kept by the client.
+//! Session tickets (RFC 5077, RFC 8446 §4.6.1): the server's state, encrypted and kept by the client.
 //!
 //! ```text
 //! key name (16) | nonce (12) | sealed state | tag (16)
 //! ```
 //!
-//! A site has a current key and its predecessor; [`super::Store::rotate`] replaces them by building a new value, so nothing
-//! here is ever changed. A ticket opens only with the keys of the site that gave it.
+//! A site has a current and a previous key; [`super::Store::rotate`] builds a new value rather than changing
+//! this one. A ticket can be decrypted only with the keys of the site that issued it.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,12 +14,12 @@ use rustls::crypto::SecureRandom;
 use rustls::server::ProducesTickets;
 use zeroize::Zeroize as _;
 
-/// Seconds until a new key is made.
+/// Lifetime of the current key in seconds.
 pub(super) const ROTATE_AFTER_S: u64 = 6 * 60 * 60;
-/// Seconds that a ticket is good for: while its key is the current one or that one's predecessor.
+/// Lifetime of a ticket in seconds: as long as its key is current or previous.
 const LIFETIME_S: u32 = 6 * 60 * 60;
 const NAME_LEN: usize = 16;
-/// Longest ticket worth looking at; those with client certificates are the largest.
+/// Limit on the length of a ticket; those with client certificates are the largest.
 const MAX_TICKET: usize = 16 << 10;
 
 struct TicketKey {
@@ -58,7 +58,7 @@ impl TicketKeys {
         Some(Self { random, current: Arc::new(TicketKey::new(random)?), previous: None })
     }
 
-    /// A new current key; the one so far still opens tickets. `None` without random bytes.
+    /// Adds a new current key; the old one still decrypts tickets. `None` without random bytes.
     pub(super) fn rotated(&self) -> Option<Self> {
         let current = Arc::new(TicketKey::new(self.random)?);
         Some(Self { random: self.random, current, previous: Some(self.current.clone()) })

@@ -66,7 +66,7 @@ impl Body {
     }
 
     /// Checks content that has arrived without consuming it.
-    pub(crate) fn judge(&self, mut input: &[u8]) -> Result<(), ContentError> {
+    pub(crate) fn check(&self, mut input: &[u8]) -> Result<(), ContentError> {
         let Self::Chunked { .. } = self else { return Ok(()) };
         let mut body = self.clone();
         while !body.is_finished() && !input.is_empty() {
@@ -202,16 +202,16 @@ mod tests {
     fn chunks_are_judged_as_far_as_they_are_there() {
         let body = Body::of_request(request::Framing::Chunked, 5);
         for fine in [&b""[..], b"3\r\nab", b"3\r\nabc\r\n2", b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\nnext one"] {
-            assert_eq!(body.judge(fine), Ok(()), "{}", fine.escape_ascii());
+            assert_eq!(body.check(fine), Ok(()), "{}", fine.escape_ascii());
         }
         for broken in [&b"x"[..], b"3\r\nabcd", b"3\r\nabc\r\n2\r\nde\r\n0\r\nx\r\n"] {
-            assert_eq!(body.judge(broken), Err(ContentError::Malformed), "{}", broken.escape_ascii());
+            assert_eq!(body.check(broken), Err(ContentError::Malformed), "{}", broken.escape_ascii());
         }
         // Announced sizes count even before the data arrives.
         for long in [&b"6\r\n"[..], b"3\r\nabc\r\n3\r\n", b"ffffffffffffffff\r\n"] {
-            assert_eq!(body.judge(long), Err(ContentError::TooLarge), "{}", long.escape_ascii());
+            assert_eq!(body.check(long), Err(ContentError::TooLarge), "{}", long.escape_ascii());
         }
-        assert_eq!(Body::Length(9).judge(b"anything"), Ok(()));
+        assert_eq!(Body::Length(9).check(b"anything"), Ok(()));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! TLS_AES_128_GCM_SHA256 by *ring*, and what a worker must not make embedded-tls see.
+//! TLS_AES_128_GCM_SHA256 with *ring*, and protection of embedded-tls against malicious plaintext.
 //!
-//! embedded-tls 0.19 stops the program when a record decrypts to nothing, and when a handshake message other than a ticket
-//! comes after the handshake. Whoever holds keys could send either, so both end here: this is the only place that sees
-//! plaintext before embedded-tls does. It needs to know whether the handshake is over, and is a type without a value: the
-//! record's version, which nobody reads (RFC 8446 §5.1), says so. See [`mark`].
+//! embedded-tls 0.19 panics if a record decrypts to nothing, or if a handshake message other than a ticket
+//! follows the handshake. A peer with keys could send either, so both are refused here, the only place that
+//! sees plaintext before embedded-tls. The check depends on whether the handshake is over, but `Cipher` has
+//! no access to a value that tells; so the record's version, which is ignored otherwise (RFC 8446 §5.1),
+//! carries this information. See [`mark_established`].
 
 use aead::consts::{U0, U12, U16};
 use aead::generic_array::GenericArray;
@@ -16,20 +17,20 @@ pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
 pub(super) const ALERT: u8 = 21;
 pub(super) const HANDSHAKE: u8 = 22;
 pub(super) const APPLICATION_DATA: u8 = 23;
-/// A handshake message's type (RFC 8446 §4.6.3).
+/// A handshake message type (RFC 8446 §4.6.3).
 const KEY_UPDATE: u8 = 24;
-/// Bytes of a record's header: type, version, length.
+/// Length of a record header: type, version, length.
 pub(super) const HEADER: usize = 5;
 
 const VERSION: [u8; 2] = [3, 3];
 const ESTABLISHED: [u8; 2] = [0xff, 0xff];
 
-/// Makes a record's header say that the handshake is over.
-pub(super) fn mark(header: &mut [u8; HEADER]) {
+/// Marks a record header as coming after the handshake.
+pub(super) fn mark_established(header: &mut [u8; HEADER]) {
     header[1..3].copy_from_slice(&ESTABLISHED);
 }
 
-/// The only cipher suite of links.
+/// The only cipher suite on links.
 pub(super) struct Suite;
 
 impl TlsCipherSuite for Suite {
@@ -50,7 +51,7 @@ impl KeySizeUser for Cipher {
 
 impl KeyInit for Cipher {
     fn new(key: &Key<Self>) -> Self {
-        // The length is right by type.
+        // The type guarantees the right length.
         Self(UnboundKey::new(&AES_128_GCM, key).ok().map(LessSafeKey::new))
     }
 }
@@ -98,8 +99,9 @@ impl AeadInPlace for Cipher {
     }
 }
 
-/// Whether embedded-tls may see this plaintext: content, its type, zeros. After the handshake messages of it are blanked,
-/// which is right for tickets; a key update ends the link, at once rather than with the next record.
+/// Whether embedded-tls may see this plaintext: content, its type, zeros. After the handshake, handshake
+/// messages are blanked, which is right for tickets; a key update ends the link, immediately rather than at
+/// the next record.
 fn admit(inner: &mut [u8], established: bool) -> Result<(), Error> {
     let end = inner.iter().rposition(|&byte| byte != 0).ok_or(Error)?;
     if established && inner[end] == HANDSHAKE {
@@ -128,7 +130,7 @@ mod tests {
     fn opened(content: &[u8], established: bool) -> Result<alloc::vec::Vec<u8>, Error> {
         let (cipher, mut header, mut bytes, tag) = sealed(content);
         if established {
-            mark(&mut header);
+            mark_established(&mut header);
         }
         cipher.decrypt_in_place_detached(&[1; 12].into(), &header, &mut bytes, &tag)?;
         Ok(bytes)

@@ -1,16 +1,16 @@
-//! TLS 1.3 with certificates on both sides, on links to workers: embedded-tls, driven without I/O.
+//! TLS 1.3 with certificates on both sides, on links to workers: embedded-tls, driven sans-IO.
 //!
 //! ```text
 //!  vsock ──► receive ──► Pipe ──► embedded-tls ──► plaintext ──► pool
 //!  vsock ◄── output  ◄── Pipe ◄── embedded-tls ◄── send      ◄── pool
 //! ```
 //!
-//! embedded-tls is a client that waits for its socket. Here the socket is a pair of queues (`pipe`) and the client a
-//! future that is polled whenever they change, so a session is a value that takes bytes and gives bytes. Chains and
-//! signatures are judged by webpki and *ring* (`verifier`), which is also what encrypts (`cipher`).
+//! embedded-tls is an async client that awaits its socket. Here the socket is a pair of queues (`pipe`), and
+//! the client a future that is polled whenever they change, so a session is a value that takes and returns
+//! bytes. webpki and *ring* verify chains and signatures (`verifier`), and *ring* encrypts (`cipher`).
 //!
-//! Limits: one cipher suite, TLS_AES_128_GCM_SHA256; keys are exchanged on P-256; our own certificate is sent without
-//! intermediates. A session holds [`SESSION_BYTES`] and what lies in its queues, at most one record each way.
+//! Limits: one cipher suite, TLS_AES_128_GCM_SHA256; key exchange on P-256; our own certificate is sent
+//! without intermediates. A session takes [`SESSION_BYTES`] and its queues, at most one record each way.
 
 mod cipher;
 mod pipe;
@@ -38,32 +38,32 @@ use rustls::SignatureScheme as Scheme;
 use rustls::pki_types::{CertificateDer, DnsName, TrustAnchor};
 use rustls::sign::SigningKey;
 
-/// What our own key may sign with, the best first; embedded-tls has no room for RSA's signatures.
+/// Signature schemes of our own key, preferred first. embedded-tls has no room for RSA signatures.
 const SCHEMES: [(Scheme, SignatureScheme); 3] = [
     (Scheme::ECDSA_NISTP256_SHA256, SignatureScheme::EcdsaSecp256r1Sha256),
     (Scheme::ECDSA_NISTP384_SHA384, SignatureScheme::EcdsaSecp384r1Sha384),
     (Scheme::ED25519, SignatureScheme::Ed25519),
 ];
-/// Plaintext of a record that we send.
+/// Limit on the plaintext of a record sent.
 const MAX_SENT: usize = 8 << 10;
-/// embedded-tls counts the header to what fits into a record.
+/// embedded-tls includes the header in the size of a record.
 const SEND_BUFFER: usize = HEADER + MAX_SENT + embedded_tls::TLS_RECORD_OVERHEAD;
 /// Buffers of a session, in bytes: a record each way.
 pub const SESSION_BYTES: usize = MAX_RECORD + SEND_BUFFER;
-/// Records of one key, either way, after which a link is to be replaced when it is idle: half of what AES-GCM bears (RFC 8446
-/// §5.5), because there are no key updates; rustls makes one at 2^24.
-const WORN: u64 = 1 << 23;
+/// Records per key and direction after which an idle link is replaced: half of the limit of AES-GCM (RFC 8446
+/// §5.5), because there are no key updates. rustls updates keys at 2^24.
+const RECORD_LIMIT: u64 = 1 << 23;
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The worker said that it will send nothing more (close_notify).
+    /// The worker sent close_notify.
     Closed,
     /// Its certificate has expired or is not valid yet.
     Expired,
     /// Its certificate is for another name.
     OtherName,
-    /// Its certificate leads to no trust anchor, or it does not have the key.
+    /// Its certificate chains to no trust anchor, or it does not have the key.
     Untrusted,
     /// The handshake failed otherwise: no TLS 1.3, no cipher suite in common, or no TLS at all.
     Handshake,
@@ -71,12 +71,12 @@ pub enum Fault {
     Broken,
 }
 
-/// What the links of a pool are secured with.
+/// TLS configuration for the links of a pool.
 pub struct LinkTls {
-    /// Whom a worker's certificate has to be for.
+    /// The name that a worker's certificate must have.
     name: DnsName<'static>,
     anchors: Vec<TrustAnchor<'static>>,
-    /// Ours.
+    /// Our certificate.
     certificate: CertificateDer<'static>,
     key: Arc<dyn SigningKey>,
     scheme: (Scheme, SignatureScheme),
@@ -84,9 +84,9 @@ pub struct LinkTls {
 }
 
 impl LinkTls {
-    /// Checks and takes over what a pool's settings say. [`TlsError::LinkKey`] for a key of another kind than ECDSA or
-    /// Ed25519, [`TlsError::LinkAnchors`] for what is no trust anchor, [`TlsError::LinkName`] for what is no name,
-    /// [`TlsError::Entropy`] without random numbers.
+    /// Checks and converts a pool's settings. Errors: [`TlsError::LinkKey`] if the key is neither ECDSA nor
+    /// Ed25519, [`TlsError::LinkAnchors`] for an invalid trust anchor, [`TlsError::LinkName`] for an invalid
+    /// name, [`TlsError::Entropy`] without random numbers.
     pub fn new(
         settings: &settings::LinkTls,
         keys: Keys<'_>,
@@ -108,10 +108,10 @@ impl LinkTls {
     }
 }
 
-/// One link's TLS.
+/// The TLS session of one link.
 pub struct LinkSession {
     pipe: Pipe,
-    /// Does everything; `None` when it has ended.
+    /// The running client; `None` once it has ended.
     task: Option<Pin<Box<dyn Future<Output = Fault>>>>,
     fault: Option<Fault>,
     plaintext: Vec<u8>,
@@ -123,7 +123,8 @@ pub struct LinkSession {
 }
 
 impl LinkSession {
-    /// Begins a handshake: its first message is in [`LinkSession::output`]. [`TlsError::Entropy`] without random numbers.
+    /// Starts a handshake, whose first message is in [`LinkSession::output`]. [`TlsError::Entropy`] without
+    /// random numbers.
     pub fn start(config: Arc<LinkTls>) -> Result<Self, TlsError> {
         let seed = seed()?;
         let pipe = Pipe::default();
@@ -135,17 +136,17 @@ impl LinkSession {
         Ok(session)
     }
 
-    /// Whether the handshake is complete and the worker is who it should be.
+    /// Whether the handshake is complete and the worker authenticated.
     pub fn is_established(&self) -> bool {
         self.pipe.phase() == Phase::Established
     }
 
-    /// Why it ended, if it has. What had come before can still be read.
+    /// Why the session ended, if it has. Earlier plaintext can still be read.
     pub fn fault(&self) -> Option<Fault> {
         self.fault
     }
 
-    /// Takes ciphertext and returns how much: none while there is plaintext to be read.
+    /// Takes ciphertext and returns how many bytes: none while there is plaintext to read.
     pub fn receive(&mut self, ciphertext: &[u8]) -> usize {
         if self.fault.is_some() {
             return ciphertext.len();
@@ -164,17 +165,17 @@ impl LinkSession {
         self.plaintext.get(self.read..).unwrap_or_default()
     }
 
-    /// So much plaintext was read.
+    /// Consumes plaintext.
     pub fn consume(&mut self, bytes: usize) {
         self.read += bytes;
         if self.read >= self.plaintext.len() {
-            // Not kept: idle links are many.
+            // The buffer is not kept, since there are many idle links.
             (self.plaintext, self.read) = (Vec::new(), 0);
         }
     }
 
-    /// Encrypts the front of `plaintext` and returns how much that was: none before the handshake is complete, after the
-    /// end, or while there is output.
+    /// Encrypts the start of `plaintext` and returns how many bytes: none before the handshake is complete,
+    /// after the end, or while there is output.
     pub fn send(&mut self, plaintext: &[u8]) -> usize {
         if !self.is_established() || self.fault.is_some() || !self.output().is_empty() {
             return 0;
@@ -186,12 +187,12 @@ impl LinkSession {
         taken
     }
 
-    /// Its keys have done what they should.
+    /// Whether the keys have been used for as many records as they should.
     pub fn is_key_exhausted(&self) -> bool {
-        self.records.max(self.pipe.records()) >= WORN
+        self.records.max(self.pipe.records()) >= RECORD_LIMIT
     }
 
-    /// Says that nothing more will be sent (close_notify).
+    /// Sends close_notify: nothing more will be sent.
     pub fn close(&mut self) {
         self.pipe.close();
         self.advance();
@@ -202,7 +203,7 @@ impl LinkSession {
         self.output.get(self.sent..).unwrap_or_default()
     }
 
-    /// So much of the output was sent.
+    /// Notes that output was sent.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes;
         if self.sent >= self.output.len() {
@@ -210,7 +211,7 @@ impl LinkSession {
         }
     }
 
-    /// Lets embedded-tls work until it needs more: the queues are all it ever waits for.
+    /// Polls embedded-tls until it needs more: it never waits for anything but the queues.
     fn advance(&mut self) {
         if let Some(task) = &mut self.task
             && let Poll::Ready(fault) = task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
@@ -228,33 +229,33 @@ fn seed() -> Result<[u8; 32], TlsError> {
     Ok(seed)
 }
 
-/// A link from the first byte to the last.
+/// Runs a link from its first byte to its last.
 async fn run(config: Arc<LinkTls>, seed: [u8; 32], pipe: Pipe) -> Fault {
     let (mut incoming, mut outgoing) = (vec![0; MAX_RECORD], vec![0; SEND_BUFFER]);
     let settings = TlsConfig::new().with_server_name(config.name.as_ref()).enable_rsa_signatures();
     let mut provider = Provider::new(&config, seed);
     let mut tls = TlsConnection::<_, Suite>::new(pipe.clone(), &mut incoming, &mut outgoing);
     let opened = tls.open(TlsContext::new(&settings, &mut provider)).await;
-    // Also after a handshake that came to its end: with messages left out it would prove nothing.
+    // Checked even after a successful handshake: one with messages left out proves nothing.
     if let Err(fault) = provider.verifier.verdict() {
         return fault;
     }
-    // With it the worker's certificate, which can be large.
+    // Frees the worker's certificate, which can be large.
     drop(provider);
     if opened.is_err() {
         return Fault::Handshake;
     }
     pipe.establish();
     if let Some(fault) = exchange(&mut tls, &pipe).await {
-        // No word of ours: embedded-tls would send an alert in the clear that is none.
+        // Nothing is sent: embedded-tls would send an invalid alert in plaintext.
         return fault;
     }
-    // Writing to the queues does not fail.
+    // Writing to the queues cannot fail.
     let _ = tls.close().await;
     Fault::Closed
 }
 
-/// Moves plaintext both ways, whichever can go on, until one has ended; `None` if that was our end.
+/// Moves plaintext both ways as far as possible until one direction has ended; `None` if it was ours.
 async fn exchange(tls: &mut TlsConnection<'_, Pipe, Suite>, pipe: &Pipe) -> Option<Fault> {
     let (mut reader, mut writer) = tls.split();
     let mut reading = pin!(async {

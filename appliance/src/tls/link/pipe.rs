@@ -1,9 +1,10 @@
-//! What embedded-tls takes for its socket: queues in memory, which a session fills and empties around it.
+//! The socket of embedded-tls: queues in memory, filled and emptied by the session around it.
 //!
-//! Records are framed here as well, so that embedded-tls only sees those that may come at their moment (RFC 8446 §5): a
-//! ServerHello in the clear, then encrypted ones, with a ChangeCipherSpec for old middle boxes among those of the handshake.
+//! Records are framed here too, so that embedded-tls only sees those allowed at each point (RFC 8446 §5): a
+//! plaintext ServerHello, then encrypted records, with a ChangeCipherSpec for middleboxes among those of the
+//! handshake.
 
-use super::cipher::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER, mark};
+use super::cipher::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER, mark_established};
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -12,16 +13,16 @@ use core::future::poll_fn;
 use core::task::Poll;
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 
-/// Longest content of an encrypted record (RFC 8446 §5.2).
+/// Limit on the content of an encrypted record (RFC 8446 §5.2).
 pub(super) const MAX_RECORD: usize = (16 << 10) + 256;
 
-/// Where a connection is.
+/// Progress of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// A ServerHello is to come.
+    /// Waiting for the ServerHello.
     #[default]
     Hello,
-    /// The rest of the server's handshake.
+    /// Waiting for the rest of the server's handshake.
     Flight,
     Established,
 }
@@ -29,69 +30,69 @@ pub(super) enum Phase {
 #[derive(Default)]
 struct Queues {
     phase: Phase,
-    /// Ciphertext that came.
+    /// Ciphertext received.
     incoming: VecDeque<u8>,
-    /// Bytes that the record under way is short of.
+    /// Bytes missing from the current record.
     record_left: usize,
-    /// Records that came.
+    /// Number of records received.
     records: u64,
     /// Ciphertext to be sent.
     outgoing: Vec<u8>,
-    /// Plaintext that came.
+    /// Plaintext received.
     received: Vec<u8>,
     /// Plaintext to be sent.
     to_send: Vec<u8>,
     closing: bool,
 }
 
-/// A worker sent a record that must not come now.
+/// A worker sent a record that is not allowed at this point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct OutOfPlace;
+pub(super) struct UnexpectedRecord;
 
-impl core::fmt::Display for OutOfPlace {
+impl core::fmt::Display for UnexpectedRecord {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("a record that must not come now")
+        f.write_str("an unexpected record")
     }
 }
 
-impl core::error::Error for OutOfPlace {}
+impl core::error::Error for UnexpectedRecord {}
 
-impl embedded_io_async::Error for OutOfPlace {
+impl embedded_io_async::Error for UnexpectedRecord {
     fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidData
     }
 }
 
-/// Both ends of the queues.
+/// Shared access to the queues.
 #[derive(Clone, Default)]
 pub(super) struct Pipe(Rc<RefCell<Queues>>);
 
 impl Pipe {
-    /// Ciphertext has come.
+    /// Adds received ciphertext.
     pub(super) fn feed(&self, ciphertext: &[u8]) {
         self.0.borrow_mut().incoming.extend(ciphertext);
     }
 
-    /// Plaintext is to be sent.
+    /// Adds plaintext to be sent.
     pub(super) fn submit(&self, plaintext: &[u8]) {
         self.0.borrow_mut().to_send.extend_from_slice(plaintext);
     }
 
-    /// Nothing more will be submitted.
+    /// Notes that no more plaintext will be added.
     pub(super) fn close(&self) {
         self.0.borrow_mut().closing = true;
     }
 
-    /// Moves what came out to the ends of these.
+    /// Moves the results to the ends of these buffers.
     pub(super) fn drain(&self, output: &mut Vec<u8>, plaintext: &mut Vec<u8>) {
         let mut queues = self.0.borrow_mut();
         append(output, &mut queues.outgoing);
         append(plaintext, &mut queues.received);
-        // Idle links are many.
+        // There are many idle links.
         queues.incoming.shrink_to_fit();
     }
 
-    /// Records that came so far.
+    /// Number of records received.
     pub(super) fn records(&self) -> u64 {
         self.0.borrow().records
     }
@@ -104,12 +105,12 @@ impl Pipe {
         self.0.borrow_mut().phase = Phase::Established;
     }
 
-    /// Takes decrypted bytes.
+    /// Adds decrypted bytes.
     pub(super) fn deliver(&self, plaintext: &[u8]) {
         self.0.borrow_mut().received.extend_from_slice(plaintext);
     }
 
-    /// Waits for plaintext to be sent. `None`: there will be none.
+    /// Waits for plaintext to be sent. `None`: there will be no more.
     pub(super) async fn next(&self) -> Option<Vec<u8>> {
         poll_fn(|_| {
             let mut queues = self.0.borrow_mut();
@@ -123,7 +124,7 @@ impl Pipe {
     }
 }
 
-/// Without a copy where there is nothing yet.
+/// Appends, without a copy if `to` is empty.
 fn append(to: &mut Vec<u8>, from: &mut Vec<u8>) {
     if to.is_empty() {
         *to = core::mem::take(from);
@@ -133,8 +134,8 @@ fn append(to: &mut Vec<u8>, from: &mut Vec<u8>) {
 }
 
 impl Queues {
-    /// Whether a record of this type and length may come now, and what follows from it.
-    fn admit(&mut self, kind: u8, len: usize) -> Result<(), OutOfPlace> {
+    /// Whether a record of this type and length is allowed now. Advances the phase.
+    fn admit(&mut self, kind: u8, len: usize) -> Result<(), UnexpectedRecord> {
         let fits = match (self.phase, kind) {
             (Phase::Flight | Phase::Established, APPLICATION_DATA) | (Phase::Hello, HANDSHAKE) => {
                 len <= MAX_RECORD
@@ -144,7 +145,7 @@ impl Queues {
             _ => false,
         };
         if !fits {
-            return Err(OutOfPlace);
+            return Err(UnexpectedRecord);
         }
         if kind == HANDSHAKE {
             self.phase = Phase::Flight;
@@ -153,9 +154,9 @@ impl Queues {
         Ok(())
     }
 
-    fn take(&mut self, out: &mut [u8]) -> Result<usize, OutOfPlace> {
+    fn take(&mut self, out: &mut [u8]) -> Result<usize, UnexpectedRecord> {
         if self.record_left == 0 {
-            // embedded-tls asks for headers whole.
+            // embedded-tls reads whole headers.
             let mut header = [0; HEADER];
             if self.incoming.len() < HEADER || out.len() < HEADER {
                 return Ok(0);
@@ -166,7 +167,7 @@ impl Queues {
             let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
             self.admit(header[0], len)?;
             if self.phase == Phase::Established {
-                mark(&mut header);
+                mark_established(&mut header);
             }
             self.record_left = len;
             out[..HEADER].copy_from_slice(&header);
@@ -182,11 +183,11 @@ impl Queues {
 }
 
 impl ErrorType for Pipe {
-    type Error = OutOfPlace;
+    type Error = UnexpectedRecord;
 }
 
 impl Read for Pipe {
-    async fn read(&mut self, out: &mut [u8]) -> Result<usize, OutOfPlace> {
+    async fn read(&mut self, out: &mut [u8]) -> Result<usize, UnexpectedRecord> {
         poll_fn(|_| match self.0.borrow_mut().take(out) {
             Ok(0) if !out.is_empty() => Poll::Pending,
             taken => Poll::Ready(taken),
@@ -196,12 +197,12 @@ impl Read for Pipe {
 }
 
 impl Write for Pipe {
-    async fn write(&mut self, bytes: &[u8]) -> Result<usize, OutOfPlace> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, UnexpectedRecord> {
         self.0.borrow_mut().outgoing.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
-    async fn flush(&mut self) -> Result<(), OutOfPlace> {
+    async fn flush(&mut self) -> Result<(), UnexpectedRecord> {
         Ok(())
     }
 }
@@ -210,7 +211,7 @@ impl Write for Pipe {
 mod tests {
     use super::*;
 
-    fn header(phase: Phase, kind: u8, len: u16) -> Result<[u8; HEADER], OutOfPlace> {
+    fn header(phase: Phase, kind: u8, len: u16) -> Result<[u8; HEADER], UnexpectedRecord> {
         let mut queues = Queues { phase, ..Queues::default() };
         let [high, low] = len.to_be_bytes();
         queues.incoming.extend([kind, 3, 3, high, low]);

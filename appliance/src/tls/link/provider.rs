@@ -1,4 +1,4 @@
-//! What a handshake needs from outside: random numbers, the verifier, and who we are.
+//! What a handshake needs from outside: random numbers, the verifier, and our certificate and key.
 
 use super::LinkTls;
 use super::cipher::Suite;
@@ -39,13 +39,14 @@ impl CryptoProvider for Provider<'_> {
     }
 
     fn client_cert(&mut self) -> Option<Certificate<impl AsRef<[u8]>>> {
-        // Nobody is told who we are before it is known who asks.
+        // Our certificate is sent only after the worker has been authenticated.
         self.verifier.verdict().ok()?;
         Some(Certificate::X509(&self.config.certificate[..]))
     }
 }
 
-/// One seed is drawn before a handshake, where its lack can be an error; embedded-tls's generators cannot fail.
+/// Seeded once before a handshake, where a lack of random numbers can be reported: embedded-tls's generators
+/// cannot fail.
 struct Random(ChaCha20Rng);
 
 impl RngCore for Random {
@@ -69,10 +70,10 @@ impl RngCore for Random {
 
 impl CryptoRng for Random {}
 
-/// Room that embedded-tls has for a signature without RSA: one of P-384 in DER.
+/// Limit of embedded-tls on a signature without RSA: one with P-384 in DER.
 const MAX_SIGNATURE: usize = 104;
 
-/// A signature, or nothing where signing failed: a worker refuses that.
+/// A signature, or nothing if signing failed, which a worker refuses.
 pub(super) struct Signature(Vec<u8>);
 
 impl AsRef<[u8]> for Signature {
@@ -87,7 +88,7 @@ impl signature::Signer<Signature> for Signer<'_> {
     fn try_sign(&self, message: &[u8]) -> Result<Signature, signature::Error> {
         let signer = self.0.choose_scheme(&super::SCHEMES.map(|(scheme, _)| scheme));
         let signed = signer.and_then(|signer| signer.sign(message).ok());
-        // embedded-tls has room for so much, and no answer to more.
+        // embedded-tls has room for this much, and cannot handle more.
         Ok(Signature(signed.filter(|s| s.len() <= MAX_SIGNATURE).unwrap_or_default()))
     }
 }

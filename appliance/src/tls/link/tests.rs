@@ -1,4 +1,4 @@
-//! Sessions against rustls's own server, the bytes cut in every way.
+//! Sessions with rustls's server, with the bytes cut in every way.
 
 use super::super::tests::{Ca, NOW};
 use super::*;
@@ -44,7 +44,7 @@ fn server(ca: &Ca, own: &Certificate) -> ServerConnection {
     ServerConnection::new(Arc::new(config)).unwrap()
 }
 
-/// Both ends, and how many bytes go at once.
+/// Both ends, and how many bytes move at once.
 struct Link {
     session: LinkSession,
     server: ServerConnection,
@@ -61,7 +61,7 @@ impl Link {
         Self::new(&client(ca), server(ca, &ca.certificate(NAME, &PKCS_ECDSA_P256_SHA256)), step)
     }
 
-    /// Moves bytes until nothing moves; the session's plaintext is read as it comes.
+    /// Moves bytes until nothing moves. Reads the session's plaintext as it arrives.
     fn settle(&mut self) {
         loop {
             let mut moved = 0;
@@ -71,7 +71,7 @@ impl Link {
                 let n = self.server.read_tls(&mut piece).unwrap();
                 self.session.sent(n);
                 moved += n;
-                // Errors are sent as alerts, which the session is to see.
+                // Errors are sent as alerts, which the session must receive.
                 let _ = self.server.process_new_packets();
             }
             let mut bytes = Vec::new();
@@ -107,7 +107,7 @@ impl Link {
 
     fn server_got(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        // WouldBlock at the end of what is there.
+        // WouldBlock when all is read.
         let _ = self.server.reader().read_to_end(&mut out);
         out
     }
@@ -281,7 +281,7 @@ fn keys_wear_out_by_records_either_way() {
     link.send(&[1; MAX_SENT]);
     assert_eq!((link.session.records, link.server_got().len()), (1, MAX_SENT), "one record");
     assert!(!link.session.is_key_exhausted());
-    link.session.records = WORN;
+    link.session.records = RECORD_LIMIT;
     assert!(link.session.is_key_exhausted());
 }
 
@@ -331,7 +331,8 @@ proptest! {
         for piece in flight.chunks(step) {
             link.arrive(piece);
         }
-        // All is protected but the first two records' versions and what a ChangeCipherSpec says.
+        // Everything is protected except the versions of the first two records and the content of
+        // ChangeCipherSpec.
         let hello = HEADER + usize::from(u16::from_be_bytes([before[3], before[4]]));
         let free = [1, 2, hello + 1, hello + 2, hello + HEADER];
         let differs = |at: &usize| before[*at] != flight[*at];

@@ -1,4 +1,4 @@
-//! What a worker's certificate is worth: judged by webpki and *ring* as everywhere else, not by embedded-tls.
+//! Verification of a worker's certificate by webpki and *ring*, as everywhere else, instead of embedded-tls.
 
 use super::cipher::Suite;
 use super::{Fault, LinkTls};
@@ -9,11 +9,11 @@ use embedded_tls::{
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm};
 use webpki::{EndEntityCert, KeyUsage};
 
-/// Before the transcript's hash in what a server signs (RFC 8446 §4.4.3).
+/// Context string of a server's signature, before the transcript hash (RFC 8446 §4.4.3).
 const CONTEXT: &[u8] = b"TLS 1.3, server CertificateVerify\0";
 
-/// Judges one handshake. embedded-tls calls for each message as it comes, so their order is checked here: a certificate,
-/// then a signature by it, once each.
+/// Verifies one handshake. embedded-tls calls it for each message as it arrives, so their order is checked
+/// here: a certificate, then a signature with its key, once each.
 pub(super) struct Verifier<'a> {
     config: &'a LinkTls,
     certificate: Option<(CertificateDer<'static>, Sha256)>,
@@ -26,7 +26,7 @@ impl<'a> Verifier<'a> {
         Self { config, certificate: None, verified: false, fault: None }
     }
 
-    /// The worker is who it should be, or why not. A handshake can end without either message.
+    /// Whether the worker was authenticated, or why not. A handshake may end without either message.
     pub(super) fn verdict(&self) -> Result<(), Fault> {
         if self.verified { Ok(()) } else { Err(self.fault.unwrap_or(Fault::Handshake)) }
     }
@@ -37,7 +37,7 @@ impl<'a> Verifier<'a> {
     }
 }
 
-/// What a refusal means for whoever has to mend it.
+/// The fault to report for a refusal.
 fn fault(error: &webpki::Error) -> Fault {
     match error {
         webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => Fault::Expired,
@@ -48,7 +48,7 @@ fn fault(error: &webpki::Error) -> Fault {
 
 impl TlsVerifier<Suite> for Verifier<'_> {
     fn set_hostname_verification(&mut self, _: &str) -> Result<(), TlsError> {
-        // It is in the configuration.
+        // The name is in the configuration.
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl TlsVerifier<Suite> for Verifier<'_> {
         let mut chain = sent.entries.iter().map(der);
         let Some(first) = chain.next() else { return Err(self.refuse(Fault::Untrusted)) };
         let intermediates: Vec<_> = chain.collect();
-        self.config.judge(&first, &intermediates).map_err(|error| self.refuse(fault(&error)))?;
+        self.config.verify(&first, &intermediates).map_err(|error| self.refuse(fault(&error)))?;
         self.certificate = Some((first, transcript.clone()));
         Ok(())
     }
@@ -89,7 +89,7 @@ impl TlsVerifier<Suite> for Verifier<'_> {
 }
 
 impl LinkTls {
-    fn judge(
+    fn verify(
         &self,
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -112,7 +112,7 @@ fn algorithms() -> rustls::crypto::WebPkiSupportedAlgorithms {
     rustls::crypto::ring::default_provider().signature_verification_algorithms
 }
 
-/// How TLS 1.3 checks signatures of this scheme; not those with PKCS #1 padding (RFC 8446 §4.2.3).
+/// The verification algorithm for this scheme in TLS 1.3, which excludes PKCS #1 padding (RFC 8446 §4.2.3).
 fn algorithm(scheme: rustls::SignatureScheme) -> Option<&'static dyn SignatureVerificationAlgorithm> {
     use rustls::SignatureScheme as Scheme;
     if let Scheme::RSA_PKCS1_SHA256 | Scheme::RSA_PKCS1_SHA384 | Scheme::RSA_PKCS1_SHA512 = scheme {
