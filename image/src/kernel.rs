@@ -4,7 +4,7 @@
 use crate::artifact::{Artifact, hex_sha256};
 use crate::private::{self, Scratch};
 use crate::toolchain::{Llvm, Toolchain};
-use crate::{Options, Progress, rules, step};
+use crate::{Options, Progress, place, rules, step};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,9 +122,7 @@ fn fetch(dir: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     }
     let (vendor, source) = (dir.join("vendor"), dir.join("source"));
     for stale in [&vendor, &source] {
-        if stale.exists() {
-            std::fs::remove_dir_all(stale).with_context(|| format!("removing {}", stale.display()))?;
-        }
+        place::remove_directory(stale).with_context(|| format!("removing {}", stale.display()))?;
     }
     let mut cargo = toolchain.cargo();
     cargo.current_dir(dir).args(["vendor", "--locked", "--versioned-dirs", "vendor"]);
@@ -133,13 +131,12 @@ fn fetch(dir: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     for (name, version, checksum) in PACKAGES {
         let (from, to) = (vendor.join(format!("{name}-{version}")), source.join(name));
         verify(&from, checksum)?;
-        std::fs::rename(&from, &to).with_context(|| format!("moving {}", from.display()))?;
+        place::move_directory(&from, &to).with_context(|| format!("moving {}", from.display()))?;
     }
     // The kernel's own choice of toolchain and flags would win over ours.
     for name in [".cargo", "rust-toolchain.toml"] {
         let path = source.join("libhermit-rs").join(name);
-        let removed =
-            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed = if path.is_dir() { place::remove_directory(&path) } else { place::remove_file(&path) };
         removed.with_context(|| format!("removing {}", path.display()))?;
     }
     Ok(source)
@@ -208,7 +205,7 @@ fn reduce(raw: &Path, symbols: &[String], dir: &Path, llvm: &Llvm) -> Result<Pat
         "archiving the kernel",
         &log,
     )?;
-    std::fs::rename(at("libhermit.a"), &archive).with_context(|| format!("writing {}", archive.display()))?;
+    place::put(&at("libhermit.a"), &archive).with_context(|| format!("writing {}", archive.display()))?;
     Ok(archive)
 }
 

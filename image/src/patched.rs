@@ -4,7 +4,7 @@
 use crate::artifact::{Artifact, hex_sha256};
 use crate::rules::{self, Rule};
 use crate::toolchain::Toolchain;
-use crate::{Options, private, step};
+use crate::{Options, place, private, step};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -42,9 +42,7 @@ fn patch(dir: &Path, metadata: &serde_json::Value, name: &str, rules: &[Rule]) -
     if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) && to.is_dir() {
         return Ok(to);
     }
-    if to.exists() {
-        std::fs::remove_dir_all(&to).with_context(|| format!("removing {}", to.display()))?;
-    }
+    place::remove_directory(&to).with_context(|| format!("removing {}", to.display()))?;
     copy(from, &to)?;
     rules::apply(rules, &to)?;
     Artifact::write(&stamp, wanted.as_bytes())?;

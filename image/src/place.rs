@@ -11,15 +11,36 @@ use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+const FILE: &str = "a regular file or nothing";
+const SOCKET: &str = "a socket or nothing";
+const DIRECTORY: &str = "a directory or nothing";
+
 /// Whether a regular file has this name; fails where anything else has.
 pub fn has_file(path: &Path) -> Result<bool> {
-    has(path, "a regular file", FileType::is_file)
+    has(path, FILE, FileType::is_file)
 }
 
 /// Gives a finished file its name, in place of a regular file or of nothing.
 pub fn put(finished: &Path, path: &Path) -> Result<()> {
     has_file(path)?;
     std::fs::rename(finished, path)
+}
+
+/// Gives a package its place in a tree that Weir generates, where nothing is yet.
+pub fn move_directory(from: &Path, to: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(to) {
+        Ok(found) => Err(wrong(to, found.file_type(), "nothing")),
+        Err(_) => std::fs::rename(from, to),
+    }
+}
+
+/// Gives a socket another name, where nothing is yet or another socket.
+pub fn move_socket(from: &Path, to: &Path) -> Result<()> {
+    if !has(from, SOCKET, FileType::is_socket)? {
+        return Err(ErrorKind::NotFound.into());
+    }
+    remove_socket(to)?;
+    std::fs::rename(from, to)
 }
 
 /// Makes a file that is not there yet, for its owner alone.
@@ -50,9 +71,18 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a directory and everything in it, if there is one; fails where anything else has its name. Links in it are removed, and
+/// not what they lead to. For directories that Weir has made, by a name of their own or a mark in them.
+pub fn remove_directory(path: &Path) -> Result<()> {
+    match has(path, DIRECTORY, FileType::is_dir)? {
+        true => std::fs::remove_dir_all(path),
+        false => Ok(()),
+    }
+}
+
 /// Removes a socket if one has this name; fails where anything else has.
 pub fn remove_socket(path: &Path) -> Result<()> {
-    match has(path, "a socket", FileType::is_socket)? {
+    match has(path, SOCKET, FileType::is_socket)? {
         true => std::fs::remove_file(path),
         false => Ok(()),
     }
@@ -107,7 +137,7 @@ fn open_with(options: &mut OpenOptions, path: &Path) -> Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let file = options.custom_flags(flags.cast_signed()).open(path)?;
     let found = file.metadata()?.file_type();
-    if found.is_file() { Ok(file) } else { Err(wrong(path, found, "a regular file")) }
+    if found.is_file() { Ok(file) } else { Err(wrong(path, found, FILE)) }
 }
 
 fn wrong(path: &Path, found: FileType, expected: &str) -> Error {
@@ -119,10 +149,8 @@ fn wrong(path: &Path, found: FileType, expected: &str) -> Error {
         found if found.is_file() => "a regular file",
         _ => "a device",
     };
-    let text = format!(
-        "{}: is {what}, expected {expected} or nothing; remove it or choose another name",
-        path.display()
-    );
+    let text =
+        format!("{}: is {what}, expected {expected}; remove it or choose another name", path.display());
     Error::new(ErrorKind::AlreadyExists, text)
 }
 

@@ -69,6 +69,34 @@ fn nothing_but_a_socket_is_removed_as_one() {
 }
 
 #[test]
+fn nothing_but_a_directory_is_removed_as_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for path in everything(directory.path()) {
+        let removed = remove_directory(&path);
+        assert_eq!(removed.is_ok(), path.ends_with("directory"), "{removed:?}");
+        assert_eq!(std::fs::symlink_metadata(&path).is_err(), removed.is_ok(), "{}", path.display());
+    }
+    remove_directory(&directory.path().join("nothing")).expect("nothing to remove");
+}
+
+#[test]
+fn what_is_moved_takes_the_place_of_nothing_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (tree, socket) = (directory.path().join("tree"), directory.path().join("new"));
+    std::fs::create_dir(&tree).expect("made");
+    drop(UnixListener::bind(&socket).expect("bound"));
+    for path in everything(directory.path()) {
+        assert!(move_directory(&tree, &path).is_err() && tree.is_dir(), "{}", path.display());
+        let before = identity_of(&path);
+        let moved = move_socket(&socket, &path);
+        assert_eq!(moved.is_ok(), path.ends_with("socket"), "{moved:?}");
+        assert_eq!(identity_of(&path) == before, moved.is_err(), "{}", path.display());
+    }
+    assert!(move_socket(&tree, &directory.path().join("there")).is_err(), "it is no socket");
+    move_directory(&tree, &directory.path().join("there")).expect("nothing is in its way");
+}
+
+#[test]
 fn a_socket_goes_with_its_owner_unless_it_is_another_by_then() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("socket");

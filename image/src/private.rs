@@ -108,7 +108,7 @@ fn remove_dead(directory: &Path) -> std::io::Result<()> {
     let mut content = Vec::new();
     (&mut lock).take(CONTENT.len() as u64 + 1).read_to_end(&mut content)?;
     if content == CONTENT && lock.try_lock().is_ok() && place::is_at(&lock, &mark) {
-        std::fs::remove_dir_all(directory)?;
+        place::remove_directory(directory)?;
     }
     Ok(())
 }

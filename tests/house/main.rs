@@ -1,9 +1,10 @@
 //! The rules of the house that no compiler holds: which file may import which, and which crate
-//! which, that every promise has its test, and that every reason and status is used.
+//! which, that nothing is removed unseen, that every promise has its test, and that every reason and status is used.
 
 mod crates;
 mod imports;
 mod modules;
+mod places;
 mod rooms;
 mod said;
 mod specification;

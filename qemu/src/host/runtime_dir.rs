@@ -78,7 +78,7 @@ impl RuntimeDir {
                 Err(TryLockError::WouldBlock) => bail!("{}: another {} runs there", named(), role.name()),
                 Err(TryLockError::Error(error)) => return Err(error).with_context(named),
             }
-            let _ = std::fs::remove_dir_all(path.join(role.name()));
+            let _ = place::remove_directory(&path.join(role.name()));
         }
         Ok(Self { path, _locks: locks, _temporary: None })
     }

@@ -11,6 +11,7 @@ use crate::vm::serial::Serial;
 use crate::vm::{Host, Spec, Vm};
 use anyhow::{Context, Result, bail};
 use image::config::{ListensOn, Process};
+use image::place;
 use model::id::PoolId;
 use nix::unistd::{User, geteuid};
 use rustix::process::{Pid, Signal, kill_process};
@@ -117,7 +118,7 @@ impl Birth {
             Ok(why) => why,
             Err(error) => Some(format!("{error:#}")),
         };
-        let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = place::remove_directory(&self.directory);
         if let Some(why) = why {
             self.report(Event::Ended(self.id), why);
         }

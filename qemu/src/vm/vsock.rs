@@ -73,14 +73,14 @@ impl Daemon {
         let event_loop = event_loop(&process).await;
         let mut gate = JoinSet::new();
         if let Some((_, epoll)) = event_loop.as_ref().zip(epoll_set(&process)) {
-            fs::rename(vsock, &hidden).context("hiding its socket")?;
+            place::move_socket(vsock, &hidden).context("hiding its socket")?;
             let (from, vsock) = (hidden.clone(), vsock.to_owned());
             gate.spawn(async move {
                 while !watches(&epoll, &QUEUES) {
                     sleep(READY_PAUSE).await;
                 }
                 sleep(SETTLED).await;
-                if let Err(error) = fs::rename(&from, &vsock) {
+                if let Err(error) = place::move_socket(&from, &vsock) {
                     eprintln!("[weir] nobody can reach {}: {error}", vsock.display());
                 }
             });
