@@ -1,5 +1,8 @@
 //! Orders to pools, given to a supervisor whose appliance is this test.
 
+mod common;
+
+use common::{Result, within};
 use image::config::Supervision;
 use model::control::CONTROL_PORT;
 use model::control::frame::{Decoder, encode};
@@ -7,21 +10,15 @@ use model::control::message::{Answer, Ask, Message, PREAMBLE, PoolInfo, Refusal,
 use model::id::PoolId;
 use model::pool::{PoolState, Service};
 use std::path::PathBuf;
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
-use tokio::time::timeout;
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use weir::host::child::Launcher;
 use weir::host::programs::Programs;
 use weir::supervisor::{Handle, Outcome, PoolOrder, PoolPlan, Supervisor};
 use weir::vm::Host;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-/// What only a failure waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
 const POOL: &str = "app";
 
 /// The appliance's end of the control connection.
@@ -131,10 +128,6 @@ async fn all_have_had_their_turn() {
     for _ in 0..1000 {
         yield_now().await;
     }
-}
-
-async fn within<T>(what: impl Future<Output = Result<T>>) -> Result<T> {
-    LocalSet::new().run_until(timeout(PATIENCE, what)).await?
 }
 
 #[tokio::test]

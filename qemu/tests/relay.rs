@@ -1,5 +1,8 @@
 //! The relay between sockets whose other ends are these tests.
 
+mod common;
+
+use common::{PATIENCE, Result, within};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -8,16 +11,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use weir::relay::ends::Witness;
 use weir::relay::target::{Running, Target, Until};
 use weir::relay::{Limits, Relay};
-
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-/// What only a failure waits for.
-const SOON: Duration = Duration::from_secs(60);
 
 /// A relay to a worker that listens on a Unix socket.
 struct Bench {
@@ -48,10 +46,6 @@ impl Bench {
         let appliance = UnixStream::connect(path).await?;
         Ok((appliance, self.worker.accept().await?.0))
     }
-}
-
-async fn within<T>(what: impl Future<Output = Result<T>>) -> Result<T> {
-    LocalSet::new().run_until(timeout(2 * SOON, what)).await?
 }
 
 fn numbered(len: usize) -> Vec<u8> {
@@ -108,7 +102,7 @@ async fn the_end_of_either_side_ends_the_other_after_its_last_byte() -> Result {
             ends.write_all(&sent).await?;
             drop(ends);
             let mut got = Vec::new();
-            timeout(SOON, stays.read_to_end(&mut got)).await??;
+            timeout(PATIENCE, stays.read_to_end(&mut got)).await??;
             assert!(got == sent);
         }
         Ok(())
@@ -128,9 +122,9 @@ async fn a_worker_that_answers_and_leaves_amid_an_upload_is_heard() -> Result {
         drop(worker);
         let mut answer = Vec::new();
         // A stream that ends with bytes unread ends with an error on Unix sockets; what came before counts.
-        let _ = timeout(SOON, reader.read_to_end(&mut answer)).await?;
+        let _ = timeout(PATIENCE, reader.read_to_end(&mut answer)).await?;
         assert_eq!(answer, b"too large");
-        timeout(SOON, upload).await??;
+        timeout(PATIENCE, upload).await??;
         Ok(())
     })
     .await
@@ -146,7 +140,7 @@ async fn streams_beyond_the_limit_are_closed_at_once() -> Result {
             streams.push((UnixStream::connect(&path).await?, bench.worker.accept().await?.0));
         }
         let mut third = UnixStream::connect(&path).await?;
-        assert_eq!(timeout(SOON, third.read(&mut [0])).await??, 0);
+        assert_eq!(timeout(PATIENCE, third.read(&mut [0])).await??, 0);
         // One that ends makes room, as soon as the relay has seen it.
         streams.pop();
         loop {
@@ -194,12 +188,12 @@ async fn a_stream_waits_for_its_worker_and_ends_with_it() -> Result {
         let until = Until::new();
         state.send_replace(Some(Running { vsock, port: 80, until: until.clone() }));
         let mut echoed = [0; 5];
-        timeout(SOON, stream.read_exact(&mut echoed)).await??;
+        timeout(PATIENCE, stream.read_exact(&mut echoed)).await??;
         assert_eq!(&echoed, b"early");
 
         state.send_replace(None);
         until.cancel();
-        assert_eq!(timeout(SOON, stream.read(&mut echoed)).await??, 0, "the worker is gone");
+        assert_eq!(timeout(PATIENCE, stream.read(&mut echoed)).await??, 0, "the worker is gone");
         Ok(())
     })
     .await
@@ -212,7 +206,7 @@ async fn a_worker_that_does_not_come_is_not_waited_for_forever() -> Result {
         let (_state, target) = watch::channel(None);
         let limits = Limits { hold: Duration::from_millis(100), ..Limits::default() };
         let mut stream = UnixStream::connect(bench.start(Target::Vm(target), limits)?).await?;
-        assert_eq!(timeout(SOON, stream.read(&mut [0])).await??, 0);
+        assert_eq!(timeout(PATIENCE, stream.read(&mut [0])).await??, 0);
         Ok(())
     })
     .await
@@ -274,7 +268,7 @@ async fn told(fate: Fate) -> Result<Vec<(u64, bool)>> {
         }
     }
     // The appliance's side ends after it was told.
-    assert_eq!(timeout(SOON, appliance.read(&mut [0])).await??, 0);
+    assert_eq!(timeout(PATIENCE, appliance.read(&mut [0])).await??, 0);
     relaying.abort();
     Ok(told.take())
 }

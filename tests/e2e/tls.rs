@@ -1,6 +1,8 @@
 //! TLS with clients that are not ours: curl and OpenSSL.
 
 mod alerts;
+mod entropy;
+mod replacement;
 
 use crate::lab::{Lab, output, text};
 use anyhow::{Context, Result, ensure};
@@ -8,9 +10,9 @@ use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_tests::weir::{Weir, command};
-use weir_tests::{free_port, pattern};
+use weir_tests::{PATIENCE, free_port, pattern, wait_for};
 
 pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] =
     &[("tls::real_clients", real_clients), ("tls::without_entropy", without_entropy)];
@@ -146,7 +148,7 @@ impl Client<'_> {
         let port = self.https.port();
         let done = output(
             Command::new("curl")
-                .args(["-sS", "--max-time", "60", "--cacert", &self.lab.path("ca.pem")])
+                .args(["-sS", "--max-time", "300", "--cacert", &self.lab.path("ca.pem")])
                 .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
                 .args(more)
                 .arg(format!("https://{host}:{port}{path}")),
@@ -163,6 +165,12 @@ impl Client<'_> {
 
     /// What `openssl s_client` says after a request.
     fn s_client(&self, host: &str, more: &str) -> Result<String> {
+        let request = format!("GET /128 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        self.s_client_given(host, more, &request)
+    }
+
+    /// What `openssl s_client` says until it ends, with this on its standard input.
+    fn s_client_given(&self, host: &str, more: &str, input: &str) -> Result<String> {
         let port = self.https.port();
         let name = if host.is_empty() { "-noservername".into() } else { format!("-servername {host}") };
         let words = format!("s_client -connect 127.0.0.1:{port} {name} {more}");
@@ -174,16 +182,12 @@ impl Client<'_> {
             .stderr(Stdio::piped())
             .spawn()?;
         let mut stdin = client.stdin.take().context("stdin")?;
-        let request = format!("GET /128 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         // It may have ended already, with an alert.
-        let _ = std::io::Write::write_all(&mut stdin, request.as_bytes());
-        let watch = Instant::now();
-        while client.try_wait()?.is_none() {
-            if watch.elapsed() > Duration::from_secs(20) {
-                client.kill()?;
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        let _ = std::io::Write::write_all(&mut stdin, input.as_bytes());
+        // Its input stays open until it has ended: at its end it would not wait for the answer.
+        let ended = wait_for(|| "openssl s_client goes on".into(), || Ok(client.try_wait()?.map(drop)));
+        if ended.is_err() {
+            client.kill()?;
         }
         drop(stdin);
         let done = client.wait_with_output()?;
@@ -346,7 +350,7 @@ fn redirect_and_hsts(client: &Client<'_>) -> Result<()> {
     let at = client.http;
     let done = output(
         Command::new("curl")
-            .args(["-sS", "-i", "--max-time", "60", "-H", "Host: ec.test"])
+            .args(["-sS", "-i", "--max-time", "300", "-H", "Host: ec.test"])
             .arg(format!("http://{at}/a%20b?c=d")),
     )?;
     let out = text(&done.stdout);
@@ -367,180 +371,20 @@ fn redirect_and_hsts(client: &Client<'_>) -> Result<()> {
 
 fn bad_input(client: &Client<'_>) -> Result<()> {
     let url = format!("http://{}/", client.https);
-    let out = text(&output(Command::new("curl").args(["-sS", "-i", "--max-time", "60", &url]))?.stdout);
+    let out = text(&output(Command::new("curl").args(["-sS", "-i", "--max-time", "300", &url]))?.stdout);
     ensure!(
         out.starts_with("HTTP/1.1 400 ") && out.contains("plain HTTP was sent to an HTTPS port"),
         "{out}"
     );
     // A renegotiation is refused, and answered no further.
-    let port = client.https.port();
-    let script = format!(
-        "(printf 'R\\n'; sleep 2) | timeout 10 openssl s_client -tls1_2 -connect 127.0.0.1:{port} -servername ec.test 2>&1"
-    );
-    let out = text(&output(Command::new("sh").args(["-c", &script]))?.stdout);
+    let out = client.s_client_given("ec.test", "-tls1_2", "R\n")?;
     ensure!(out.contains("RENEGOTIATING"), "{out}");
     ensure!(out.contains("no renegotiation") || out.contains("alert") || out.contains("error"), "{out}");
     let mut garbage = std::net::TcpStream::connect(client.https)?;
-    garbage.set_read_timeout(Some(Duration::from_secs(10)))?;
+    garbage.set_read_timeout(Some(PATIENCE))?;
     std::io::Write::write_all(&mut garbage, &[0; 64])?;
     let mut answer = Vec::new();
     let _ = std::io::Read::read_to_end(&mut garbage, &mut answer);
     ensure!(answer == [21, 3, 3, 0, 2, 2, 10], "{answer:?}");
-    Ok(())
-}
-
-/// A machine without virtio-rng, RDRAND and RDSEED serves http and says why it does not serve https.
-/// Certificates are replaced at run time: what is refused changes nothing, and who is connected stays so.
-fn replacement(client: &Client<'_>) -> Result<()> {
-    let lab = client.lab;
-    lab.certificate("fresh", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "fresh.test", 30)?;
-    lab.openssl("ocsp -issuer ca.pem -cert fresh.pem -reqout req.der")?;
-    lab.openssl(
-        "ocsp -index index.txt -rsigner ca.pem -rkey ca.key -CA ca.pem -reqin req.der -respout ocsp.der -ndays 7",
-    )?;
-    let ctl = |words: &str| -> Result<(bool, String)> {
-        let mut ctl = Command::new(weir_tests::weir::program());
-        ctl.args(["ctl", "--control", "control"]).args(words.split(' ')).current_dir(lab.0.path());
-        let done = output(&mut ctl)?;
-        Ok((done.status.success(), text(&done.stdout) + &text(&done.stderr)))
-    };
-    let is_shown = |subject: &str| -> Result<()> {
-        let said = client.s_client("ec.test", "-status")?;
-        ensure!(said.contains(&format!("subject=CN = {subject}")) && said.contains("200 OK"), "{said}");
-        let stapled = said.contains("OCSP Response Status: successful");
-        ensure!(stapled == (subject == "fresh.test"), "{said}");
-        Ok(())
-    };
-    for (words, expected) in [
-        ("certificate ec --chain fresh.pem --key ec.key", "ec.key is not the key of fresh.pem"),
-        (
-            "certificate ec --chain fresh.pem --key fresh.pem",
-            "fresh.pem: a certificate, expected a private key",
-        ),
-        ("certificate ec --chain fresh.key --key fresh.key", "fresh.key: "),
-        ("certificate ec --chain expired.pem --key expired.key", "expired.pem: expired "),
-        (
-            "certificate ec --chain fresh.pem --key fresh.key --ocsp ca.pem",
-            "ca.pem: expected an OCSP response",
-        ),
-        ("certificate plain --chain fresh.pem --key fresh.key", "the site does not serve https"),
-        ("certificate nobody --chain fresh.pem --key fresh.key", "no such site"),
-    ] {
-        let (done, said) = ctl(words)?;
-        ensure!(!done && said.contains(expected) && said.lines().count() == 1, "{words}: {said}");
-        let key = std::fs::read_to_string(lab.path("fresh.key"))?;
-        ensure!(key.lines().all(|line| !said.contains(line)), "{words}: a key in {said}");
-    }
-    is_shown("ec.test")?;
-    let mut held = command("openssl")
-        .args(["s_client", "-quiet", "-servername", "ec.test", "-connect"])
-        .arg(client.https.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let (stdin, stdout) = (held.stdin.take().context("stdin")?, held.stdout.take().context("stdout")?);
-    let served = std::io::BufReader::new(stdout);
-    let outcome = keeps_its_connection(stdin, served, || {
-        let (done, said) = ctl("certificate ec --chain fresh.pem --key fresh.key --ocsp ocsp.der")?;
-        ensure!(done, "{said}");
-        is_shown("fresh.test")
-    });
-    held.kill()?;
-    held.wait()?;
-    outcome?;
-    let (_, metrics) = ctl("metrics")?;
-    for name in ["weir_site_certificate_not_after_seconds{site=\"ec\"", "weir_entropy_seeded 1"] {
-        ensure!(metrics.contains(name), "no {name} in {metrics}");
-    }
-    Ok(())
-}
-
-/// Asks twice on one connection, with something in between.
-fn keeps_its_connection(
-    mut to: impl std::io::Write,
-    mut from: impl std::io::BufRead,
-    between: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let mut ask = || -> Result<()> {
-        to.write_all(b"HEAD /128 HTTP/1.1\r\nHost: ec.test\r\n\r\n")?;
-        to.flush()?;
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            ensure!(from.read_line(&mut head)? > 0, "the connection ended: {head}");
-        }
-        ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
-        Ok(())
-    };
-    ask()?;
-    between()?;
-    ask()
-}
-
-fn without_entropy() -> Result<()> {
-    let lab = prepare()?;
-    lab.write(
-        "small.toml",
-        "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n\
-         [[site.prefix]]\nurl = \"https://*:443/\"\nfiles = \"www\"\n\
-         [[site.certificate]]\nchain = \"ec.pem\"\nkey = \"ec.key\"\n",
-    )?;
-    let config = image::check(Path::new(&lab.path("small.toml")))?;
-    let mut options = image::Options::new()?;
-    options.out_dir = lab.0.path().join("images");
-    let built = image::build(&config, &options, &|_| {})?;
-    for (cpu, rng, expected) in [
-        ("max,-rdrand,-rdseed", false, false),
-        ("max,-rdrand,-rdseed", true, true),
-        ("max", false, true),
-        ("max,-aes,-pclmulqdq", false, true),
-    ] {
-        let (http, https, log) = (free_port()?, free_port()?, lab.path("serial"));
-        let mut qemu = command("qemu-system-x86_64");
-        qemu.args(["-M", "q35", "-accel", "tcg", "-m", "64", "-cpu", cpu, "-nodefaults", "-display", "none"])
-            .args([
-                "-no-reboot",
-                "-serial",
-                &format!("file:{log}"),
-                "-device",
-                "virtio-net-pci,netdev=n,romfile=",
-            ])
-            .args([
-                "-netdev",
-                &format!("user,id=n,hostfwd=tcp:127.0.0.1:{http}-:80,hostfwd=tcp:127.0.0.1:{https}-:443"),
-            ])
-            .arg("-kernel")
-            .arg(&built.loader.path)
-            .arg("-initrd")
-            .arg(&built.elf.path);
-        if rng {
-            qemu.args(["-device", "virtio-rng-pci"]);
-        }
-        let mut machine = qemu.spawn()?;
-        let outcome = entropy_case(cpu, http, https, &log, expected);
-        machine.kill()?;
-        machine.wait()?;
-        outcome.with_context(|| format!("-cpu {cpu}, virtio-rng {rng}"))?;
-    }
-    Ok(())
-}
-
-fn entropy_case(cpu: &str, http: u16, https: u16, log: &str, expected: bool) -> Result<()> {
-    let get = |url: String| -> Result<bool> {
-        let done = output(Command::new("curl").args(["-sk", "--max-time", "60", "-o", "/dev/null", &url]))?;
-        Ok(done.status.success())
-    };
-    let watch = Instant::now();
-    while !get(format!("http://127.0.0.1:{http}/128"))? {
-        ensure!(watch.elapsed() < Duration::from_secs(60), "no answer: {}", std::fs::read_to_string(log)?);
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let said = std::fs::read_to_string(log)?;
-    let slow = "weir: TLS is slow: the processor lacks AES, PCLMULQDQ\n";
-    ensure!(said.replace('\r', "").contains(slow) == cpu.contains("-aes"), "{said}");
-    let refused =
-        "weir: https is not served: no source of random numbers, expected virtio-rng, RDSEED or RDRAND";
-    ensure!(said.contains(refused) != expected, "{said}");
-    ensure!(get(format!("https://127.0.0.1:{https}/128"))? == expected, "{said}");
     Ok(())
 }

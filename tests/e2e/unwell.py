@@ -13,12 +13,13 @@ import signal
 import socket
 import struct
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+# Nothing is left in the checkout.
+sys.dont_write_bytecode = True
+import serving
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(serving.Handler):
     def send_unframed(self, length):
         self.send_response(200)
         self.send_header("Connection", "close")
@@ -53,22 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         elif number == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         else:
-            content = str(os.getpid()).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-    def log_message(self, *_):
-        pass
+            self.answer(str(os.getpid()).encode())
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_):
-        """A connection that was reset is no news."""
-
-
-Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serving.Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -19,7 +19,10 @@ import os
 import ssl
 import sys
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+# Nothing is left in the checkout.
+sys.dont_write_bytecode = True
+import serving
 
 PORT, PATTERN, LOG = int(sys.argv[1]), open(sys.argv[2], "rb").read(), sys.argv[3]
 
@@ -46,15 +49,7 @@ SURPLUS = {
 }
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self, content):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
+class Handler(serving.Handler):
     def half(self, length):
         self.send_response(200)
         self.send_header("Content-Length", str(length))
@@ -96,19 +91,8 @@ class Handler(BaseHTTPRequestHandler):
         os.close(log)
         self.answer(mark.encode())
 
-    def log_message(self, *_):
-        pass
 
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_):
-        """Whoever leaves early is no news."""
-
-
-server = Server(("127.0.0.1", PORT), Handler)
+server = serving.Server(("127.0.0.1", PORT), Handler)
 if len(sys.argv) > 4:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3

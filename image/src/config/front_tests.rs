@@ -1,14 +1,12 @@
 //! What of a request is passed on, and proxies in front.
 
-use super::tests::{check_text, refuse};
+use super::tests::{SITE, check_text, refuse};
 use model::settings::{ClientField, Network, Passing};
-
-const PREFIX: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n";
 
 #[test]
 fn what_is_passed_on() {
     let passing = |lines: &str| {
-        let config = check_text(&format!("{PREFIX}{lines}")).expect(lines);
+        let config = check_text(&format!("{SITE}{lines}")).expect(lines);
         config.settings().sites[0].prefixes[0].passing.clone()
     };
     assert_eq!(passing(""), Passing::default());
@@ -22,7 +20,7 @@ fn what_is_passed_on() {
     assert_eq!(passing(all), expected);
     assert!(passing("upgrade = []\npaths = \"unambiguous\"\n").upgrade.is_empty());
     refuse(
-        PREFIX,
+        SITE,
         &[
             (
                 "upgrade = [\"websocket\", \"h2c\"]\n",
@@ -60,7 +58,7 @@ fn prefixes_that_servers_read_in_several_ways() {
 fn proxies_in_front() {
     let text = format!(
         "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"192.0.2.7\", \"fd00::/8\"]\nclient_field = \"forwarded\"\n\
-         proxy_protocol = [80]\n{PREFIX}"
+         proxy_protocol = [80]\n{SITE}"
     );
     let trust = check_text(&text).expect("right").settings().server.trust;
     let network =
@@ -80,6 +78,6 @@ fn proxies_in_front() {
             "proxy_protocol 81, expected the port",
         ),
     ] {
-        refuse(PREFIX, &[(&format!("[server]\n{line}\n"), at, what)]);
+        refuse(SITE, &[(&format!("[server]\n{line}\n"), at, what)]);
     }
 }

@@ -1,5 +1,8 @@
 //! Configurations in a directory with `www/`, `www/a.html` and `app.elf`.
 
+mod errors;
+mod pools;
+
 use super::*;
 use model::id::PoolId;
 use model::settings::Handler;
@@ -28,7 +31,8 @@ fn check_all(dir: &tempfile::TempDir, text: &str) -> Result<Config, ConfigErrors
     check(&path)
 }
 
-const SITE: &str = "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n";
+pub(super) const SITE: &str =
+    "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n";
 const POOL: &str = "[[pool]]\nname = \"p\"\n[[pool.worker]]\n";
 
 /// Line, column, and how the error begins.
@@ -138,34 +142,6 @@ fn a_whole_configuration() {
 }
 
 #[test]
-fn a_file_that_is_not_there() {
-    let errors = check(Path::new("/nonexistent/weir.toml")).expect_err("missing");
-    let [error] = &errors.0[..] else { panic!("{errors}") };
-    assert_eq!(error.at, None);
-    assert!(error.to_string().starts_with("/nonexistent/weir.toml: "), "{error}");
-}
-
-#[test]
-fn what_is_not_toml_or_not_known() {
-    refuse(
-        "",
-        &[
-            ("", (1, 1), "no site"),
-            ("[server]\nadress = \"x\"\n", (2, 1), "unknown field `adress`, expected"),
-            ("[server]\naddress = 5\n", (2, 11), "invalid type: integer `5`, expected"),
-            ("sites = 1\n", (1, 1), "unknown field `sites`, expected one of `server`, `site`, `pool`"),
-            ("[[site]]\nnome = \"a\"\n", (2, 1), "unknown field `nome`"),
-            ("\n[[site]]\n", (2, 1), "missing field `name`"),
-            ("[server]\n\"\u{e4}\u{f6}\" = 1\n", (2, 1), "unknown field"),
-        ],
-    );
-    for text in ["[server\n", "x", "a = \"", "[server]\naddress = \"a\"\naddress = \"b\"\n"] {
-        let error = check_text(text).expect_err(text);
-        assert!(error.at.is_some() && !error.to_string().contains('\n'), "{error}");
-    }
-}
-
-#[test]
 fn server_addresses() {
     let with = |rest: &str| format!("[server]\n{rest}");
     for (rest, at, what) in [
@@ -227,101 +203,6 @@ fn sites_and_prefixes() {
     );
     refuse(SITE, &[(SITE, (7, 8), "name \"a\" for the second time")]);
     refuse("", &[(&SITE.replace("\"a\"", "\"a b\""), (2, 8), "name \"a b\", expected 1 to 63")]);
-}
-
-#[test]
-fn pools_and_workers() {
-    refuse(SITE, &[("[[pool]]\nname = \"p\"\n", (6, 1), "pool without worker")]);
-    refuse(
-        &format!("{SITE}{POOL}"),
-        &[
-            ("kind = \"fork\"\n", (9, 8), "kind \"fork\", expected \"vm\", \"process\" or"),
-            ("kind = \"vm\"\nimage = \"worker\"\n", (8, 1), "vm worker without memory"),
-            ("kind = \"vm\"\nmemory = \"32M\"\n", (8, 1), "vm worker without image"),
-            (
-                "kind = \"vm\"\nimage = \"worker\"\nmemory = \"32\"\n",
-                (11, 10),
-                "memory \"32\", expected 16M to",
-            ),
-            (
-                "kind = \"vm\"\nimage = \"worker\"\nmemory = \"8M\"\n",
-                (11, 10),
-                "memory \"8M\", expected 16M to",
-            ),
-            (
-                "kind = \"vm\"\nimage = \"worker\"\nkernel = \"app.elf\"\n",
-                (11, 10),
-                "image and kernel or initrd, expected either",
-            ),
-            (
-                "kind = \"vm\"\nimage = \"worker\"\ninitrd = \"app.elf\"\n",
-                (11, 10),
-                "image and kernel or initrd, expected either",
-            ),
-            ("kind = \"vm\"\nkernel = \"app.elf\"\n", (10, 10), "kernel or initrd alone, expected both"),
-            ("kind = \"vm\"\ninitrd = \"app.elf\"\n", (10, 10), "kernel or initrd alone, expected both"),
-            ("kind = \"vm\"\nkernel = \"none\"\ninitrd = \"app.elf\"\n", (10, 10), "/"),
-            ("kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"none\"\n", (11, 10), "/"),
-            ("kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"www\"\n", (11, 10), "/"),
-            ("kind = \"vm\"\nimage = \"worker\"\nappend = \"a\"\n", (11, 10), "append without kernel"),
-            (
-                "kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"app.elf\"\nappend = \"a\\nb\"\n",
-                (12, 10),
-                "append, expected at most 1024 bytes of printable ASCII",
-            ),
-            (
-                "kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"app.elf\"\n",
-                (8, 1),
-                "vm worker without memory",
-            ),
-            (
-                "kind = \"address\"\nat = \"vsock:3:1\"\nkernel = \"app.elf\"\n",
-                (11, 10),
-                "kernel with kind \"address\"",
-            ),
-            ("kind = \"vm\"\nimage = \"none.elf\"\nmemory = \"32M\"\n", (10, 9), "/"),
-            ("kind = \"vm\"\nat = \"vsock:3:1\"\n", (10, 6), "at with kind \"vm\""),
-            ("kind = \"address\"\n", (8, 1), "address worker without at"),
-            (
-                "kind = \"address\"\nat = \"vsock:3:1\"\nmemory = \"32M\"\n",
-                (11, 10),
-                "memory with kind \"address\"",
-            ),
-            ("kind = \"address\"\nat = \"vsock:1:1\"\n", (10, 6), "address \"vsock:1:1\", expected"),
-            ("kind = \"address\"\nat = \"vsock:4294967295:1\"\n", (10, 6), "address \"vsock"),
-            ("kind = \"address\"\nat = \"tcp:localhost\"\n", (10, 6), "address \"tcp:localhost\", expected"),
-            ("kind = \"address\"\nat = \"tcp:h:0\"\n", (10, 6), "address \"tcp:h:0\", expected"),
-            ("kind = \"address\"\nat = \"tcp:::1:80\"\n", (10, 6), "address \"tcp:::1:80\", expected"),
-            ("kind = \"address\"\nat = \"unix:\"\n", (10, 6), "address \"unix:\", expected"),
-            ("kind = \"address\"\nat = \"http://x\"\n", (10, 6), "address \"http://x\", expected"),
-            ("kind = \"address\"\nat = \"vsock:3:1\"\ninstances = 2\n", (11, 13), "instances with kind"),
-            ("kind = \"process\"\n", (8, 1), "process worker without command"),
-            ("kind = \"process\"\ncommand = []\n", (10, 11), "empty command"),
-            ("kind = \"process\"\ncommand = [\"no-such-program\"]\n", (10, 11), "no-such-program: not found"),
-            ("kind = \"process\"\ncommand = [\"./none\"]\n", (10, 11), "./none: not found"),
-            ("kind = \"process\"\ncommand = [\"./app.elf\"]\n", (10, 11), "/"),
-            ("kind = \"process\"\ncommand = [\"sh\"]\ndirectory = \"none\"\n", (11, 13), "/"),
-            (
-                "kind = \"process\"\ncommand = [\"sh\"]\nuser = \"no such\"\n",
-                (11, 8),
-                "user \"no such\", expected",
-            ),
-            (
-                "kind = \"process\"\ncommand = [\"sh\"]\nenvironment = { PORT = \"1\" }\n",
-                (11, 17),
-                "variable \"PORT\" is set by weir",
-            ),
-            (
-                "kind = \"process\"\ncommand = [\"sh\"]\nenvironment = \"A=b\"\n",
-                (11, 15),
-                "invalid type: string, expected",
-            ),
-            ("kind = \"vm\"\nuser = \"root\"\n", (10, 8), "user with kind \"vm\""),
-            ("kind = \"process\"\ncommand = [\"sh\", \"{socket}{port}\"]\n", (10, 11), "both {socket} and"),
-            ("kind = \"process\"\ncommand = [\"sh\"]\ninstances = 0\n", (11, 13), "instances 0, expected"),
-            ("kind = \"process\"\ncommand = [\"sh\"]\ninstances = 65\n", (11, 13), "instances 65, expected"),
-        ],
-    );
 }
 
 #[test]
@@ -397,109 +278,6 @@ fn what_bandwidth_cannot_be() {
     refuse("[server.bandwidth]\n", &[("ceil = \"1 B/s\"\n[[site]]\n", (3, 1), "missing field")]);
     let text = format!("[server.bandwidth]\nceil = \"1 B/s\"\n{SITE}");
     assert_eq!(check_text(&text).expect_err("too low").at, Some((2, 8)));
-}
-
-#[test]
-fn queue_settings() {
-    let pool = |keys: &str| {
-        format!(
-            "{SITE}[[pool]]\nname = \"p\"\n{keys}[[pool.worker]]\nkind = \"address\"\nat = \"vsock:3:8080\"\n"
-        )
-    };
-    let keys = "queue_length = 5\nqueue_timeout = 7\nresponse_timeout = 9\nverbosity = \"full\"\n\
-                response_head_bytes = 100000\nresponse_fields = 300\n";
-    let settings = check_text(&pool(keys)).expect("valid").settings();
-    let read = &settings.pools[0];
-    assert_eq!(
-        (read.queue_length, read.queue_timeout_s, read.response_timeout_s),
-        (Some(5), Some(7), Some(9))
-    );
-    assert_eq!(read.verbosity, settings::Verbosity::Full);
-    assert_eq!((read.response_head_bytes, read.response_fields), (Some(100_000), Some(300)));
-    let start = format!("{SITE}[[pool]]\nname = \"p\"\n");
-    refuse(
-        &start,
-        &[
-            ("queue_length = 0", (8, 16), "queue_length 0"),
-            ("queue_timeout = -1", (8, 17), "queue_timeout -1"),
-            ("response_timeout = 90000", (8, 20), "response_timeout 90000"),
-            ("verbosity = \"chatty\"", (8, 13), "verbosity \"chatty\""),
-            (
-                "response_head_bytes = 1000",
-                (8, 23),
-                "response_head_bytes 1000, expected 1024 to 1048576 bytes",
-            ),
-            ("response_fields = 513", (8, 19), "response_fields 513, expected 16 to 512 fields"),
-        ],
-    );
-}
-
-#[test]
-fn supervision() {
-    let worker = "[[pool.worker]]\nkind = \"process\"\ncommand = [\"sh\", \"{port}\"]\ninstances = 3\n";
-    let read = |keys: &str| check_text(&format!("{SITE}[[pool]]\nname = \"p\"\n{keys}{worker}"));
-    let pool = |keys| read(keys).expect("valid").pools.remove(0);
-    let plain = pool("");
-    assert_eq!(plain.supervision, Supervision { max_workers: 3, ..Supervision::default() });
-    assert_eq!(plain.workers[0].instances, 3);
-    let WorkerKind::Process(Process { command, listens_on: ListensOn::Port, .. }) = &plain.workers[0].kind
-    else {
-        panic!("{:?}", plain.workers[0].kind)
-    };
-    assert!(command[0].starts_with('/') && command[1] == "{port}");
-    let keys = "min_workers = 1\nmax_workers = 2\nstart_limit = 5\nstop_limit = 6\nidle_stop = 0\n\
-                orphan = [\"gdb\", \"-p\", \"{pid}\"]\n[pool.ping]\ninterval = 1\nlimit = 3\n\
-                path = \"/health?deep\"\nhost = \"shop.test\"\nexpect = [200, \"300-399\"]\n\
-                [pool.rapid_fail]\nfailures = 0\nrecover = false\n[pool.recycle]\nage = 0\nrequests = 9\nmemory = \"1 MiB\"\n";
-    let seconds = std::time::Duration::from_secs;
-    let expected = Supervision {
-        min_workers: 1,
-        max_workers: 2,
-        start_limit: seconds(5),
-        stop_limit: seconds(6),
-        ping: Ping {
-            interval: seconds(1),
-            limit: seconds(3),
-            check: Some(HttpCheck {
-                path: "/health?deep".into(),
-                host: "shop.test".into(),
-                expect: vec![200..=200, 300..=399],
-            }),
-        },
-        idle_stop: None,
-        rapid_fail: None,
-        recover: false,
-        recycle: Recycle { age: None, requests: Some(9), memory: Some(1 << 20) },
-        orphan: Some(vec!["gdb".into(), "-p".into(), "{pid}".into()]),
-    };
-    assert_eq!(pool(keys).supervision, expected);
-    let wrong = |keys: &str| read(keys).expect_err(keys).to_string();
-    assert!(wrong("start_limit = 0\n").contains(":8:15: start_limit 0, expected 1 to"));
-    assert!(wrong("min_workers = 4\n").contains(":8:15: min_workers 4, expected 0 to 3"));
-    assert!(
-        wrong("min_workers = 2\nmax_workers = 1\n").contains(":9:15: max_workers 1, expected at least 2")
-    );
-    assert!(wrong("[pool.recycle]\nmemory = \"1\"\n").contains(":9:10: memory"));
-    for (keys, says) in [
-        ("interval = 3\nlimit = 3\n", ":10:9: limit 3, expected more seconds than interval, which is 3"),
-        ("expect = 200\n", ":9:10: expect without path, expected both"),
-        ("path = \"health\"\n", ":9:8: path \"health\", expected a path"),
-        ("path = \"/\"\nhost = \"a b\"\n", ":10:8: host \"a b\", expected a host"),
-        ("path = \"/\"\nexpect = \"299-200\"\n", ":10:10: expect \"299-200\", expected a status"),
-        ("path = \"/\"\nexpect = [200, 5]\n", ":10:10: expect [200, 5], expected a status"),
-    ] {
-        let error = wrong(&format!("[pool.ping]\n{keys}"));
-        assert!(error.contains(says), "{error}");
-    }
-    let ping = |keys| pool(keys).supervision.ping;
-    assert_eq!(ping("[pool.ping]\nlimit = 6\n").interval, seconds(2), "there is time for three");
-    assert_eq!(ping("[pool.ping]\ninterval = 60\n").limit, seconds(180));
-    let check = ping("[pool.ping]\npath = \"/\"\n").check.expect("a check");
-    assert_eq!((check.host.as_str(), check.expect), ("localhost", vec![200..=399]));
-    assert!(wrong("[pool.ping]\ntimeout = 1\n").contains("unknown field `timeout`"));
-    let many = worker.repeat(22);
-    let error = check_text(&format!("{SITE}[[pool]]\nname = \"p\"\n{many}")).expect_err("too many");
-    assert!(error.to_string().contains("66 workers in one pool"), "{error}");
 }
 
 #[test]
@@ -637,136 +415,4 @@ fn prefixes_that_nobody_serves() {
     let nobody = Handler::Nobody;
     use settings::Nobody::{Disabled, Reserved, Unbound};
     assert_eq!(handlers, [nobody(Reserved), nobody(Unbound), nobody(Disabled)]);
-}
-
-#[test]
-fn all_errors_at_once_in_the_files_order() {
-    let text = "[server]\nadress = \"x\"\naddress = 5\nshutdown_limit = -1\n[server.bandwidth]\nceil = \"1 B/s\"\n\
-                [[site]]\nname = \"a b\"\n[[site.prefix]]\nurl = 7\nfiles = \"none\"\n[[site.prefix]]\n\
-                url = \"http://*:80/a\"\npool = \"q\"\n[site.limits]\nconnections = 0\nrequests = \"5\"\n\
-                [[site]]\n[[site.prefix]]\nurl = \"http://b:80/\"\npool = \"p\"\n[[site.prefix]]\n\
-                url = \"http://b:80/\"\nfiles = \"www\"\n[[pool]]\nname = \"p\"\nqueue_length = 0\nmin_workers = true\n\
-                [[pool.worker]]\nkind = \"fork\"\n[[pool.worker]]\nkind = \"process\"\ncommand = \"run me\"\n\
-                directory = \"none\"\n[[pool.worker]]\nkind = \"vm\"\nat = \"x\"\n[log]\nfields = [\"x\", \"y\"]\n";
-    let errors = check_all(&directory(), text).expect_err("wrong");
-    let found: Vec<_> = errors.0.iter().map(|e| (e.at.expect("a place"), e.what.as_str())).collect();
-    let expected = [
-        ((2, 1), "unknown field `adress`, expected"),
-        ((3, 11), "invalid type: integer `5`, expected a string"),
-        ((4, 18), "shutdown_limit -1, expected"),
-        ((6, 8), "ceil \"1 B/s\", expected 1024 B/s"),
-        ((8, 8), "name \"a b\", expected"),
-        ((10, 7), "invalid type: integer `7`, expected a string"),
-        ((11, 9), "/"),
-        ((13, 21), "path, expected `/` at its end"),
-        ((14, 8), "no pool \"q\", expected"),
-        ((16, 15), "connections 0, expected"),
-        ((17, 12), "requests \"5\", expected"),
-        ((18, 1), "missing field `name`, expected it"),
-        ((23, 7), "URL prefix for the second time, expected"),
-        ((27, 16), "queue_length 0, expected"),
-        ((28, 15), "invalid type: boolean `true`, expected"),
-        ((30, 8), "kind \"fork\", expected"),
-        ((33, 11), "invalid type: string, expected"),
-        ((34, 13), "/"),
-        ((35, 1), "vm worker without memory, expected it"),
-        ((35, 1), "vm worker without image, expected it"),
-        ((37, 6), "at with kind \"vm\", expected none"),
-        ((38, 1), "missing field `directory`, expected it"),
-        ((39, 11), "field \"x\" is unknown, expected"),
-        ((39, 16), "field \"y\" is unknown, expected"),
-    ];
-    for (found, expected) in found.iter().zip(expected) {
-        assert!(
-            found.0 == expected.0 && found.1.starts_with(expected.1),
-            "{found:?}\n{expected:?}\n{errors}"
-        );
-    }
-    assert_eq!(found.len(), expected.len(), "{errors}");
-    assert_eq!(errors.to_string().lines().count(), found.len());
-    // However many there are, what is told of them is bounded.
-    let many = check_all(&directory(), &"[[site]]\n".repeat(300)).expect_err("wrong");
-    assert!(many.0.len() == 100 && many.0[99].what.ends_with("is not told"), "{many}");
-}
-
-/// Line, column, and how the warnings begin, in order.
-fn warned(dir: &tempfile::TempDir, text: &str, expected: &[((usize, usize), &str)]) {
-    let config = check_in(dir, text).expect("right");
-    let found: Vec<_> = config.warnings.iter().map(|w| (w.at.expect("a place"), w.what.as_str())).collect();
-    assert_eq!(found.len(), expected.len(), "{found:?}");
-    for (found, expected) in found.iter().zip(expected) {
-        assert!(found.0 == expected.0 && found.1.starts_with(expected.1), "{found:?}\n{expected:?}");
-    }
-}
-
-#[test]
-fn what_is_odd_is_warned_of() {
-    let dir = directory();
-    let secure = "[[site.prefix]]\nurl = \"https://*:443/\"\nfiles = \"www\"\n[[site.certificate]]\ndev = [\"localhost\"]\n";
-    warned(&dir, &format!("{SITE}{secure}"), &[]);
-    let redirect =
-        |port: u16| SITE.replace("name = \"a\"\n", &format!("name = \"a\"\nredirect_https = {port}\n"));
-    warned(&dir, &format!("{}{secure}", redirect(443)), &[]);
-    let forwarded = "warning: redirect_https 8443, where no prefix listens for https, expected 443, unless";
-    warned(&dir, &format!("{}{secure}", redirect(8443)), &[((3, 18), forwarded)]);
-    let alone =
-        "warning: redirect_https 443, where no prefix listens for https, expected a prefix with https";
-    warned(&dir, &redirect(443), &[((3, 18), alone)]);
-    let pool = format!("{SITE}{POOL}kind = \"address\"\nat = \"tcp:a:1\"\n");
-    warned(&dir, &pool, &[((7, 8), "warning: pool \"p\", which no prefix names")]);
-    let strong = "[[site.prefix]]\nurl = \"http://+:80/a/\"\nfiles = \"www\"\n\
-                  [[site.prefix]]\nurl = \"http://b:80/a/b/\"\nnobody = \"reserved\"\n\
-                  [[site.prefix]]\nurl = \"http://b:80/b/\"\nnobody = \"reserved\"\n";
-    let shadowed = "warning: a prefix that no request reaches, expected none below \"http://+:80/a/\"";
-    warned(&dir, &format!("{SITE}{strong}"), &[((10, 7), shadowed)]);
-    // Root may write to /proc as little as anybody else may.
-    let log = |path: &str| format!("{SITE}[log]\ndirectory = \"{path}\"\n");
-    warned(&dir, &log("new/and/deep"), &[]);
-    assert!(
-        check_in(&dir, &log("www/a.html/logs")).is_err_and(|e| e.what.contains("not a directory, expected"))
-    );
-}
-
-#[test]
-fn files_that_no_request_can_ask_for_are_named() {
-    let dir = directory();
-    for name in ["b c.html", "\u{fc}.html", "x\ny", "back\\slash", "a%2Fb", &"l".repeat(255)] {
-        std::fs::write(dir.path().join("www").join(name), "").expect("file");
-    }
-    let lost = |name: &str| format!("warning: file {name:?}, which no request can ask for, expected");
-    let names = ["a%2Fb", "back\\slash", "x\ny"].map(lost);
-    let [one, two, three] = names.each_ref().map(|what| ((5, 9), what.as_str()));
-    warned(&dir, SITE, &[one, two, three]);
-    let long = lost(&"l".repeat(255));
-    let limits = "[site.http]\nurl_segment_max_length = 254\n";
-    warned(&dir, &format!("{SITE}{limits}"), &[one, two, ((5, 9), &long), three]);
-}
-
-#[test]
-fn no_error_shows_a_key_that_was_pasted() {
-    let key = rcgen::KeyPair::generate().expect("random bytes").serialize_pem();
-    let (flat, literal) = (key.replace('\n', ""), key.replace('\n', "\\n"));
-    let body = key.lines().nth(1).expect("a line");
-    let places = [
-        "K",
-        "\"\"\"K\"\"\"",
-        "[site]\nname = \"K\"",
-        "[[site]]\nname = \"\"\"K\"\"\"\n[[site.prefix]]\nurl = \"\"\"K\"\"\"\nfiles = \"\"\"K\"\"\"\n",
-        "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"https://a:443/\"\npool = \"\"\"K\"\"\"\n[[site.certificate]]\n\
-         chain = \"\"\"K\"\"\"\nkey = \"\"\"K\"\"\"\nocsp = \"\"\"K\"\"\"\n",
-        "[log]\nformat = \"\"\"K\"\"\"\nkeep = \"\"\"K\"\"\"\nK = 1\n'K' = 1\n",
-        "[[pool]]\nname = \"a\"\n[[pool.worker]]\nkind = \"process\"\ncommand = \"\"\"K\"\"\"\nenvironment = { A = \"K\", \"K\" = 1 }\n",
-        "[[pool]]\nname = \"a\"\n[[pool.worker]]\nkind = \"process\"\ncommand = [\"\"\"K\"\"\"]\nuser = \"\"\"K\"\"\"\ndirectory = \"\"\"K\"\"\"\n",
-        "[[pool]]\nname = \"a\"\n[[pool.worker]]\nkind = \"address\"\nat = \"\"\"K\"\"\"\nimage = \"\"\"K\"\"\"\n",
-    ];
-    for form in [key.as_str(), &flat, &literal, body] {
-        for place in places {
-            let text = place.replace('K', form);
-            let errors = check_text(&text).map(drop).expect_err("no configuration");
-            let all = check_all(&directory(), &text).expect_err("none").to_string();
-            for piece in [&body[..12], &body[20..32], &body[body.len() - 12..]] {
-                assert!(!all.contains(piece) && !format!("{errors:?}").is_empty(), "{place}: {all}");
-            }
-        }
-    }
 }
