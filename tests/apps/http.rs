@@ -3,10 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
-
-/// What only a failure waits for.
-const PATIENCE: Duration = Duration::from_secs(120);
+use weir_tests::PATIENCE;
 
 /// Status line and fields of an answer.
 #[derive(Clone, Debug)]

@@ -8,14 +8,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_tests::process::{Process, descendants};
 use weir_tests::weir::command;
-use weir_tests::{free_port, workspace};
+use weir_tests::{free_port, wait_for, workspace};
 
-/// What only a failure waits for.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// A worker that is silent for so long with a request in hand has lost it: far more than any answer here takes, and the time that
 /// the column `hang` takes.
 const RESPONSE_TIMEOUT_S: u64 = 20;
@@ -325,16 +322,11 @@ impl Stage {
     }
 
     fn wait_for(&self, at: &str) -> Result<()> {
-        let limit = Instant::now() + PATIENCE;
         let answers = || match at.split_once(':') {
             Some(("unix", path)) => UnixStream::connect(path).is_ok(),
             _ => TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok(),
         };
-        while !answers() {
-            ensure!(Instant::now() < limit, "it does not listen at {at}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        wait_for(|| format!("it does not listen at {at}"), || Ok(answers().then_some(())))
     }
 }
 

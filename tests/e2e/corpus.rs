@@ -3,15 +3,13 @@
 use crate::logs::Logged;
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 use weir_tests::corpus::{Row, rows};
 use weir_tests::raw::Connection;
+use weir_tests::{PATIENCE, wait_for};
 
 type Test = fn() -> Result<()>;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[("corpus::every_request_has_its_fate", every_request)];
-
-const PATIENCE: Duration = weir_tests::PATIENCE;
 
 fn every_request() -> Result<()> {
     let machine = Logged::start("fields = [\"c-port\", \"sc-status\", \"s-reason\"]\n")?;
@@ -25,22 +23,20 @@ fn every_request() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{} rows: {wrong:#?}", wrong.len());
     // Requests arrive in the order of the log: one line each, and one more for each that was refused.
-    let limit = Instant::now() + PATIENCE;
     let expected: Vec<String> =
         asked.iter().filter_map(|(row, _)| Some(row.refused.as_ref()?.reason.clone())).collect();
-    let reasons = loop {
+    let reasons = || -> Result<Vec<String>> {
         let lines = machine.lines("httperr-")?;
-        let reasons: Vec<String> = lines
+        let reasons = lines
             .iter()
             .filter(|line| !line.starts_with('#'))
             .filter_map(|line| line.split(' ').nth(11).map(str::to_owned))
-            .filter(|reason| !reason.starts_with("Timer_"))
-            .collect();
-        if reasons.len() >= expected.len() || Instant::now() > limit {
-            break reasons;
-        }
-        std::thread::sleep(Duration::from_millis(50));
+            .filter(|reason| !reason.starts_with("Timer_"));
+        Ok(reasons.collect())
     };
+    let count = || reasons().map_or(0, |reasons| reasons.len());
+    let all = || Ok(Some(reasons()?).filter(|reasons| reasons.len() >= expected.len()));
+    let reasons = wait_for(|| format!("{} of {} reasons in the log", count(), expected.len()), all)?;
     ensure!(reasons == expected, "{} reasons in the log, expected {}", reasons.len(), expected.len());
     Ok(())
 }

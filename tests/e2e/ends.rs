@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
-use weir_tests::pattern;
 use weir_tests::process::survivors;
+use weir_tests::{PATIENCE, pattern, wait_for};
 
 type Test = fn() -> Result<()>;
 
@@ -22,7 +22,6 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 /// What a download has, so many KiB a second of it.
 const LEN: usize = 4 * (64 << 10);
-const END: Duration = Duration::from_secs(20);
 
 /// A site that takes its time, with files and a pool of one VM.
 fn config(directory: &TempDir) -> Result<String> {
@@ -41,13 +40,10 @@ fn config(directory: &TempDir) -> Result<String> {
 fn download(bench: &Bench, path: &str, name: &str) -> Result<(Child, PathBuf)> {
     let got = bench.directory.path().join(name);
     let mut curl = Command::new("curl");
-    curl.args(["-sS", "--no-buffer", "--max-time", "60", "-o"]).arg(&got);
+    curl.args(["-sS", "--no-buffer", "--max-time", "300", "-o"]).arg(&got);
     let child = curl.arg(format!("http://{}{path}", bench.at)).spawn().context("starting curl")?;
-    let limit = Instant::now() + START;
-    while std::fs::metadata(&got).map_or(0, |file| file.len()) == 0 {
-        ensure!(Instant::now() < limit, "{path}: no first byte: {}", bench.weir.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let begun = || Ok(std::fs::metadata(&got).is_ok_and(|file| file.len() > 0).then_some(()));
+    wait_for(|| format!("{path}: no first byte: {}", bench.weir.log()), begun)?;
     Ok((child, got))
 }
 
@@ -87,7 +83,7 @@ fn finish(bench: &mut Bench, end: &dyn Fn(&Bench) -> Result<()>) -> Result<()> {
         ensure!(status.success(), "{status} after {} bytes of {LEN}: {}", bytes.len(), bench.weir.log());
         ensure!(bytes == pattern(LEN), "other bytes");
     }
-    let status = bench.weir.wait(END)?;
+    let status = bench.weir.wait(PATIENCE)?;
     ensure!(status.success(), "{status}: {}", bench.weir.log());
     let left = survivors(&processes, Duration::ZERO);
     ensure!(left.is_empty(), "still there: {left:#?}");

@@ -21,10 +21,10 @@ pub(crate) const TESTS: &[(&str, SharedTest)] = &[
 ];
 
 fn hello(demo: &Demo) -> Result<()> {
-    let got = curl(60, ["-v", &demo.url("/api/hello"), &demo.url("/api/hello")])?;
+    let got = curl(["-v", &demo.url("/api/hello"), &demo.url("/api/hello")])?;
     ensure!(got.text() == "hello from a worker VM\n".repeat(2), "{}", got.text());
     ensure!(got.stderr.contains("Re-using existing connection"), "{}", got.stderr);
-    let missing = curl(60, ["-o", "/dev/null", "-w", "%{http_code}", &demo.url("/api/nothing")])?;
+    let missing = curl(["-o", "/dev/null", "-w", "%{http_code}", &demo.url("/api/nothing")])?;
     ensure!(missing.text() == "404", "the worker's own 404 is {}", missing.text());
     Ok(())
 }
@@ -54,10 +54,10 @@ fn head_as_the_worker_sees_it(demo: &Demo) -> Result<()> {
 
 fn echo(demo: &Demo) -> Result<()> {
     let url = demo.url("/api/echo");
-    let got = curl(60, ["-v", "-H", "Content-Type: text/x-test", "--data-binary", "some content", &url])?;
+    let got = curl(["-v", "-H", "Content-Type: text/x-test", "--data-binary", "some content", &url])?;
     ensure!(got.text() == "some content", "{}", got.text());
     ensure!(got.field("content-type").as_deref() == Some("text/x-test"), "{}", got.stderr);
-    let empty = curl(60, ["-X", "POST", "-w", "%{http_code}", &url])?;
+    let empty = curl(["-X", "POST", "-w", "%{http_code}", &url])?;
     ensure!(empty.text() == "200", "{}", empty.text());
     Ok(())
 }
@@ -69,7 +69,7 @@ fn echo_chunked(demo: &Demo) -> Result<()> {
     let file = format!("@{}", file.path().display());
     let url = demo.url("/api/echo");
     let got =
-        curl(120, ["-v", "-H", "Transfer-Encoding: chunked", "-H", "Expect:", "--data-binary", &file, &url])?;
+        curl(["-v", "-H", "Transfer-Encoding: chunked", "-H", "Expect:", "--data-binary", &file, &url])?;
     ensure!(got.stdout == content, "{} bytes, which differ", got.stdout.len());
     ensure!(got.field("transfer-encoding").as_deref() == Some("chunked"), "{}", got.stderr);
     Ok(())
@@ -87,23 +87,26 @@ fn expect_continue(demo: &Demo) -> Result<()> {
 }
 
 fn ten_megabytes_are_exact(demo: &Demo) -> Result<()> {
-    let got = curl(60, [demo.url("/api/bytes/10000000")])?.stdout;
+    let got = curl([demo.url("/api/bytes/10000000")])?.stdout;
     ensure!(got.len() == 10_000_000, "{} bytes", got.len());
     let wrong = weir_worker::pattern::mismatch(0, &got);
     ensure!(wrong.is_none(), "differs from byte {wrong:?} on");
     Ok(())
 }
 
-/// Others are answered long before the sleepers, which then have waited enough for a test.
+/// Others are answered before the sleepers.
 fn sleeping_requests_do_not_hold_others(demo: &Demo) -> Result<()> {
     let sleep = |ms: u32| {
         let mut connection = demo.connect()?;
         connection.send(format!("GET /api/sleep/{ms} HTTP/1.1\r\nHost: a\r\n\r\n"))?;
         Ok(connection)
     };
-    let _sleepers = (0..5).map(|_| sleep(60_000)).collect::<Result<Vec<_>>>()?;
+    let mut sleepers = (0..5).map(|_| sleep(60_000)).collect::<Result<Vec<_>>>()?;
     for _ in 0..5 {
-        curl(11, [demo.url("/api/hello")])?;
+        curl([demo.url("/api/hello")])?;
+    }
+    for sleeper in &mut sleepers {
+        ensure!(sleeper.is_waiting()?, "the sleepers were answered first");
     }
     let response = sleep(10)?.response()?.context("no response")?;
     ensure!(response.content == b"slept 10 ms\n", "{}", response.head);
@@ -121,7 +124,7 @@ fn upload_of_200_megabytes(demo: &Demo) -> Result<()> {
         file.write_all(&piece)?;
     }
     let path = file.path().to_string_lossy();
-    let got = curl(240, ["-T", &path, &demo.url("/api/discard")])?.text();
+    let got = curl(["-T", &path, &demo.url("/api/discard")])?.text();
     let expected = format!("{{\"bytes\":{LEN},\"crc32\":\"{:08x}\"}}\n", crc.finalize());
     ensure!(got == expected, "the worker counted {got}, expected {expected}");
     Ok(())
@@ -137,7 +140,7 @@ fn client_that_leaves(demo: &Demo) -> Result<()> {
         connection.send("POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nonly this")?;
         drop(connection);
     }
-    ensure!(curl(60, [demo.url("/api/hello")])?.text() == "hello from a worker VM\n");
+    ensure!(curl([demo.url("/api/hello")])?.text() == "hello from a worker VM\n");
     Ok(())
 }
 
@@ -151,7 +154,7 @@ fn slow_reader(demo: &Demo) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     readers.iter_mut().try_for_each(Connection::some)?;
-    ensure!(curl(60, [demo.url("/api/bytes/100000")])?.stdout == pattern(100_000));
+    ensure!(curl([demo.url("/api/bytes/100000")])?.stdout == pattern(100_000));
     let response = readers[0].response()?.context("no response")?;
     ensure!(
         weir_worker::pattern::mismatch(0, &response.content).is_none()

@@ -4,7 +4,7 @@
 use crate::demo::{Demo, SharedTest};
 use crate::logs::Logged;
 use anyhow::{Context, Result, ensure};
-use std::time::Duration;
+use weir_tests::PATIENCE;
 use weir_tests::curl::curl;
 use weir_tests::raw::Connection;
 
@@ -16,20 +16,18 @@ pub(crate) const SHARED: &[(&str, SharedTest)] = &[
     ("front::what_a_worker_is_told", what_a_worker_is_told),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(10);
-
 fn paths_that_lead_round_a_prefix(demo: &Demo) -> Result<()> {
     for path in
         ["//api/hello", "/api%2Fhello", "/%2Fapi/hello", "/api;x/hello", "/;/api/hello", "/api./hello"]
     {
-        let status = curl(60, ["--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", &demo.url(path)])?;
+        let status = curl(["--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", &demo.url(path)])?;
         ensure!(status.text() == "400", "{path}: {}", status.text());
     }
     // Below one prefix in every reading.
     for (path, expected) in
         [("/api//hello", "404"), ("/api/a%2Fb;c", "404"), ("/API/hello", "404"), ("//nothing", "404")]
     {
-        let status = curl(60, ["--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", &demo.url(path)])?;
+        let status = curl(["--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", &demo.url(path)])?;
         ensure!(status.text() == expected, "{path}: {}", status.text());
     }
     Ok(())
@@ -65,7 +63,7 @@ fn proxy_protocol() -> Result<()> {
     let machine = Logged::start(settings)?;
     let url = |path: &str| format!("http://{}{path}", machine.at);
     // curl tells its own end of the connection.
-    let got = curl(60, ["--haproxy-protocol", "-o", "/dev/null", "-w", "%{http_code}", &url("/curl")])?;
+    let got = curl(["--haproxy-protocol", "-o", "/dev/null", "-w", "%{http_code}", &url("/curl")])?;
     ensure!(got.text() == "404", "{}", got.text());
     let line = machine.wait_for("access-", " /curl ")?;
     ensure!(line.starts_with("127.0.0.1 ") && line.ends_with(" 404"), "{line}");

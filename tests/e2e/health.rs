@@ -4,11 +4,10 @@ use crate::bench::Bench;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_tests::curl::curl;
 use weir_tests::process::Process;
-use weir_tests::{free_port, workspace};
+use weir_tests::{free_port, wait_for, workspace};
 
 type Test = fn() -> Result<()>;
 
@@ -16,9 +15,6 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("health::ends_hangs_and_deaths", ends_hangs_and_deaths),
     ("health::a_pool_that_failed_is_tried_again", tried_again),
 ];
-
-/// Longest wait for something that happens within seconds on a machine that is not busy.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A server that was started here.
 struct Server(Child);
@@ -74,20 +70,17 @@ fn bench(port: u16) -> Result<Bench> {
 impl Bench {
     /// What curl makes of a path: an error if the answer is not whole.
     fn fetch(&self, path: &str) -> Result<String> {
-        Ok(curl(60, ["--fail".to_owned(), format!("http://{}{path}", self.at)])?.text())
+        Ok(curl(["--fail".to_owned(), format!("http://{}{path}", self.at)])?.text())
     }
 
     /// Waits until `weir ctl status` says this.
     fn status_says(&self, what: &[&str]) -> Result<String> {
-        let limit = Instant::now() + PATIENCE;
-        loop {
+        let says = || {
             let status = self.ctl(&["status"])?;
-            if status.lines().any(|line| what.iter().all(|word| line.contains(word))) {
-                return Ok(status);
-            }
-            ensure!(Instant::now() < limit, "no {what:?} in {status}{}", self.weir.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            let found = status.lines().any(|line| what.iter().all(|word| line.contains(word)));
+            Ok(found.then_some(status))
+        };
+        wait_for(|| format!("no {what:?} in {:?}{}", self.ctl(&["status"]), self.weir.log()), says)
     }
 }
 
@@ -128,15 +121,8 @@ fn hangs(bench: &Bench, server: &Server, port: u16) -> Result<()> {
     let worker = Process::find(pid).context("the worker is gone")?;
     worker.signal(Signal::STOP);
     server.signal(Signal::STOP)?;
-    let limit = Instant::now() + PATIENCE;
-    while worker.is_there() {
-        ensure!(
-            Instant::now() < limit,
-            "a process that is stopped is taken to be well: {}",
-            bench.weir.log()
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let gone = || Ok((!worker.is_there()).then_some(()));
+    wait_for(|| format!("a process that is stopped is taken to be well: {}", bench.weir.log()), gone)?;
     ensure!(bench.weir.log().contains("answered no ping within its limit"), "{}", bench.weir.log());
     ensure!(bench.fetch("/process/pid")?.parse::<i32>()? != pid, "another one answers");
     let name = format!("tcp:127.0.0.1:{port}");
@@ -154,10 +140,8 @@ fn deaths(bench: &Bench) -> Result<()> {
     let before = bench.counter("weir_fatal_targets_total")?;
     ensure!(bench.get("/process/kill")?.0 == 502);
     // Told by the supervisor, a moment after the streams have ended.
-    let limit = Instant::now() + PATIENCE;
-    while bench.counter("weir_fatal_targets_total")? == before {
-        ensure!(Instant::now() < limit, "{}", bench.weir.log());
-    }
+    let told = || Ok((bench.counter("weir_fatal_targets_total")? != before).then_some(()));
+    wait_for(|| bench.weir.log(), told)?;
     let pid = bench.fetch("/process/pid")?;
     for query in 0..5 {
         let (status, _) = bench.get(&format!("/process/kill?{query}"))?;
@@ -184,13 +168,10 @@ fn tried_again() -> Result<()> {
     ensure!(status.contains("pool app: Disabled") && status.contains("tried again at"), "{status}");
     ensure!(status.contains("exit status: 7"), "{status}");
     std::fs::write(mended, "")?;
-    let limit = Instant::now() + PATIENCE;
-    loop {
-        match bench.get("/pid")?.0 {
-            200 => return Ok(()),
-            503 => std::thread::sleep(Duration::from_millis(100)),
-            status => bail!("{status}"),
-        }
-        ensure!(Instant::now() < limit, "it stays out of service: {}", bench.weir.log());
-    }
+    let comes_back = || match bench.get("/pid")?.0 {
+        200 => Ok(Some(())),
+        503 => Ok(None),
+        status => bail!("{status}"),
+    };
+    wait_for(|| format!("it stays out of service: {}", bench.weir.log()), comes_back)
 }

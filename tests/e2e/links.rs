@@ -7,13 +7,12 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
-use std::time::Duration;
 use weir_agent::arguments::TlsFiles;
 use weir_agent::server::{self, Bell, Counters};
 use weir_agent::target::Target;
 use weir_agent::tls::Tls;
 use weir_tests::raw::Connection;
-use weir_tests::{free_port, pattern, workspace};
+use weir_tests::{PATIENCE, free_port, pattern, workspace};
 
 pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] = &[
     ("links::tls_with_weir_agent", weir_agent),
@@ -22,7 +21,6 @@ pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] = &[
 ];
 
 const EC: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Certificates for the appliance, for its workers and for somebody else.
 fn lab() -> Result<Lab> {

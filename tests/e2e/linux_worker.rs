@@ -6,14 +6,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::time::Duration;
+use tempfile::{NamedTempFile, TempDir};
 use weir_agent::CONTROL_PORT;
 use weir_agent::protocol::{Answer, Request};
 use weir_tests::curl::curl;
 use weir_tests::process::Process;
 use weir_tests::weir::{Weir, program};
-use weir_tests::{free_port, workspace};
+use weir_tests::{PATIENCE, free_port, wait_for, workspace};
 
 type Test = fn() -> Result<()>;
 
@@ -66,19 +66,19 @@ fn machine() -> Result<PathBuf> {
 }
 
 fn pages(url: &str) -> Result<()> {
-    let got = curl(30, ["-v", &format!("{url}/get?word=weir"), &format!("{url}/html")])?;
+    let got = curl(["-v", &format!("{url}/get?word=weir"), &format!("{url}/html")])?;
     ensure!(got.text().contains("\"word\":\"weir\"") && got.text().contains("Moby-Dick"), "{}", got.text());
     ensure!(got.stderr.contains("Re-using existing connection"), "{}", got.stderr);
     ensure!(got.field("server").as_deref() == Some("gunicorn"), "{}", got.stderr);
-    let forged = curl(30, ["-H", "X-Forwarded-For: 192.0.2.66", &format!("{url}/ip")])?.text();
+    let forged = curl(["-H", "X-Forwarded-For: 192.0.2.66", &format!("{url}/ip")])?.text();
     ensure!(!forged.contains("192.0.2.66"), "{forged}");
-    let missing = curl(30, ["-o", "/dev/null", "-w", "%{http_code}", &format!("{url}/status/418")])?;
+    let missing = curl(["-o", "/dev/null", "-w", "%{http_code}", &format!("{url}/status/418")])?;
     ensure!(missing.text() == "418", "{}", missing.text());
     // The alphabet again and again; 100 KiB is the most that httpbin gives.
-    let range = curl(30, [format!("{url}/range/102400")])?.stdout;
+    let range = curl([format!("{url}/range/102400")])?.stdout;
     let alphabet: Vec<u8> = (b'a'..=b'z').cycle().take(102_400).collect();
     ensure!(range == alphabet, "{} bytes, which differ", range.len());
-    let chunked = curl(30, ["-v", &format!("{url}/stream/50")])?;
+    let chunked = curl(["-v", &format!("{url}/stream/50")])?;
     ensure!(chunked.text().lines().count() == 50, "{}", chunked.text());
     ensure!(chunked.field("transfer-encoding").as_deref() == Some("chunked"), "{}", chunked.stderr);
     Ok(())
@@ -86,7 +86,7 @@ fn pages(url: &str) -> Result<()> {
 
 /// Megabytes up and, in the answer, down again.
 fn uploads(url: &str) -> Result<()> {
-    let form = curl(30, ["--data", "a=1&b=two", &format!("{url}/post")])?.text();
+    let form = curl(["--data", "a=1&b=two", &format!("{url}/post")])?.text();
     let form: Value = serde_json::from_str(&form).with_context(|| form.clone())?;
     ensure!(form["form"] == serde_json::json!({"a": "1", "b": "two"}), "{form}");
     let mut line = 0u32;
@@ -101,7 +101,7 @@ fn uploads(url: &str) -> Result<()> {
     let data = format!("@{}", file.path().display());
     let url = format!("{url}/anything");
     for more in ["Expect:", "Transfer-Encoding: chunked"] {
-        let got = curl(60, ["-H", "Content-Type: text/plain", "-H", more, "--data-binary", &data, &url])?;
+        let got = curl(["-H", "Content-Type: text/plain", "-H", more, "--data-binary", &data, &url])?;
         let answer: Value = serde_json::from_slice(&got.stdout).context("not JSON")?;
         let echoed = answer["data"].as_str().context("no data")?;
         let (expected, given) = (crc32fast::hash(content.as_bytes()), crc32fast::hash(echoed.as_bytes()));
@@ -120,7 +120,7 @@ fn in_parallel(url: &str) -> Result<()> {
         let clients: Vec<_> = (0..32)
             .map(|n| {
                 scope.spawn(move || {
-                    let got = curl(60, [format!("{url}/anything?client={n}")])?.text();
+                    let got = curl([format!("{url}/anything?client={n}")])?.text();
                     let answer: Value = serde_json::from_str(&got).with_context(|| got.clone())?;
                     ensure!(
                         answer["args"]["client"].as_str() == Some(&n.to_string()),
@@ -135,11 +135,15 @@ fn in_parallel(url: &str) -> Result<()> {
 }
 
 fn dies_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
-    // In the middle of a response.
+    // In the middle of a response, whose first byte has come.
     let victim = weir.qemu("python-0")?;
-    let slow = format!("{url}/drip?duration=4&numbytes=20&code=200");
-    let waiting = std::thread::spawn(move || curl(60, [slow]));
-    std::thread::sleep(Duration::from_secs(1));
+    let (slow, got) = (format!("{url}/drip?duration=4&numbytes=20&code=200"), NamedTempFile::new()?);
+    let path = got.path().to_owned();
+    let waiting = std::thread::spawn(move || {
+        curl(["--no-buffer".as_ref(), "--dump-header".as_ref(), path.as_os_str(), slow.as_ref()])
+    });
+    let begun = || Ok((got.as_file().metadata()?.len() > 0).then_some(()));
+    wait_for(|| format!("no answer begins: {}", weir.log()), begun)?;
     victim.kill();
     let outcome = waiting.join();
     // Whole after a replay, or an error; never silence.
@@ -161,11 +165,7 @@ fn ends_in_order_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
     let memory = status.memory.context("no memory")?;
     ensure!((16 << 20..256 << 20).contains(&memory), "{memory} bytes in a machine of 256 MiB");
     ensure!(control.ask(Request::Stop { seconds: 2 })? == Answer::Stopping);
-    let limit = Instant::now() + Duration::from_secs(30);
-    while !weir.log().contains("Shutting down: Master") {
-        ensure!(Instant::now() < limit, "gunicorn was not asked to end: {}", weir.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    weir.says("Shutting down: Master")?;
     ensure!(control.line()?.is_none(), "the machine goes on");
     comes_back(weir, url)
 }
@@ -174,30 +174,23 @@ fn ends_in_order_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
 fn is_recycled_in_order(weir: &Weir, url: &str, control: &Path) -> Result<()> {
     let before = weir.log().len();
     let is_over = || {
+        ensure!(curl([format!("{url}/get?still=1")])?.text().contains("\"still\":\"1\""), "no answer");
         let log = weir.log();
         let new = log.get(before..).unwrap_or_default();
-        new.contains("Shutting down: Master") && new.contains("the machine powered itself off")
+        let over = new.contains("Shutting down: Master") && new.contains("the machine powered itself off");
+        Ok(over.then_some(()))
     };
     let mut ctl = Command::new(program());
     let status = ctl.args(["ctl", "--control"]).arg(control).args(["pool", "python", "recycle"]).status()?;
     ensure!(status.success(), "weir ctl: {status}");
-    let limit = Instant::now() + START;
-    while !is_over() {
-        ensure!(Instant::now() < limit, "the old machine did not end in order: {}", weir.log());
-        ensure!(curl(30, [format!("{url}/get?still=1")])?.text().contains("\"still\":\"1\""), "no answer");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait_for(|| format!("the old machine did not end in order: {}", weir.log()), is_over)?;
     comes_back(weir, url)
 }
 
 fn comes_back(weir: &Weir, url: &str) -> Result<()> {
-    let limit = Instant::now() + START;
     let page = format!("{url}/get?again=1");
-    while !curl(60, [&page]).is_ok_and(|got| got.text().contains("\"again\":\"1\"")) {
-        ensure!(Instant::now() < limit, "the worker did not come back: {}", weir.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
+    let back = || Ok(curl([&page]).is_ok_and(|got| got.text().contains("\"again\":\"1\"")).then_some(()));
+    wait_for(|| format!("the worker did not come back: {}", weir.log()), back)
 }
 
 /// A stream to the agent's control port.
@@ -206,7 +199,7 @@ struct Control(BufReader<UnixStream>);
 impl Control {
     fn open(vsock: &Path) -> Result<Self> {
         let stream = UnixStream::connect(vsock).context("vsock of the worker")?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let mut control = Self(BufReader::new(stream));
         control.send(&format!("CONNECT {CONTROL_PORT}\n"))?;
         let line = control.line()?.context("control port does not accept")?;

@@ -8,7 +8,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +16,7 @@ use weir_tests::curl::curl;
 use weir_tests::net::Namespace;
 use weir_tests::process::survivors;
 use weir_tests::weir::{Weir, command, program};
-use weir_tests::{free_port, pattern};
+use weir_tests::{PATIENCE, free_port, pattern};
 
 type Test = fn() -> Result<()>;
 
@@ -30,8 +29,6 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 ];
 
 const CLIENTS: usize = 1000;
-/// For all of them together, on a machine that is busy with something else.
-const PATIENCE: Duration = Duration::from_secs(120);
 const FILE: usize = 4096;
 
 /// A site of files; `more`: further lines.
@@ -103,7 +100,7 @@ fn addresses() -> Result<()> {
     for (from, path) in [("192.0.2.7", "/seven"), ("192.0.2.8", "/eight"), ("127.0.0.1", "/itself")] {
         let to = if from.starts_with("127") { "127.0.0.1" } else { "192.0.2.1" };
         let mut curl = namespace.command("curl");
-        curl.args(["-sS", "--max-time", "60", "--interface", from, "-o", "/dev/null"]);
+        curl.args(["-sS", "--max-time", "300", "--interface", from, "-o", "/dev/null"]);
         let status = curl.arg(format!("http://{to}{path}")).status()?;
         ensure!(status.success(), "{from}: {status}");
     }
@@ -133,7 +130,7 @@ fn without_passt() -> Result<()> {
     up.arg("up").arg(&config).args(["--http-port", &http, "--https-port", &https]);
     let mut weir = Weir::start_command(&mut up)?;
     let at = weir.ready(START)?;
-    ensure!(curl(30, [format!("http://{at}/file")])?.stdout == pattern(FILE));
+    ensure!(curl([format!("http://{at}/file")])?.stdout == pattern(FILE));
     let log = weir.log();
     ensure!(log.lines().filter(|line| line.contains("install passt")).count() == 1, "{log}");
     Ok(())
@@ -146,7 +143,6 @@ fn passt_killed() -> Result<()> {
     let processes = bench.weir.processes();
     let is = |command: &str| command.split(' ').next().is_some_and(|program| program.contains("passt"));
     let passt = processes.iter().find(|process| is(&process.command)).context("no passt")?;
-    let began = Instant::now();
     passt.kill();
     let status = bench.weir.wait(START)?;
     let log = bench.weir.log();
@@ -154,8 +150,7 @@ fn passt_killed() -> Result<()> {
         !status.success() && log.lines().any(|line| line.starts_with("weir: appliance: its network, passt")),
         "{log}"
     );
-    ensure!(began.elapsed() < START, "{:?}", began.elapsed());
-    ensure!(survivors(&processes, Duration::from_secs(1)).is_empty(), "still there");
+    ensure!(survivors(&processes, PATIENCE).is_empty(), "still there");
     Ok(())
 }
 
@@ -201,7 +196,7 @@ fn own_tap() -> Result<()> {
     let at = second.ready(START)?;
     ensure!(at.to_string() == "127.0.0.1:8080", "{at}");
     for (to, path) in [("127.0.0.1", "/itself"), ("192.0.2.1", "/other")] {
-        said(&["curl", "-sS", "--max-time", "60", "-o", "/dev/null", &format!("http://{to}:8080{path}")])?;
+        said(&["curl", "-sS", "--max-time", "300", "-o", "/dev/null", &format!("http://{to}:8080{path}")])?;
     }
     second.signal(rustix::process::Signal::TERM)?;
     ensure!(second.wait(PATIENCE)?.success(), "{}", second.log());

@@ -7,11 +7,10 @@ use std::ffi::OsStr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 use tempfile::TempDir;
-use weir_tests::free_port;
 use weir_tests::process::survivors;
 use weir_tests::weir::{Weir, command, program};
+use weir_tests::{PATIENCE, free_port};
 
 type Test = fn() -> Result<()>;
 
@@ -20,9 +19,6 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("privacy::a_killed_run_leaves_nothing_to_the_next", killed),
     ("privacy::nothing_of_others_is_overwritten", nothing_of_others),
 ];
-
-/// Kills `weir` and everything it started, whose ends it no longer sees to.
-const END: Duration = Duration::from_secs(10);
 
 /// A configuration with a private key in it, logs, and a worker VM.
 fn config(directory: &Path) -> Result<PathBuf> {
@@ -150,8 +146,8 @@ fn killed() -> Result<()> {
     let mut first = up(&temporary, &config, &more)?;
     let processes = first.processes();
     first.signal(rustix::process::Signal::KILL)?;
-    first.wait(END)?;
-    ensure!(survivors(&processes, END).is_empty(), "still there");
+    first.wait(PATIENCE)?;
+    ensure!(survivors(&processes, PATIENCE).is_empty(), "still there");
     let [dead] = &left()?[..] else { anyhow::bail!("expected one directory: {:#?}", left()) };
     ensure!(others_can_open(&below(dead)?.0).is_empty(), "{:#?}", others_can_open(&below(dead)?.0));
     let second = up(&temporary, &config, &more)?;

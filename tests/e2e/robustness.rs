@@ -44,7 +44,7 @@ fn malformed_requests_are_refused(demo: &Demo) -> Result<()> {
                 matches!(response.status, 400 | 403 | 404 | 411 | 413 | 414 | 431 | 501 | 502 | 505);
             ensure!(refused, "{what}: {}", response.head);
         }
-        ensure!(curl(60, [demo.url("/128")])?.stdout == pattern(128), "after {what}");
+        ensure!(curl([demo.url("/128")])?.stdout == pattern(128), "after {what}");
     }
     Ok(())
 }
@@ -62,7 +62,7 @@ fn oversized_heads_are_refused(demo: &Demo) -> Result<()> {
             ensure!((400..500).contains(&response.status), "{:.40}: {}", request, response.head);
         }
     }
-    ensure!(curl(60, [demo.url("/128")])?.stdout == pattern(128));
+    ensure!(curl([demo.url("/128")])?.stdout == pattern(128));
     Ok(())
 }
 
@@ -80,8 +80,8 @@ fn abandoned_connections(demo: &Demo) -> Result<()> {
             open.push(connection);
         }
     }
-    ensure!(curl(30, [demo.url("/4k")])?.stdout == pattern(4096), "with {} connections open", open.len());
+    ensure!(curl([demo.url("/4k")])?.stdout == pattern(4096), "with {} connections open", open.len());
     drop(open);
-    ensure!(curl(30, [demo.url("/api/hello")])?.text() == "hello from a worker VM\n");
+    ensure!(curl([demo.url("/api/hello")])?.text() == "hello from a worker VM\n");
     Ok(())
 }

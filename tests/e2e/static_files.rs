@@ -19,14 +19,14 @@ pub(crate) const TESTS: &[(&str, SharedTest)] = &[
 
 fn files_are_exact(demo: &Demo) -> Result<()> {
     for (path, len) in [("/128", 128), ("/4k", 4096), ("/1m.bin", 1 << 20)] {
-        let got = curl(30, [demo.url(path)])?.stdout;
+        let got = curl([demo.url(path)])?.stdout;
         ensure!(got == pattern(len), "{path}: {} bytes, which differ", got.len());
     }
     Ok(())
 }
 
 fn index_page_has_its_type(demo: &Demo) -> Result<()> {
-    let got = curl(60, ["-v", &demo.url("/")])?;
+    let got = curl(["-v", &demo.url("/")])?;
     ensure!(got.stdout == std::fs::read(workspace().join("qemu/demo/www/index.html"))?, "{}", got.text());
     let media_type = got.field("content-type").context("no Content-Type")?;
     ensure!(media_type.starts_with("text/html"), "{media_type}");
@@ -34,7 +34,7 @@ fn index_page_has_its_type(demo: &Demo) -> Result<()> {
 }
 
 fn head_has_no_content(demo: &Demo) -> Result<()> {
-    let head = curl(60, ["--head", &demo.url("/128")])?.text().to_ascii_lowercase();
+    let head = curl(["--head", &demo.url("/128")])?.text().to_ascii_lowercase();
     ensure!(head.starts_with("http/1.1 200 ") && head.contains("\r\ncontent-length: 128\r\n"), "{head}");
     let mut connection = demo.connect()?;
     connection.send(
@@ -51,7 +51,7 @@ fn head_has_no_content(demo: &Demo) -> Result<()> {
 }
 
 fn not_modified_by_entity_tag(demo: &Demo) -> Result<()> {
-    let etag = curl(60, ["-v", &demo.url("/128")])?.field("etag").context("no ETag")?;
+    let etag = curl(["-v", &demo.url("/128")])?.field("etag").context("no ETag")?;
     ensure!(etag.starts_with('"') && etag.ends_with('"'), "not a strong entity tag: {etag}");
     for (sent, expected) in
         [(etag.clone(), "304 0"), ("\"other\"".into(), "200 128"), (format!("\"x\", W/{etag}"), "304 0")]
@@ -67,10 +67,10 @@ fn not_modified_by_entity_tag(demo: &Demo) -> Result<()> {
 }
 
 fn not_modified_since(demo: &Demo) -> Result<()> {
-    let modified = curl(60, ["-v", &demo.url("/128")])?.field("last-modified").context("no Last-Modified")?;
+    let modified = curl(["-v", &demo.url("/128")])?.field("last-modified").context("no Last-Modified")?;
     for (since, expected) in [(modified.as_str(), "304"), ("Thu, 01 Jan 1970 00:00:01 GMT", "200")] {
         let field = format!("If-Modified-Since: {since}");
-        let got = curl(60, ["-o", "/dev/null", "-w", "%{http_code}", "-H", &field, &demo.url("/128")])?;
+        let got = curl(["-o", "/dev/null", "-w", "%{http_code}", "-H", &field, &demo.url("/128")])?;
         ensure!(got.text() == expected, "{field}: {}", got.text());
     }
     Ok(())
@@ -78,14 +78,14 @@ fn not_modified_since(demo: &Demo) -> Result<()> {
 
 fn missing_file(demo: &Demo) -> Result<()> {
     for path in ["/nothing", "/128/", "/%2e%2e/etc/passwd"] {
-        let got = curl(60, ["--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", &demo.url(path)])?;
+        let got = curl(["--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", &demo.url(path)])?;
         ensure!(matches!(got.text().as_str(), "404" | "403" | "400"), "{path}: {}", got.text());
     }
     Ok(())
 }
 
 fn connection_is_reused(demo: &Demo) -> Result<()> {
-    let got = curl(60, ["-v", &demo.url("/128"), &demo.url("/4k"), &demo.url("/128")])?;
+    let got = curl(["-v", &demo.url("/128"), &demo.url("/4k"), &demo.url("/128")])?;
     ensure!(got.stderr.matches("Re-using existing connection").count() == 2, "{}", got.stderr);
     ensure!(got.stdout.len() == 128 + 4096 + 128);
     Ok(())

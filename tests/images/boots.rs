@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use image::deploy::Format;
 use std::process::Command;
 use std::time::Duration;
+use weir_tests::PATIENCE;
 use weir_tests::machine::{Machine, Setup, has_uefi};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -19,9 +20,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("boots::raw_by_uefi", |shelf| boots(shelf, Format::Raw, true)),
     ("boots::iso_by_uefi", |shelf| boots(shelf, Format::Iso, true)),
 ];
-
-/// Generous: the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn boots(shelf: &Shelf, format: Format, uefi: bool) -> Result<()> {
     let mut setup = Setup::new(format, &shelf.image(format)?);

@@ -5,7 +5,7 @@ use crate::shelf::{PAGE, Shelf};
 use anyhow::{Context, Result, ensure};
 use image::deploy::Format;
 use std::path::Path;
-use std::time::Duration;
+use weir_tests::PATIENCE;
 use weir_tests::machine::{Machine, Setup};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -16,8 +16,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("damage::a_flipped_disk_does_not_boot", flipped_disk),
     ("damage::a_flipped_bundle_does_not_boot", flipped_bundle),
 ];
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn inspect_whole(shelf: &Shelf) -> Result<()> {
     for format in Format::ALL {

@@ -9,7 +9,7 @@ use model::bundle::VERSION;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use std::path::Path;
-use std::time::Duration;
+use weir_tests::PATIENCE;
 use weir_tests::curl::curl;
 use weir_tests::machine::{Machine, Setup};
 
@@ -20,7 +20,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("fw_cfg::bad_bundles_are_refused", bad_bundles),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const OTHER: &[u8] = b"<p>from the host</p>\n";
 
 fn setup(shelf: &Shelf, given: &[(&str, &Path)]) -> Result<Setup> {

@@ -10,7 +10,7 @@ use model::memory::{TooLittle, least_memory_mib, least_memory_with_mib};
 use model::settings::Settings;
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
+use weir_tests::PATIENCE;
 use weir_tests::machine::{Machine, Setup, has_uefi};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -23,7 +23,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("memory::a_heap_that_runs_full", full),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(120);
 /// QEMU's status of a machine that ended with an error, and of one that panicked.
 const FAILURE: i32 = 3;
 const PANIC: i32 = 5;

@@ -4,6 +4,9 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
+/// The slowest that is asked for, 200 MB through every buffer, takes a tenth of this.
+const MAX_SECONDS: u32 = 300;
+
 /// What a run of curl gave.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -28,10 +31,10 @@ impl Output {
     }
 }
 
-/// Runs `curl -sS` with a time limit of `seconds`; any exit status but 0 is an error.
-pub fn curl(seconds: u32, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Output> {
+/// Runs `curl -sS`, for as long as only a failure takes ([`crate::PATIENCE`] and more, for large files); any exit status but 0 is an error.
+pub fn curl(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Output> {
     let output = Command::new("curl")
-        .args(["-sS", "--max-time", &seconds.to_string(), "--noproxy", "*"])
+        .args(["-sS", "--max-time", &MAX_SECONDS.to_string(), "--noproxy", "*"])
         .args(args)
         .stdin(Stdio::null())
         .output()

@@ -94,6 +94,14 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether nothing has come yet, neither bytes nor an end.
+    pub fn is_waiting(&mut self) -> Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        Ok(self.buffer.is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock))
+    }
+
     /// The next line without its end, `None` at the end of the connection.
     pub fn line(&mut self) -> Result<Option<String>> {
         loop {

@@ -4,9 +4,7 @@ use super::Client;
 use anyhow::{Result, ensure};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use weir_tests::PATIENCE;
 
 /// Each refusal has the alert of its own meaning.
 pub(super) fn say_why(client: &Client<'_>) -> Result<()> {

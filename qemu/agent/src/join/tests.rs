@@ -6,16 +6,24 @@ use std::os::unix::net::UnixStream;
 use std::thread::{JoinHandle, spawn};
 use std::time::Instant;
 
+/// How long a host that is gone is waited for, where the test is about that.
 const QUICK: Duration = Duration::from_millis(200);
+/// What only a failure waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The far ends of a host's and an application's stream, and the thread that joins their near ends.
 fn joined() -> (UnixStream, UnixStream, JoinHandle<Outcome>) {
+    joined_within(PATIENCE)
+}
+
+/// The same, and a host that is gone is given so long.
+fn joined_within(stall_limit: Duration) -> (UnixStream, UnixStream, JoinHandle<Outcome>) {
     let (host, near_host) = UnixStream::pair().expect("pair");
     let (application, near_application) = UnixStream::pair().expect("pair");
     for near in [&near_host, &near_application] {
         near.set_nonblocking(true).expect("flag");
     }
-    let thread = spawn(move || join_within(&mut near_host.as_fd(), &near_application, QUICK));
+    let thread = spawn(move || join_within(&mut near_host.as_fd(), &near_application, stall_limit));
     (host, application, thread)
 }
 
@@ -83,7 +91,7 @@ fn megabytes_cross_in_both_directions_and_are_exact() {
 #[test]
 fn what_an_ended_application_sent_is_delivered_to_a_slow_host() {
     const LEN: usize = 3_000_000;
-    let (mut host, mut application, thread) = joined();
+    let (mut host, mut application, thread) = joined_within(QUICK);
     let sender = spawn(move || application.write_all(&pattern(LEN, 3)).expect("written"));
     // Longer than a host that is gone is given.
     std::thread::sleep(QUICK * 2);
@@ -135,7 +143,7 @@ fn a_host_that_is_gone_is_given_up_when_the_application_is_stuck() {
 
 #[test]
 fn a_host_that_leaves_before_the_end_of_the_response_is_an_abort() {
-    let (mut host, mut application, thread) = joined();
+    let (mut host, mut application, thread) = joined_within(QUICK);
     host.write_all(b"request").expect("written");
     assert_eq!(read_exact(&mut application, 7), b"request");
     let flood = spawn(move || while application.write_all(&[1; 65_536]).is_ok() {});
