@@ -1,7 +1,8 @@
-//! What TLS 1.3 costs a server with *ring* and with graviola on this processor: `cargo bench -p appliance --bench cryptography`.
+//! Cost of TLS 1.3 for a server, with *ring* and with graviola, on this processor:
+//! `cargo bench -p appliance --bench cryptography`.
 //!
-//! Only the server's work is timed. The best of many short runs counts, so that a busy machine does no harm; the providers
-//! take turns.
+//! Times only the server's work. Takes the best of many short runs, so that other load does not matter; the
+//! providers alternate.
 
 use rcgen::KeyPair;
 use rustls::client::Resumption;
@@ -15,10 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const RUNS: usize = 300;
-/// Records in one run.
+/// Records per run.
 const RECORDS: usize = 20;
 
-/// One suite, one group: both providers do the same.
+/// One suite and one group, so that both providers do the same.
 fn only(mut provider: CryptoProvider) -> Arc<CryptoProvider> {
     let suite = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
     provider.cipher_suites.retain(|s| s.suite() == suite);
@@ -49,7 +50,7 @@ impl Endpoints {
         }
     }
 
-    /// A connection, and what its handshake cost the server.
+    /// A connection, and the server's time for its handshake.
     fn connect(&self) -> (ClientConnection, ServerConnection, Duration) {
         let name = ServerName::try_from("a.test").expect("a name");
         let mut client = ClientConnection::new(self.client.clone(), name).expect("a configuration");
@@ -81,7 +82,7 @@ fn take(bytes: &mut &[u8], mut read: impl FnMut(&mut dyn std::io::Read) -> std::
     }
 }
 
-/// What sending and what receiving a record with so much content costs.
+/// Time to send and to receive a record with this content.
 fn record(client: &mut ClientConnection, server: &mut ServerConnection, content: &[u8]) -> [Duration; 2] {
     let mut wire = Vec::with_capacity(RECORDS * 20_000);
     let mut buffer = vec![0; content.len()];
@@ -135,7 +136,7 @@ fn main() {
     let ends = providers.map(|provider| Endpoints::new(&provider));
     for _ in 0..RUNS {
         for (ends, best) in ends.iter().zip(&mut best) {
-            // Without tickets of the last run.
+            // Without tickets of the previous run.
             let mut fresh = ClientConfig::clone(&ends.client);
             fresh.resumption = Resumption::in_memory_sessions(8);
             let ends = Endpoints { client: Arc::new(fresh), server: ends.server.clone() };

@@ -1,11 +1,12 @@
-//! Instructions that bandwidth control takes for one response, with 1,000 sites and 10,000 clients.
+//! Instructions that bandwidth control executes per response, with 1,000 sites and 10,000 clients.
 //!
 //! ```sh
 //! cargo bench -p appliance --bench flow -- free 200000        # or waiting, or unlimited
 //! valgrind --tool=callgrind --callgrind-out-file=/dev/null PATH-OF-THE-BENCHMARK free 200000
 //! ```
 //!
-//! The difference between two runs of different length, divided by the difference in length, is the cost of one.
+//! The cost of one response is the difference between two runs of different length, divided by the difference
+//! in length.
 
 use appliance::flow::{Direction, Flow};
 use model::id::SiteId;
@@ -34,7 +35,7 @@ fn address(client: u32) -> IpAddr {
 }
 
 fn main() {
-    // `cargo bench` adds a flag of its own.
+    // Ignores the flag added by `cargo bench`.
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let mode = args.next().unwrap_or_else(|| "free".into());
     let count: u32 = args.next().and_then(|n| n.parse().ok()).unwrap_or(100_000);
@@ -56,7 +57,7 @@ fn main() {
         }
     } else {
         for n in 0..count {
-            // A stride through all clients: nothing is in the cache by luck.
+            // A stride through all clients, so that none is in the cache by chance.
             let conn = n.wrapping_mul(7_919) % CLIENTS;
             now += 10_000;
             let _ = black_box(flow.admit(conn, SiteId((conn % SITES) as u16), address(conn), now));

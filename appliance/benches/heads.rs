@@ -1,7 +1,7 @@
-//! What a request costs from its bytes to the head of its response, beside bare `httparse`.
+//! Cost of a request from its bytes to the head of its response, compared with bare `httparse`.
 //!
-//! `cargo bench --bench heads` prints nanoseconds. For instructions, which is what counts under an emulator, run the
-//! binary as `valgrind --tool=callgrind BINARY NAME COUNT` with two counts and divide the difference.
+//! `cargo bench --bench heads` prints nanoseconds. For instructions, which matter under an emulator, run the
+//! binary as `valgrind --tool=callgrind BINARY NAME COUNT` with two counts, and divide the difference.
 
 use appliance::cache::{Lookup, StaticStore, serve};
 use appliance::http::forward::Forwarded;
@@ -19,12 +19,12 @@ use model::settings::{Handler, Pool, Prefix, Settings, Site};
 use model::url::Scheme;
 use std::time::Instant;
 
-/// As a load generator asks.
+/// A load generator's request.
 const SHORT: &[u8] = b"GET /128 HTTP/1.1\r\nHost: 10.0.0.2\r\n\r\n";
-/// As curl asks.
+/// curl's request.
 const CURL: &[u8] =
     b"GET /128 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
-/// As a browser asks.
+/// A browser's request.
 const BROWSER: &[u8] = b"GET /css/site.css?v=3 HTTP/1.1\r\nHost: www.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
     Accept: text/css,*/*;q=0.1\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n\
@@ -107,7 +107,7 @@ fn settings(prefixes: usize) -> Settings {
         url,
         handler,
         client_certificates: None,
-        passing: Default::default(),
+        passthrough: Default::default(),
     };
     let mut all = vec![prefix("http://*:80/".into(), Handler::Files(0))];
     all.push(prefix("http://*:80/api/".into(), Handler::Pool(PoolId(0))));

@@ -1,22 +1,22 @@
-//! Which configuration the machine boots with: what the host hands over wins over what is built in.
+//! Chooses the configuration to boot with: one from the host takes precedence over the built-in one.
 //!
-//! Both are bundles ([`model::bundle`]). One that is damaged or of another version ends the boot; it never makes way
-//! for the other, because the operator who gave it expects it to be in force.
+//! Both are bundles ([`model::bundle`]). If the chosen one is damaged or of another version, the boot fails
+//! rather than use the other one, because the operator who provided it expects it to be in force.
 
 use core::fmt;
 use model::bundle::{Bundle, BundleError};
 
-/// QEMU's `fw_cfg` name of a configuration.
+/// `fw_cfg` name of a configuration.
 pub const CONFIG_NAME: &str = "opt/weir/config";
-/// QEMU's `fw_cfg` name of key material, which travels in a bundle of its own.
+/// `fw_cfg` name of key material, a bundle of its own.
 pub const KEYS_NAME: &str = "opt/weir/keys";
 
-/// Where a bundle came from.
+/// Source of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Attached to the image.
     BuiltIn,
-    /// Handed over by the host under this name.
+    /// Provided by the host under this name.
     FwCfg(&'static str),
 }
 
@@ -32,9 +32,9 @@ impl fmt::Display for Origin {
 /// The configuration in force.
 #[derive(Clone, Debug)]
 pub struct Configuration<'a> {
-    /// Where it came from.
+    /// Its source.
     pub origin: Origin,
-    /// Bytes of its bundle.
+    /// Length of its bundle in bytes.
     pub len: usize,
     /// Settings and files.
     pub bundle: Bundle<'a>,
@@ -49,9 +49,9 @@ impl fmt::Display for Configuration<'_> {
 /// Why there is no configuration to boot with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigurationError {
-    /// None built in, none handed over.
+    /// There is none.
     Missing,
-    /// A bundle that cannot be used.
+    /// The bundle is invalid.
     Refused(Origin, BundleError),
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for ConfigurationError {
 
 impl core::error::Error for ConfigurationError {}
 
-/// Chooses between what the host handed over and what is built in.
+/// Chooses between the host's bundle and the built-in one.
 pub fn choose<'a>(
     fw_cfg: Option<&'a [u8]>,
     built_in: Option<&'a [u8]>,
@@ -82,7 +82,7 @@ pub fn choose<'a>(
     Ok(Configuration { origin, len: bytes.len(), bundle })
 }
 
-/// Opens key material handed over by the host: a bundle whose files are private keys in DER, by name.
+/// Opens key material from the host: a bundle whose files are private keys in DER, by name.
 pub fn keys(bytes: &[u8]) -> Result<Bundle<'_>, ConfigurationError> {
     let refused = |error| ConfigurationError::Refused(Origin::FwCfg(KEYS_NAME), error);
     Bundle::parse(bytes).map_err(refused)

@@ -1,11 +1,10 @@
-//! Bounds on memory that is allocated as needed and held for long: what is leased is never more than the budget. And buffers
-//! that are used again.
+//! Limits on memory that is allocated as needed and held for long, and a pool of buffers.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-/// Bytes that may still be leased.
+/// A limit on leased memory.
 pub(crate) struct Budget {
     left: Rc<Cell<usize>>,
     total: usize,
@@ -16,31 +15,31 @@ impl Budget {
         Self { left: Rc::new(Cell::new(bytes)), total: bytes }
     }
 
-    /// Takes `bytes` until the lease is dropped, if there are so many left.
+    /// Leases `bytes` until the lease is dropped, if that many are left.
     pub(crate) fn lease(&self, bytes: usize) -> Option<Lease> {
         self.left.set(self.left.get().checked_sub(bytes)?);
         Some(Lease { budget: self.left.clone(), bytes })
     }
 
-    /// Whether so many bytes could be leased.
+    /// Whether this many bytes could be leased.
     pub(crate) fn has(&self, bytes: usize) -> bool {
         self.left.get() >= bytes
     }
 
-    /// Bytes that are leased.
+    /// Number of bytes leased.
     pub(crate) fn leased(&self) -> usize {
         self.total - self.left.get()
     }
 }
 
-/// Part of a [`Budget`], given back when dropped.
+/// A part of a [`Budget`], returned when dropped.
 pub(crate) struct Lease {
     budget: Rc<Cell<usize>>,
     bytes: usize,
 }
 
 impl Lease {
-    /// Takes or gives back what makes it a lease of `bytes`. False, and nothing changes, if there are not so many left.
+    /// Changes the size of the lease. False, without any change, if not enough bytes are left.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let Some(left) = (self.budget.get() + self.bytes).checked_sub(bytes) else { return false };
         self.budget.set(left);
@@ -55,12 +54,12 @@ impl Drop for Lease {
     }
 }
 
-/// Buffers kept.
+/// Limit on buffers kept.
 const SPARE_BUFFERS: usize = 32;
-/// Longer ones are not kept, in bytes.
+/// Limit on the capacity of buffers kept, in bytes.
 const SPARE_BYTES: usize = 64 << 10;
 
-/// Empty buffers that were used, for whoever needs one next: nothing is allocated for them again.
+/// Used buffers, kept for reuse to save allocations.
 pub(crate) struct Buffers(Vec<Vec<u8>>);
 
 impl Buffers {
@@ -68,12 +67,12 @@ impl Buffers {
         Self(Vec::with_capacity(SPARE_BUFFERS))
     }
 
-    /// An empty one.
+    /// An empty buffer.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.0.pop().unwrap_or_default()
     }
 
-    /// Takes one back.
+    /// Returns a buffer.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
         if (1..=SPARE_BYTES).contains(&buffer.capacity()) && self.0.len() < SPARE_BUFFERS {
             buffer.clear();

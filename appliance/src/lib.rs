@@ -1,4 +1,4 @@
-//! The program in the unikernel, as a library that runs anywhere.
+//! The appliance's program, as a library that runs anywhere.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The appliance's image: opens the bundle and runs one shard on this machine's devices.
+//! The appliance's image: opens the bundle and runs one shard on the devices of the machine.
 #![cfg_attr(target_os = "hermit", no_std, no_main)]
 
 #[cfg(target_os = "hermit")]
@@ -9,7 +9,7 @@ mod image {
     use appliance::tls::Keys;
     use core::fmt;
     use model::id::SiteId;
-    use model::memory::{self, TooLittle};
+    use model::memory::{self, TooLittleMemory};
     use netdrv::fwcfg::FwCfgError;
     use netdrv::hermit::{Entropy, FwCfg, Machine, StartError, heap_use, payload};
     use netdrv::println;
@@ -18,18 +18,18 @@ mod image {
 
     netdrv::entry!(main);
 
-    /// Why the appliance does not start; printed before the machine powers off with a failure code.
+    /// Why the appliance does not start. Printed before the machine powers off with a failure code.
     enum Failure {
         FwCfg(&'static str, FwCfgError),
         Configuration(ConfigurationError),
         Machine(StartError),
-        Memory(TooLittle),
-        /// Pools, but no vsock device that leads to their workers.
+        Memory(TooLittleMemory),
+        /// There are pools, but no vsock device to reach their workers.
         NoWorkers,
         Settings(SettingsError),
     }
 
-    /// What `netdrv::entry!` prints behind `error: `.
+    /// Printed by `netdrv::entry!` after `error: `.
     impl fmt::Debug for Failure {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             match self {
@@ -45,15 +45,15 @@ mod image {
         }
     }
 
-    /// What the host hands over.
+    /// Data from the host.
     struct Host {
         device: Option<FwCfg>,
-        /// Bytes so far.
+        /// Bytes read so far.
         len: u64,
     }
 
     impl Host {
-        /// What it gave under `name`; it stays for the life of the machine.
+        /// Reads the item with this name. It is kept for the life of the machine.
         fn take(&mut self, name: &'static str) -> Result<Option<&'static [u8]>, Failure> {
             let Some(device) = &mut self.device else { return Ok(None) };
             match device.read(name) {
@@ -72,8 +72,7 @@ mod image {
             }
         }
 
-        /// Whether there is memory to serve besides: where there is not, that is better said now than found out in the
-        /// middle of an answer.
+        /// Checks that enough memory is left to serve: better now than to fail in the middle of a response.
         fn leaves_enough_memory(&mut self) -> Result<(), Failure> {
             let built_in = payload::payload().map_or(0, |bundle| bundle.len() as u64);
             let ram = self.device.as_mut().and_then(|device| device.ram_bytes().ok());
@@ -81,8 +80,8 @@ mod image {
         }
     }
 
-    /// Secret numbers for hash tables and initial sequence numbers. Without a source of random numbers these come from the
-    /// clock, which is good enough against accidents only; keys are never made from them.
+    /// Secret numbers for hash tables and initial sequence numbers. Without a source of random numbers, they
+    /// come from the clock, which protects against accidents only; keys are never made from them.
     fn seed(machine: &Machine) -> [u64; 4] {
         let (clock, entropy) = (machine.clock(), machine.entropy());
         if !entropy.is_seeded() {
@@ -97,7 +96,7 @@ mod image {
         })
     }
 
-    /// Says which certificates have expired or soon will.
+    /// Reports certificates that have expired or soon will.
     fn report_expiry<N: netdrv::nic::Nic, H: appliance::hub::Hub>(
         shard: &Shard<N, H>,
         settings: &model::settings::Settings,
@@ -114,14 +113,15 @@ mod image {
         }
     }
 
-    /// Says that a device had to be reset.
+    /// Reports devices that had to be reset.
     fn report_faults(before: &mut [(&str, Faults); 2], now: [(&'static str, Faults); 2]) {
         for ((_, before), (name, faults)) in before.iter_mut().zip(now) {
             if before.resets != faults.resets {
                 let broke = faults.ring_errors != before.ring_errors;
-                let cause = faults.last.filter(|_| broke).map_or("it asked for that", QueueError::as_str);
-                let what = if faults.given_up { "is given up at" } else { "needed" };
-                println!("weir: the {name} {what} reset {}: {cause}", faults.resets);
+                let cause =
+                    faults.last.filter(|_| broke).map_or("requested by the device", QueueError::as_str);
+                let what = if faults.given_up { "given up after reset" } else { "reset" };
+                println!("weir: {name}: {what} {}: {cause}", faults.resets);
                 *before = faults;
             }
         }
@@ -194,7 +194,7 @@ mod image {
     }
 }
 
-/// Only so that `cargo build` of the whole workspace works on the host.
+/// Lets `cargo build` of the whole workspace succeed on the host.
 #[cfg(not(target_os = "hermit"))]
 fn main() {
     eprintln!("weir-appliance is a Hermit program: build its image with `weir image build`");

@@ -1,40 +1,40 @@
-//! The PROXY protocol, versions 1 and 2: a load balancer's word about whose connection it passes on (HAProxy's
-//! `proxy-protocol.txt`). The header is the first thing on a connection, before TLS.
+//! The PROXY protocol, versions 1 and 2, by which a load balancer names the client of a connection (HAProxy's
+//! `proxy-protocol.txt`). The header comes first on a connection, before TLS.
 //!
-//! Written here because the known crates need `std`. Strict: what is not exactly a header is [`Parsed::Malformed`] as soon as
-//! that can be seen.
+//! Implemented here because the known crates need `std`. Strict: anything that is not exactly a header is
+//! [`Parsed::Malformed`] as soon as that can be determined.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Longest header of version 1, its line end included (section 2.1).
+/// Length of the longest version 1 header, including its line end (section 2.1).
 const MAX_V1: usize = 107;
-/// Longest header of version 2 that is taken, TLVs included; fits the smallest receive buffer.
+/// Limit on a version 2 header including TLVs, in bytes. Fits the smallest receive buffer.
 pub const MAX_HEADER: usize = 1024;
-/// What version 2 begins with.
+/// First bytes of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// What version 1 begins with.
+/// First bytes of version 1.
 const PROXY: [u8; 6] = *b"PROXY ";
-/// Bytes of a version 2 header before its addresses.
+/// Length of a version 2 header without addresses.
 const FIXED: usize = 16;
 
-/// The verdict on the first bytes of a connection.
+/// Result of parsing the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// More bytes are needed; never with [`MAX_HEADER`] of them.
+    /// More bytes are needed. Never returned for [`MAX_HEADER`] bytes.
     Partial,
     /// A whole header.
     Complete {
-        /// Its bytes.
+        /// Its length in bytes.
         len: usize,
-        /// The client's address and port; `None`: the connection is the sender's own (LOCAL, UNKNOWN), or from somewhere without
-        /// an IP address.
+        /// The client's address and port; `None` if the connection is the sender's own (LOCAL, UNKNOWN) or
+        /// not from an IP address.
         source: Option<(IpAddr, u16)>,
     },
-    /// No header.
+    /// Not a header.
     Malformed,
 }
 
-/// Looks for a header at the start of `input`. The verdict does not depend on how the bytes were split.
+/// Looks for a header at the start of `input`. The result does not depend on how the bytes were split.
 pub fn parse(input: &[u8]) -> Parsed {
     let begins = |start: &[u8]| {
         let len = input.len().min(start.len());
@@ -49,7 +49,7 @@ pub fn parse(input: &[u8]) -> Parsed {
     parsed.unwrap_or(Parsed::Malformed)
 }
 
-/// `None`: malformed.
+/// `None` if malformed.
 fn version_1(input: &[u8]) -> Option<Parsed> {
     let Some(at) = input.iter().take(MAX_V1).position(|&b| b == b'\n') else {
         return (input.len() < MAX_V1).then_some(Parsed::Partial);
@@ -58,7 +58,7 @@ fn version_1(input: &[u8]) -> Option<Parsed> {
     let mut words = core::str::from_utf8(line).ok()?.split(' ');
     let protocol = words.next()?;
     let len = at + 1;
-    // What follows UNKNOWN is ignored.
+    // Everything after UNKNOWN is ignored.
     if protocol == "UNKNOWN" {
         return Some(Parsed::Complete { len, source: None });
     }
@@ -81,7 +81,7 @@ fn port(text: &str) -> Option<u16> {
     is_number.then(|| text.parse().ok()).flatten()
 }
 
-/// `None`: malformed.
+/// `None` if malformed.
 fn version_2(input: &[u8]) -> Option<Parsed> {
     const LOCAL: u8 = 0x20;
     const PROXY: u8 = 0x21;
@@ -112,7 +112,7 @@ fn version_2(input: &[u8]) -> Option<Parsed> {
     if len < FIXED + addresses {
         return None;
     }
-    // What is behind the addresses are TLVs, none of which we need.
+    // TLVs may follow the addresses; they are ignored.
     let Some(body) = input.get(FIXED..len) else { return Some(Parsed::Partial) };
     let source = match (command, family, body) {
         (PROXY, TCP_4, [a, b, c, d, _, _, _, _, high, low, ..]) => {

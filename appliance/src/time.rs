@@ -1,4 +1,4 @@
-//! Monotonic time, as the data plane sees it: a number handed in, never read from a clock.
+//! Monotonic time, which the data plane is passed, and never reads from a clock.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use core::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// The start of time.
+    /// The origin.
     pub const ZERO: Self = Self(0);
 
     /// From nanoseconds.
@@ -20,14 +20,15 @@ impl Instant {
         self.0
     }
 
-    /// The time that has passed since `earlier`; zero if that is later.
+    /// Time elapsed since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
     /// The earliest of these times.
     pub fn earliest<const N: usize>(times: [Option<Self>; N]) -> Option<Self> {
-        // Every turn of every connection ends here, and the optimizer makes a branch of each `Option` in an iterator chain.
+        // Runs in every turn of every connection, and the optimizer makes a branch of each `Option` in an
+        // iterator chain.
         let mut first = u64::MAX;
         let mut any = false;
         for time in times {
@@ -37,13 +38,13 @@ impl Instant {
         any.then_some(Self(first))
     }
 
-    /// This time as smoltcp counts it (microseconds, rounded down so that no timer of its fires early).
+    /// Converts to smoltcp's time (microseconds, rounded down so that no timer of smoltcp's fires early).
     pub(crate) fn to_smoltcp(self) -> smoltcp::time::Instant {
         // 2^63 µs are 292,000 years.
         smoltcp::time::Instant::from_micros((self.0 / 1_000) as i64)
     }
 
-    /// The first of our instants at which smoltcp's clock shows `t`.
+    /// The first instant at which smoltcp's clock shows `t`.
     pub(crate) fn from_smoltcp(t: smoltcp::time::Instant) -> Self {
         Self(u64::try_from(t.total_micros()).unwrap_or(0).saturating_mul(1_000))
     }
@@ -52,7 +53,7 @@ impl Instant {
 impl core::ops::Add<Duration> for Instant {
     type Output = Self;
 
-    /// Saturates at the end of time (584 years).
+    /// Saturates (at 584 years).
     fn add(self, d: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
     }

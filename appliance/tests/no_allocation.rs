@@ -1,4 +1,4 @@
-//! What a static hit, a forwarded request and its response cost the heap: nothing.
+//! Asserts that a static hit, a forwarded request and its response allocate nothing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use appliance::cache::{Lookup, StaticStore, serve};
@@ -29,7 +29,7 @@ fn bundle() -> Vec<u8> {
                 url: "http://*:80/".into(),
                 handler: Handler::Files(0),
                 client_certificates: None,
-                passing: Default::default(),
+                passthrough: Default::default(),
             }],
             ..Site::default()
         }],
@@ -118,7 +118,7 @@ fn a_forwarded_request_and_its_response() {
     });
 }
 
-/// What a request costs besides when it is logged.
+/// Logging a request.
 #[test]
 fn a_line_in_each_log() {
     let input = b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\nCookie: d\r\n\r\n";
@@ -129,7 +129,7 @@ fn a_line_in_each_log() {
         panic!();
     };
     let ends = Endpoints { client: (LOCAL, 50_000), server: (LOCAL, 80) };
-    // Both logs, or either alone.
+    // Both logs, or one alone.
     for (format, fields, errors) in [
         (LogFormat::W3c, Field::ALL, true),
         (LogFormat::Json, Field::ALL, true),

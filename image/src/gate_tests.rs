@@ -53,7 +53,7 @@ fn it_speaks_as_the_appliance_does() {
         let (_, _, gate) = segments(&gated).pop().expect("the gate");
         let text = gate[TEXT].split(|&b| b == 0).next().expect("a text");
         let said = format!("this machine has 24{}", String::from_utf8_lossy(text));
-        let error = model::memory::TooLittle { has_mib: Some(24), needs_mib };
+        let error = model::memory::TooLittleMemory { has_mib: Some(24), needs_mib };
         assert_eq!(said.trim_end(), error.to_string());
     }
 }

@@ -6,7 +6,7 @@ use crate::shelf::{PAGE, Shelf};
 use anyhow::{Context, Result, ensure};
 use image::deploy::Format;
 use model::bundle::{File, Source, encode};
-use model::memory::{TooLittle, least_memory_mib, least_memory_with_mib};
+use model::memory::{TooLittleMemory, least_memory_mib, least_memory_with_mib};
 use model::settings::Settings;
 use std::ops::Range;
 use std::path::Path;
@@ -40,7 +40,7 @@ fn ends(setup: &Setup, memory_mib: u32, status: i32, line: &str) -> Result<()> {
 }
 
 fn too_little(setup: &Setup, has_mib: u32, needs_mib: u32) -> Result<()> {
-    let line = format!("error: {}", TooLittle { has_mib: Some(has_mib), needs_mib });
+    let line = format!("error: {}", TooLittleMemory { has_mib: Some(has_mib), needs_mib });
     ends(setup, has_mib, FAILURE, &line)
 }
 

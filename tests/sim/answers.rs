@@ -48,7 +48,7 @@ fn everything() -> Settings {
             url: url.into(),
             handler: Handler::Nobody(why),
             client_certificates: None,
-            passing: Default::default(),
+            passthrough: Default::default(),
         };
         settings.sites[0].prefixes.push(prefix);
     };

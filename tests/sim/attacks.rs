@@ -274,7 +274,7 @@ fn a_dead_pool_takes_nothing_from_others() {
         url: "http://*:80/dead/".into(),
         handler: Handler::Pool(PoolId(1)),
         client_certificates: None,
-        passing: Default::default(),
+        passthrough: Default::default(),
     });
     let mut world = World::with(&configured);
     for _ in 0..1100 {

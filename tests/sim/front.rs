@@ -9,7 +9,7 @@ use model::id::PoolId;
 use model::log::Field;
 use model::reason::Reason;
 use model::settings::{
-    ClientCertificates, ClientField, Handler, Network, Passing, Prefix, RequestRate, Settings, Trust,
+    ClientCertificates, ClientField, Handler, Network, Passthrough, Prefix, RequestRate, Settings, Trust,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -155,8 +155,8 @@ fn a_trusted_proxys_clients_have_limits_and_lines_of_their_own() {
 /// A site whose `/api/` allows these protocols, and a worker that answers with `answer` what does not lack `must` or have `never`.
 fn changing(upgrade: &[&str], must: &'static str, never: &'static str, answer: &'static str) -> World {
     let mut settings = settings(&["*"]);
-    settings.sites[0].prefixes[1].passing =
-        Passing { upgrade: upgrade.iter().map(|&name| name.into()).collect(), ..Passing::default() };
+    settings.sites[0].prefixes[1].passthrough =
+        Passthrough { upgrade: upgrade.iter().map(|&name| name.into()).collect(), ..Passthrough::default() };
     World::scripted_in(1, &settings, None, move |_, _| {
         Script::new(Box::new(move |input| {
             let head = String::from_utf8_lossy(input).to_ascii_lowercase();
@@ -219,7 +219,7 @@ fn no_path_leads_round_a_prefix() {
         url: "http://*:80/api/admin/".into(),
         handler: Handler::Pool(PoolId(0)),
         client_certificates: Some(ClientCertificates::Require),
-        passing: Passing::default(),
+        passthrough: Passthrough::default(),
     });
     let mut world = World::with(&settings);
     let paths = ["/api/admin%2Fsecret", "/api//admin/secret", "/%2Fapi/admin/secret", "/api/admin;x/secret"];
@@ -234,7 +234,7 @@ fn no_path_leads_round_a_prefix() {
     assert_eq!(world.shard.counters().of(Reason::Url), paths.len() as u64);
     let errors = world.collector.of('e');
     assert!(errors.len() == paths.len() && errors.iter().all(|line| line.contains(" URL ")), "{errors:?}");
-    settings.sites[0].prefixes[1].passing.as_is = true;
+    settings.sites[0].prefixes[1].passthrough.as_is = true;
     let mut world = World::with(&settings);
     world.add_client(vec![raw(b"GET /api//admin/secret HTTP/1.1\r\nHost: sim\r\n\r\n", 404)], 4096, 1);
     world.run(5 * SECOND).expect("the worker's own 404");

@@ -134,7 +134,7 @@ fn prefixes_that_nobody_serves() {
             url,
             handler: Handler::Nobody(why),
             client_certificates: None,
-            passing: Default::default(),
+            passthrough: Default::default(),
         });
     }
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: sim\r\n\r\n");

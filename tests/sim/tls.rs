@@ -223,7 +223,7 @@ fn refusals_over_tls_have_hsts_as_well() {
         url: format!("http://sim:80/{path}/"),
         handler: Handler::Nobody(why),
         client_certificates: None,
-        passing: Default::default(),
+        passthrough: Default::default(),
     };
     let more = [nobody("reserved", Nobody::Reserved), nobody("unbound", Nobody::Unbound)];
     settings.sites[0].prefixes.extend(more);

@@ -53,7 +53,7 @@ pub fn settings(hosts: &[&str]) -> Settings {
         url,
         handler,
         client_certificates: None,
-        passing: Default::default(),
+        passthrough: Default::default(),
     };
     let site = |host: &&str| Site {
         name: if *host == "*" { "sim".into() } else { (*host).into() },

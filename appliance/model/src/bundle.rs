@@ -1,4 +1,4 @@
-//! The bundle: settings and static files in one checksummed byte string inside the image.
+//! The bundle: settings and static files as one checksummed byte string in the image.
 //!
 //! Layout, all integers little-endian:
 //!
@@ -19,15 +19,15 @@ use serde::{Deserialize, Serialize};
 
 /// The first eight bytes of every bundle.
 pub const MAGIC: [u8; 8] = *b"WEIRBNDL";
-/// The format written and read by this version.
+/// Format version written and read by this build.
 pub const VERSION: u32 = 3;
-/// Bytes before the manifest.
+/// Length of the header in bytes.
 pub const HEADER_LEN: usize = 32;
 
 /// Settings and the list of files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Checked settings.
+    /// Validated settings.
     pub settings: Settings,
     /// Files of all trees, sorted by tree, then path.
     pub files: Vec<File>,
@@ -64,11 +64,11 @@ pub struct Source {
 /// Why a bundle was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleError {
-    /// Shorter than its header or than the length it states.
+    /// Shorter than the header, or than the length it states.
     Truncated,
     /// The first bytes are not [`MAGIC`].
     Magic,
-    /// Written by another version of Weir; the value is the format version found.
+    /// Written by another version of Weir; contains the format version found.
     Version(u32),
     /// The checksum does not match.
     Checksum,
@@ -90,7 +90,7 @@ impl core::fmt::Display for BundleError {
 
 impl core::error::Error for BundleError {}
 
-/// A checked bundle.
+/// A validated bundle.
 #[derive(Clone, Debug)]
 pub struct Bundle<'a> {
     /// Settings and files.
@@ -99,7 +99,7 @@ pub struct Bundle<'a> {
 }
 
 impl<'a> Bundle<'a> {
-    /// Checks and opens a bundle. Trailing bytes after the stated length are ignored.
+    /// Validates and opens a bundle. Ignores bytes after the stated length.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BundleError> {
         let header = bytes.get(..HEADER_LEN).ok_or(BundleError::Truncated)?;
         if header[..8] != MAGIC {
@@ -128,7 +128,7 @@ impl<'a> Bundle<'a> {
         Ok(bundle)
     }
 
-    /// The content of a file of this bundle's manifest, or `None` if it lies outside the bundle.
+    /// The content of a file listed in this bundle's manifest; `None` if it is outside the bundle.
     pub fn content(&self, file: &File) -> Option<&'a [u8]> {
         let start = usize::try_from(file.offset).ok()?;
         let end = start.checked_add(usize::try_from(file.len).ok()?)?;
@@ -136,7 +136,7 @@ impl<'a> Bundle<'a> {
     }
 }
 
-/// Writes a bundle. The same input gives the same bytes.
+/// Writes a bundle. Deterministic: the same input gives the same bytes.
 pub fn encode(settings: &Settings, mut sources: Vec<Source>) -> Vec<u8> {
     sources.sort_by(|a, b| (a.file.tree, &a.file.path).cmp(&(b.file.tree, &b.file.path)));
     let mut contents = Vec::new();
@@ -148,7 +148,8 @@ pub fn encode(settings: &Settings, mut sources: Vec<Source>) -> Vec<u8> {
         files.push(file);
     }
     let manifest = Manifest { settings: settings.clone(), files };
-    // Encoding into a growing vector fails only for types that postcard cannot represent; ours are all plain.
+    // Encoding into a growing vector fails only for types that postcard cannot represent; these are all
+    // plain.
     let manifest =
         postcard::to_allocvec(&manifest).expect("settings and files are representable in postcard");
     let total = HEADER_LEN + manifest.len() + contents.len();

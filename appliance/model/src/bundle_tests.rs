@@ -9,7 +9,7 @@ fn sample() -> Vec<u8> {
                 url: "http://*:80/".into(),
                 handler: Handler::Files(0),
                 client_certificates: None,
-                passing: Default::default(),
+                passthrough: Default::default(),
             }],
             ..Site::default()
         }],

@@ -1,4 +1,4 @@
-//! HTTP dates (RFC 9110 §5.6.7). Below every other module, because stored responses and logs need them as well.
+//! HTTP dates (RFC 9110 §5.6.7).
 
 /// Length of an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const IMF_LEN: usize = 29;
@@ -9,7 +9,7 @@ const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 const SECONDS_PER_DAY: u64 = 86_400;
-/// 9999-12-31 23:59:59, the last second that four digits can show.
+/// 9999-12-31 23:59:59, the last second with a four-digit year.
 const LAST: u64 = 253_402_300_799;
 
 /// A UTC date and time.
@@ -32,12 +32,12 @@ pub struct Civil {
 }
 
 impl Civil {
-    /// The civil time of seconds since 1970-01-01 UTC. Times beyond the year 9999 are shown as its last second.
+    /// Converts seconds since 1970-01-01 UTC. Times after the year 9999 become its last second.
     pub fn from_unix(unix: u64) -> Self {
         let unix = unix.min(LAST);
         let days = unix / SECONDS_PER_DAY;
         let second_of_day = unix % SECONDS_PER_DAY;
-        // The year begins in March here, so that the leap day is its last day, and days count from 0000-03-01.
+        // Years begin in March here, so that the leap day is the last day; days count from 0000-03-01.
         let shifted = days + 719_468;
         let era = shifted / 146_097;
         let day_of_era = shifted % 146_097;
@@ -57,7 +57,7 @@ impl Civil {
         }
     }
 
-    /// Seconds since 1970-01-01 UTC; 0 for earlier times, `None` for dates that do not exist.
+    /// Seconds since 1970-01-01 UTC; 0 for earlier times, `None` for invalid dates.
     fn to_unix(self) -> Option<u64> {
         let (year, month, day) = (u64::from(self.year), u64::from(self.month), u64::from(self.day));
         // A leap second (60) counts as the first second of the next minute.
@@ -86,7 +86,7 @@ impl Civil {
     }
 }
 
-/// Formats seconds since 1970-01-01 UTC as IMF-fixdate. Years beyond 9999 are shown as 9999-12-31 23:59:59.
+/// Formats seconds since 1970-01-01 UTC as IMF-fixdate. Times after the year 9999 become its last second.
 pub fn format(unix: u64) -> [u8; IMF_LEN] {
     let civil = Civil::from_unix(unix);
     let mut out = *b"Sun, 00 Jan 0000 00:00:00 GMT";
@@ -192,7 +192,7 @@ fn civil(year: u16, month: &[u8], day: u16, time: &[u8]) -> Option<Civil> {
 /// Length of `Date: <IMF-fixdate>\r\n`.
 pub const DATE_LINE_LEN: usize = 6 + IMF_LEN + 2;
 
-/// The `Date` field, rendered again at most once a second.
+/// The `Date` field, rendered at most once per second.
 #[derive(Clone, Debug)]
 pub struct DateCache {
     unix: u64,
@@ -200,12 +200,12 @@ pub struct DateCache {
 }
 
 impl DateCache {
-    /// A cache showing this time, in seconds since 1970-01-01 UTC.
+    /// A cache for this time, in seconds since 1970-01-01 UTC.
     pub fn new(unix: u64) -> Self {
         Self { unix, line: render(unix) }
     }
 
-    /// Moves to another time; cheap when it is the same second.
+    /// Sets the time. Cheap within the same second.
     #[inline]
     pub fn set(&mut self, unix: u64) {
         if unix != self.unix {
@@ -213,7 +213,7 @@ impl DateCache {
         }
     }
 
-    /// The time shown, seconds since 1970-01-01 UTC.
+    /// The time, in seconds since 1970-01-01 UTC.
     pub fn unix(&self) -> u64 {
         self.unix
     }

@@ -1,4 +1,4 @@
-//! Numbers of sites and pools: their places in the settings.
+//! Indices of sites and pools in the settings.
 
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -11,17 +11,17 @@ macro_rules! ids {
         pub struct $id(pub u16);
 
         impl $id {
-            /// The number for this place; none for one that no settings have.
+            /// The id for this index; `None` beyond the largest index.
             pub fn at(index: usize) -> Option<Self> {
                 u16::try_from(index).ok().map(Self)
             }
 
-            /// The place.
+            /// The index.
             pub const fn index(self) -> usize {
                 self.0 as usize
             }
 
-            /// The numbers of so many places, from the first on.
+            /// The first `count` ids.
             pub fn first(count: usize) -> impl Iterator<Item = Self> {
                 (0..=u16::MAX).take(count).map(Self)
             }
@@ -36,9 +36,9 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A site: its place in [`Settings::sites`](crate::settings::Settings::sites).
+    /// A site, by its index in [`Settings::sites`](crate::settings::Settings::sites).
     SiteId
-    /// A pool: its place in [`Settings::pools`](crate::settings::Settings::pools).
+    /// A pool, by its index in [`Settings::pools`](crate::settings::Settings::pools).
     PoolId
 }
 

@@ -1,4 +1,4 @@
-//! The values that travel between the host and the appliance, and the words in which both speak of them.
+//! Types shared by the host's tools and the appliance.
 //!
 //! | module | holds |
 //! |---|---|
@@ -13,8 +13,8 @@
 //! | [`url`] | schemes and URL prefixes |
 //! | [`date`] | HTTP dates and the calendar |
 //!
-//! A type belongs here if both the host's tools (`image`, `qemu`) and the appliance need it. What only the data plane
-//! does with such a value stays in `appliance`, which depends on this crate and is never imported by it.
+//! A type belongs here if both the host's tools (`image`, `qemu`) and the appliance need it. Whatever only
+//! the data plane does with it stays in `appliance`, which depends on this crate.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

@@ -1,46 +1,48 @@
-//! How much memory a machine needs for an image: one count for the host, which says it and refuses less, and for the
-//! machine, which does not serve with less.
+//! How much memory a machine needs for an image. Used by the host, which refuses to start a machine with
+//! less, and by the machine itself, which refuses to serve.
 //!
-//! The loader has the whole image in memory from 1 MiB on, and copies it to the next 2 MiB boundary behind, 8 MiB at
-//! the least. The kernel takes what lies behind the copy: some for page tables, a tenth for stacks, the rest, in steps of
-//! 2 MiB, for the heap. Of that the drivers take up to 4 MiB and serving the rest. Measured with bundles of 0.1, 5 and 29
-//! MB in machines of 16 to 128 MiB, booted by QEMU's `-kernel`.
+//! The loader has the whole image in memory from 1 MiB on, and copies it to the next 2 MiB boundary after it,
+//! at 8 MiB or above. The kernel takes the memory after the copy: some for page tables, a tenth for stacks,
+//! the rest, in steps of 2 MiB, for the heap. Drivers take up to 4 MiB of the heap, serving the rest.
+//! Measured with bundles of 0.1, 5 and 29 MB in machines of 16 to 128 MiB, booted by QEMU's `-kernel`.
 //!
-//! The image's loader holds a machine to [`least_memory_mib`] before anything else runs. What it cannot know, the program
-//! looks at: memory that UEFI's firmware keeps, and bundles that the host hands over, which lie in the heap ([`check`]).
+//! The image's loader enforces [`least_memory_mib`] before anything else runs. The program checks what the
+//! loader cannot know ([`check`]): memory kept by UEFI firmware, and bundles from the host, which are in the
+//! heap.
 
 use core::fmt;
 
 const MIB: u64 = 1 << 20;
 /// The kernel is loaded at a multiple of this.
 const LARGE_PAGE: u64 = 2 * MIB;
-/// Most bytes that loader and image may have together without a bundle.
+/// Limit on the size of loader and image without a bundle, in bytes.
 pub const FIXED_LEN_MAX: u64 = 4 << 20;
-/// Where the image lies at the earliest, behind the loader and QEMU's tables.
+/// Lowest address of the image: after the loader and QEMU's tables.
 const IMAGE_AT: u64 = MIB + (128 << 10);
-/// Where its copy lies at the earliest.
+/// Lowest address of its copy.
 const COPY_AT: u64 = 8 * MIB;
-/// Page tables, stacks, and a heap of 6 to 8 MiB.
+/// Memory after the copy: page tables, stacks, and a heap of 6 to 8 MiB.
 const BEHIND: u64 = 12 * MIB + (200 << 10);
-/// Heap that the kernel leaves the program in such a machine, at the least. With 4.3 MiB it was seen to serve.
+/// Least heap that the kernel leaves to the program in such a machine. Serving was observed with 4.3 MiB.
 const LEAST_HEAP: u64 = 5 * MIB;
 
-/// Least memory in MiB of a machine that boots an image with a bundle of so many bytes from QEMU's `-kernel` or by BIOS and
-/// serves from it. UEFI's firmware takes its own besides.
+/// Least memory in MiB of a machine that serves from an image with a bundle of `bundle_len` bytes, booted by
+/// QEMU's `-kernel` or BIOS. UEFI firmware needs memory in addition.
 pub fn least_memory_mib(bundle_len: u64) -> u32 {
     least_memory_with_mib(bundle_len, 0)
 }
 
-/// The same for an image that is handed so many bytes more over `fw_cfg`.
+/// Like [`least_memory_mib`], for an image that gets `handed_len` more bytes over `fw_cfg`.
 pub fn least_memory_with_mib(bundle_len: u64, handed_len: u64) -> u32 {
     let image = FIXED_LEN_MAX.saturating_add(bundle_len);
     let copy = (IMAGE_AT.saturating_add(image) / LARGE_PAGE + 1).saturating_mul(LARGE_PAGE).max(COPY_AT);
     let end = copy.saturating_add(image).saturating_add(BEHIND).saturating_add(for_heap(handed_len));
-    // Machines have even numbers of them.
+    // Machines have even numbers of MiB.
     u32::try_from(end / LARGE_PAGE * 2 + 2).unwrap_or(u32::MAX)
 }
 
-/// Bytes of memory that make the heap larger by at least so many: a tenth becomes stacks, and twice the kernel rounds down.
+/// Bytes of memory that enlarge the heap by at least `bytes`: a tenth becomes stacks, and the kernel rounds
+/// down twice.
 fn for_heap(bytes: u64) -> u64 {
     match bytes {
         0 => 0,
@@ -48,16 +50,16 @@ fn for_heap(bytes: u64) -> u64 {
     }
 }
 
-/// What the machine has less than it needs.
+/// The machine has less memory than it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLittle {
-    /// MiB of memory that the machine has, where it can tell.
+pub struct TooLittleMemory {
+    /// Memory of the machine in MiB, if known.
     pub has_mib: Option<u32>,
-    /// MiB that it needs for the image and what it is handed.
+    /// Memory needed in MiB for the image and the data from the host.
     pub needs_mib: u32,
 }
 
-impl fmt::Display for TooLittle {
+impl fmt::Display for TooLittleMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { has_mib, needs_mib } = self;
         match has_mib {
@@ -68,23 +70,28 @@ impl fmt::Display for TooLittle {
     }
 }
 
-impl core::error::Error for TooLittle {}
+impl core::error::Error for TooLittleMemory {}
 
-/// Whether a heap of so many bytes in all is enough: `bundle_len` bytes are built into the image, `handed_len` come over
-/// `fw_cfg`, and the machine has `ram_bytes` of memory, where it can tell.
-pub fn check(heap: u64, bundle_len: u64, handed_len: u64, ram_bytes: Option<u64>) -> Result<(), TooLittle> {
+/// Whether a heap of `heap` bytes in total suffices: `bundle_len` bytes are part of the image, `handed_len`
+/// come over `fw_cfg`, and the machine has `ram_bytes` of memory, if known.
+pub fn check(
+    heap: u64,
+    bundle_len: u64,
+    handed_len: u64,
+    ram_bytes: Option<u64>,
+) -> Result<(), TooLittleMemory> {
     let wanted = LEAST_HEAP.saturating_add(handed_len);
     let Some(missing) = wanted.checked_sub(heap).filter(|&missing| missing > 0) else { return Ok(()) };
     let mib = |bytes: u64| u32::try_from(bytes / MIB).unwrap_or(u32::MAX);
     let least = least_memory_with_mib(bundle_len, handed_len);
     let needs_mib = match ram_bytes {
-        // As much as the image needs by itself: the firmware keeps some of it.
+        // It has what the image needs, but the firmware keeps some of it.
         Some(ram) if mib(ram) >= least => mib((ram.saturating_add(for_heap(missing)) / LARGE_PAGE)
             .saturating_add(1)
             .saturating_mul(LARGE_PAGE)),
         _ => least,
     };
-    Err(TooLittle { has_mib: ram_bytes.map(mib), needs_mib })
+    Err(TooLittleMemory { has_mib: ram_bytes.map(mib), needs_mib })
 }
 
 #[cfg(test)]

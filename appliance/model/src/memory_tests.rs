@@ -1,7 +1,7 @@
 use super::*;
 use std::string::ToString;
 
-/// More than what was seen to fail, and not much more than what was seen to serve.
+/// More than what was observed to fail, and not much more than what was observed to serve.
 #[test]
 fn as_measured() {
     for (bundle, failed, served) in [(100_171, 18, 20), (5_000_166, 24, 32), (29_000_167, 64, 80)] {
@@ -23,12 +23,12 @@ fn more_needs_more_and_nothing_overflows() {
     assert_eq!(too_little.needs_mib, u32::MAX);
 }
 
-/// The heap that the kernel makes of a machine's memory (`mm/mod.rs` with the image builder's rules).
+/// The heap that the kernel makes of a machine's memory (`mm/mod.rs` with the image builder's settings).
 fn heap(ram_mib: u32, bundle_len: u64) -> u64 {
     let image = FIXED_LEN_MAX + bundle_len;
     let copy = ((IMAGE_AT + image) / LARGE_PAGE + 1) * LARGE_PAGE;
     let kernel_end = (copy.max(COPY_AT) + image).next_multiple_of(LARGE_PAGE);
-    // Of the memory's end the firmware keeps 128 KiB; 2 MiB and a page for each 2 MiB are page tables.
+    // The firmware keeps 128 KiB at the end; 2 MiB, and a page for each 2 MiB, are page tables.
     let tables = LARGE_PAGE + (u64::from(ram_mib) / 2 + 3) * 4096;
     let free = (u64::from(ram_mib) * MIB - (128 << 10)).saturating_sub(kernel_end + tables);
     let available = free / LARGE_PAGE * LARGE_PAGE;
@@ -36,7 +36,7 @@ fn heap(ram_mib: u32, bundle_len: u64) -> u64 {
     heap.saturating_sub(512 << 10)
 }
 
-/// A machine with what the host asks for is never told that it has too little.
+/// A machine with the memory that the host demands never refuses to serve.
 #[test]
 fn what_the_host_asks_for_is_enough() {
     for bundle in (0..64).map(|n| n * 777_777) {

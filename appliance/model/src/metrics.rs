@@ -1,30 +1,30 @@
-//! What a site has done, in numbers.
+//! Metrics of sites.
 
 use serde::{Deserialize, Serialize};
 
-/// What a site has done and has waiting, in one direction.
+/// Metrics of a site in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Bytes granted since the start, and those charged without asking (retransmissions).
+    /// Bytes granted since the start, including those charged without a request (retransmissions).
     pub bytes: u64,
     /// Bytes per second in the last whole second.
     pub rate: u64,
-    /// Bytes the ceiling would let through at once; negative while more was sent than is paid for. `None` without ceiling.
+    /// Bytes the ceiling would allow at once; negative while in debt. `None` without a ceiling.
     pub tokens: Option<i64>,
-    /// Connections that wait for their turn.
+    /// Connections waiting for a grant.
     pub queued: u32,
-    /// Bytes that those could send now if they were let.
+    /// Bytes they could send now if granted.
     pub queued_bytes: u64,
     /// How often a connection had to wait.
     pub delayed: u64,
 }
 
-/// What a site has done, waits for and was refused.
+/// Metrics of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteMetrics {
     /// Responses.
     pub down: Usage,
-    /// Content of requests.
+    /// Request content.
     pub up: Usage,
     /// Connections whose last request was for this site.
     pub connections: u32,

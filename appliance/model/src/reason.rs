@@ -1,11 +1,12 @@
-//! Why a request was refused or a connection ended, in the words of HTTP.sys's HTTPERR log.
+//! Why a request was refused or a connection ended, by the phrases of HTTP.sys's HTTPERR log.
 //!
-//! A reason has one row below. The status of a response is not part of it: as in HTTP.sys, one phrase goes with several
-//! statuses (`URL` with 400 and 421, `FieldLength` with 431 and 400), so whoever refuses a request names both.
+//! Each reason has one row below. It does not determine the status of a response: as in HTTP.sys, a phrase
+//! goes with several statuses (`URL` with 400 and 421, `FieldLength` with 431 and 400), so refusals state
+//! both.
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident $phrase:literal $($class:ident)?;)*) => {
-        /// An HTTPERR reason phrase. The numbers count from 0 without a gap, for tables of counters.
+        /// An HTTPERR reason phrase. Numbered from 0 without gaps, for tables of counters.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Reason {
@@ -13,17 +14,17 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// Every reason, in the order of its number.
+            /// Every reason, by number.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The phrase as HTTPERR writes it.
+            /// The phrase as in HTTPERR.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $phrase,)*
                 }
             }
 
-            /// A timer ended the connection or the request.
+            /// Whether a timer ended the connection or request.
             pub const fn is_timer(self) -> bool {
                 match self {
                     $(Self::$variant => is!($($class)?),)*
@@ -47,21 +48,21 @@ reasons! {
     AppOffline "AppOffline";
     /// The pool was shut down by policy.
     AppShutdown "AppShutdown";
-    /// A parse error not covered by a more exact phrase.
+    /// A parse error without a more specific phrase.
     BadRequest "BadRequest";
     /// A client certificate that has expired or is not valid yet (IIS: 403.17).
     ClientCertExpired "ClientCert_Expired";
     /// A client certificate is required (IIS: 403.7).
     ClientCertRequired "ClientCert_Required";
-    /// A client certificate that was revoked, or whose revocation nothing is known of (IIS: 403.13).
+    /// A client certificate that was revoked or whose revocation status is unknown (IIS: 403.13).
     ClientCertRevoked "ClientCert_Revoked";
-    /// A client certificate that leads to no trust anchor, or is no such certificate (IIS: 403.16).
+    /// A client certificate that chains to no trust anchor, or is not a client certificate (IIS: 403.16).
     ClientCertUntrusted "ClientCert_Untrusted";
     /// The client left before the request was given to a worker.
     ClientReset "Client_Reset";
-    /// A worker died or closed with this request in hand.
+    /// A worker died or closed the connection while it had this request.
     ConnectionAbandonedByAppPool "Connection_Abandoned_By_AppPool";
-    /// The client was gone before the last packet.
+    /// The client disconnected before the last packet.
     ConnectionDropped "Connection_Dropped";
     /// Memory is short: new connections are refused.
     ConnectionsRefused "Connections_Refused";
@@ -81,28 +82,28 @@ reasons! {
     Hostname "Hostname";
     /// An internal error.
     Internal "Internal";
-    /// A CR or LF where none may be.
+    /// A misplaced CR or LF.
     InvalidCrLf "Invalid_CR/LF";
-    /// An internal shortage.
+    /// A resource shortage.
     NotAvailable "N/A";
     /// Not implemented.
     NotImplemented "N/I";
-    /// The host is one of another site than the name the client gave in its TLS handshake.
+    /// The host belongs to another site than the name in the client's TLS handshake.
     Misdirected "Misdirected";
     /// A parse error in a number.
     Number "Number";
-    /// A connection that has to begin with a header of the PROXY protocol did not, or came from somebody whose word is not taken.
-    /// Not one of HTTP.sys's phrases: it does not speak that protocol.
+    /// A connection that must begin with a PROXY protocol header did not, or came from an untrusted address.
+    /// Not an HTTP.sys phrase, since HTTP.sys does not support that protocol.
     ProxyHeader "Proxy_Header";
     /// The request queue is full.
     QueueFull "QueueFull";
-    /// Requests for this have ended workers one after the other, and are refused for a while. Not one of HTTP.sys's phrases.
+    /// Such requests have ended several workers, and are refused for a while. Not an HTTP.sys phrase.
     RequestEndsWorkers "Request_Ends_Workers";
     /// The head is longer than allowed.
     RequestLength "RequestLength";
-    /// More requests per second than allowed. Not one of HTTP.sys's phrases: it has no such limit.
+    /// More requests per second than allowed. Not an HTTP.sys phrase, since HTTP.sys has no such limit.
     RequestRate "RequestRate";
-    /// A kept-alive connection was idle too long.
+    /// A persistent connection was idle for too long.
     TimerConnectionIdle "Timer_ConnectionIdle" timer;
     /// Content arrived too slowly.
     TimerEntityBody "Timer_EntityBody" timer;
@@ -120,7 +121,7 @@ reasons! {
     UrlLength "URL_Length";
     /// A parse error in the method.
     Verb "Verb";
-    /// A protocol version we do not speak.
+    /// An unsupported protocol version.
     VersionNotSupported "Version_N/S";
 }
 

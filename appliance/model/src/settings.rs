@@ -1,12 +1,12 @@
-//! What `weir.toml` says once it has been checked on the host: the form in which settings travel in the bundle.
+//! The validated form of `weir.toml`, in which settings travel in the bundle.
 //!
-//! Everything here was validated by the host (`image::config`); the appliance checks again only what it would
-//! be unsafe to believe (indices).
+//! All values were validated by the host (`image::config`). The appliance checks again only what would be
+//! unsafe to trust (indices).
 
-mod passing;
+mod passthrough;
 mod trust;
 
-pub use passing::Passing;
+pub use passthrough::Passthrough;
 pub use trust::{ClientField, Network, Trust};
 
 use crate::id::PoolId;
@@ -24,12 +24,12 @@ pub struct Settings {
     pub sites: Vec<Site>,
     /// Application pools.
     pub pools: Vec<Pool>,
-    /// What is logged; nothing where there is none.
+    /// What is logged; `None` for nothing.
     pub log: Option<Log>,
 }
 
 impl Settings {
-    /// Whether anything is served over TLS, or asked of workers over it.
+    /// Whether TLS is used, for clients or on links to workers.
     pub fn uses_tls(&self) -> bool {
         self.serves_tls() || self.secures_links()
     }
@@ -39,56 +39,57 @@ impl Settings {
         self.sites.iter().any(|site| site.tls.is_some())
     }
 
-    /// Whether a pool's links carry TLS.
+    /// Whether the links of a pool use TLS.
     pub fn secures_links(&self) -> bool {
         self.pools.iter().any(|pool| pool.tls.is_some())
     }
 }
 
-/// What is logged, and where the lines go.
+/// What is logged, and where lines are sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
-    /// The host's vsock port that takes the lines.
+    /// The host's vsock port for log lines.
     pub port: u32,
-    /// Form of the access log.
+    /// Format of the access log.
     pub format: LogFormat,
-    /// Fields of the access log, in this order; none: no access log.
+    /// Fields of the access log, in this order; empty: no access log.
     pub fields: Vec<Field>,
-    /// The error log (HTTPERR) is written.
+    /// Whether to write the error log (HTTPERR).
     pub errors: bool,
     /// `s-computername`.
     pub computer: String,
 }
 
-/// Form of the access log.
+/// Format of the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFormat {
     /// W3C extended log file format.
     #[default]
     W3c,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// Server-wide settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    /// A static IPv4 address; DHCP where there is none.
+    /// A static IPv4 address; `None` for DHCP.
     pub address: Option<StaticAddress>,
     /// Bandwidth of all sites together.
     pub bandwidth: ServerBandwidth,
-    /// Limits on all sites together, and on a client over all of them.
+    /// Limits on all sites together, and on each client across all of them.
     pub limits: Limits,
-    /// How requests are read, where their site does not say otherwise or is not known.
+    /// Limits and timers for requests, unless the site overrides them or is not known.
     pub http: Http,
-    /// Proxies whose word about their client is taken.
+    /// Trusted proxies.
     pub trust: Trust,
 }
 
-/// How requests are read. What is not said: a site's is the server's, the server's is the profile's.
+/// Limits and timers for requests. `None` means the server's value for a site, and the profile's for the
+/// server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Http {
-    /// Where the values come from that are not said.
+    /// Source of default values.
     pub profile: Option<Profile>,
     /// MaxRequestBytes: request line and fields, 256 to 16,777,216 bytes.
     pub max_request_bytes: Option<u32>,
@@ -98,31 +99,31 @@ pub struct Http {
     pub url_segment_max_length: Option<u32>,
     /// UrlSegmentMaxCount: segments of a path, 1 to 16,383.
     pub url_segment_max_count: Option<u32>,
-    /// Most content of a request, in bytes; more is 413.
+    /// Limit on request content, in bytes; more is answered with 413.
     pub max_content: Option<u64>,
     /// HeaderWait, in seconds.
     pub header_wait_s: Option<u32>,
     /// IdleConnection, in seconds.
     pub idle_connection_s: Option<u32>,
-    /// Silence after which a connection that has changed its protocol ends, in seconds.
+    /// Silence in seconds after which a connection that has switched protocols ends.
     pub tunnel_idle_s: Option<u32>,
-    /// Silence after which an answer of unknown length ends that has begun, in seconds.
+    /// Silence in seconds after which a response of unknown length ends.
     pub stream_idle_s: Option<u32>,
     /// EntityBody, in seconds.
     pub entity_body_s: Option<u32>,
     /// DrainEntityBody, in seconds.
     pub drain_entity_body_s: Option<u32>,
-    /// Floor for content on its way up, in bytes per second: who is waited for longer than EntityBody and the time that
-    /// the content would have taken at this rate is late. 0: none.
+    /// Minimum rate of request content, in bytes per second: content is late once it takes longer than
+    /// EntityBody plus the time it would have taken at this rate. 0: none.
     pub entity_body_rate: Option<u64>,
-    /// TRACE is accepted.
+    /// Whether TRACE is accepted.
     pub trace: Option<bool>,
 }
 
-/// Values that are not said.
+/// A set of default values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Profile {
-    /// Our own.
+    /// Weir's defaults.
     #[default]
     Strict,
     /// HTTP.sys's documented defaults.
@@ -132,29 +133,28 @@ pub enum Profile {
 /// Bandwidth of all sites together, in bytes per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerBandwidth {
-    /// Most that all responses together take.
+    /// Ceiling of all responses.
     pub ceil: Option<u64>,
-    /// Most that all content of requests together takes.
+    /// Ceiling of all request content.
     pub upload_ceil: Option<u64>,
 }
 
-/// Bandwidth of a site. Rates are in bytes per second, at least
-/// what the data plane can count (`flow::BytesPerSec::MIN`).
+/// Bandwidth of a site. Rates are in bytes per second, at least `flow::BytesPerSec::MIN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteBandwidth {
-    /// Guaranteed for responses when the server's ceiling is short.
+    /// Guaranteed rate of responses when the server's ceiling is short.
     pub rate: Option<u64>,
-    /// Most that responses take.
+    /// Ceiling of responses.
     pub ceil: Option<u64>,
-    /// Bytes that may go at once after a pause; 50 ms of the rate if not said.
+    /// Bytes that may be sent at once after a pause; by default 50 ms of the rate.
     pub burst: Option<u64>,
-    /// Share of what is left of the server's ceiling, relative to other sites.
+    /// Share of the rest of the server's ceiling, relative to other sites.
     pub weight: u32,
-    /// Most that responses to one client address take.
+    /// Ceiling of responses to one client address.
     pub client_ceil: Option<u64>,
-    /// Most that content of requests takes.
+    /// Ceiling of request content.
     pub upload_ceil: Option<u64>,
-    /// Most that content of requests of one client address takes.
+    /// Ceiling of request content from one client address.
     pub client_upload_ceil: Option<u64>,
 }
 
@@ -175,27 +175,27 @@ impl Default for SiteBandwidth {
 /// Limits of a site or of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Connections at most.
+    /// Limit on connections.
     pub connections: Option<u32>,
-    /// Connections of one client address at most.
+    /// Limit on connections per client address.
     pub client_connections: Option<u32>,
-    /// Requests at most.
+    /// Limit on requests.
     pub requests: Option<RequestRate>,
-    /// Requests of one client address at most.
+    /// Limit on requests per client address.
     pub client_requests: Option<RequestRate>,
-    /// MinSendRate: a client that drains its response more slowly than so many bytes per second loses its connection.
-    /// 0: never. Not said at the site: the server's; not said there: HTTP.sys's 150.
+    /// MinSendRate: a client that drains its response at fewer bytes per second loses its connection. 0:
+    /// never. By default the server's value for a site, and HTTP.sys's 150 for the server.
     pub min_send_rate: Option<u64>,
 }
 
-/// Requests per time. All are at least 1.
+/// A rate of requests. All values are at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRate {
-    /// So many requests …
+    /// This many requests,
     pub requests: u32,
-    /// … in so many seconds,
+    /// in this many seconds,
     pub per_secs: u32,
-    /// and so many at once.
+    /// and at most this many at once.
     pub burst: u32,
 }
 
@@ -210,52 +210,53 @@ pub struct StaticAddress {
     pub gateway: Option<[u8; 4]>,
 }
 
-/// A site: the URL prefixes that share limits and properties.
+/// A site: URL prefixes that share limits and properties.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// Name for logs and metrics.
     pub name: String,
-    /// What it answers to.
+    /// The URL prefixes it serves.
     pub prefixes: Vec<Prefix>,
     /// Bandwidth.
     pub bandwidth: SiteBandwidth,
     /// Limits.
     pub limits: Limits,
-    /// How its requests are read.
+    /// Limits and timers for its requests.
     pub http: Http,
-    /// TLS, for a site that has certificates.
+    /// TLS, if it has certificates.
     pub tls: Option<Tls>,
-    /// The port of `https://` that requests over plain HTTP are sent to (308).
+    /// The https port to which requests over plain HTTP are redirected (308).
     pub redirect_https: Option<u16>,
 }
 
-/// A URL prefix and what serves the URLs below it.
+/// A URL prefix and its handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefix {
     /// Canonical URL prefix, `scheme://host:port/path/`, host in lower case, `+` and `*` as in HTTP.sys.
     pub url: String,
-    /// What serves it.
+    /// The handler.
     pub handler: Handler,
-    /// Client certificates below it; the site's rule if not said.
+    /// Client certificates for this prefix; by default the site's rule.
     pub client_certificates: Option<ClientCertificates>,
-    /// What of its requests is passed on as the client wrote it.
-    pub passing: Passing,
+    /// What is passed on as the client wrote it.
+    pub passthrough: Passthrough,
 }
 
 /// TLS of a site.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
-    /// At least one; the first that suits a client is used.
+    /// At least one; the first one that suits a client is used.
     pub certificates: Vec<Certificate>,
-    /// TLS 1.2 besides 1.3.
+    /// Whether TLS 1.2 is allowed in addition to 1.3.
     pub tls12: bool,
-    /// Tickets are given out and taken.
+    /// Whether session tickets are issued and accepted.
     pub resumption: bool,
-    /// What is asked of clients.
+    /// Whether client certificates are requested or required.
     pub client_certificates: ClientCertificates,
-    /// Whom client certificates may lead to, as X.509 DER.
+    /// Trust anchors for client certificates, as X.509 DER.
     pub client_anchors: Vec<Vec<u8>>,
-    /// Revocation lists for client certificates, in DER. With any, each certificate of a chain must be covered by one.
+    /// Revocation lists for client certificates, in DER. If there are any, they must cover each certificate
+    /// of a chain.
     pub client_crls: Vec<Vec<u8>>,
     /// The value of `Strict-Transport-Security` (RFC 6797) in responses over TLS.
     pub hsts: Option<String>,
@@ -272,12 +273,12 @@ pub struct Certificate {
     pub ocsp: Option<Vec<u8>>,
 }
 
-/// A private key, or where it comes from.
+/// A private key, or its source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Key {
     /// In DER: PKCS #8, SEC 1 or PKCS #1.
     Der(Secret),
-    /// The entry of this name in the key material that the host hands over.
+    /// The entry of this name in the key material from the host.
     Handed(String),
 }
 
@@ -287,18 +288,18 @@ impl Default for Key {
     }
 }
 
-/// Bytes that no output shows and that are overwritten when dropped.
+/// Bytes that are never printed, and overwritten when dropped.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Takes bytes over.
+    /// Takes ownership of the bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, for whoever must have them.
+    /// The bytes.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -316,33 +317,33 @@ impl Drop for Secret {
     }
 }
 
-/// What is asked of clients in the handshake.
+/// Whether clients are asked for a certificate in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ClientCertificates {
-    /// Nothing.
+    /// No.
     #[default]
     Ignore,
-    /// A certificate, if they have one.
+    /// Yes, but it is optional.
     Request,
-    /// A valid certificate: without one, requests are answered 403.
+    /// Yes, and requests without a valid one are answered with 403.
     Require,
 }
 
-/// What serves the URLs below a prefix.
+/// The handler of the URLs below a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handler {
-    /// The bundle's file tree of this number; the path below the prefix names the file.
+    /// The bundle's file tree with this number; the path below the prefix names the file.
     Files(u16),
-    /// The pool of this index in [`Settings::pools`].
+    /// The pool with this index in [`Settings::pools`].
     Pool(PoolId),
-    /// Nobody, and why.
+    /// None, for this reason.
     Nobody(Nobody),
 }
 
-/// Why nobody serves a prefix.
+/// Why a prefix has no handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Nobody {
-    /// A reservation without a registration: 400, and not 503, which would look like overload.
+    /// A reservation without a registration: 400, since 503 would suggest overload.
     Reserved,
     /// A registration without a pool: 503.
     Unbound,
@@ -355,34 +356,35 @@ pub enum Nobody {
 pub struct Pool {
     /// Name for logs and metrics.
     pub name: String,
-    /// Where its workers are reached from inside the appliance.
+    /// Addresses of its workers as seen from the appliance.
     pub workers: Vec<Worker>,
-    /// Requests that may wait, in requests; by default 1000, as in HTTP.sys.
+    /// Limit on waiting requests; by default 1000, as in HTTP.sys.
     pub queue_length: Option<u32>,
-    /// How long they may wait, in seconds; by default 120 (HTTP.sys: RequestQueue).
+    /// How long a request may wait, in seconds; by default 120 (HTTP.sys: RequestQueue).
     pub queue_timeout_s: Option<u32>,
-    /// For how long a worker may be silent with a request in hand, in seconds; by default 90 (IIS: ping response time).
+    /// How long a worker may be silent while it has a request, in seconds; by default 90 (IIS: ping response
+    /// time).
     pub response_timeout_s: Option<u32>,
-    /// Requests that one worker is given at a time; by default 64.
+    /// Limit on concurrent requests per worker; by default 64.
     pub requests_per_worker: Option<u32>,
-    /// Longest head of a worker's answer, in bytes; by default 65,536.
+    /// Limit on the length of a response head, in bytes; by default 65,536.
     pub response_head_bytes: Option<u32>,
-    /// Most fields of a worker's answer; by default 256.
+    /// Limit on the fields of a response; by default 256.
     pub response_fields: Option<u32>,
-    /// How much a 503 of this pool says.
+    /// How detailed its 503 responses are.
     pub verbosity: Verbosity,
-    /// TLS on its links; plain HTTP if not said.
+    /// TLS on its links; `None` for plain HTTP.
     pub tls: Option<LinkTls>,
 }
 
 /// TLS 1.3 on the links to a pool's workers, with certificates on both sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkTls {
-    /// The name that a worker's certificate has to be for.
+    /// The name that a worker's certificate must have.
     pub name: String,
-    /// Whom it may lead to, as X.509 DER.
+    /// Trust anchors for the worker's certificate, as X.509 DER.
     pub anchors: Vec<Vec<u8>>,
-    /// Our own: an end entity's alone, with an ECDSA or Ed25519 key.
+    /// Our own certificate: the end entity only, with an ECDSA or Ed25519 key.
     pub certificate: Certificate,
 }
 
@@ -398,8 +400,8 @@ pub enum Verbosity {
     Full,
 }
 
-/// A worker's vsock address as the appliance dials it. Workers started by the supervisor are reached through its
-/// relay, at the host's CID 2.
+/// A worker's vsock address, as seen from the appliance. Workers started by the supervisor are reached
+/// through its relay, at the host's CID 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     /// Context identifier.

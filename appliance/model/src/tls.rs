@@ -1,32 +1,33 @@
-//! Why a site or a pool has no TLS, and what happened where there is some.
+//! Errors and counters of TLS.
 
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// Why there is no TLS. All but [`TlsError::Entropy`] and [`TlsError::KeyMissing`] are found by the host's check first.
+/// Why TLS is unavailable. All but [`TlsError::Entropy`] and [`TlsError::KeyMissing`] are found by the host's
+/// check first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TlsError {
     /// No source of random numbers.
     Entropy,
     /// The site does not speak TLS.
     NoTls,
-    /// A site without any certificate, or no certificate of this number.
+    /// A site without any certificate, or no certificate with this index.
     NoCertificate,
-    /// A key that is none, or of a kind that is not supported.
+    /// An invalid or unsupported private key.
     Key,
-    /// A key that the host was to hand over and did not.
+    /// A key that the host should have provided but did not.
     KeyMissing,
-    /// A certificate and a key that do not belong together.
+    /// A certificate and a key that do not match.
     KeyMismatch,
-    /// A trust anchor or revocation list that is none, or client certificates without a trust anchor.
+    /// An invalid trust anchor or revocation list, or client certificates without a trust anchor.
     ClientAnchors,
     /// rustls refuses the combination.
     Configuration,
-    /// A key that cannot sign for links.
+    /// A key that cannot be used on links.
     LinkKey,
-    /// Links without usable trust anchors.
+    /// No usable trust anchors for links.
     LinkAnchors,
-    /// Links to a name that is none.
+    /// An invalid worker name for links.
     LinkName,
 }
 

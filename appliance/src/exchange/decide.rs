@@ -223,8 +223,8 @@ fn dispatch<E: Encode>(
                 certificate: inputs.secure.map_or(&[][..], |secure| secure.fields(matched)),
                 trusted: sender.trusted,
                 client_scheme: sender.client_scheme,
-                upgrade: &matched.passing.upgrade,
-                fields: &matched.passing.fields,
+                upgrade: &matched.passthrough.upgrade,
+                fields: &matched.passthrough.fields,
                 ..Forwarded::new(key.remote, (key.local, key.local_port), scheme)
             };
             let mut out = Sink::new(inputs.render);

@@ -47,7 +47,7 @@ impl Forwarded<'_> {
 }
 
 /// Whether a field makes some servers use another target, host or method than the request line says. Dropped
-/// unless the prefix allows it ([`Passing::fields`](model::settings::Passing::fields)).
+/// unless the prefix allows it ([`Passthrough::fields`](model::settings::Passthrough::fields)).
 pub fn is_withheld(name: &str) -> bool {
     hop::disposition(name.as_bytes()) == hop::Disposition::Withheld
 }

@@ -73,7 +73,7 @@ pub(crate) enum HostForm {
     Other,
 }
 
-/// Classifies a host. Takes the same time for all hosts of one length.
+/// Classifies a host, reading every byte once.
 #[inline(always)]
 pub(crate) fn host_form(host: &[u8]) -> HostForm {
     /// States, each the offset of its row in the transition table.

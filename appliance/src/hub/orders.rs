@@ -24,7 +24,7 @@ impl<S: StreamTransport> Machine<S> {
         let done = |found: bool, refusal| if found { Ok(Answer::Done) } else { Err(refusal) };
         let pool = match &request {
             Request::WorkerUp { pool, .. }
-            | Request::WorkerIs { pool, .. }
+            | Request::WorkerReport { pool, .. }
             | Request::WorkerLeaving { pool, .. }
             | Request::WorkerGone { pool, .. }
             | Request::SetService { pool, .. } => Some(*pool),
@@ -43,7 +43,7 @@ impl<S: StreamTransport> Machine<S> {
                 let came = self.pools.add_worker(pool, vsock(address), named, now);
                 done(came, Refusal::TooManyWorkers)
             }
-            Request::WorkerIs { pool, address, down, note } => {
+            Request::WorkerReport { pool, address, down, note } => {
                 let found = self.pools.report_worker(pool, vsock(address), down, note, now);
                 done(found, Refusal::NoSuchWorker)
             }

@@ -2,7 +2,7 @@ use super::*;
 use crate::serving::{RouteResult, Router};
 use core::net::{IpAddr, Ipv4Addr};
 use model::id::PoolId;
-use model::settings::{ClientCertificates, Handler, Passing, Pool, Prefix, Settings, Site};
+use model::settings::{ClientCertificates, Handler, Passthrough, Pool, Prefix, Settings, Site};
 use model::url::Scheme;
 use proptest::prelude::*;
 
@@ -62,7 +62,7 @@ fn settings(prefixes: &[(&str, Handler, Option<ClientCertificates>, bool)]) -> S
         url: format!("http://*:80{path}"),
         handler,
         client_certificates,
-        passing: Passing { as_is, ..Passing::default() },
+        passthrough: Passthrough { as_is, ..Passthrough::default() },
     };
     let site = Site { prefixes: prefixes.iter().map(prefix).collect(), ..Site::default() };
     Settings { sites: vec![site], pools: vec![Pool::default(); 2], ..Settings::default() }

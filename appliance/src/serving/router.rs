@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 use model::id::SiteId;
-use model::settings::{ClientCertificates, Handler, Passing, Settings};
+use model::settings::{ClientCertificates, Handler, Passthrough, Settings};
 use model::url::{PrefixError, Scheme};
 use model::url::{PrefixHost, UrlPrefix};
 
@@ -26,7 +26,7 @@ pub struct Match<'p> {
     /// The handler.
     pub handler: Handler,
     /// What is passed on as the client wrote it.
-    pub passing: &'p Passing,
+    pub passthrough: &'p Passthrough,
     /// The path below the prefix, with its leading slash; empty if the request named the prefix without its
     /// trailing slash (`/dir` for `…/dir/`).
     pub rest: &'p str,
@@ -118,7 +118,7 @@ struct Entry {
     prefix: usize,
     handler: Handler,
     client_certificates: Option<ClientCertificates>,
-    passing: Passing,
+    passthrough: Passthrough,
 }
 
 impl Entry {
@@ -127,7 +127,7 @@ impl Entry {
         self.site == other.site
             && self.handler == other.handler
             && self.client_certificates == other.client_certificates
-            && self.passing == other.passing
+            && self.passthrough == other.passthrough
     }
 }
 
@@ -184,7 +184,7 @@ impl Router {
                     prefix: p,
                     handler: prefix.handler,
                     client_certificates: prefix.client_certificates,
-                    passing: prefix.passing.clone(),
+                    passthrough: prefix.passthrough.clone(),
                 };
                 router.uniform &= router.entries.get(0).is_none_or(|first| first.has_same_rules_as(&entry));
                 if !router.add_entry(entry) {
@@ -295,14 +295,14 @@ impl Router {
         let Some((entry, rest)) = self.search(key, |binding| self.match_path(binding, path)) else {
             return RouteResult::NoMatch;
         };
-        if !self.uniform && !entry.passing.as_is && self.is_ambiguous(key, path, entry) {
+        if !self.uniform && !entry.passthrough.as_is && self.is_ambiguous(key, path, entry) {
             return RouteResult::Ambiguous;
         }
         RouteResult::Matched(Match {
             site: entry.site,
             prefix: entry.prefix,
             handler: entry.handler,
-            passing: &entry.passing,
+            passthrough: &entry.passthrough,
             rest,
         })
     }

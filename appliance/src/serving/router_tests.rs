@@ -1,7 +1,7 @@
 use super::*;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use model::id::{PoolId, SiteId};
-use model::settings::{Passing, Pool, Prefix, Site};
+use model::settings::{Passthrough, Pool, Prefix, Site};
 use proptest::prelude::*;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 65));
@@ -14,7 +14,7 @@ fn settings(urls: &[&str]) -> Settings {
             url: (*url).into(),
             handler: Handler::Files(0),
             client_certificates: None,
-            passing: Passing { as_is: true, ..Passing::default() },
+            passthrough: Passthrough { as_is: true, ..Passthrough::default() },
         }],
         ..Site::default()
     };

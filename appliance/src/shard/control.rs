@@ -65,7 +65,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
             // The hub answers requests about pools and workers.
             Request::Supervise
             | Request::WorkerUp { .. }
-            | Request::WorkerIs { .. }
+            | Request::WorkerReport { .. }
             | Request::StreamEnded { .. }
             | Request::WorkerLeaving { .. }
             | Request::WorkerGone { .. }

@@ -1,4 +1,5 @@
-//! The seams of an exchange, shown by a protocol and a source that nobody needs: neither takes a change in `exchange/`.
+//! Demonstrates the interfaces of an exchange with a toy protocol and a toy source, neither of which needs a
+//! change in `exchange/`.
 
 mod toy_protocol;
 mod toy_source;
@@ -11,7 +12,7 @@ use crate::http::{Encode, Fields};
 use crate::time::Instant;
 use model::date::DateCache;
 
-/// Runs an exchange once, at the second 0.
+/// Runs an exchange once, at time 0.
 fn run<E: Encode, R: Source<Cx>, Cx>(
     exchange: &mut Exchange<E, R>,
     client: &mut impl Client,

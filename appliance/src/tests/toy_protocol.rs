@@ -1,5 +1,6 @@
-//! A protocol of lines. A request is a path and a line end; more lines are its content, up to one with a dot. A response is its
-//! status and a line end, then `N:` before each piece of N bytes, and `.` or, where it breaks off, `!` at its end.
+//! A line-based protocol. A request is a path on a line, followed by lines of content up to one with a dot. A
+//! response is its status on a line, then `N:` before each piece of N bytes, and finally `.`, or `!` if it
+//! breaks off.
 
 use super::run;
 use crate::exchange::client::{Client, ContentEnd};
@@ -43,7 +44,7 @@ impl Encode for Lines {
     }
 }
 
-/// A client that has sent `input` and takes `window` bytes.
+/// A client that has sent `input` and accepts `window` bytes.
 pub(super) struct LineClient {
     pub(super) input: Vec<u8>,
     pub(super) output: Vec<u8>,
@@ -110,7 +111,7 @@ impl Client for LineClient {
     fn switch_protocol(&mut self) {}
 }
 
-/// What this server has.
+/// The files of this server.
 fn find(path: &[u8]) -> (u16, &'static [u8]) {
     if path == b"/hello" { (200, b"hello, world") } else { (404, b"no such thing") }
 }
@@ -130,7 +131,7 @@ fn files_are_served_by_lines_as_far_as_the_client_has_room() {
         }
         assert_eq!(status, Status::Done);
         let output = String::from_utf8(core::mem::take(&mut client.output)).unwrap();
-        // Where pieces end is the window's affair.
+        // Where pieces end depends on the window.
         assert_eq!(text_of(&output), text_of(expected), "{output}");
         client.opens(100 - client.window);
     }

@@ -1,5 +1,5 @@
-//! A source that counts down, one number a second, and fires what the request's content names; where the countdown is stopped the
-//! response breaks off.
+//! A source that counts down, one number per second, and launches what the request content names. If the
+//! countdown is stopped, the response breaks off.
 
 use super::run;
 use super::toy_protocol::{LineClient, Lines, text_of};
@@ -10,7 +10,7 @@ use crate::http::h1::Encoder;
 use crate::http::{Content, Overflow, Refusal, Reply, Version};
 use model::reason::Reason;
 
-/// What the countdown goes by.
+/// The context of the countdown.
 struct Pad {
     seconds: u32,
     is_stopped: bool,

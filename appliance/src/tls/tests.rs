@@ -61,7 +61,7 @@ fn site(name: &str, hosts: &[&str], tls: Tls) -> Site {
         url: format!("https://{host}:443/"),
         handler: Handler::Files(0),
         client_certificates: None,
-        passing: Default::default(),
+        passthrough: Default::default(),
     };
     Site {
         name: name.into(),

@@ -144,7 +144,7 @@ impl Checker<'_> {
 
     fn prefix(&mut self, prefix: &Spanned<raw::Prefix>, has_certificates: bool, has_anchors: bool) -> Prefix {
         let raw::Prefix { url, files, pool, nobody, client_certificates, .. } = prefix.get_ref();
-        let passing = passing::passing(prefix.get_ref(), self.faults);
+        let passthrough = passing::passing(prefix.get_ref(), self.faults);
         let client_certificates = self.faults.value(tls::rule(client_certificates.as_ref(), has_anchors));
         let (url, port) = self.url(url, has_certificates).unwrap_or_default();
         let handler = match (nobody, files, pool) {
@@ -175,7 +175,7 @@ impl Checker<'_> {
         };
         // What is wrong has been told.
         let handler = handler.unwrap_or(Handler::Nobody(Nobody::Reserved));
-        Prefix { url, port, handler, client_certificates, passing }
+        Prefix { url, port, handler, client_certificates, passthrough }
     }
 
     /// A URL prefix in its canonical form and its port. `None` if it is none.

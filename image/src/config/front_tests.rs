@@ -1,18 +1,18 @@
 //! What of a request is passed on, and proxies in front.
 
 use super::tests::{SITE, check_text, refuse};
-use model::settings::{ClientField, Network, Passing};
+use model::settings::{ClientField, Network, Passthrough};
 
 #[test]
 fn what_is_passed_on() {
     let passing = |lines: &str| {
         let config = check_text(&format!("{SITE}{lines}")).expect(lines);
-        config.settings().sites[0].prefixes[0].passing.clone()
+        config.settings().sites[0].prefixes[0].passthrough.clone()
     };
-    assert_eq!(passing(""), Passing::default());
+    assert_eq!(passing(""), Passthrough::default());
     assert_eq!(passing("").upgrade, ["websocket"]);
     let all = "upgrade = [\"WebSocket\", \"tcp\"]\npass_fields = [\"X-Rewrite-URL\"]\npaths = \"as-is\"\n";
-    let expected = Passing {
+    let expected = Passthrough {
         upgrade: vec!["websocket".into(), "tcp".into()],
         fields: vec!["x-rewrite-url".into()],
         as_is: true,

@@ -103,7 +103,7 @@ pub struct Prefix {
     /// What is asked of clients, if not what the site says.
     pub client_certificates: Option<settings::ClientCertificates>,
     /// What of its requests is passed on as the client wrote it.
-    pub passing: settings::Passing,
+    pub passthrough: settings::Passthrough,
 }
 
 /// An application pool.
@@ -207,7 +207,7 @@ impl Config {
             url: p.url.clone(),
             handler: p.handler,
             client_certificates: p.client_certificates,
-            passing: p.passing.clone(),
+            passthrough: p.passthrough.clone(),
         };
         let site = |s: &Site| settings::Site {
             name: s.name.clone(),

@@ -5,11 +5,11 @@ use super::{Prefix, Site, raw};
 use appliance::http::forward::is_withheld;
 use appliance::http::upgrade::{self, ProtocolError};
 use appliance::serving::has_one_reading;
-use model::settings::{ClientCertificates, Passing};
+use model::settings::{ClientCertificates, Passthrough};
 use model::url::UrlPrefix;
 
-pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passing {
-    let mut passing = Passing::default();
+pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passthrough {
+    let mut passing = Passthrough::default();
     if let Some(protocols) = &prefix.upgrade {
         passing.upgrade.clear();
         for protocol in protocols {
@@ -64,7 +64,7 @@ pub(super) fn readings(sites: &[Site], file: &raw::File, faults: &Faults) {
     for (site, prefix, raw) in all() {
         // What is none has been told.
         let Ok(url) = UrlPrefix::parse(&prefix.url) else { continue };
-        if !prefix.passing.as_is {
+        if !prefix.passthrough.as_is {
             if !has_one_reading(url.path) {
                 let what = format!(
                     "path {:?}, which servers read in several ways, expected segments without `;`, `::$` and dots at \

@@ -404,7 +404,7 @@ impl Address {
             Some(why) => format!("{} {why}", self.name),
             None => self.name.clone(),
         };
-        Request::WorkerIs { pool, address: at(self.port), down: self.down.is_some(), note }
+        Request::WorkerReport { pool, address: at(self.port), down: self.down.is_some(), note }
     }
 }
 

@@ -91,7 +91,7 @@ impl Supervisor {
                 }
                 if let Some(member) = pool.members.get(&id).filter(|member| member.announced) {
                     let (pool, address) = (number, at(member.port));
-                    self.client.tell(Request::WorkerIs { pool, address, down: false, note: why });
+                    self.client.tell(Request::WorkerReport { pool, address, down: false, note: why });
                 }
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! URL prefixes: what is accepted has a canonical form that means the same, and routes to itself.
 
 use appliance::serving::{RouteResult, Router};
-use model::settings::{Handler, Passing, Prefix, Settings, Site};
+use model::settings::{Handler, Passthrough, Prefix, Settings, Site};
 use model::url::{PrefixHost, UrlPrefix};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -21,7 +21,7 @@ pub fn url_prefix(data: &[u8]) {
                     handler: Handler::Files(0),
                     client_certificates: None,
                     // Taken as they are, so that every path has its prefix.
-                    passing: Passing { as_is: true, ..Passing::default() },
+                    passthrough: Passthrough { as_is: true, ..Passthrough::default() },
                 });
             }
             Err(error) => {

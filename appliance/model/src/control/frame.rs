@@ -1,18 +1,18 @@
-//! Frames of the control connection, for both of its ends.
+//! Frames of the control connection, for both ends.
 
 use super::message::{FRAME_HEAD, FRAME_MAX, PREAMBLE};
 use alloc::vec::Vec;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// Why a control connection cannot go on.
+/// Why a control connection cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
-    /// The peer does not speak this protocol at all.
+    /// The peer does not speak this protocol.
     NotWeir,
-    /// The peer speaks this version of it.
+    /// The peer speaks this version of the protocol.
     Version(u16),
-    /// A frame of this many bytes, more than [`FRAME_MAX`].
+    /// A frame of this many bytes, which exceeds [`FRAME_MAX`].
     TooLong(u32),
 }
 
@@ -34,8 +34,8 @@ impl core::fmt::Display for FrameError {
 
 impl core::error::Error for FrameError {}
 
-/// Puts frames together out of the bytes of a stream. Holds at most one frame and what [`Decoder::push`] was given last.
-/// What it has held is overwritten: there may be private keys in it.
+/// Reassembles messages from a byte stream. Holds at most one frame and the bytes last passed to
+/// [`Decoder::push`]. Held bytes are overwritten afterwards, since they may include private keys.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
@@ -43,7 +43,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes bytes in.
+    /// Adds bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         let needed = self.buffer.len() + bytes.len();
         if needed > self.buffer.capacity() {
@@ -54,12 +54,13 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Bytes that are held.
+    /// Number of bytes held.
     pub fn held(&self) -> usize {
         self.buffer.len()
     }
 
-    /// The next message, `None` while it is incomplete; inside, `None` if it cannot be read, which the next may again.
+    /// The next message; `None` if it is incomplete. The inner `None` is a message that cannot be decoded,
+    /// which does not affect later ones.
     pub fn next_message<M: DeserializeOwned>(&mut self) -> Result<Option<Option<M>>, FrameError> {
         if !self.greeted {
             let known = self.buffer.len().min(PREAMBLE.len());
@@ -102,7 +103,7 @@ impl Drop for Decoder {
     }
 }
 
-/// Appends a message as a frame. False, and nothing appended, if it is longer than [`FRAME_MAX`].
+/// Appends a message as a frame. False, with nothing appended, if it is longer than [`FRAME_MAX`].
 pub fn encode(message: &impl Serialize, out: &mut Vec<u8>) -> bool {
     let Ok(payload) = postcard::to_allocvec(message).map(Zeroizing::new) else { return false };
     let Some(len) = u32::try_from(payload.len()).ok().filter(|len| *len as usize <= FRAME_MAX) else {

@@ -1,8 +1,8 @@
-//! What the control connection carries.
+//! Messages of the control connection.
 //!
-//! Each side first sends [`PREAMBLE`], then frames: a length of four bytes, least significant first, and that many bytes
-//! of one message in postcard's encoding. The preamble never changes shape, so that any two versions can tell each other apart;
-//! everything behind it may change with [`VERSION`].
+//! Each side first sends [`PREAMBLE`], then frames: a four-byte little-endian length, and that many bytes of
+//! a message in postcard encoding. The preamble never changes shape, so that any two versions can recognise
+//! each other; everything after it may change with [`VERSION`].
 
 use crate::id::{PoolId, SiteId};
 use crate::metrics::SiteMetrics;
@@ -14,111 +14,112 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// The vsock port of the appliance that the host's side connects to.
+/// The appliance's vsock port for control connections.
 pub const CONTROL_PORT: u32 = 9_999;
-/// Version of everything behind the preamble.
+/// Version of everything after the preamble.
 pub const VERSION: u16 = 3;
-/// What each side sends first: a name, and [`VERSION`] with its least significant byte first.
+/// The first bytes from each side: a name, and [`VERSION`] in little-endian order.
 pub const PREAMBLE: [u8; 6] = [b'W', b'E', b'I', b'R', VERSION as u8, (VERSION >> 8) as u8];
-/// Longest message, in bytes. Answers about many things come in pages.
+/// Limit on the length of a message in bytes. Longer answers are paged.
 pub const FRAME_MAX: usize = 64 << 10;
 /// Bytes of a frame before its message.
 pub const FRAME_HEAD: usize = 4;
-/// Most entries of one page.
+/// Limit on the entries of a page.
 pub const PAGE: usize = 64;
 
-/// From the host to the appliance.
+/// A request from the host to the appliance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
-    /// Comes back in the reply.
+    /// Repeated in the reply.
     pub id: u32,
-    /// What is asked.
+    /// The request.
     pub request: Request,
 }
 
-/// What the host may ask. Pools are named by their index in the settings, sites by their name.
+/// Requests from the host. Pools are identified by their index in the settings, sites by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// This side looks after workers from now on: it gets [`Message::Demand`], and whoever did so before is cut off. Workers
-    /// announced before are forgotten unless they are announced again.
+    /// Makes this connection the supervisor's: it gets [`Message::Demand`], and that of a previous supervisor
+    /// is closed. Workers announced before are retired unless they are announced again.
     Supervise,
     /// A worker is up.
     WorkerUp {
         /// Its pool.
         pool: PoolId,
-        /// Where.
+        /// Its address.
         address: Worker,
-        /// A relay is in between: each stream is to begin with its name in eight bytes, least significant first, and
-        /// [`Request::StreamEnded`] says how it ended.
+        /// Whether there is a relay in between: each stream begins with its name in eight bytes,
+        /// little-endian, and [`Request::StreamEnded`] reports how it ended.
         named: bool,
     },
-    /// What is to be known of a worker.
-    WorkerIs {
+    /// The state of a worker.
+    WorkerReport {
         /// Its pool.
         pool: PoolId,
-        /// Where it is.
+        /// Its address.
         address: Worker,
-        /// It cannot serve: it is to get no further requests until this is taken back, and finishes those it has.
+        /// Whether it cannot serve: it gets no requests until this is revoked, and finishes those it has.
         down: bool,
-        /// For people, at most [`NOTE_MAX`](crate::pool::NOTE_MAX) bytes.
+        /// A note for people, at most [`NOTE_MAX`](crate::pool::NOTE_MAX) bytes.
         note: String,
     },
-    /// How a stream ended whose name this is.
+    /// How the stream of this name ended.
     StreamEnded {
-        /// Its first eight bytes.
+        /// The first eight bytes of the stream.
         name: u64,
-        /// The worker ended it in order, and everything it sent has been passed on; else it was cut.
+        /// Whether the worker ended it in order and everything it sent was passed on; otherwise it was cut.
         whole: bool,
     },
-    /// A worker is to get no further requests; it finishes those it has.
+    /// Retires a worker: it gets no further requests and finishes those it has.
     WorkerLeaving {
         /// Its pool.
         pool: PoolId,
-        /// Where it is.
+        /// Its address.
         address: Worker,
     },
-    /// A worker has died: what it had in hand is lost, and its links with it.
+    /// Removes a worker that has gone, along with its requests and links.
     WorkerGone {
         /// Its pool.
         pool: PoolId,
-        /// Where it was.
+        /// Its former address.
         address: Worker,
-        /// It ended by itself or hung: what it had in hand may be why. Else somebody ended it.
+        /// Whether it crashed or hung, so that a request may be the cause; otherwise it was stopped on
+        /// purpose.
         died: bool,
     },
-    /// Takes a pool into service or out of it.
+    /// Takes a pool into or out of service.
     SetService {
         /// The pool.
         pool: PoolId,
-        /// What it is to do with requests.
+        /// What to do with its requests.
         service: Service,
         /// Why it is out of service.
         out: Option<Outage>,
     },
-    /// New bandwidth and limits of one site.
+    /// Replaces the bandwidth and limits of a site.
     SetSite {
         /// Its name.
         site: String,
-        /// Bandwidth, whole.
+        /// All of its bandwidth settings.
         bandwidth: SiteBandwidth,
-        /// Limits, whole.
+        /// All of its limits.
         limits: Limits,
     },
-    /// New bandwidth and limits of the server.
+    /// Replaces the bandwidth and limits of the server.
     SetServer {
-        /// Bandwidth, whole.
+        /// All of its bandwidth settings.
         bandwidth: ServerBandwidth,
-        /// Limits, whole.
+        /// All of its limits.
         limits: Limits,
     },
-    /// New certificates with their keys for a site that has some. Connections keep those that they began with.
+    /// Replaces the certificates and keys of a site that has some. Connections keep those they began with.
     SetCertificates {
         /// Its name.
         site: String,
-        /// All of them; the first that suits a client is used.
+        /// All certificates; the first one that suits a client is used.
         certificates: Vec<Certificate>,
     },
-    /// A new OCSP response for one of a site's certificates.
+    /// Replaces the OCSP response of one of a site's certificates.
     SetStaple {
         /// Its name.
         site: String,
@@ -127,48 +128,49 @@ pub enum Request {
         /// The response in DER, or none.
         ocsp: Option<Vec<u8>>,
     },
-    /// Counters of the whole appliance.
+    /// State and counters of the appliance.
     Status,
     /// Pools and their workers, from this index on.
     Pools(PoolId),
     /// Sites, from this index on.
     Sites(SiteId),
-    /// Finish what is under way and begin nothing new. Asked again, it says how far that has come, and may change the limit.
+    /// Drains the appliance: requests in progress are finished, no new ones accepted. When repeated, reports
+    /// progress, and may change the limit.
     Drain {
-        /// What is not done by then is cut off, in milliseconds from now.
+        /// Milliseconds from now until the rest is cut off.
         limit_ms: u64,
     },
 }
 
-/// From the appliance to the host.
+/// A message from the appliance to the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
-    /// To an [`Ask`].
+    /// The reply to an [`Ask`].
     Reply {
-        /// Its number; 0 if it could not be read.
+        /// Its id; 0 if it could not be decoded.
         id: u32,
-        /// What came of it. A refusal has changed nothing.
+        /// The result. A refused request has changed nothing.
         result: Result<Answer, Refusal>,
     },
-    /// Requests wait in this pool and no worker is there to take them.
+    /// Requests are waiting in a pool without a worker to take them.
     Demand {
         /// The pool.
         pool: PoolId,
-        /// For how long the oldest of them has waited, in nanoseconds.
+        /// How long the oldest one has waited, in nanoseconds.
         waited_ns: u64,
     },
 }
 
-/// What a request led to.
+/// Result of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
-    /// It is done.
+    /// Done.
     Done,
     /// To [`Request::Status`].
     Status(Status),
-    /// To [`Request::Pools`]: at most [`PAGE`]; empty behind the last.
+    /// To [`Request::Pools`]: at most [`PAGE`] entries; empty after the last one.
     Pools(Vec<PoolInfo>),
-    /// To [`Request::Sites`]: at most [`PAGE`]; empty behind the last.
+    /// To [`Request::Sites`]: at most [`PAGE`] entries; empty after the last one.
     Sites(Vec<SiteInfo>),
     /// To [`Request::Drain`].
     Draining(Draining),
@@ -177,7 +179,7 @@ pub enum Answer {
 /// What is left to do before the appliance can be switched off without loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {
-    /// Connections whose clients have not got everything yet.
+    /// Connections whose clients have not received everything yet.
     pub connections: u64,
     /// Bytes of log lines that the collector has not acknowledged.
     pub log_bytes: u64,
@@ -186,17 +188,17 @@ pub struct Draining {
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// The message cannot be read.
+    /// The message cannot be decoded.
     Malformed,
     /// There is no such pool.
     NoSuchPool,
-    /// The pool knows no worker there.
+    /// The pool has no worker at this address.
     NoSuchWorker,
-    /// The pool has as many workers as it may have.
+    /// The pool has the maximum number of workers.
     TooManyWorkers,
     /// There is no such site.
     NoSuchSite,
-    /// The bandwidth or limits cannot be: what is wrong, in words.
+    /// The bandwidth or limits are invalid: a description.
     Bandwidth(String),
     /// The certificates cannot be used.
     Certificates(tls::TlsError),
@@ -218,92 +220,92 @@ impl core::fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// The appliance at one moment.
+/// State of the appliance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Since its start, in milliseconds.
+    /// Milliseconds since its start.
     pub uptime_ms: u64,
     /// Client connections.
     pub connections: u64,
-    /// Links to workers, and those of them in use.
+    /// Links to workers, in any state.
     pub links: u64,
     /// Links in use by a request.
     pub links_in_use: u64,
-    /// Bytes of heads and content held for requests under way.
+    /// Bytes of heads and content held for requests in progress.
     pub held_bytes: u64,
     /// Counters since the start, by name.
     pub counters: Vec<(String, u64)>,
-    /// Refusals and connections ended since the start, by their reason phrase; those that never happened left out.
+    /// Refusals and ended connections since the start, by reason phrase, without zeros.
     pub reasons: Vec<(String, u64)>,
-    /// TLS, where the settings have any.
+    /// TLS, if the settings use it.
     pub tls: Option<Box<TlsInfo>>,
     /// Random numbers.
     pub entropy: EntropyInfo,
 }
 
-/// TLS at one moment.
+/// State of TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsInfo {
     /// Handshakes in progress.
     pub handshaking: u32,
-    /// What happened since the start.
+    /// Event counts since the start.
     pub counters: tls::TlsCounters,
-    /// Why https is not served.
+    /// Why https is not served, if it is not.
     pub without: Option<tls::TlsError>,
 }
 
-/// Random numbers at one moment.
+/// State of the random number generator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntropyInfo {
-    /// There has been a seed from a real source.
+    /// Whether there was a seed from a real source.
     pub seeded: bool,
-    /// The sources that this machine has: their names, and whether they have passed all tests.
+    /// Sources of this machine: their names, and whether they have passed all tests.
     pub sources: Vec<(String, bool)>,
     /// Seeds mixed in since the start.
     pub seeds: u64,
-    /// Bytes given out since the start.
+    /// Bytes generated since the start.
     pub bytes: u64,
 }
 
-/// A pool at one moment.
+/// State of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolInfo {
     /// Its name.
     pub name: String,
-    /// Its state by the number of the APP_POOL_WAS performance counter, 1 to 7.
+    /// Its state as in the APP_POOL_WAS performance counter, 1 to 7.
     pub state: u8,
-    /// Why it is out of service, where that was said.
+    /// Why it is out of service, if given.
     pub out: Option<Outage>,
-    /// Requests that wait.
+    /// Waiting requests.
     pub waiting: u32,
-    /// Requests that workers have.
+    /// Requests at workers.
     pub in_hand: u32,
-    /// Its workers, at most as many as a pool may have.
+    /// Its workers, at most [`MAX_WORKERS`](crate::pool::MAX_WORKERS).
     pub workers: Vec<WorkerInfo>,
 }
 
-/// A worker at one moment.
+/// State of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
-    /// Where it is.
+    /// Its address.
     pub address: Worker,
-    /// It finishes what it has and gets nothing new.
+    /// Whether it finishes its requests and gets no new ones.
     pub leaving: bool,
-    /// It answered the last requests.
+    /// Whether it answered the last requests.
     pub healthy: bool,
-    /// Whoever looks after it says that it cannot serve.
+    /// Whether its supervisor reports that it cannot serve.
     pub down: bool,
-    /// What is said of it there.
+    /// The supervisor's note on it.
     pub note: String,
-    /// Requests it has.
+    /// Requests it is processing.
     pub in_hand: u32,
     /// Requests it has answered.
     pub served: u64,
-    /// Milliseconds since it last was given or finished a request.
+    /// Milliseconds since it last received or finished a request.
     pub unused_ms: u64,
 }
 
-/// A site at one moment.
+/// State of a site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteInfo {
     /// Its name.
@@ -312,8 +314,8 @@ pub struct SiteInfo {
     pub bandwidth: SiteBandwidth,
     /// The limits in force.
     pub limits: Limits,
-    /// What it has done, waits for and was refused.
+    /// Its metrics.
     pub metrics: SiteMetrics,
-    /// When its certificates cease to be valid, in seconds since 1970-01-01 UTC and in their order.
+    /// When its certificates expire, in seconds since 1970-01-01 UTC, in configuration order.
     pub certificates_end: Vec<u64>,
 }

@@ -1,4 +1,4 @@
-//! The control connection between the host's supervisor and the appliance: what is said, and in which frames.
+//! The control connection between the host's supervisor and the appliance: messages and framing.
 
 pub mod frame;
 pub mod message;

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! fields {
     ($($(#[doc = $doc:literal])* $variant:ident $name:literal;)*) => {
-        /// A field of the access log, by W3C extended log names as HTTP.sys writes them.
+        /// A field of the access log, with its W3C extended log name as in HTTP.sys.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Field {
             $($(#[doc = $doc])* $variant,)*
         }
 
         impl Field {
-            /// All fields, in HTTP.sys's order; ours at the end.
+            /// All fields in HTTP.sys's order, followed by Weir's own.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The name in `#Fields:` and in JSON.
@@ -25,7 +25,7 @@ macro_rules! fields {
 }
 
 fields! {
-    /// Date on which the request was done with, UTC.
+    /// Date on which the request ended, UTC.
     Date "date";
     /// Time of day, UTC.
     Time "time";
@@ -33,7 +33,7 @@ fields! {
     SiteName "s-sitename";
     /// The appliance's name.
     ComputerName "s-computername";
-    /// The address that the client connected to.
+    /// The local address.
     ServerIp "s-ip";
     /// Method.
     Method "cs-method";
@@ -41,9 +41,9 @@ fields! {
     UriStem "cs-uri-stem";
     /// Query as received.
     UriQuery "cs-uri-query";
-    /// The port that the client connected to.
+    /// The local port.
     ServerPort "s-port";
-    /// User name: always empty, nobody is authenticated.
+    /// User name: always empty, since there is no authentication.
     UserName "cs-username";
     /// The client's address.
     ClientIp "c-ip";
@@ -63,28 +63,28 @@ fields! {
     Status "sc-status";
     /// Always 0.
     Substatus "sc-substatus";
-    /// 0, or Windows' number for why the response is not complete.
+    /// 0, or a Windows error code if the response is incomplete.
     Win32Status "sc-win32-status";
     /// Bytes sent.
     BytesSent "sc-bytes";
     /// Bytes received: head and content.
     BytesReceived "cs-bytes";
-    /// Milliseconds from the request's first byte to the moment its response's last byte was handed to TCP.
+    /// Milliseconds from the request's first byte until the response's last byte was passed to TCP.
     TimeTaken "time-taken";
-    /// Why it was refused: an HTTPERR phrase. Ours.
+    /// Why it was refused, as an HTTPERR phrase. Weir's own.
     Reason "s-reason";
-    /// The pool it was for. Ours; HTTPERR's name.
+    /// The pool. Weir's own, with HTTPERR's name.
     QueueName "s-queuename";
-    /// Subject of the client's certificate (RFC 4514), where it was verified. Ours.
+    /// Subject of the verified client certificate (RFC 4514). Weir's own.
     ClientCertSubject "cs-cert-subject";
-    /// Its serial number in hexadecimal digits. Ours.
+    /// Its serial number in hexadecimal. Weir's own.
     ClientCertSerial "cs-cert-serial";
-    /// Its SHA-256 in hexadecimal digits. Ours.
+    /// Its SHA-256 fingerprint in hexadecimal. Weir's own.
     ClientCertFingerprint "cs-cert-fingerprint";
 }
 
 impl Field {
-    /// What IIS 10 logs if nothing is said.
+    /// IIS 10's default fields.
     pub const DEFAULT: &[Self] = &[
         Self::Date,
         Self::Time,
@@ -103,7 +103,7 @@ impl Field {
         Self::TimeTaken,
     ];
 
-    /// In JSON without quotation marks.
+    /// Whether the value is a number in JSON.
     pub const fn is_number(self) -> bool {
         matches!(
             self,
@@ -118,7 +118,7 @@ impl Field {
         )
     }
 
-    /// The field of this name.
+    /// The field with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|field| field.name().eq_ignore_ascii_case(name))
     }

@@ -1,17 +1,17 @@
-//! What both ends of the log stream have to know.
+//! Definitions for both ends of the log stream.
 
 mod field;
 
 pub use field::Field;
 
-/// What a line is: its first byte on the stream.
+/// Kind of a line: its first byte on the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Of the access log.
+    /// Access log.
     Access = b'a',
-    /// Of the error log.
+    /// Error log.
     Error = b'e',
-    /// A decimal number: so many lines found no room.
+    /// Contains a decimal number of lines that were dropped for lack of room.
     Dropped = b'd',
 }

@@ -1,30 +1,30 @@
-//! Which proxies stand in front of us, and how they say who their client is.
+//! Trusted proxies, and how they name their clients.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
-/// Proxies whose word about their client is taken.
+/// Proxies whose statements about their clients are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
-    /// Where they are.
+    /// Their addresses.
     pub networks: Vec<Network>,
-    /// The field in which they do.
+    /// The field in which they name the client.
     pub field: ClientField,
-    /// TCP ports at which every connection begins with a header of the PROXY protocol, in ascending order.
+    /// TCP ports on which every connection begins with a PROXY protocol header, in ascending order.
     pub proxy_protocol: Vec<u16>,
 }
 
 impl Trust {
-    /// Whether whoever has this address is such a proxy.
+    /// Whether this is the address of a trusted proxy.
     #[inline]
     pub fn covers(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 }
 
-/// The field in which proxies say who their client is. One, and not whichever is there: a proxy that writes one of them passes
-/// the other on as its client wrote it.
+/// The field in which proxies name their client. Only one is used: a proxy that writes one of them passes the
+/// other on as its client wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientField {
     /// `X-Forwarded-For`
@@ -44,17 +44,18 @@ impl ClientField {
     }
 }
 
-/// Addresses with the same first bits.
+/// Addresses with a common prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// As an IPv6 address, IPv4 in its mapped form (`::ffff:0:0/96`).
+    /// As an IPv6 address; IPv4 in its mapped form (`::ffff:0:0/96`).
     bits: u128,
-    /// How many of the 128 bits count.
+    /// Length of the prefix in bits, of 128.
     len: u8,
 }
 
 impl Network {
-    /// The network of an address with a prefix of so many bits; `None` if the address has fewer. Bits beyond are ignored.
+    /// The network of an address with a prefix of this length; `None` if the address is shorter. Ignores bits
+    /// after the prefix.
     pub fn new(address: IpAddr, prefix_len: u8) -> Option<Self> {
         let len = match address {
             IpAddr::V4(_) if prefix_len <= 32 => 96 + prefix_len,
@@ -64,12 +65,12 @@ impl Network {
         Some(Self { bits: bits(address) & mask(len), len })
     }
 
-    /// The address is its first: there is nothing in it beyond the prefix.
+    /// Whether the address is the first one of the network, with no bits set after the prefix.
     pub fn begins_at(&self, address: IpAddr) -> bool {
         bits(address) == self.bits
     }
 
-    /// The address is one of its.
+    /// Whether the address belongs to the network.
     pub fn contains(&self, address: IpAddr) -> bool {
         bits(address) & mask(self.len) == self.bits
     }

@@ -13,7 +13,7 @@ pub enum PrefixHost<'a> {
     StrongWildcard,
     /// A host name, in any case.
     Explicit(&'a str),
-    /// `*.domain`: any name below the domain (the value, without `*.`).
+    /// `*.domain`: any name below the domain; contains the domain.
     Subdomains(&'a str),
     /// Bound to a local IPv4 address.
     Ipv4(Ipv4Addr),
@@ -32,18 +32,18 @@ pub struct UrlPrefix<'a> {
     pub host: PrefixHost<'a>,
     /// Port.
     pub port: u16,
-    /// Path with a slash at its start and its end.
+    /// Path, with a leading and a trailing slash.
     pub path: &'a str,
 }
 
 /// What is wrong with a URL prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrefixErrorKind {
-    /// It does not begin with `http://` or `https://` in lower case.
+    /// Does not begin with `http://` or `https://` in lower case.
     Scheme,
     /// No host.
     HostMissing,
-    /// A character that no host name has, or an empty label.
+    /// A character not allowed in host names, or an empty label.
     Host,
     /// A label of more than 63 or a name of more than 253 characters.
     HostLength,
@@ -57,7 +57,7 @@ pub enum PrefixErrorKind {
     PathMissing,
     /// The path does not end with a slash.
     PathEnd,
-    /// A character that no path has (write paths decoded, not percent-encoded).
+    /// A character not allowed in paths, which are to be written decoded, not percent-encoded.
     Path,
     /// An empty, `.` or `..` segment in the path.
     PathSegment,
@@ -85,12 +85,12 @@ impl fmt::Display for PrefixErrorKind {
     }
 }
 
-/// A URL prefix that does not parse.
+/// An invalid URL prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefixError {
     /// What is wrong.
     pub kind: PrefixErrorKind,
-    /// Where: byte offset into the prefix.
+    /// Byte offset of the error in the prefix.
     pub position: usize,
 }
 
@@ -134,7 +134,7 @@ impl<'a> UrlPrefix<'a> {
         Ok(Self { scheme, host, port, path })
     }
 
-    /// The prefix with its host in lower case, as [`crate::settings::Prefix::url`] holds it.
+    /// The prefix with its host in lower case, as in [`crate::settings::Prefix::url`].
     pub fn canonical(&self) -> String {
         let host = match self.host {
             PrefixHost::StrongWildcard => "+".into(),
@@ -148,7 +148,7 @@ impl<'a> UrlPrefix<'a> {
     }
 }
 
-/// Up to the colon before the port, or to the path where it is missing.
+/// Length of the host: up to the colon before the port, or to the path if there is no port.
 fn host_len(rest: &str, at: usize) -> Result<usize, PrefixError> {
     let len = if rest.starts_with('[') {
         match rest.find(']') {
@@ -224,7 +224,7 @@ fn check_path(path: &str, at: usize) -> Result<(), PrefixError> {
     let Some(inner) = path.strip_suffix('/') else { return error(PrefixErrorKind::PathEnd, at + path.len()) };
     let mut start = 0;
     for (i, segment) in inner.split('/').enumerate() {
-        // What is before the first slash is no segment.
+        // There is no segment before the first slash.
         if i > 0 && matches!(segment, "" | "." | "..") {
             return error(PrefixErrorKind::PathSegment, at + start);
         }

@@ -10,14 +10,14 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Reads its name, in either case.
+    /// Parses a scheme name, case-insensitively.
     pub fn parse(name: &[u8]) -> Option<Self> {
         [Self::Http, Self::Https]
             .into_iter()
             .find(|scheme| name.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
     }
 
-    /// In lower case, without the colon.
+    /// The name in lower case, without a colon.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -25,7 +25,7 @@ impl Scheme {
         }
     }
 
-    /// The port when none is named.
+    /// The default port.
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
