@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
         None => anyhow::bail!("expected appliance, worker or a weir.toml"),
     };
     let built = built.inspect_err(|error| {
-        // For whoever works on the programs: everything the compiler said.
+        // Show developers the compiler's whole output.
         if let Some(step) = error.downcast_ref::<StepError>() {
             eprintln!("{}", std::fs::read_to_string(&step.log).unwrap_or_default());
         }

@@ -1,24 +1,24 @@
-//! Files that a build hands out: written whole or not at all, with their length and SHA-256.
+//! Output files of a build: written atomically, with length and SHA-256.
 
 use crate::private;
 use anyhow::Result;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-/// A finished file of a build.
+/// A finished output file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
-    /// Where it lies.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub len: u64,
     /// SHA-256 of its content in lower-case hexadecimal.
     pub sha256: String,
 }
 
 impl Artifact {
-    /// Writes `content` under `path` for its owner alone: whole or not at all, so that an interrupted build leaves nothing
-    /// half-written. A file that already has this content, and is nobody else's to read, is left alone.
+    /// Writes `content` to `path`, readable by its owner only, and atomically, so that an interrupted build leaves no partial
+    /// file. A file that already has this content and these permissions is left alone.
     pub fn write(path: &Path, content: &[u8]) -> Result<Self> {
         let same = private::is(path) && std::fs::read(path).is_ok_and(|old| old == content);
         if !same {

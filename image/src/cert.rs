@@ -1,7 +1,7 @@
-//! Development certificates: a certification authority of this checkout's own, and certificates by it.
+//! Development certificates and the development CA of a checkout.
 //!
-//! Keys are made once and kept below the target directory, so that the same configuration gives the same image, and so that
-//! whoever trusts the authority once can go on doing so.
+//! Keys are generated once and kept in the target directory, so that the same configuration gives the same image and the CA needs
+//! to be trusted only once.
 
 use crate::artifact::hex_sha256;
 use crate::deploy::refuse_unless_bundle;
@@ -24,19 +24,19 @@ use x509_cert::der::{Decode as _, Encode as _};
 
 type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
 
-/// What browsers accept of a server's certificate, in days, is 398.
+/// Validity in days; browsers accept at most 398.
 const CERTIFICATE_DAYS: i64 = 397;
 const CA_DAYS: i64 = 3650;
-/// A certificate with fewer days left is made anew.
+/// Certificates with fewer days left are reissued.
 const RENEW_DAYS: u64 = 30;
 const DAY_S: u64 = 86_400;
-/// Common name of the authority.
+/// Common name of the CA.
 const AUTHORITY: &str = "Weir development CA";
 
-/// Files in PEM.
+/// PEM files of a development certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DevCertificate {
-    /// The authority's certificate, for `curl --cacert`.
+    /// The CA certificate, for `curl --cacert`.
     pub ca: PathBuf,
     /// The certificate.
     pub chain: PathBuf,
@@ -44,7 +44,7 @@ pub struct DevCertificate {
     pub key: PathBuf,
 }
 
-/// A certificate for these names (host names, `*.domain`, addresses), made in `dir` if it is not there yet.
+/// A development certificate for `names` (host names, `*.domain`, addresses), issued in `dir` if it does not exist yet.
 pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
     ensure!(!names.is_empty(), "no name, expected at least one, such as localhost");
     let first = names[0].replace('*', "any").replace([':', '/'], "-");
@@ -52,7 +52,7 @@ pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
     let at = |suffix: &str| dir.join(format!("{stem}.{suffix}"));
     let files = DevCertificate { ca: dir.join("ca.pem"), chain: at("pem"), key: at("key") };
     private::create_dir_all(dir)?;
-    // Another process may be at it, and only both files of a pair are one.
+    // Serialises concurrent processes, so that certificate and key always match.
     let lock = dir.join("lock");
     let lock = place::open_or_create(&lock).and_then(|file| file.lock().map(|()| file));
     let _lock = lock.with_context(|| format!("locking {}", dir.display()))?;
@@ -96,8 +96,8 @@ pub fn dev(dir: &Path, names: &[String]) -> Result<DevCertificate> {
     Ok(files)
 }
 
-/// A certificate with its chain and its key out of files in PEM, and an OCSP response in DER, if they belong together and the
-/// certificate is in force. No error says anything of what is in the key's file.
+/// Reads a certificate chain and key from PEM files, and an OCSP response from a DER file. Fails unless they match and the
+/// certificate is valid now. No error quotes the key's file.
 pub fn load(chain: &Path, key: &Path, ocsp: Option<&Path>) -> Result<Certificate> {
     let certificate = Certificate {
         chain: read(chain, pem::certificates)?,
@@ -105,19 +105,17 @@ pub fn load(chain: &Path, key: &Path, ocsp: Option<&Path>) -> Result<Certificate
         ocsp: ocsp.map(read_ocsp).transpose()?,
     };
     let (begins, ends) = tls::check(&certificate).map_err(|error| match error {
-        TlsError::KeyMismatch => anyhow!(
-            "{} is not the key of {}, expected files that belong together",
-            key.display(),
-            chain.display()
-        ),
+        TlsError::KeyMismatch => {
+            anyhow!("{} is not the key of {}, expected a matching pair", key.display(), chain.display())
+        }
         TlsError::NoCertificate => anyhow!("{}: expected an X.509 certificate", chain.display()),
         error => anyhow!("{}: {error}", key.display()),
     })?;
     let date = |unix| String::from_utf8_lossy(&model::date::format(unix)).into_owned();
-    ensure!(now_s() < ends, "{}: expired {}, expected a certificate in force", chain.display(), date(ends));
+    ensure!(now_s() < ends, "{}: expired on {}, expected a valid certificate", chain.display(), date(ends));
     ensure!(
         now_s() >= begins,
-        "{}: valid from {}, expected a certificate in force",
+        "{}: not valid before {}, expected a valid certificate",
         chain.display(),
         date(begins)
     );
@@ -129,7 +127,7 @@ fn read<T>(file: &Path, read: fn(&[u8]) -> Result<T, PemError>) -> Result<T> {
     read(bytes.expose()).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
-/// An OCSP response in DER (RFC 6960 §4.2.1), as far as its outermost shape goes.
+/// Reads an OCSP response in DER (RFC 6960 §4.2.1), checking only its outermost structure.
 pub fn read_ocsp(file: &Path) -> Result<Vec<u8>> {
     let der = std::fs::read(file).with_context(|| file.display().to_string())?;
     // SEQUENCE { ENUMERATED successful … }
@@ -145,7 +143,7 @@ pub fn read_ocsp(file: &Path) -> Result<Vec<u8>> {
     Ok(der)
 }
 
-/// Writes a bundle of private keys, `NAME=FILE` each, that only its owner can read.
+/// Writes a bundle of private keys, given as `NAME=FILE`, that only its owner can read.
 pub fn write_keys(keys: &[String], out: &Path) -> Result<String> {
     refuse_unless_bundle(out)?;
     let mut sources = Vec::new();
@@ -177,8 +175,8 @@ fn ca_params() -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// Writes a certificate, then its key where none is: a key that is there is this one. The certificate says whose the files are, so
-/// it comes first.
+/// Writes a certificate, then its key unless it already exists (then it is the same key). The certificate comes first because it
+/// marks the files as ours.
 fn write_pair(certificate: &Path, pem: &str, key: &Path, pair: &KeyPair) -> Result<()> {
     private::write(certificate, pem.as_bytes())?;
     if !place::has_file(key)? {
@@ -192,22 +190,22 @@ fn now_s() -> u64 {
 }
 
 fn validity(params: &mut CertificateParams, days: i64) -> Result<()> {
-    // An hour back: clocks differ.
+    // Starts an hour ago, in case clocks differ.
     let start = time::OffsetDateTime::from_unix_timestamp(i64::try_from(now_s())? - 3600)?;
     params.not_before = start;
     params.not_after = start + time::Duration::days(days);
     Ok(())
 }
 
-/// Whether the certificate in this file is good for a while.
+/// Whether the certificate in this file is valid for long enough.
 fn lasts(path: &Path) -> bool {
     let der = rustls::pki_types::CertificateDer::from_pem_file(path).ok();
     let ends = der.and_then(|der| appliance::tls::validity(&der)).map_or(0, |(_, end)| end);
     ends > now_s() + RENEW_DAYS * DAY_S
 }
 
-/// The key of a pair of files that an earlier run has made; `None` where no key is. Fails where one of them is there, but the
-/// certificate is not one in which `name` is our authority's, or the key another's. A key that others could read is removed.
+/// The key of a certificate and key written by an earlier run; `None` if there is no key. Fails if one of the files exists, but
+/// the certificate's `name` is not the development CA's, or the key is not its key. A key that others could read is removed.
 fn ours(
     certificate: &Path,
     key: &Path,
@@ -222,7 +220,7 @@ fn ours(
     let parsed = parsed.filter(|parsed| name(parsed).to_string() == format!("CN={AUTHORITY}"));
     let found = if has_certificate { certificate } else { key };
     let parsed = parsed.with_context(|| {
-        format!("{}: is there, and not of the {AUTHORITY}; expected a directory of its own", found.display())
+        format!("{}: exists and was not issued by the {AUTHORITY}; choose another directory", found.display())
     })?;
     if !has_key {
         return Ok(None);
@@ -233,7 +231,7 @@ fn ours(
     let pair = std::str::from_utf8(read.expose()).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
     let pair = pair.filter(|pair| pair.subject_public_key_info() == public).with_context(|| {
         format!(
-            "{}: is there, and not the key of {}; move it elsewhere, or remove it if it is of no use",
+            "{}: exists and is not the key of {}; move or remove it",
             key.display(),
             certificate.display()
         )

@@ -1,7 +1,7 @@
-//! Directories of static files: which files are served, and what is said about each.
+//! Directories of static files: which files are served, and their metadata.
 //!
-//! Served is every regular file below the root whose path has no name that begins with a dot, `.well-known` excepted.
-//! Symbolic links are followed as long as they stay below the root.
+//! Every regular file below the root is served unless a name in its path begins with a dot (`.well-known` excepted). Symbolic
+//! links are followed if they stay below the root.
 
 use crate::artifact::hex_sha256;
 use crate::step::ask;
@@ -19,9 +19,9 @@ pub enum FilesError {
     Read(PathBuf, std::io::ErrorKind),
     /// Neither a file nor a directory.
     Special(PathBuf),
-    /// A symbolic link that leads out of the directory.
+    /// A symbolic link to a target outside of the directory.
     Escapes(PathBuf),
-    /// A symbolic link to a directory that it is in.
+    /// A symbolic link to one of its own parent directories.
     Loop(PathBuf),
     /// A name that is not UTF-8.
     Name(PathBuf),
@@ -33,10 +33,14 @@ impl fmt::Display for FilesError {
             Self::Read(path, kind) => write!(f, "{}: {kind}, expected to read it", path.display()),
             Self::Special(path) => write!(f, "{}: expected a regular file or a directory", path.display()),
             Self::Escapes(path) => {
-                write!(f, "{}: leads out of the site's directory, expected it to stay inside", path.display())
+                write!(
+                    f,
+                    "{}: link leads out of the site's directory, expected a target inside",
+                    path.display()
+                )
             }
             Self::Loop(path) => {
-                write!(f, "{}: leads to a directory it is in, expected no loop", path.display())
+                write!(f, "{}: link leads to one of its parent directories, expected no loop", path.display())
             }
             Self::Name(path) => write!(f, "{}: name is not UTF-8, expected UTF-8", path.display()),
         }
@@ -45,7 +49,7 @@ impl fmt::Display for FilesError {
 
 impl std::error::Error for FilesError {}
 
-/// The files below `root`, which is canonical: path in URLs → path on the host, sorted by the former.
+/// The files below the canonical path `root`: path in URLs → path on the host, sorted by URL path.
 pub(crate) fn walk(root: &Path) -> Result<BTreeMap<String, PathBuf>, FilesError> {
     let mut found = BTreeMap::new();
     descend(root, root, "", &mut vec![root.to_owned()], &mut found)?;
@@ -88,7 +92,7 @@ fn descend(
     Ok(())
 }
 
-/// Reads all files of tree number `tree` at `root` for the bundle.
+/// Reads all files of directory number `tree` at `root` for the bundle.
 pub(crate) fn read(tree: u16, root: &Path) -> Result<Vec<Source>, FilesError> {
     let time = common_time(root);
     let mut sources = Vec::new();
@@ -113,14 +117,14 @@ pub(crate) fn read(tree: u16, root: &Path) -> Result<Vec<Source>, FilesError> {
     Ok(sources)
 }
 
-/// The media type by the name's extension. Text is UTF-8.
+/// The media type for the name's extension. Text is UTF-8.
 fn media_type(path: &str) -> String {
     let mime = mime_guess::from_path(path).first_or_octet_stream();
     if mime.type_() == mime_guess::mime::TEXT { format!("{mime}; charset=utf-8") } else { mime.to_string() }
 }
 
-/// One modification time for a whole tree, so that every checkout of a commit gives the same bundle:
-/// `SOURCE_DATE_EPOCH`, else the time of the last commit that touched a tree without uncommitted changes.
+/// A common modification time for the whole directory, so that every checkout of a commit gives the same bundle:
+/// `SOURCE_DATE_EPOCH`, else the time of the last commit that touched the directory if it has no uncommitted changes.
 fn common_time(root: &Path) -> Option<u64> {
     if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
         return epoch.parse().ok();

@@ -1,9 +1,9 @@
-//! Puts the memory check in front of the loader.
+//! Prepends the memory check to the loader.
 //!
-//! The program brings the check as machine code (`netdrv::hermit`'s `gate`), found by its magic like the payload's
-//! marker. It becomes a segment of the loader behind the others, in the place that `PT_GNU_STACK` has in the table of
-//! program headers, and the loader's entry. So every way to boot the image leads through it, before the loader or the
-//! kernel touches memory that may not be there.
+//! The program contains the check as machine code (`netdrv::hermit`'s `gate`), found by its magic like the payload's marker. It
+//! is copied into a new segment of the loader, which takes the place of `PT_GNU_STACK` in the program header table, and becomes
+//! the loader's entry point. Every way of booting the image therefore runs the check before the loader or the kernel touches
+//! memory that may not exist.
 
 use anyhow::{Context, Result, ensure};
 use object::elf::{self, FileHeader32, PT_GNU_STACK, PT_LOAD, ProgramHeader32};
@@ -11,17 +11,17 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::{LittleEndian as LE, U32, pod};
 use std::ops::Range;
 
-/// The gate's first bytes.
+/// The first bytes of the gate.
 const MAGIC: &[u8; 16] = b"\x7fWEIR-GATE-0001\n";
 const LEN: usize = 16;
 const CODE: usize = 20;
 const LEAST: usize = 24;
 const ENTRY: usize = 28;
-/// What follows the machine's MiB on the line.
+/// Where the text that follows the machine's MiB is stored.
 const TEXT: Range<usize> = 32..128;
 const PAGE: u32 = 4096;
 
-/// The loader with the gate of `program` in front: a machine with less than `least_mib` does not get past it.
+/// The loader with the gate of `program` prepended: a machine with less than `least_mib` MiB does not get past it.
 pub(crate) fn install(loader: &[u8], program: &[u8], least_mib: u32) -> Result<Vec<u8>> {
     let mut gate = take(program)?.to_vec();
     let header = FileHeader32::<LE>::parse(loader).ok().filter(|h| h.e_machine.get(LE) == elf::EM_386);
@@ -36,7 +36,7 @@ pub(crate) fn install(loader: &[u8], program: &[u8], least_mib: u32) -> Result<V
     let spare = segments.iter().position(|s| s.p_type(LE) == PT_GNU_STACK);
     let spare = spare.context("the loader has no PT_GNU_STACK, expected one that can become a segment")?;
 
-    // In what is left of its last page: the loader takes the boot module to begin at the next, and maps it from there.
+    // In the rest of the last page: the loader assumes that the boot module begins at the next page, and maps it from there.
     let address = end.next_multiple_of(16);
     ensure!(
         address % PAGE + u32::try_from(gate.len())? <= PAGE,
@@ -46,7 +46,7 @@ pub(crate) fn install(loader: &[u8], program: &[u8], least_mib: u32) -> Result<V
     let mut text =
         format!(" MiB of memory, this image needs {least_mib}: give it {least_mib} MiB or more\r\n");
     text.push('\0');
-    ensure!(text.len() <= TEXT.len(), "the gate has no room for {text:?}");
+    ensure!(text.len() <= TEXT.len(), "the memory check has no room for {text:?}");
     gate[TEXT.start..][..text.len()].copy_from_slice(text.as_bytes());
     put(&mut gate, LEAST, least_mib)?;
     put(&mut gate, ENTRY, header.e_entry.get(LE))?;
@@ -54,7 +54,7 @@ pub(crate) fn install(loader: &[u8], program: &[u8], least_mib: u32) -> Result<V
     // `mov esi, imm32`
     ensure!(
         gate.get(code_at..code_at + 5) == Some(&[0xbe, 0, 0, 0, 0]),
-        "the gate does not begin as it should"
+        "the memory check does not begin with the expected instruction"
     );
     put(&mut gate, code_at + 1, address)?;
 
@@ -80,23 +80,23 @@ pub(crate) fn install(loader: &[u8], program: &[u8], least_mib: u32) -> Result<V
     Ok(out)
 }
 
-/// The gate as it stands in `program`, in exactly one place.
+/// The gate in `program`, which must contain exactly one.
 fn take(program: &[u8]) -> Result<&[u8]> {
     let mut found = program.windows(MAGIC.len()).enumerate().filter(|(_, w)| w == MAGIC);
-    let (at, _) = found.next().context("the program has no memory check, expected netdrv's gate")?;
+    let (at, _) = found.next().context("the program has no memory check, expected the one in netdrv")?;
     ensure!(found.next().is_none(), "the program has more than one memory check");
     let rest = &program[at..];
     let gate = rest.get(..usize::try_from(number(rest, LEN)?)?);
-    gate.filter(|gate| gate.len() > TEXT.end).context("the program's memory check is cut off")
+    gate.filter(|gate| gate.len() > TEXT.end).context("the program's memory check is truncated")
 }
 
 fn number(bytes: &[u8], at: usize) -> Result<u32> {
-    let bytes = bytes.get(at..at + 4).context("the memory check is cut off")?;
+    let bytes = bytes.get(at..at + 4).context("the memory check is truncated")?;
     Ok(u32::from_le_bytes(bytes.try_into()?))
 }
 
 fn put(bytes: &mut [u8], at: usize, value: u32) -> Result<()> {
-    bytes.get_mut(at..at + 4).context("the memory check is cut off")?.copy_from_slice(&value.to_le_bytes());
+    bytes.get_mut(at..at + 4).context("the memory check is truncated")?.copy_from_slice(&value.to_le_bytes());
     Ok(())
 }
 

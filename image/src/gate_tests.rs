@@ -65,7 +65,7 @@ fn what_does_not_fit_is_an_error() {
     assert!(words(&loader(), b"nothing").starts_with("the program has no memory check"));
     let twice = [program(), program()].concat();
     assert!(words(&loader(), &twice).starts_with("the program has more than one"));
-    assert!(words(&loader(), &program()[..200]).contains("cut off"));
+    assert!(words(&loader(), &program()[..200]).contains("truncated"));
     assert!(words(b"no ELF", &program()).starts_with("the loader is not a 32-bit"));
     let mut other = loader();
     let stack = other.len() - 32;

@@ -1,5 +1,5 @@
-//! The Hermit kernel: fetched through cargo by name, version and checksum, made to compile with a current rustc,
-//! built in the target directory, and reduced to the symbols that a program may call.
+//! The Hermit kernel: fetched through cargo by name, version and checksum, patched to compile with a current rustc, built in the
+//! target directory, and reduced to the symbols that programs may call.
 
 use crate::artifact::{Artifact, hex_sha256};
 use crate::private::{self, Scratch};
@@ -12,35 +12,35 @@ use std::process::Command;
 const MANIFEST: &str = include_str!("../kernel/Cargo.toml");
 const LOCK: &str = include_str!("../kernel/Cargo.lock");
 const LIB: &str = include_str!("../kernel/lib.rs");
-/// The two packages that [`rules`] edit, with the SHA-256 of their `.crate` files.
+/// The two patched packages, with the SHA-256 of their `.crate` files.
 const PACKAGES: [(&str, &str, &str); 2] = [
     ("libhermit-rs", "0.6.3", "d626a087e250a3b2f8ed7341e297addaba0d433b9f27bd7b4555ec1abed3cc62"),
     ("talc", "2.2.2", "60c19cbc8dd8b5e520338fe0af971a96ad6ac2d65bed5ebd38466557157ed7c6"),
 ];
-/// What loaders of other kernels are called; ours carries the first name.
+/// File names of loaders of other kernels; ours has the first name.
 pub(crate) const LOADERS: [&str; 3] = ["rusty-loader-x86_64", "hermit-loader-x86_64", "hermit-loader"];
 const TARGET: &str = "x86_64-unknown-none";
-/// Kernel messages below this level are not compiled into the image: a boot prints one line per problem.
+/// Kernel log messages below this level are compiled out.
 const LOG_LEVEL: &str = "Warn";
 
 /// A kernel that programs can be linked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// `libhermit.a`, only the symbols in use global. Its name changes with its content.
+    /// `libhermit.a` with only the needed symbols global. Its name changes with its content.
     pub archive: PathBuf,
     /// The multiboot loader that boots it.
     pub loader: PathBuf,
-    /// Its name and version.
+    /// Name and version.
     pub name: String,
 }
 
-/// Where the kernel is built.
+/// Directory the kernel is built in.
 pub(crate) fn directory(options: &Options) -> PathBuf {
     options.target_dir.join("kernel")
 }
 
 impl Kernel {
-    /// The kernel that `options` ask for, built if it is not there yet.
+    /// Provides the kernel that `options` select, building it if necessary.
     pub fn provide(
         options: &Options,
         toolchain: &Toolchain,
@@ -61,7 +61,7 @@ impl Kernel {
     }
 }
 
-/// The kernel calls in use, from the table that heads netdrv's list of them.
+/// The kernel calls in use, from the table at the top of netdrv's list.
 fn symbols(workspace: &Path) -> Result<Vec<String>> {
     let path = workspace.join("netdrv/src/hermit/abi.rs");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -114,8 +114,8 @@ fn compiled_kernel(
     Ok(built)
 }
 
-/// Fetches all packages through cargo and takes out those that the compile fixes edit. The directory it returns
-/// lies inside the generated package, so that the build does not depend on where the target directory is.
+/// Fetches all packages through cargo and moves out those that are patched. The returned directory lies inside the generated
+/// package, so that the build does not depend on the location of the target directory.
 fn fetch(dir: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     for (name, content) in [("Cargo.toml", MANIFEST), ("Cargo.lock", LOCK), ("lib.rs", LIB)] {
         Artifact::write(&dir.join(name), content.as_bytes())?;
@@ -133,7 +133,7 @@ fn fetch(dir: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
         verify(&from, checksum)?;
         place::move_directory(&from, &to).with_context(|| format!("moving {}", from.display()))?;
     }
-    // The kernel's own choice of toolchain and flags would win over ours.
+    // The kernel's own toolchain and flags would override ours.
     for name in [".cargo", "rust-toolchain.toml"] {
         let path = source.join("libhermit-rs").join(name);
         let removed = if path.is_dir() { place::remove_directory(&path) } else { place::remove_file(&path) };
@@ -142,7 +142,7 @@ fn fetch(dir: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     Ok(source)
 }
 
-/// Compares the checksum under which cargo fetched a package with the one written here.
+/// Compares the checksum recorded by cargo for a package with the expected one.
 fn verify(package: &Path, checksum: &str) -> Result<()> {
     let path = package.join(".cargo-checksum.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -168,12 +168,12 @@ fn compile(dir: &Path, options: &Options, toolchain: &Toolchain, source: &Path) 
     Ok(dir.join("target").join(TARGET).join("release/libhermit.a"))
 }
 
-/// One object in one archive with only `_start` and `symbols` global: the kernel and the program each bring their
-/// own allocator, panic handler and memory functions.
+/// Joins everything into one object in one archive with only `_start` and `symbols` global, because the kernel and the program
+/// each have their own allocator, panic handler and memory functions.
 fn reduce(raw: &Path, symbols: &[String], dir: &Path, llvm: &Llvm) -> Result<PathBuf> {
     let content = std::fs::read(raw).with_context(|| format!("reading {}", raw.display()))?;
     let key = hex_sha256(format!("{}{symbols:?}", hex_sha256(&content)).as_bytes());
-    // Cargo links again only if the command line changes, so the name has to change with the content.
+    // Cargo relinks only if the command line changes, so the name must change with the content.
     let archive = dir.join(format!("libhermit-{}.a", &key[..12]));
     if archive.exists() {
         return Ok(archive);
@@ -209,7 +209,7 @@ fn reduce(raw: &Path, symbols: &[String], dir: &Path, llvm: &Llvm) -> Result<Pat
     Ok(archive)
 }
 
-/// Flags that keep this machine's directories out of the output. The last that matches wins.
+/// Flags that keep local paths out of the output. The last one that matches wins.
 pub(crate) fn remap(options: &Options, toolchain: &Toolchain) -> Vec<String> {
     let home = std::env::home_dir().unwrap_or_default();
     let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);

@@ -1,5 +1,4 @@
-//! Builds images: Hermit kernel + program + bundle (settings, static files) in one ELF, next to the loader that
-//! boots it.
+//! Builds images: Hermit kernel, program and bundle (settings, static files) in one ELF, next to the loader that boots it.
 //!
 //! ```text
 //! weir.toml ──check──▶ Config ──compile──▶ Settings + files ──encode──▶ bundle ─┐
@@ -7,12 +6,12 @@
 //! appliance, netdrv ────────────────────┴──link──▶ weir-appliance (ELF) ──attach──▶ image + loader
 //! ```
 //!
-//! The usual way in: [`check`] a configuration, then [`build`] its image; [`build_program`] builds a Hermit
-//! program without a bundle (the demo worker).
+//! Typical use: [`check`] a configuration, then [`build`] its image. [`build_program`] builds a Hermit program without a bundle,
+//! such as the demo worker.
 //!
-//! What settings, bundles and prefixes *are* comes from `model`. `appliance` is asked only by [`config`] and [`cert`], for dry
-//! runs: the router, the bandwidth tree, the limits of requests and the TLS store are built from the settings as the appliance
-//! will build them, so that `weir check` and the running machine cannot disagree about what is valid.
+//! The types of settings, bundles and prefixes come from `model`. Only [`config`] and [`cert`] use `appliance`, for dry runs:
+//! they build the router, the bandwidth tree, the request limits and the TLS store from the settings exactly as the appliance
+//! will, so that `weir check` and the running appliance cannot disagree about what is valid.
 #![forbid(unsafe_code)]
 
 pub mod artifact;
@@ -40,22 +39,22 @@ pub use artifact::Artifact;
 pub use config::{Config, ConfigError, ConfigErrors};
 pub use model::memory::{FIXED_LEN_MAX, least_memory_mib, least_memory_with_mib};
 
-/// What shapes a build besides the configuration.
+/// Options of a build besides the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The checkout that the programs are built from.
+    /// The checkout to build from.
     pub workspace: PathBuf,
-    /// Where everything is built: `weir/` in the workspace's target directory.
+    /// Build directory: `weir/` in the workspace's target directory.
     pub target_dir: PathBuf,
-    /// Where finished images are written: `images/` in `target_dir`.
+    /// Directory of finished images: `images/` in `target_dir`.
     pub out_dir: PathBuf,
-    /// A directory with another `libhermit.a` and loader (`--kernel DIR`) in place of the kernel that Weir builds.
+    /// Directory of another `libhermit.a` and loader to use instead of Weir's kernel (`--kernel DIR`).
     pub kernel: Option<PathBuf>,
 }
 
 impl Options {
-    /// Options for the checkout this crate was compiled from (`WEIR_WORKSPACE` names another), with its target directory
-    /// (`CARGO_TARGET_DIR` if set).
+    /// Options for the checkout this crate was compiled from, or the one in `WEIR_WORKSPACE`, with its target directory or
+    /// `CARGO_TARGET_DIR`.
     pub fn new() -> Result<Self> {
         let workspace = match std::env::var_os("WEIR_WORKSPACE") {
             Some(path) => PathBuf::from(path),
@@ -79,14 +78,14 @@ pub enum Program {
     Worker,
 }
 
-/// A bootable pair: QEMU's `-kernel LOADER -initrd ELF`.
+/// A bootable pair for QEMU: `-kernel LOADER -initrd ELF`.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The multiboot loader.
     pub loader: Artifact,
     /// Kernel, program and bundle.
     pub elf: Artifact,
-    /// Bytes of the bundle in `elf`, 0 for a program without one.
+    /// Bytes of the bundle in `elf`; 0 without a bundle.
     pub bundle_len: u64,
 }
 
@@ -97,15 +96,15 @@ impl Image {
     }
 }
 
-/// Called with one line for each step of a build as it begins.
+/// Called with one line at the start of each build step.
 pub type Progress<'a> = &'a dyn Fn(&str);
 
-/// Reads and checks a configuration and the existence of everything it names on the host.
+/// Reads and checks a configuration, including that everything it refers to on the host exists.
 pub fn check(path: &Path) -> Result<Config, ConfigErrors> {
     config::check(path)
 }
 
-/// Builds the appliance with the bundle of `config`. Steps whose inputs are unchanged cost nothing.
+/// Builds the appliance with the bundle of `config`. Steps with unchanged inputs are skipped.
 pub fn build(config: &Config, options: &Options, progress: Progress) -> Result<Image> {
     let _lock = lock(options, progress)?;
     let parts = link(config, options, progress)?;
@@ -122,10 +121,10 @@ fn link(config: &Config, options: &Options, progress: Progress) -> Result<deploy
     let linked = program::link(Program::Appliance, options, progress)?;
     progress("packing the bundle");
     let bundle = bundle(config)?;
-    // What `weir check` says and `weir up` asks for is what the machine itself holds to.
+    // The same number that `weir check` prints and `weir up` enforces.
     let least = least_memory_mib(bundle.len() as u64);
     let loader = read_loader(&linked.loader)?;
-    let loader = gate::install(&loader, &linked.elf, least).context("putting the memory check in front")?;
+    let loader = gate::install(&loader, &linked.elf, least).context("prepending the memory check")?;
     let info = deploy::Info::new(&linked, &bundle, &loader, &options.workspace);
     let elf = payload::attach(&linked.elf, &bundle).context("attaching the bundle")?;
     Ok(deploy::Parts { loader, elf: deploy::seal_elf(elf, &info)?, info })
@@ -168,20 +167,20 @@ fn write(
     };
     if image.fixed_len() > FIXED_LEN_MAX {
         progress(&format!(
-            "warning: {} bytes without a bundle, more than {FIXED_LEN_MAX}",
+            "warning: {} bytes without a bundle, expected at most {FIXED_LEN_MAX}",
             image.fixed_len()
         ));
     }
     Ok(image)
 }
 
-/// Keeps a second build out of the same directory until the first has ended.
+/// Serialises builds in the same directory.
 fn lock(options: &Options, progress: Progress) -> Result<std::fs::File> {
     private::create_dir_all(&options.target_dir)?;
     let path = options.target_dir.join("lock");
     let file = place::open_or_create(&path).with_context(|| format!("creating {}", path.display()))?;
     if file.try_lock().is_err() {
-        progress("waiting for another build to end");
+        progress("waiting for another build to finish");
         file.lock().with_context(|| format!("locking {}", path.display()))?;
     }
     Ok(file)

@@ -1,8 +1,7 @@
-//! Where a program's bytes come from, by the map that LLVM's linker writes: lines of address, load address, size, alignment, and
-//! then an output section, below it `FILE(MEMBER):(SECTION)`, and below that the symbols of that file.
+//! Sizes of a program's parts, from LLVM's linker map. Its lines have address, load address, size, alignment, and then an output
+//! section; below it `FILE(MEMBER):(SECTION)`, and below that the symbols of the file.
 
-/// The crates of the TLS stack that are written in Rust. Link-time optimisation merges them with the rest, so that only
-/// their symbols tell them apart.
+/// The crates of the TLS stack that are written in Rust. Link-time optimisation merges crates, so only symbols tell them apart.
 const TLS_CRATES: &[&str] = &[
     "rustls",
     "rustls_pki_types",
@@ -25,13 +24,13 @@ const TLS_CRATES: &[&str] = &[
     "hmac",
 ];
 
-/// Bytes of a program's parts in its file; zeroed memory takes no place there.
+/// Bytes of a program's parts in its file; zero-initialised memory occupies none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
     /// The kernel: the archive named `libhermit-…`.
     pub(crate) kernel: u64,
-    /// The TLS stack: *ring*'s own objects, and the functions and tables of [`TLS_CRATES`]. What was inlined into their
-    /// callers counts there, constants without a name count nowhere.
+    /// The TLS stack: *ring*'s objects, and the functions and tables of [`TLS_CRATES`]. Inlined functions count for their
+    /// callers; unnamed constants are not counted.
     pub(crate) tls: u64,
 }
 
@@ -68,7 +67,7 @@ impl Parts {
     }
 }
 
-/// A line's size in bytes, and what it is about.
+/// Size in bytes and subject of a line.
 fn row(line: &str) -> Option<(u64, &str)> {
     let mut rest = line;
     let mut size = 0;

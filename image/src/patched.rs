@@ -1,5 +1,5 @@
-//! Packages of the programs that need a compile fix for Hermit: copied from where cargo has put them, checksums verified by
-//! it, edited by rule, and put in their place by cargo's `paths`.
+//! Patched copies of packages that do not compile for Hermit: copied from cargo's registry, which verifies their checksums,
+//! edited by rules, and substituted by cargo's `paths`.
 
 use crate::artifact::{Artifact, hex_sha256};
 use crate::rules::{self, Rule};
@@ -8,25 +8,26 @@ use crate::{Options, place, private, step};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-/// The packages, and what is wrong with them.
+/// The packages and their patches.
 const PATCHES: [(&str, &[Rule]); 1] = [(
     "ring",
-    // Its assembler sources are compiled for every system with Linux's calling convention that it has heard of.
+    // Its build script compiles the assembler sources only for the operating systems it lists.
     &[Rule { file: "build.rs", from: "    \"hurd\",\n", to: "    \"hermit\",\n    \"hurd\",\n", times: 1 }],
 )];
 
-/// The directories of the edited packages.
+/// Provides the directories of the patched packages.
 pub(crate) fn provide(options: &Options, toolchain: &Toolchain) -> Result<Vec<PathBuf>> {
     let dir = options.target_dir.join("patched");
     private::create_dir_all(&dir)?;
     let mut cargo = toolchain.cargo();
     cargo.current_dir(&options.workspace).args(["metadata", "--locked", "--format-version", "1"]);
     let log = dir.join("metadata.json");
-    step::run(&mut cargo, "asking cargo where its packages are", &log)?;
+    step::run(&mut cargo, "locating cargo's packages", &log)?;
     let text = std::fs::read_to_string(&log).with_context(|| format!("reading {}", log.display()))?;
     let start = text.find('{').unwrap_or(0);
     let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<serde_json::Value>();
-    let metadata = values.next().context("cargo metadata says nothing")?.context("reading cargo metadata")?;
+    let metadata =
+        values.next().context("cargo metadata printed nothing")?.context("reading cargo metadata")?;
     PATCHES.iter().map(|(name, rules)| patch(&dir, &metadata, name, rules)).collect()
 }
 

@@ -1,37 +1,37 @@
-//! Attaches a payload to a linked program: a segment of its own behind the others, and a marker in the program that
-//! says where it lies. Nothing is linked again, so another configuration costs no build.
+//! Attaches a payload to a linked program: it becomes a segment behind the others, and a marker in the program says where it is.
+//! Nothing is linked again, so changing the configuration needs no build.
 //!
-//! The loader copies every `PT_LOAD` segment to its address relative to the first and takes the last one's end as the
-//! end of the image; it knows nothing of sections. `PT_GNU_STACK` means nothing to it: its place in the table of
-//! program headers becomes the new segment.
+//! The loader copies every `PT_LOAD` segment to its address relative to the first, and takes the end of the last one as the end
+//! of the image; it ignores sections. It also ignores `PT_GNU_STACK`, so that entry of the program header table becomes the new
+//! segment.
 //!
-//! The kernel's first heap is what is left between the image's end and the next 2 MiB boundary. Attaching (even
-//! nothing) makes sure that this is enough.
+//! The kernel's first heap is the space between the end of the image and the next 2 MiB boundary. Attaching, even an empty
+//! payload, ensures that it is large enough.
 
 use object::elf::{self, FileHeader64, PF_R, PT_GNU_STACK, PT_LOAD, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{LittleEndian as LE, U32, U64, pod};
 
-/// The first bytes of the marker; `netdrv::hermit::payload` has the other copy.
+/// The first bytes of the marker; also defined in `netdrv::hermit::payload`.
 pub const MAGIC: &[u8; 16] = b"\x7fWEIR-PAYLOAD-1\n";
 
 const PAGE: u64 = 4096;
-/// The kernel is loaded at a multiple of this and maps itself in pages of this size.
+/// The kernel is loaded at a multiple of this and maps itself with pages of this size.
 const LARGE_PAGE: u64 = 2 << 20;
-/// What the kernel may need before it has found the rest of the memory. One processor with 64 MiB needs 8 KiB; with 4 KiB
-/// it panics.
+/// Heap the kernel may need before it has found the rest of the memory. One processor with 64 MiB needs 8 KiB; with 4 KiB it
+/// panics.
 const FIRST_HEAP: u64 = 256 << 10;
 
-/// Why nothing could be attached.
+/// Why a payload could not be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachError {
     /// Not a little-endian 64-bit ELF, or one whose tables lie outside it.
     NotElf,
-    /// No `PT_GNU_STACK` behind the last `PT_LOAD`.
+    /// No `PT_GNU_STACK` after the last `PT_LOAD`.
     NoRoom,
-    /// The program has no marker: it does not use `netdrv::hermit::payload`, or something was attached before.
+    /// The program has no marker: it does not use `netdrv::hermit::payload`, or a payload is already attached.
     NoMarker,
-    /// The magic stands in more than one place.
+    /// The magic occurs more than once.
     ManyMarkers,
 }
 
@@ -50,7 +50,7 @@ impl std::fmt::Display for AttachError {
 
 impl std::error::Error for AttachError {}
 
-/// Appends `payload` to `elf` as a segment that the loader loads, and tells the program's marker.
+/// Appends `payload` to `elf` as a loadable segment, and fills in the program's marker.
 pub fn attach(elf: &[u8], payload: &[u8]) -> Result<Vec<u8>, AttachError> {
     let table = Table::read(elf)?;
     let marker = marker(elf)?;
@@ -80,7 +80,7 @@ pub fn attach(elf: &[u8], payload: &[u8]) -> Result<Vec<u8>, AttachError> {
     Ok(out)
 }
 
-/// What was attached to `elf`.
+/// The payload attached to `elf`.
 pub fn attached(elf: &[u8]) -> Option<&[u8]> {
     let table = Table::read(elf).ok()?;
     let marker = elf.windows(32).position(|w| w.starts_with(MAGIC))?;
@@ -92,7 +92,7 @@ pub fn attached(elf: &[u8]) -> Option<&[u8]> {
     elf.get(start..start.checked_add(len)?)
 }
 
-/// Leaves the kernel enough memory for its first heap behind a program without a payload.
+/// Leaves the kernel enough memory for its first heap after a program without a payload.
 pub fn finish(elf: &[u8]) -> Result<Vec<u8>, AttachError> {
     let table = Table::read(elf)?;
     let mut out = elf.to_vec();
@@ -103,13 +103,13 @@ pub fn finish(elf: &[u8]) -> Result<Vec<u8>, AttachError> {
     Ok(out)
 }
 
-/// How many bytes to add to an image that ends at `end`, relative to its 2 MiB-aligned start.
+/// Padding needed by an image that ends at `end`, relative to its 2 MiB-aligned start.
 fn slack(end: u64) -> u64 {
     let left = end.next_multiple_of(LARGE_PAGE) - end;
     if left < FIRST_HEAP { left + PAGE } else { 0 }
 }
 
-/// Where the marker stands in the file: exactly one place, with nothing attached yet.
+/// Offset of the unused marker in the file, which must contain exactly one.
 fn marker(elf: &[u8]) -> Result<usize, AttachError> {
     let mut found = elf.windows(32).enumerate().filter(|(_, w)| w.starts_with(MAGIC));
     let (at, marker) = found.next().ok_or(AttachError::NoMarker)?;
@@ -120,7 +120,7 @@ fn marker(elf: &[u8]) -> Result<usize, AttachError> {
     }
 }
 
-/// The table of program headers.
+/// The program header table.
 struct Table<'a> {
     offset: usize,
     segments: &'a [ProgramHeader64<LE>],
@@ -146,18 +146,18 @@ impl<'a> Table<'a> {
         self.loads().map(|s| s.p_vaddr(LE).saturating_add(s.p_memsz(LE))).max().unwrap_or(0)
     }
 
-    /// The last segment that is loaded.
+    /// The last loadable segment.
     fn last(&self) -> Option<usize> {
         self.segments.iter().rposition(|s| s.p_type(LE) == PT_LOAD)
     }
 
-    /// The entry that can become a segment. It has to come last: the loader takes the last one's end for the image's.
+    /// The entry that can become a segment. It must come last, because the loader takes the last segment's end as the image's.
     fn spare(&self) -> Option<usize> {
         let stack = self.segments.iter().rposition(|s| s.p_type(LE) == PT_GNU_STACK)?;
         (Some(stack) > self.last()).then_some(stack)
     }
 
-    /// The address of the byte at `offset` of the file.
+    /// The address of the byte at file offset `offset`.
     fn address(&self, offset: usize) -> Option<u64> {
         let offset = offset as u64;
         let segment =

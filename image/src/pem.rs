@@ -10,7 +10,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 const BEGIN: &str = "-----BEGIN ";
 
-/// What is looked for in a file.
+/// What a file should contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// Certificates.
@@ -30,7 +30,7 @@ impl Wanted {
         }
     }
 
-    /// How the program is called that turns DER into PEM.
+    /// The openssl command that converts DER to PEM.
     fn tool(self) -> &'static str {
         match self {
             Self::Certificates => "x509",
@@ -48,7 +48,7 @@ impl Wanted {
     }
 }
 
-/// Why a file has not what was looked for.
+/// Why a file does not contain what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PemError {
     wanted: Wanted,
@@ -67,7 +67,7 @@ enum PemErrorKind {
     Damaged,
     Encrypted,
     Several(usize),
-    /// Something else, by its name and what to do about it.
+    /// Something else: its name, and how to fix it.
     Other(&'static str, &'static str),
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for PemError {
             PemErrorKind::NoLabels => {
                 write!(
                     f,
-                    "nothing of that kind in it, expected {expected}, between -----BEGIN and -----END lines"
+                    "nothing of that kind found, expected {expected}, between -----BEGIN and -----END lines"
                 )
             }
             PemErrorKind::LineEnds => write!(
@@ -94,7 +94,7 @@ impl fmt::Display for PemError {
                 "its line ends are lost, expected {expected}, with -----BEGIN and -----END on lines of their own; copy \
                  the file itself"
             ),
-            PemErrorKind::Unfinished => write!(f, "cut off before its -----END line, expected {expected}"),
+            PemErrorKind::Unfinished => write!(f, "truncated before its -----END line, expected {expected}"),
             PemErrorKind::Damaged => {
                 write!(f, "damaged between its -----BEGIN and -----END lines, expected {expected}")
             }
@@ -103,7 +103,7 @@ impl fmt::Display for PemError {
                 "an encrypted private key, expected one without a passphrase: openssl pkey -in FILE -out FILE.pem"
             ),
             PemErrorKind::Several(keys) => {
-                write!(f, "{keys} private keys, expected one; leave the others out")
+                write!(f, "{keys} private keys, expected one; remove the others")
             }
             PemErrorKind::Other(what, mend) => write!(f, "{what}, expected {expected}{mend}"),
         }
@@ -122,7 +122,7 @@ pub(crate) fn crls(bytes: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     sections(bytes, Wanted::Crls)
 }
 
-/// The one private key in a file, in DER: PKCS #8, SEC 1 or PKCS #1.
+/// The only private key in a file, in DER: PKCS #8, SEC 1 or PKCS #1.
 pub(crate) fn key(bytes: &[u8]) -> Result<Secret, PemError> {
     let text = normal(bytes, Wanted::Key)?;
     let der = match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
@@ -148,14 +148,14 @@ fn sections(bytes: &[u8], wanted: Wanted) -> Result<Vec<Vec<u8>>, PemError> {
             (Wanted::Certificates, SectionKind::Certificate) | (Wanted::Crls, SectionKind::Crl) => {
                 found.push(der);
             }
-            // There may be a key beside the certificates.
+            // A key may be in the same file as the certificates.
             _ => der.zeroize(),
         }
     }
     if found.is_empty() { Err(diagnose(&text, wanted)) } else { Ok(found) }
 }
 
-/// The text without a byte order mark and without blanks around its lines.
+/// The text without byte order mark and without white space around its lines.
 fn normal(bytes: &[u8], wanted: Wanted) -> Result<Zeroizing<String>, PemError> {
     let wrong = |kind| PemError { wanted, kind };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
@@ -165,7 +165,7 @@ fn normal(bytes: &[u8], wanted: Wanted) -> Result<Zeroizing<String>, PemError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(wrong(PemErrorKind::Empty));
     }
-    // SEQUENCE with a length: PKCS #12 begins with version 3 and then names the type of its content.
+    // SEQUENCE with a length. PKCS #12 begins with version 3, followed by the type of its content.
     if let [0x30, 0x80..=0x84, rest @ ..] | [0x30, rest @ ..] = bytes
         && !bytes.is_ascii()
     {
@@ -173,7 +173,7 @@ fn normal(bytes: &[u8], wanted: Wanted) -> Result<Zeroizing<String>, PemError> {
         let is_pfx = (0..4).any(begins_pfx);
         return Err(wrong(if is_pfx { PemErrorKind::Pkcs12 } else { PemErrorKind::Der }));
     }
-    // Comments may be in any character set; what counts is ASCII.
+    // Comments may use any character set; only ASCII matters.
     let text = Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
     let mut lines = Zeroizing::new(String::with_capacity(text.len() + 1));
     for line in text.split(['\n', '\r']).map(str::trim) {
@@ -183,12 +183,12 @@ fn normal(bytes: &[u8], wanted: Wanted) -> Result<Zeroizing<String>, PemError> {
     Ok(lines)
 }
 
-/// What the sections are called.
+/// The labels of the sections.
 fn labels(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| line.strip_prefix(BEGIN)?.strip_suffix("-----"))
 }
 
-/// Why there is nothing in it that is wanted.
+/// Finds out why the file does not contain what was expected.
 fn diagnose(text: &str, wanted: Wanted) -> PemError {
     let kind = if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
     {
@@ -206,13 +206,13 @@ fn diagnose(text: &str, wanted: Wanted) -> PemError {
     PemError { wanted, kind }
 }
 
-/// A label with more than itself on its line.
+/// Whether a BEGIN line contains more than its label.
 fn is_fused(line: &str) -> bool {
     let whole = line.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix("-----"));
     line.contains(BEGIN) && whole.is_none_or(|label| label.contains("-----"))
 }
 
-/// What stands there instead.
+/// Identifies content of another kind.
 fn other(label: &str, wanted: Wanted) -> Option<PemErrorKind> {
     const SWAPPED: &str = "; are `chain` and `key` swapped?";
     let (what, mend) = match label {
@@ -223,13 +223,13 @@ fn other(label: &str, wanted: Wanted) -> Option<PemErrorKind> {
         }
         "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => ("a private key", ""),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
-            ("a certificate request", "; what the authority sent in answer to it")
+            ("a certificate request", "; use the certificate that the CA issued for it")
         }
         "PUBLIC KEY" | "RSA PUBLIC KEY" => ("a public key", ""),
-        "OPENSSH PRIVATE KEY" => ("a key of OpenSSH's own form", ": ssh-keygen -p -N '' -m PKCS8 -f FILE"),
-        "DSA PRIVATE KEY" => ("a DSA key, which TLS does not use any more", ""),
+        "OPENSSH PRIVATE KEY" => ("a key in OpenSSH format", ": ssh-keygen -p -N '' -m PKCS8 -f FILE"),
+        "DSA PRIVATE KEY" => ("a DSA key, which TLS no longer supports", ""),
         "TRUSTED CERTIFICATE" => {
-            ("a certificate of OpenSSL's own form", ": openssl x509 -in FILE -out FILE.pem")
+            ("a certificate in OpenSSL's own format", ": openssl x509 -in FILE -out FILE.pem")
         }
         "PKCS7" | "CMS" => ("PKCS #7", ": openssl pkcs7 -print_certs -in FILE -out FILE.pem"),
         "X509 CRL" => ("a revocation list", ""),

@@ -51,8 +51,8 @@ fn what_is_wrong_is_said_and_how_to_mend_it() {
         (key.replace('\n', " ").into(), "its line ends are lost"),
         (key.replace('\n', "\\n").into(), "its line ends are lost"),
         (key.replacen('\n', "", 1).into(), "its line ends are lost"),
-        (key.replace("-----END PRIVATE KEY-----", "").into(), "cut off before"),
-        (key[..key.len() / 2].into(), "cut off before"),
+        (key.replace("-----END PRIVATE KEY-----", "").into(), "truncated before"),
+        (key[..key.len() / 2].into(), "truncated before"),
         (key.replacen('M', "!", 1).into(), "damaged between"),
         (
             label("ENCRYPTED PRIVATE KEY").into(),
@@ -71,12 +71,12 @@ fn what_is_wrong_is_said_and_how_to_mend_it() {
         ),
         (label("CERTIFICATE REQUEST").into(), "a certificate request"),
         (label("PUBLIC KEY").into(), "a public key"),
-        (label("OPENSSH PRIVATE KEY").into(), "a key of OpenSSH's own form"),
+        (label("OPENSSH PRIVATE KEY").into(), "a key in OpenSSH format"),
         (der.clone(), "in DER, expected a private key in PEM: openssl pkey -inform DER"),
         ([&[0x30, 0x82, 9, 0x7a, 2, 1, 3, 0x30, 0x82], &der[..]].concat(), "in PKCS #12"),
         ([&[0xff, 0xfe][..], &utf16(&key)].concat(), "UTF-16"),
-        (key.lines().skip(1).collect::<Vec<_>>().join("\n").into(), "nothing of that kind in it"),
-        (b"password = \"secret\"".to_vec(), "nothing of that kind in it"),
+        (key.lines().skip(1).collect::<Vec<_>>().join("\n").into(), "nothing of that kind found"),
+        (b"password = \"secret\"".to_vec(), "nothing of that kind found"),
     ];
     let body: Vec<&str> = key.lines().filter(|line| !line.starts_with('-')).collect();
     for (file, expected) in cases {

@@ -1,9 +1,8 @@
-//! What is at a name before something is written there, renamed to it or removed from it: the one rule for everything that Weir
-//! does with the host's paths.
+//! Safe replacement and removal of files on the host: everything Weir writes, renames or removes goes through here.
 //!
-//! A file of Weir's takes the place of nothing but a regular file, and a socket of nothing but a socket. A symbolic link is never
-//! followed, a FIFO never waited for, a device never written, a directory never emptied: whoever put it there meant something
-//! else. Whether a regular file may be replaced is for the caller to say, by what is in it.
+//! A file of Weir's replaces nothing but a regular file, and a socket nothing but a socket. Symbolic links are never followed,
+//! FIFOs never waited for, devices never written, and directories never emptied. Whether a regular file may be replaced is for
+//! the caller to decide, by its content.
 
 use rustix::fs::OFlags;
 use std::fs::{File, FileType, Metadata, OpenOptions};
@@ -15,18 +14,18 @@ const FILE: &str = "a regular file or nothing";
 const SOCKET: &str = "a socket or nothing";
 const DIRECTORY: &str = "a directory or nothing";
 
-/// Whether a regular file has this name; fails where anything else has.
+/// Whether there is a regular file at `path`; an error if there is anything else.
 pub fn has_file(path: &Path) -> Result<bool> {
     has(path, FILE, FileType::is_file)
 }
 
-/// Gives a finished file its name, in place of a regular file or of nothing.
+/// Renames a finished file to `path`, replacing at most a regular file.
 pub fn put(finished: &Path, path: &Path) -> Result<()> {
     has_file(path)?;
     std::fs::rename(finished, path)
 }
 
-/// Gives a package its place in a tree that Weir generates, where nothing is yet.
+/// Moves a package's directory to its place in a tree that Weir generates; fails if the name is taken.
 pub fn move_directory(from: &Path, to: &Path) -> Result<()> {
     match std::fs::symlink_metadata(to) {
         Ok(found) => Err(wrong(to, found.file_type(), "nothing")),
@@ -34,7 +33,7 @@ pub fn move_directory(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-/// Gives a socket another name, where nothing is yet or another socket.
+/// Renames a socket, replacing at most another socket.
 pub fn move_socket(from: &Path, to: &Path) -> Result<()> {
     if !has(from, SOCKET, FileType::is_socket)? {
         return Err(ErrorKind::NotFound.into());
@@ -43,7 +42,7 @@ pub fn move_socket(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Makes a file that is not there yet, for its owner alone.
+/// Creates a new file, accessible only to its owner.
 pub fn create(path: &Path) -> Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
@@ -53,12 +52,12 @@ pub fn open(path: &Path) -> Result<File> {
     open_with(OpenOptions::new().read(true).write(true), path)
 }
 
-/// Opens a regular file, or makes one for its owner alone.
+/// Opens a regular file, or creates one accessible only to its owner.
 pub fn open_or_create(path: &Path) -> Result<File> {
     open_with(OpenOptions::new().read(true).write(true).create(true).mode(0o600), path)
 }
 
-/// The same, and whatever is written goes to its end.
+/// Like [`open_or_create`], for appending.
 pub fn open_to_append(path: &Path) -> Result<File> {
     open_with(OpenOptions::new().read(true).append(true).create(true).mode(0o600), path)
 }
@@ -71,8 +70,8 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a directory and everything in it, if there is one; fails where anything else has its name. Links in it are removed, and
-/// not what they lead to. For directories that Weir has made, by a name of their own or a mark in them.
+/// Removes a directory with its content, if there is one; an error if there is anything else. Links in it are not followed. Only
+/// for directories that Weir has created, as shown by their name or a mark in them.
 pub fn remove_directory(path: &Path) -> Result<()> {
     match has(path, DIRECTORY, FileType::is_dir)? {
         true => std::fs::remove_dir_all(path),
@@ -80,7 +79,7 @@ pub fn remove_directory(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a socket if one has this name; fails where anything else has.
+/// Removes a socket if there is one; an error if there is anything else.
 pub fn remove_socket(path: &Path) -> Result<()> {
     match has(path, SOCKET, FileType::is_socket)? {
         true => std::fs::remove_file(path),
@@ -88,13 +87,13 @@ pub fn remove_socket(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether this open file is what lies at `path`.
+/// Whether `file` is what is now at `path`.
 pub fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(open), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
     identity(&open) == identity(&there)
 }
 
-/// The file of a socket that this process has bound. Dropping this removes it, unless something else has its name by then.
+/// The file of a socket bound by this process. Dropping it removes the file, unless something else has taken its name.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -102,12 +101,12 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// What was bound at `path` just now.
+    /// The socket just bound at `path`.
     pub fn at(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), identity: identity(&std::fs::symlink_metadata(path)?) })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -130,9 +129,9 @@ fn has(path: &Path, expected: &str, is_expected: impl Fn(&FileType) -> bool) -> 
     }
 }
 
-/// Opens without following a link or waiting for the other end of a FIFO.
+/// Opens without following a symbolic link or waiting for the other end of a FIFO.
 fn open_with(options: &mut OpenOptions, path: &Path) -> Result<File> {
-    // Before it is opened, too: to open a device can already do something.
+    // Check before opening too: opening a device can have side effects.
     has_file(path)?;
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let file = options.custom_flags(flags.cast_signed()).open(path)?;
@@ -154,7 +153,7 @@ fn wrong(path: &Path, found: FileType, expected: &str) -> Error {
     Error::new(ErrorKind::AlreadyExists, text)
 }
 
-/// Device and number.
+/// Device and inode.
 fn identity(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }

@@ -1,8 +1,8 @@
-//! Files and directories for their owner alone: everything that Weir writes on a host may hold a private key, or be a way to
-//! somebody who trusts it.
+//! Files and directories accessible only to their owner: everything that Weir writes on the host may contain a private key, or
+//! give access to a process that trusts Weir.
 //!
-//! Modes are right from the first moment, whatever the umask, and files are whole or not there: they are written in a
-//! [`Scratch`] directory and renamed. Whoever wants others to read something says so afterwards.
+//! Permissions are right from the start, whatever the umask, and files are written atomically: created in a [`Scratch`] directory
+//! and renamed. Use `chmod` afterwards to open one to others.
 
 use crate::place;
 use anyhow::{Context, Result};
@@ -13,26 +13,27 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// What every [`Scratch`] directory has in it, locked for as long as somebody works there.
+/// Lock file in every [`Scratch`] directory, locked while the directory is in use.
 const MARK: &str = "weir.lock";
-/// What stands in the mark.
-const CONTENT: &[u8] = b"Weir works here, and removes this directory once nobody holds this file's lock.\n";
-/// Characters that follow the prefix of a scratch directory's name.
+/// Content of the lock file.
+const CONTENT: &[u8] =
+    b"Weir works in this directory and removes it once nobody holds the lock on this file.\n";
+/// Number of random characters after the prefix of a scratch directory's name.
 const RANDOM: usize = 6;
 
-/// Makes every file, directory and socket that this process and its children create from now on their owner's alone. Returns
-/// the umask that was in force.
+/// Makes all files, directories and sockets that this process and its children create accessible only to their owner. Returns the
+/// previous umask.
 pub fn restrict_umask() -> u32 {
     rustix::process::umask(Mode::RWXG | Mode::RWXO).as_raw_mode()
 }
 
-/// Makes a directory, and those above it, where they are not there.
+/// Creates a directory and its missing parents.
 pub fn create_dir_all(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| format!("creating {}", path.display()))
 }
 
-/// Writes a file whole, in place of a regular one that is there ([`place`]).
+/// Writes a file atomically, replacing at most a regular file ([`place`]).
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     let directory = path.parent().context("no parent directory")?;
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
@@ -45,22 +46,22 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
         .with_context(|| format!("writing {}", path.display()))
 }
 
-/// Whether a file is there that its owner alone can open.
+/// Whether the file exists and only its owner can open it.
 pub fn is(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o077 == 0)
 }
 
-/// A directory for what is not finished, or not to stay. It goes when it is dropped; one whose process was killed is removed
-/// by the next that is made beside it.
+/// A directory for unfinished or temporary files, removed when dropped. If its process is killed, the next one created beside it
+/// removes it.
 #[derive(Debug)]
 pub struct Scratch {
-    // Removed before the lock is given back.
+    // Must be removed before the lock is released.
     directory: TempDir,
     _lock: File,
 }
 
 impl Scratch {
-    /// Makes one in `parent`, its name this prefix and `RANDOM` letters, and removes those of dead processes there.
+    /// Creates one in `parent`, named with this prefix and `RANDOM` letters, and removes those of dead processes.
     pub fn new(parent: &Path, prefix: &str) -> Result<Self> {
         sweep(parent, prefix);
         let made = || format!("making a directory in {}", parent.display());
@@ -72,27 +73,27 @@ impl Scratch {
             let mut lock = place::create(&mark).with_context(made)?;
             lock.write_all(CONTENT).with_context(made)?;
             lock.lock().with_context(made)?;
-            // Somebody may have found it in the moment when it was not locked yet.
+            // Another process may have seen it before it was locked.
             if place::is_at(&lock, &mark) {
                 return Ok(Self { directory, _lock: lock });
             }
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 }
 
-/// Removes what killed processes of this user have left in `parent`. What cannot be shown to be of that kind stays.
+/// Removes directories left in `parent` by killed processes of this user. Anything that cannot be identified as such stays.
 fn sweep(parent: &Path, prefix: &str) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let random = name.to_str().and_then(|name| name.strip_prefix(prefix));
         if random.is_some_and(|rest| rest.len() == RANDOM && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
         {
-            // What cannot be removed now, the next one finds again.
+            // If this fails, the next run tries again.
             let _ = remove_dead(&entry.path());
         }
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 
 const TARGET: &str = "x86_64-unknown-hermit";
-/// The workspace's profile for images.
+/// The cargo profile for images.
 const PROFILE: &str = "image";
 
 impl Program {
@@ -28,7 +28,7 @@ impl Program {
         }
     }
 
-    /// What its loader is called: the appliance's is its own, as it knows how much memory the appliance needs.
+    /// File name of its loader. The appliance has its own, because it contains the memory check.
     pub(crate) fn loader(self) -> &'static str {
         match self {
             Self::Appliance => "weir-appliance.loader",
@@ -37,7 +37,7 @@ impl Program {
     }
 }
 
-/// A linked program, not yet carrying a bundle.
+/// A linked program without a bundle.
 #[derive(Clone, Debug)]
 pub(crate) struct Linked {
     pub(crate) elf: Vec<u8>,
@@ -50,19 +50,18 @@ pub(crate) struct Linked {
     pub(crate) rustc: String,
 }
 
-/// Builds `program`; cargo decides what of it is out of date.
+/// Builds `program`; cargo decides what is out of date.
 pub(crate) fn link(program: Program, options: &Options, progress: Progress) -> Result<Linked> {
     let (toolchain, llvm) = (Toolchain::find()?, Llvm::find()?);
     let kernel = Kernel::provide(options, &toolchain, &llvm, progress)?;
     progress(&format!("building {}", program.binary()));
     let mut flags = remap(options, &toolchain);
-    // Cargo leaves flags out of the crates' hashes where a path is remapped, so that these paths cost no
-    // reproducibility.
+    // Cargo leaves flags with remapped paths out of the crates' hashes, so these paths do not break reproducibility.
     flags.push(format!("-Clinker={}", llvm.lld.display()));
     flags.push("-Clinker-flavor=ld.lld".into());
     flags.push(format!("-Clink-arg={}", kernel.archive.display()));
     let target_dir = options.target_dir.join("programs");
-    // The linker's map, for the sizes of the parts. An argument of the program's own crate: among the flags above it
+    // The linker map, for the sizes of the parts. It is an argument of the program's own crate only: among the flags above, it
     // would differ between programs, and each would rebuild what the other has built.
     let map = target_dir.join(format!("{}.map", program.binary()));
     let patched = patched::provide(options, &toolchain)?;

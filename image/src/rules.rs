@@ -1,7 +1,7 @@
-//! The search-and-replace rules that make the kernel's source compile with a current rustc.
+//! Search-and-replace rules that make the kernel's source compile with a current rustc, and fix its defects.
 //!
-//! A rule names one file, what stands there and how often. If it stands there another number of times, the source is
-//! not the one that the rule was written for, and the build stops and says so.
+//! A rule names a file, the text to replace, and how often it occurs. If it occurs another number of times, the source is not the
+//! one that the rule was written for, and the build stops with an error.
 
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
@@ -11,21 +11,21 @@ use std::path::Path;
 pub(crate) struct Rule {
     /// File, relative to the directory that holds the packages.
     pub(crate) file: &'static str,
-    /// What must stand there.
+    /// Text to replace.
     pub(crate) from: &'static str,
-    /// What replaces it.
+    /// Replacement.
     pub(crate) to: &'static str,
-    /// How often it must stand there.
+    /// How often the text occurs.
     pub(crate) times: usize,
 }
 
-/// Which attribute and macro a naked function takes has changed since the kernel's release.
+/// The attribute of naked functions changed after the kernel's release.
 const NAKED: &str = "#[naked]";
 const UNSAFE_NAKED: &str = "#[unsafe(naked)]";
 
 /// Every rule, in the order of application.
 pub(crate) const RULES: &[Rule] = &[
-    // Naked functions: the attribute is unsafe now, the body is one `naked_asm!`, which never returns by itself.
+    // Naked functions: the attribute is unsafe now, and the body is one `naked_asm!`, which never returns.
     rule("libhermit-rs/src/arch/x86_64/kernel/start.rs", NAKED, UNSAFE_NAKED, 1),
     rule(
         "libhermit-rs/src/arch/x86_64/kernel/start.rs",
@@ -68,8 +68,8 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     rule("talc/src/talck.rs", "new_layout.dangling()", "new_layout.dangling_ptr()", 1),
     rule("talc/src/lib.rs", "#![feature(pointer_is_aligned)]", "#![feature(pointer_is_aligned_to)]", 1),
-    // The heap. `total_memory_size` counts from the kernel's end when the loader gives a memory map; subtracting what
-    // lies below the kernel's end once more would cost 10 MiB and twice the size of the bundle.
+    // Heap: `total_memory_size` counts from the kernel's end if the loader provides a memory map. Subtracting the memory below
+    // the kernel's end again would cost 10 MiB and twice the size of the bundle.
     rule(
         "libhermit-rs/src/mm/mod.rs",
         "< kernel_end_address().as_usize() - env::get_ram_address().as_usize()\n\t\t\t+ reserved_space",
@@ -82,16 +82,16 @@ pub(crate) const RULES: &[Rule] = &[
         "(total_memory_size() - reserved_space)",
         1,
     ),
-    // Free memory. Where the firmware's memory map has a region that begins inside the image (UEFI's does), the kernel
-    // would take its start for free.
+    // Free memory: if a region of the firmware's memory map begins inside the image (as with UEFI), the kernel treated that part
+    // as free.
     rule(
         "libhermit-rs/src/arch/x86_64/mm/physicalmem.rs",
         "if m.base_address() <= mm::kernel_start_address().as_u64()",
         "if m.base_address() <= mm::kernel_end_address().as_u64()",
         1,
     ),
-    // The end. A panic powered off through tables that are not there before the kernel is up, and then stood still. It
-    // is one line now, a status for QEMU, and no way back into itself.
+    // Panics: the kernel powered off through ACPI tables, which are missing early on, and then hung. Now a panic prints one line,
+    // sets QEMU's exit status, and cannot recurse.
     rule(
         "libhermit-rs/src/lib.rs",
         "\tlet core_id = crate::arch::core_local::core_id();\n\tprintln!(\"[{core_id}][PANIC] {info}\");\n\n\tcrate::__sys_shutdown(1);",
@@ -105,7 +105,7 @@ pub(crate) const RULES: &[Rule] = &[
         1,
     ),
     rule("libhermit-rs/src/mm/mod.rs", "panic!(\"No enough memory available!\");", TOO_LITTLE, 1),
-    // One step of the heap more: with less it has no size, which is another panic, and one that does not say why.
+    // Heap: require one more step. With less, the heap has no size, which causes another panic without an explanation.
     rule(
         "libhermit-rs/src/mm/mod.rs",
         "\t\t\t+ LargePageSize::SIZE as usize\n\t{",
@@ -114,7 +114,7 @@ pub(crate) const RULES: &[Rule] = &[
     ),
 ];
 
-/// `netdrv::hermit`'s panic handler prints and exits alike: the status is its `EXIT_PANIC`.
+/// Prints and exits like `netdrv::hermit`'s panic handler, with the status `EXIT_PANIC`.
 const PANIC: &str =
     "\tstatic PANICKING: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
 \tif !PANICKING.swap(true, core::sync::atomic::Ordering::Relaxed) {
@@ -126,7 +126,7 @@ const PANIC: &str =
 \tunsafe { ::x86::io::outl(0xf4, 2) };
 \tcrate::arch::processor::shutdown()";
 
-/// The ACPI ports of QEMU, for a kernel that has not read the tables yet.
+/// Powers off through QEMU's ACPI ports, for a kernel that has not read the tables yet.
 const POWER_OFF: &str = "unsafe {
 \t\t\t\t\t\t::x86::io::outw(0x604, 0x2000);
 \t\t\t\t\t\t::x86::io::outw(0xb004, 0x2000);
@@ -161,7 +161,7 @@ impl Rule {
         let found = old.matches(self.from).count();
         ensure!(
             found == self.times,
-            "compile fix for {} does not match: {:?} stands there {found} times, expected {}",
+            "compile fix for {} does not match: {:?} occurs {found} times, expected {}",
             self.file,
             self.from,
             self.times

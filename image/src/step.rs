@@ -1,4 +1,4 @@
-//! One external command of a build: its output goes to a log, its failure becomes one line.
+//! An external command of a build: its output goes to a log file, and its failure becomes one line.
 
 use crate::private;
 use anyhow::{Context, Result};
@@ -8,23 +8,23 @@ use std::process::Command;
 /// An external command that failed.
 #[derive(Debug)]
 pub struct StepError {
-    /// What it was to do.
+    /// What it was meant to do.
     pub what: String,
-    /// The first line of its output that speaks of an error.
+    /// The first line of its output that looks like an error.
     pub reason: String,
-    /// Everything it printed.
+    /// Log file with all of its output.
     pub log: PathBuf,
 }
 
 impl std::fmt::Display for StepError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} failed: {} (all of it: {})", self.what, self.reason, self.log.display())
+        write!(f, "{} failed: {} (full output: {})", self.what, self.reason, self.log.display())
     }
 }
 
 impl std::error::Error for StepError {}
 
-/// Runs `command` to its end with its output in `log`.
+/// Runs `command` to completion with its output in `log`.
 pub(crate) fn run(command: &mut Command, what: &str, log: &Path) -> Result<()> {
     let output = command.output().with_context(|| format!("{what}: starting {:?}", command.get_program()))?;
     let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -36,7 +36,7 @@ pub(crate) fn run(command: &mut Command, what: &str, log: &Path) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    // The linker's own words say more than rustc's report that it failed.
+    // The linker's message is more specific than rustc's report that linking failed.
     let linker = text.lines().find_map(|l| l.find("ld.lld: error:").map(|at| &l[at..]));
     let error = linker.or_else(|| text.lines().find(|l| l.starts_with("error") || l.contains(": error:")));
     let last = || text.lines().rfind(|l| !l.trim().is_empty());
@@ -44,7 +44,7 @@ pub(crate) fn run(command: &mut Command, what: &str, log: &Path) -> Result<()> {
     Err(StepError { what: what.to_owned(), reason, log: log.to_owned() }.into())
 }
 
-/// The standard output of a command that only answers a question; `None` if it cannot be run or fails.
+/// Standard output of a query command; `None` if it cannot be run or fails.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

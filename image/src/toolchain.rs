@@ -1,12 +1,12 @@
-//! Finds what a build needs and rustup's default installation may lack: a Rust toolchain with the library's source,
-//! and LLVM's linker, `objcopy` and `ar`.
+//! Finds tools that rustup's default installation may lack: a Rust toolchain with the library's source, and LLVM's linker,
+//! `objcopy` and `ar`.
 
 use crate::step::ask;
 use anyhow::{Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The oldest rustc whose library and naked functions the kernel's compile fixes are written for.
+/// The oldest rustc that the kernel patches support.
 const OLDEST: (u32, u32) = (1, 96);
 
 /// A Rust toolchain with `rust-src`.
@@ -18,13 +18,12 @@ pub struct Toolchain {
     pub rustc: PathBuf,
     /// `rustc --print sysroot`.
     pub sysroot: PathBuf,
-    /// `rustc -vV`: all that says which compiler it is.
+    /// Output of `rustc -vV`, which identifies the compiler.
     pub version: String,
 }
 
 impl Toolchain {
-    /// The first of these that has `rust-src` and is new enough: `WEIR_CARGO` with `WEIR_RUSTC`, the toolchains of
-    /// rustup, `/usr/bin`.
+    /// The first of these that has `rust-src` and is new enough: `WEIR_CARGO` with `WEIR_RUSTC`, rustup's toolchains, `/usr/bin`.
     pub fn find() -> Result<Self> {
         let mut seen = Vec::new();
         for (cargo, rustc) in candidates() {
@@ -43,8 +42,8 @@ impl Toolchain {
         ))
     }
 
-    /// A command line of this toolchain's cargo, undisturbed by the cargo that may be running us. It allows
-    /// `-Z build-std` on stable toolchains, which is the only unstable thing used.
+    /// A command for this toolchain's cargo, independent of a cargo that may be running this process. It allows `-Z build-std` on
+    /// stable toolchains, the only unstable feature used.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
         for (name, _) in std::env::vars_os() {
@@ -61,12 +60,12 @@ impl Toolchain {
         self.version.lines().find_map(|l| l.strip_prefix("release: ")).unwrap_or("unknown")
     }
 
-    /// Where the library's source lies.
+    /// Directory of the library's source.
     pub(crate) fn library(&self) -> PathBuf {
         self.sysroot.join("lib/rustlib/src/rust")
     }
 
-    /// Why a toolchain is unfit, or `Err(None)` if there is none.
+    /// Examines a toolchain. The error says why it is unsuitable, or is `None` if it does not exist.
     fn examine(cargo: &Path, rustc: &Path) -> Result<Self, Option<String>> {
         let version = ask(Command::new(rustc).arg("-vV")).ok_or(None)?;
         ask(Command::new(cargo).arg("--version")).ok_or(None)?;
@@ -98,8 +97,8 @@ fn candidates() -> Vec<(PathBuf, PathBuf)> {
     found
 }
 
-/// Whether an environment variable could change what cargo builds: all of cargo's and rustc's but those that say where
-/// packages come from and how output looks.
+/// Whether an environment variable could change what cargo builds: all of cargo's and rustc's, except those about package sources
+/// and output format.
 fn shapes_builds(name: &str) -> bool {
     const HARMLESS: [&str; 8] = [
         "CARGO_BUILD_JOBS",
@@ -115,14 +114,14 @@ fn shapes_builds(name: &str) -> bool {
     mine && !HARMLESS.iter().any(|harmless| name.starts_with(harmless))
 }
 
-/// Major and minor number out of `rustc -vV`.
+/// Major and minor version from `rustc -vV`.
 fn release(version: &str) -> Option<(u32, u32)> {
     let release = version.lines().find_map(|l| l.strip_prefix("release: "))?;
     let mut parts = release.split(['.', '-']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// The tools of LLVM that a build calls.
+/// The LLVM tools that a build uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Llvm {
     /// `ld.lld`.

@@ -89,7 +89,7 @@ async fn supervise(args: &SuperviseArgs) -> Result<()> {
     });
     tokio::select! {
         ended = &mut supervising => return ended,
-        name = signals.next() => eprintln!("[weir] {name}: workers finish what they have; again to stop at once"),
+        name = signals.next() => eprintln!("[weir] {name}: workers finish what they have; repeat to stop at once"),
     }
     handle.leave();
     tokio::select! {

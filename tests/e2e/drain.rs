@@ -93,7 +93,7 @@ fn second_signal() -> Result<()> {
     let mut bench = start(LONG)?;
     let mut download = download(&bench)?;
     bench.weir.signal(Signal::TERM)?;
-    bench.weir.says("again to stop at once")?;
+    bench.weir.says("repeat to stop at once")?;
     ensure!(download.try_wait()?.is_none(), "the first signal lets it go on");
     // Signals that come in one moment are one order, so another is sent until one counts.
     let ended = (0..400).find_map(|_| {

@@ -143,7 +143,7 @@ fn takes_over() -> Result<()> {
     bench.ctl_at("supervisor", &["pool", "app", "start"])?;
     ensure!(ask()? == (200, true));
     for (socket, order, says) in [
-        ("control", &["pool", "app", "stop"][..], "looked after by `weir supervise`"),
+        ("control", &["pool", "app", "stop"][..], "managed by `weir supervise`"),
         ("supervisor", &["drain"], "begins at that of `weir up`"),
     ] {
         let refused = bench.ctl_at(socket, order).err().map_or_else(String::new, |error| error.to_string());

@@ -342,8 +342,8 @@ fn orders() -> Result<()> {
     for (arguments, says) in [
         (&["site", "a", "--ceil", "5"][..], "ceil \"5\", expected a number with"),
         (&["site", "a", "--ceil", "1 B/s"], "expected 1024 to"),
-        (&["site", "nobody", "--ceil", "1 MB/s"], "no site \"nobody\""),
-        (&["pool", "nobody", "recycle"], "no pool \"nobody\""),
+        (&["site", "nobody", "--ceil", "1 MB/s"], "unknown site \"nobody\""),
+        (&["pool", "nobody", "recycle"], "unknown pool \"nobody\""),
     ] {
         let error = bench.ctl(arguments).err().map_or_else(String::new, |e| e.to_string());
         ensure!(error.lines().count() == 1 && error.contains(says), "{arguments:?}: {error}");

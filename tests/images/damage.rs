@@ -23,7 +23,7 @@ fn inspect_whole(shelf: &Shelf) -> Result<()> {
         let text = String::from_utf8(output.stdout)?;
         ensure!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
         for part in
-            ["checksums right", "kernel libhermit-rs", "http://*:80/", "/index.html", "certificates: none"]
+            ["checksums match", "kernel libhermit-rs", "http://*:80/", "/index.html", "certificates: none"]
         {
             ensure!(text.contains(part), "{format}: no {part:?} in {text}");
         }

@@ -1,5 +1,5 @@
-//! `[server.bandwidth]`, `[site.bandwidth]` and both `limits`: from what is written to settings, and where in the file a
-//! setting stands that `appliance::flow` refuses.
+//! `[server.bandwidth]`, `[site.bandwidth]` and both `limits`: converts them to settings, and maps errors of `appliance::flow`
+//! back to positions in the file.
 
 use super::error::{Faults, Wrong};
 use super::{raw, units};
@@ -57,7 +57,7 @@ pub(super) fn limits(written: Option<&raw::Limits>, faults: &Faults) -> Limits {
     }
 }
 
-/// Takes a refused setting out of settings, so that the next one is found. False if it cannot be taken out.
+/// Removes a rejected setting, so that the next error is found. False if it cannot be removed.
 pub(super) fn leave_out(settings: &mut Settings, error: &FlowError) -> bool {
     let Some(index) = error.site else {
         let server = &mut settings.server;
@@ -95,7 +95,7 @@ fn no_limit(limits: &mut Limits, field: Field) -> bool {
     true
 }
 
-/// Where a refused setting stands, and what to say about it.
+/// Position and message of a rejected setting.
 pub(super) fn explain(file: &raw::File, error: &FlowError) -> Wrong {
     let (bandwidth, server_bandwidth, limits) = match error.site.and_then(|index| file.site.get(index)) {
         Some(site) => (site.get_ref().bandwidth.as_ref(), None, site.get_ref().limits.as_ref()),
@@ -136,7 +136,7 @@ pub(super) fn explain(file: &raw::File, error: &FlowError) -> Wrong {
     (at, format!("{key} {written}, {expected}"))
 }
 
-/// Of a rate of requests and its burst, the one that is 0.
+/// Whichever of a request rate and its burst is 0.
 fn zero_of(rate: &Text, burst: &Option<Spanned<i64>>) -> Option<(usize, String)> {
     match burst {
         Some(burst) if *burst.get_ref() == 0 => Some((burst.span().start, "burst 0".to_owned())),

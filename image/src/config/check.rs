@@ -1,4 +1,4 @@
-//! From what is written to what is meant. Whatever is wrong is noted and the rest looked at.
+//! Converts the raw structure of `weir.toml` to a [`Config`]. Errors are collected, and checking continues with the rest.
 
 use super::bandwidth;
 use super::bounds::MAX_WORKERS;
@@ -24,7 +24,7 @@ use model::url::{PrefixHost, Scheme, UrlPrefix};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// Reads and checks a configuration and the existence of everything it names on the host.
+/// Reads and checks a configuration, including that everything it refers to on the host exists.
 pub fn check(path: &Path) -> Result<Config, ConfigErrors> {
     let text = std::fs::read(path).map_err(|e| unreadable(path, format!("{e}, expected a configuration")))?;
     match std::str::from_utf8(&text) {
@@ -37,7 +37,7 @@ fn unreadable(path: &Path, what: String) -> ConfigErrors {
     ConfigErrors(vec![ConfigError { path: path.to_owned(), at: None, what }])
 }
 
-/// As [`check`], for a configuration that is not (or not yet) what the file `path` contains.
+/// Like [`check`], with `text` as the content of the file at `path`.
 pub fn check_text(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
     let source = Source { path, text };
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -48,16 +48,16 @@ pub fn check_text(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
         checker.config(path, &file)
     });
     let warnings = faults.finish(&source)?;
-    // Without an error there is a file.
+    // Parsing always returns a file if there were no errors.
     let config = config.ok_or_else(|| unreadable(path, "expected a configuration".into()))?;
     Ok(Config { warnings, ..config })
 }
 
 struct Checker<'a> {
-    /// The configuration's directory, which relative paths start from.
+    /// Directory of `weir.toml`, the base of relative paths.
     dir: PathBuf,
     faults: &'a Faults,
-    /// The appliance's, if it is static.
+    /// Static address of the appliance.
     address: Option<StaticAddress>,
     trees: Vec<PathBuf>,
     pools: Vec<Pool>,
@@ -150,7 +150,7 @@ impl Checker<'_> {
         let handler = match (nobody, files, pool) {
             (Some(nobody), None, None) => self.faults.ok(http::nobody(nobody)).map(Handler::Nobody),
             (Some(nobody), _, _) => {
-                self.error(nobody, "nobody beside files or pool, expected one of them");
+                self.error(nobody, "nobody with files or pool, expected one of them");
                 None
             }
             (None, Some(files), None) => self.tree(files).map(Handler::Files),
@@ -159,7 +159,7 @@ impl Checker<'_> {
                 let index = found.and_then(PoolId::at);
                 if index.is_none() {
                     let name = pool.get_ref();
-                    self.error(pool, format!("no pool {name:?}, expected the name of a [[pool]]"));
+                    self.error(pool, format!("unknown pool {name:?}, expected the name of a [[pool]]"));
                 }
                 index.map(Handler::Pool)
             }
@@ -168,19 +168,19 @@ impl Checker<'_> {
                 None
             }
             (None, None, None) => {
-                let what = "neither files nor pool, expected one of them";
+                let what = "prefix without files or pool, expected one of them";
                 self.faults.missing(prefix.span().start, &["files", "pool", "nobody"], what);
                 None
             }
         };
-        // What is wrong has been told.
+        // The error has been recorded.
         let handler = handler.unwrap_or(Handler::Nobody(Nobody::Reserved));
         Prefix { url, port, handler, client_certificates, passthrough }
     }
 
-    /// A URL prefix in its canonical form and its port. `None` if it is none.
+    /// The canonical form and the port of a URL prefix; `None` after an error.
     fn url(&self, url: &Spanned<String>, has_certificates: bool) -> Option<(String, u16)> {
-        // One further for the quotation mark. Only an escape in the string could shift it.
+        // Skips the opening quote. The offset is wrong only if the string contains escapes.
         let start = match url.span().start {
             Faults::TOLD => Faults::TOLD,
             quote => quote + 1,
@@ -206,14 +206,13 @@ impl Checker<'_> {
             _ => None,
         };
         if let Some((address, ours)) = bound {
-            let what =
-                format!("a prefix bound to {address}, which nothing matches: the appliance has {ours}");
+            let what = format!("prefix bound to {address} never matches: the appliance has {ours}");
             self.faults.warn(url.span().start, what);
         }
         Some((parsed.canonical(), parsed.port))
     }
 
-    /// The number of a directory of static files.
+    /// Index of a directory of static files.
     fn tree(&mut self, files: &Spanned<String>) -> Option<u16> {
         let path = self.dir.join(files.get_ref());
         let tree = path.canonicalize();
@@ -243,7 +242,7 @@ impl Checker<'_> {
             let what = format!("{places} workers in one pool, expected at most {MAX_WORKERS}");
             self.error(pool, what);
         } else if workers.len() < worker.len() {
-            // How many there would be, nobody knows.
+            // The intended number is unknown.
             places = MAX_WORKERS;
         }
         Pool {
@@ -259,7 +258,7 @@ impl Checker<'_> {
         if let Err(what) = name(given.get_ref()) {
             self.error(given, what);
         } else if others.any(|other| other == given.get_ref()) {
-            self.error(given, format!("name {:?} for the second time, expected another", given.get_ref()));
+            self.error(given, format!("duplicate name {:?}, expected a unique one", given.get_ref()));
         }
     }
 
@@ -268,11 +267,11 @@ impl Checker<'_> {
     }
 }
 
-/// What only all prefixes together show; the appliance's own routing table decides. A prefix that it refuses is left out, so
-/// that the next one is found.
+/// Checks that all prefixes fit together, with the appliance's own router. A prefix it rejects is removed, so that the next error
+/// is found.
 fn routes(settings: &Settings, file: &raw::File, faults: &Faults) {
     let mut settings = settings.clone();
-    // Where in the file the prefixes stand. What is none by itself has been told.
+    // Offsets of the prefixes in the file. Invalid prefixes have been reported already.
     let mut places: Vec<Vec<usize>> = Vec::new();
     for (site, written) in settings.sites.iter_mut().zip(&file.site) {
         let starts = written.get_ref().prefix.iter().map(|p| p.get_ref().url.span().start);
@@ -283,10 +282,10 @@ fn routes(settings: &Settings, file: &raw::File, faults: &Faults) {
     }
     while let Err(error) = Router::new(&settings) {
         let (what, site, prefix) = match error {
-            RouterError::Duplicate(s, p) => ("URL prefix for the second time, expected another", s, p),
+            RouterError::Duplicate(s, p) => ("duplicate URL prefix, expected a unique one", s, p),
             RouterError::SchemeConflict(s, p) => ("http and https on one port, expected one of them", s, p),
             RouterError::Prefix(s, p, ref e) => (prefix_error(e), s, p),
-            RouterError::Pool(s, p) => ("no such pool, expected the name of a [[pool]]", s, p),
+            RouterError::Pool(s, p) => ("unknown pool, expected the name of a [[pool]]", s, p),
             RouterError::TooManySites(s) => {
                 let start = places.get(s).and_then(|starts| starts.first());
                 return faults.error(start.copied().unwrap_or(0), "too many sites, expected at most 65536");
@@ -302,7 +301,7 @@ fn routes(settings: &Settings, file: &raw::File, faults: &Faults) {
     }
 }
 
-/// Bandwidth and limits, of which `appliance::flow` decides.
+/// Checks bandwidth and limits with `appliance::flow`.
 fn flows(mut settings: Settings, file: &raw::File, faults: &Faults) {
     while let Err(error) = flow::check(&settings) {
         let (at, what) = bandwidth::explain(file, &error);

@@ -1,25 +1,25 @@
-//! One line per refusal: `FILE:LINE:COLUMN: what, expected what`.
+//! Configuration errors, one line each: `FILE:LINE:COLUMN: what, expected what`.
 
 use netdrv::mask::Masked;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-/// What is wrong, and at which byte of the file.
+/// Byte offset in the file, and the error message.
 pub(super) type Wrong = (usize, String);
 
-/// Longest text of an error, in bytes. What is quoted in it is as long as somebody made it.
+/// Maximum length of an error message in bytes; it may quote text of any length from the file.
 const TEXT_MAX: usize = 1000;
-/// Errors told at most; whoever has more has not written a configuration.
+/// Maximum number of errors reported.
 const ERRORS_MAX: usize = 100;
 
-/// One thing that is wrong with a configuration.
+/// One error or warning about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The file.
     pub path: PathBuf,
-    /// Line and column (in characters), both from 1; `None` if the file could not be read.
+    /// Line and column (in characters), both counted from 1; `None` if the file could not be read.
     pub at: Option<(usize, usize)>,
-    /// What is wrong and what was expected.
+    /// What is wrong, and what was expected.
     pub what: String,
 }
 
@@ -29,14 +29,14 @@ impl std::fmt::Display for ConfigError {
         if let Some((line, column)) = self.at {
             write!(f, "{line}:{column}:")?;
         }
-        // Not the path, which somebody typed, and where hashes are common.
+        // The path is not masked: the user typed it, and paths often contain hashes.
         write!(f, " {}", Masked(&self.what))
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-/// Why a configuration was refused: everything that is wrong with it, at least one thing, in the file's order.
+/// All errors of a configuration, at least one, in file order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -54,7 +54,7 @@ impl std::fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A file and its text, to say where a byte of it is.
+/// A file and its text, for converting byte offsets to lines and columns.
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
@@ -76,21 +76,21 @@ impl Source<'_> {
     }
 }
 
-/// Where everything that is wrong or odd with a configuration is gathered, so that one look finds all of it.
+/// Collects errors and warnings, so that one run reports all of them.
 #[derive(Default)]
 pub(super) struct Faults {
     errors: RefCell<Vec<Wrong>>,
     warnings: RefCell<Vec<Wrong>>,
-    /// Keys that were written wrong and are left out, by where their table begins.
+    /// Keys dropped because of an error, with the offset of their table.
     left_out: RefCell<Vec<(usize, String)>>,
 }
 
 impl Faults {
-    /// Stands where a value should be that was already told to be wrong or missing: what is wrong at this offset follows from
-    /// that and is not told again.
+    /// Offset of a substitute for a value that was wrong or missing. Errors at this offset are consequences of one already
+    /// reported, and are dropped.
     pub(super) const TOLD: usize = usize::MAX;
 
-    /// Something is wrong.
+    /// Records an error.
     pub(super) fn error(&self, at: usize, what: impl Into<String>) {
         let (wrong, mut errors) = ((at, what.into()), self.errors.borrow_mut());
         if at != Self::TOLD && errors.len() < ERRORS_MAX && !errors.contains(&wrong) {
@@ -98,24 +98,24 @@ impl Faults {
         }
     }
 
-    /// A key of the table that begins at `table` is not there any more; why has been told.
+    /// Records that an erroneous key was dropped from the table at `table`.
     pub(super) fn leave_out(&self, table: usize, key: &str) {
         self.left_out.borrow_mut().push((table, key.to_owned()));
     }
 
-    /// Whether [`Faults::leave_out`] was told so.
+    /// Whether `key` of the table at `table` was dropped after an error.
     pub(super) fn is_left_out(&self, table: usize, key: &str) -> bool {
         self.left_out.borrow().iter().any(|(at, name)| *at == table && name == key)
     }
 
-    /// A table has none of these keys, or was written without.
+    /// Records an error for the table at `table` unless one of `keys`, which it lacks, was dropped after an error of its own.
     pub(super) fn missing(&self, table: usize, keys: &[&str], what: impl Into<String>) {
         if !keys.iter().any(|key| self.is_left_out(table, key)) {
             self.error(table, what);
         }
     }
 
-    /// Something is allowed and probably not meant.
+    /// Records a warning: valid, but probably a mistake.
     pub(super) fn warn(&self, at: usize, what: impl Into<String>) {
         let (wrong, mut warnings) = ((at, what.into()), self.warnings.borrow_mut());
         if at != Self::TOLD && warnings.len() < ERRORS_MAX && !warnings.contains(&wrong) {
@@ -123,22 +123,22 @@ impl Faults {
         }
     }
 
-    /// The value, or `None` after its error was noted.
+    /// The value, or `None` after recording the error.
     pub(super) fn ok<T>(&self, result: Result<T, Wrong>) -> Option<T> {
         result.map_err(|(at, what)| self.error(at, what)).ok()
     }
 
-    /// The value, or any other after its error was noted: nothing comes of such a configuration.
+    /// The value, or a default after recording the error; a configuration with errors is never used.
     pub(super) fn value<T: Default>(&self, result: Result<T, Wrong>) -> T {
         self.ok(result).unwrap_or_default()
     }
 
-    /// Whether there is no room for further errors.
+    /// Whether the maximum number of errors has been reached.
     pub(super) fn is_full(&self) -> bool {
         self.errors.borrow().len() >= ERRORS_MAX
     }
 
-    /// The warnings of a configuration that has no errors; else these. Both in the file's order.
+    /// The warnings if there were no errors, otherwise the errors; both in file order.
     pub(super) fn finish(self, source: &Source<'_>) -> Result<Vec<ConfigError>, ConfigErrors> {
         let placed = |mut all: Vec<Wrong>| -> Vec<ConfigError> {
             all.sort_by_key(|(at, _)| *at);
@@ -149,7 +149,7 @@ impl Faults {
             return Ok(placed(self.warnings.into_inner()));
         }
         if let Some(last) = errors.get_mut(ERRORS_MAX - 1) {
-            last.what.push_str("; what else is wrong is not told");
+            last.what.push_str("; further errors are not shown");
         }
         Err(ConfigErrors(errors))
     }

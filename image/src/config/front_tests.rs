@@ -25,12 +25,12 @@ fn what_is_passed_on() {
             (
                 "upgrade = [\"websocket\", \"h2c\"]\n",
                 (6, 25),
-                "upgrade \"h2c\", never passed on: requests in it",
+                "upgrade \"h2c\", never allowed: requests inside it",
             ),
             ("upgrade = [\"TLS/1.2\"]\n", (6, 12), "upgrade \"TLS/1.2\", never"),
             ("upgrade = [\"HTTP/2.0\"]\n", (6, 12), "upgrade \"HTTP/2.0\", never"),
-            ("upgrade = [\"\"]\n", (6, 12), "upgrade \"\", not the name"),
-            ("upgrade = [\"a b\"]\n", (6, 12), "upgrade \"a b\", not the name"),
+            ("upgrade = [\"\"]\n", (6, 12), "upgrade \"\", not a protocol name"),
+            ("upgrade = [\"a b\"]\n", (6, 12), "upgrade \"a b\", not a protocol name"),
             ("pass_fields = [\"X-Real-IP\"]\n", (6, 16), "pass_fields \"X-Real-IP\""),
             ("pass_fields = [\"Cookie\"]\n", (6, 16), "pass_fields \"Cookie\""),
             ("pass_fields = [\"X_Rewrite_URL\"]\n", (6, 16), "pass_fields \"X_Rewrite_URL\""),
@@ -45,7 +45,7 @@ fn prefixes_that_servers_read_in_several_ways() {
     refuse(
         site,
         &[
-            ("url = \"http://*:80/a;b/\"\n", (5, 7), "path \"/a;b/\", which servers read in several ways"),
+            ("url = \"http://*:80/a;b/\"\n", (5, 7), "path \"/a;b/\" is interpreted differently"),
             ("url = \"http://*:80/a./\"\n", (5, 7), "path \"/a./\""),
             ("url = \"http://*:80/a::$b/\"\n", (5, 7), "path \"/a::$b/\""),
         ],

@@ -1,23 +1,23 @@
-//! Host names in any script: what a configuration says in Unicode is what a browser sends in ASCII (IDNA 2008 by UTS #46).
+//! Internationalised host names: converts Unicode hosts to the ASCII form that browsers send (IDNA 2008 with UTS #46).
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
-/// A URL prefix with its host in ASCII, and by how many bytes it became longer.
+/// A URL prefix with its host in ASCII, and how to map offsets back to the original text.
 pub(super) struct Url {
     pub(super) url: String,
-    /// Where the host begins.
+    /// Offset of the host.
     host: usize,
-    /// The host's length as it is written, and in ASCII.
+    /// Length of the host as written, and in ASCII.
     lens: (usize, usize),
 }
 
 impl Url {
-    /// Where in what is written a place of `url` is.
+    /// Maps an offset in `url` to one in the original text.
     pub(super) fn written(&self, at: usize) -> usize {
         let (written, ascii) = self.lens;
         match at {
-            // Which character of the host it was is not known any more.
+            // Offsets inside a converted host cannot be mapped exactly.
             at if written != ascii && at > self.host && at < self.host + ascii => self.host,
             at if at >= self.host + ascii => at - ascii + written,
             at => at,
@@ -25,7 +25,7 @@ impl Url {
     }
 }
 
-/// Turns the host of `url` into ASCII. On error, where it is and what is wrong with it.
+/// Converts the host of `url` to ASCII. The error has an offset and a message.
 pub(super) fn to_ascii(url: &str) -> Result<Url, (usize, String)> {
     let scheme = url.find("://").map_or(0, |at| at + 3);
     let rest = url.get(scheme..).unwrap_or_default();

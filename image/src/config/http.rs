@@ -1,4 +1,4 @@
-//! `[server.http]` and `[site.http]`: limits and timers by HTTP.sys's names and ranges.
+//! `[server.http]` and `[site.http]`: limits and timers with HTTP.sys's names and ranges.
 
 use super::bounds::{self, Whole};
 use super::error::{Faults, Wrong};
@@ -9,7 +9,7 @@ use toml::Spanned;
 
 type Result<T> = std::result::Result<T, Wrong>;
 
-/// Reads a value of this key.
+/// Parser of a string value, given its key.
 type Parse = fn(&str, &str) -> std::result::Result<u64, String>;
 
 pub(super) fn http(written: Option<&raw::Http>, faults: &Faults) -> Http {
@@ -46,8 +46,8 @@ pub(super) fn http(written: Option<&raw::Http>, faults: &Faults) -> Http {
     }
 }
 
-/// How long requests under way may take when everything is to end. IIS gives 90 s (`shutdownTimeLimit`), which is what its
-/// profile has; we give what orchestrators wait before they kill.
+/// How long requests in progress may take during shutdown. The default of `compat = "http.sys"` is IIS's `shutdownTimeLimit`, 90
+/// s; Weir's own, 30 s, is how long orchestrators usually wait before they kill.
 pub(super) fn shutdown_limit(server: Option<&raw::Server>, faults: &Faults) -> Duration {
     const STRICT: u32 = 30;
     const HTTP_SYS: u32 = 90;
@@ -69,7 +69,7 @@ fn profile(written: &Option<Spanned<String>>) -> Result<Option<Profile>> {
     }
 }
 
-/// `nobody` of a prefix: why nobody serves it.
+/// Parses `nobody` of a prefix.
 pub(super) fn nobody(written: &Spanned<String>) -> Result<Nobody> {
     match written.get_ref().as_str() {
         "reserved" => Ok(Nobody::Reserved),

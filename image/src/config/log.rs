@@ -1,4 +1,4 @@
-//! `[log]`: what the appliance tells, and what the collector does with it.
+//! `[log]`: settings of the appliance's log lines and of the log collector.
 
 use super::bounds::KEEP;
 use super::error::{Faults, Wrong};
@@ -10,31 +10,31 @@ use toml::Spanned;
 
 type Result<T> = std::result::Result<T, Wrong>;
 
-/// The host vsock port of the log collector.
+/// Host vsock port of the log collector.
 pub const LOG_PORT: u32 = 9_999;
-/// Largest file unless something else is said, in bytes.
+/// Default of `max_size`, in bytes.
 const MAX_SIZE: u64 = 64 << 20;
-/// Smallest value for it, in bytes (HTTP.sys: 1 MB).
+/// Minimum of `max_size`, in bytes (HTTP.sys: 1 MB).
 const LEAST_SIZE: u64 = 1 << 20;
-/// Longest computer name.
+/// Maximum length of `computer`.
 const COMPUTER_MAX: usize = 63;
 
 /// How logs are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// What the appliance is told.
+    /// Settings for the appliance.
     pub settings: settings::Log,
-    /// Where files are written; it is made if it is not there.
+    /// Directory of the log files; created if it does not exist.
     pub directory: PathBuf,
-    /// When a new file is begun.
+    /// When a new file is started.
     pub rotate: Rotate,
-    /// A new file is begun as well when one has so many bytes.
+    /// Maximum size of a file in bytes; a new one is started when it is reached.
     pub max_size: u64,
-    /// Files kept of each log; 0: all.
+    /// How many files of each log are kept; 0: all.
     pub keep: u32,
 }
 
-/// How often a new file is begun, by UTC (HTTP.sys: rollover type).
+/// How often a new log file is started, in UTC (HTTP.sys: rollover type).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rotate {
     /// Every hour.
@@ -44,7 +44,7 @@ pub enum Rotate {
     Day,
     /// Every month.
     Month,
-    /// By size only.
+    /// Only when the file is full.
     Size,
 }
 
@@ -94,7 +94,7 @@ fn fields(names: &[Spanned<String>], faults: &Faults) -> Vec<Field> {
                 let known = Field::ALL.iter().map(|field| field.name()).collect::<Vec<_>>().join(" ");
                 wrong(&format!("is unknown, expected one of {known}"));
             }
-            Some(field) if fields.contains(&field) => wrong("for the second time, expected it once"),
+            Some(field) if fields.contains(&field) => wrong("is listed twice, expected it once"),
             Some(field) => fields.push(field),
         }
     }

@@ -1,6 +1,6 @@
-//! `weir.toml`: read, checked, and turned into a [`Config`] that the image builder and the supervisor share.
+//! `weir.toml`: parsed, checked, and turned into a [`Config`] that the image builder and the supervisor share.
 //!
-//! Every error is one line, `FILE:LINE:COLUMN: what, expected what`, and all of them are told at once, in the file's order.
+//! Every error is one line, `FILE:LINE:COLUMN: what, expected what`. All errors are reported at once, in file order.
 
 mod bandwidth;
 mod bounds;
@@ -48,46 +48,46 @@ use std::time::Duration;
 pub struct Config {
     /// The file it was read from.
     pub path: PathBuf,
-    /// A static address; DHCP where there is none.
+    /// Static address; DHCP if `None`.
     pub address: Option<StaticAddress>,
     /// Bandwidth of all sites together.
     pub bandwidth: settings::ServerBandwidth,
     /// Limits on all sites together.
     pub limits: settings::Limits,
-    /// How requests are read.
+    /// How requests are parsed.
     pub http: settings::Http,
-    /// Proxies whose word about their client is taken.
+    /// Trusted proxies and how they identify their clients.
     pub trust: settings::Trust,
-    /// Sites in the file's order.
+    /// Sites in file order.
     pub sites: Vec<Site>,
-    /// Pools in the file's order.
+    /// Pools in file order.
     pub pools: Vec<Pool>,
-    /// Directories of static files, each once; [`settings::Handler::Files`] indexes it.
+    /// Directories of static files, without duplicates; [`settings::Handler::Files`] is an index into it.
     pub trees: Vec<PathBuf>,
-    /// How logs are written; not at all where there is none.
+    /// How logs are written; `None`: no logs.
     pub log: Option<Log>,
-    /// How long requests under way may take when everything is to end.
+    /// How long requests in progress may take to complete during shutdown.
     pub shutdown_limit: Duration,
-    /// What is allowed and probably not meant.
+    /// Warnings: valid, but probably mistakes.
     pub warnings: Vec<ConfigError>,
 }
 
-/// A site: the URL prefixes that share limits and properties.
+/// A site: URL prefixes that share limits and properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
     /// Name, unique.
     pub name: String,
-    /// What it answers to, in the file's order.
+    /// URL prefixes in file order.
     pub prefixes: Vec<Prefix>,
     /// Bandwidth.
     pub bandwidth: settings::SiteBandwidth,
     /// Limits.
     pub limits: settings::Limits,
-    /// How its requests are read.
+    /// How requests to it are parsed.
     pub http: settings::Http,
     /// TLS, for a site with certificates.
     pub tls: Option<settings::Tls>,
-    /// The port of https that plain HTTP is sent to.
+    /// The https port that plain HTTP requests are redirected to.
     pub redirect_https: Option<u16>,
 }
 
@@ -96,13 +96,13 @@ pub struct Site {
 pub struct Prefix {
     /// Canonical URL prefix.
     pub url: String,
-    /// TCP port it is reached at.
+    /// TCP port.
     pub port: u16,
-    /// What serves it: a number of [`Config::trees`] or [`Config::pools`].
+    /// What serves it; holds an index into [`Config::trees`] or [`Config::pools`].
     pub handler: settings::Handler,
-    /// What is asked of clients, if not what the site says.
+    /// Whether clients are asked for a certificate; `None`: the site's setting.
     pub client_certificates: Option<settings::ClientCertificates>,
-    /// What of its requests is passed on as the client wrote it.
+    /// What is forwarded from its requests unchanged.
     pub passthrough: settings::Passthrough,
 }
 
@@ -113,9 +113,9 @@ pub struct Pool {
     pub name: String,
     /// Its workers, at least one.
     pub workers: Vec<Worker>,
-    /// How its requests wait.
+    /// Settings of the request queue.
     pub queue: Queue,
-    /// How its workers are looked after.
+    /// How its workers are supervised.
     pub supervision: Supervision,
     /// TLS on its links.
     pub tls: Option<settings::LinkTls>,
@@ -124,29 +124,29 @@ pub struct Pool {
 /// An entry of a pool's list of workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
-    /// What it is on the host.
+    /// The kind of worker.
     pub kind: WorkerKind,
-    /// How many of it there may be at a time.
+    /// Maximum number of instances at a time.
     pub instances: u32,
 }
 
-/// What a worker is on the host.
+/// A kind of worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerKind {
     /// A VM that the supervisor boots and relays to.
     Vm {
-        /// What it boots.
+        /// Its image.
         image: VmImage,
         /// Its memory in MiB.
         memory_mib: u32,
     },
     /// A command that the supervisor runs and relays to.
     Process(Process),
-    /// A server that is already there.
+    /// A server that is already running.
     Address(Address),
 }
 
-/// What a worker VM boots.
+/// The image of a worker VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VmImage {
     /// The demo worker of this workspace ([`crate::Program::Worker`]).
@@ -159,12 +159,12 @@ pub enum VmImage {
         kernel: PathBuf,
         /// The initial RAM file system.
         initrd: PathBuf,
-        /// What the kernel command line gets after the supervisor's own words.
+        /// Appended to the supervisor's own kernel command line.
         append: String,
     },
 }
 
-/// Where a worker that is already there listens.
+/// Address of a server that is already running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `vsock:CID:PORT`, dialled by the appliance itself.
@@ -186,7 +186,8 @@ pub enum Address {
 }
 
 impl Worker {
-    /// Where the appliance itself dials it. All others it learns of from the supervisor, who relays to them.
+    /// The vsock address that the appliance connects to itself. It learns of all other workers from the supervisor, which relays
+    /// to them.
     fn dialled(&self) -> Option<settings::Worker> {
         match self.kind {
             WorkerKind::Address(Address::Vsock { cid, port }) => Some(settings::Worker { cid, port }),
@@ -194,14 +195,14 @@ impl Worker {
         }
     }
 
-    /// The supervisor starts it.
+    /// Whether the supervisor starts this worker.
     pub fn is_started(&self) -> bool {
         !matches!(self.kind, WorkerKind::Address(_))
     }
 }
 
 impl Config {
-    /// The part of the configuration that the appliance sees.
+    /// The settings that the appliance needs.
     pub fn settings(&self) -> Settings {
         let prefix = |p: &Prefix| settings::Prefix {
             url: p.url.clone(),
@@ -244,14 +245,14 @@ impl Config {
         }
     }
 
-    /// The first TCP port of the URL prefixes with this scheme.
+    /// The lowest TCP port of the URL prefixes with this scheme.
     pub fn first_port(&self, scheme: Scheme) -> Option<u16> {
         let prefixes = self.sites.iter().flat_map(|site| &site.prefixes);
         let start = format!("{}:", scheme.as_str());
         prefixes.filter(|prefix| prefix.url.starts_with(&start)).map(|prefix| prefix.port).min()
     }
 
-    /// The TCP ports of the URL prefixes, sorted, each once.
+    /// The TCP ports of all URL prefixes, sorted, without duplicates.
     pub fn ports(&self) -> Vec<u16> {
         let ports: BTreeSet<u16> = self.sites.iter().flat_map(|s| &s.prefixes).map(|p| p.port).collect();
         ports.into_iter().collect()

@@ -1,4 +1,4 @@
-//! What is allowed and probably not meant, where only the whole configuration shows it.
+//! Warnings about valid settings that are probably mistakes, as far as they depend on the whole configuration.
 
 use super::error::Faults;
 use super::{Config, Site, raw};
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use toml::Spanned;
 
-/// Notes a warning for each of it.
+/// Records all warnings.
 pub(super) fn look(config: &Config, file: &raw::File, faults: &Faults) {
     for (site, written) in config.sites.iter().zip(&file.site) {
         redirect(config, written.get_ref(), faults);
@@ -25,7 +25,7 @@ pub(super) fn look(config: &Config, file: &raw::File, faults: &Faults) {
         let mut prefixes = config.sites.iter().flat_map(|site| &site.prefixes);
         if !prefixes.any(|prefix| serves(prefix.handler)) {
             let name = &pool.get_ref().name;
-            let what = format!("warning: pool {:?}, which no prefix names, expected one", name.get_ref());
+            let what = format!("warning: unused pool {:?}, expected a prefix that names it", name.get_ref());
             faults.warn(name.span().start, what);
         }
     }
@@ -36,7 +36,7 @@ pub(super) fn look(config: &Config, file: &raw::File, faults: &Faults) {
     }
 }
 
-/// A site that sends clients to a port where nobody speaks TLS.
+/// Warns of a redirect to a port without an https prefix.
 fn redirect(config: &Config, site: &raw::Site, faults: &Faults) {
     let Some(written) = &site.redirect_https else { return };
     let prefixes = config.sites.iter().flat_map(|site| &site.prefixes);
@@ -48,20 +48,20 @@ fn redirect(config: &Config, site: &raw::Site, faults: &Faults) {
         return;
     }
     let listeners = match &ports[..] {
-        [] => "expected a prefix with https".to_owned(),
+        [] => "expected an https prefix".to_owned(),
         ports => {
             let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
-            format!("expected {}, unless this port of the host leads there", ports.join(" or "))
+            format!("expected {}, unless this port of the host is forwarded there", ports.join(" or "))
         }
     };
     let what = format!(
-        "warning: redirect_https {}, where no prefix listens for https, {listeners}",
+        "warning: redirect_https {} is not the port of an https prefix, {listeners}",
         written.get_ref()
     );
     faults.warn(written.span().start, what);
 }
 
-/// Hosts for which a site has no certificate.
+/// Warns of hosts without a matching certificate.
 fn names(site: &Site, written: &raw::Site, faults: &Faults) {
     let Some(tls) = &site.tls else { return };
     let ders: Vec<_> = tls
@@ -79,7 +79,7 @@ fn names(site: &Site, written: &raw::Site, faults: &Faults) {
         };
         let asked = match host {
             PrefixHost::Explicit(name) => name.to_owned(),
-            // Any name below it.
+            // Any name below the domain.
             PrefixHost::Subdomains(domain) => format!("any.{domain}"),
             PrefixHost::Ipv4(address) => IpAddr::from(address).to_string(),
             PrefixHost::Ipv6(address) => IpAddr::from(address).to_string(),
@@ -89,7 +89,7 @@ fn names(site: &Site, written: &raw::Site, faults: &Faults) {
         if !parsed.iter().any(|certificate| verify_server_name(certificate, &name).is_ok()) {
             let url = &raw.get_ref().url;
             let what = format!(
-                "warning: no certificate of the site is for the host of {:?}, expected one with its name",
+                "warning: no certificate of the site covers the host of {:?}, expected one that does",
                 prefix.url
             );
             faults.warn(url.span().start, what);
@@ -97,7 +97,7 @@ fn names(site: &Site, written: &raw::Site, faults: &Faults) {
     }
 }
 
-/// Prefixes whose requests all go to another one (HTTP.sys: categories are looked at before paths).
+/// Warns of prefixes all of whose requests match another prefix (HTTP.sys compares host categories before paths).
 fn shadows(config: &Config, file: &raw::File, faults: &Faults) {
     let spans = |site: &Spanned<raw::Site>| -> Vec<usize> {
         site.get_ref().prefix.iter().map(|prefix| prefix.get_ref().url.span().start).collect()
@@ -124,16 +124,16 @@ fn shadows(config: &Config, file: &raw::File, faults: &Faults) {
         if let Some((_, url, _)) = shadow {
             faults.warn(
                 *start,
-                format!("warning: a prefix that no request reaches, expected none below {url:?}"),
+                format!("warning: unreachable prefix, expected one that {url:?} does not cover"),
             );
         }
     }
 }
 
-/// Files told of one directory at most.
+/// Maximum number of warnings per directory.
 const FILES_MAX: usize = 10;
 
-/// Files that are packed and that no request can ask for: their names have what no path has, or they are too long or too deep.
+/// Warns of static files that no request can name: impossible characters in the name, or a path that is too long or too deep.
 fn unreachable(config: &Config, file: &raw::File, faults: &Faults) {
     let reach = RequestablePaths::new(&config.settings());
     for (number, (site, written)) in config.sites.iter().zip(&file.site).enumerate() {
@@ -148,11 +148,11 @@ fn unreachable(config: &Config, file: &raw::File, faults: &Faults) {
             let at = raw.get_ref().files.as_ref().map_or(Faults::TOLD, |files| files.span().start);
             for (count, path) in lost.enumerate() {
                 if count == FILES_MAX {
-                    faults.warn(at, "warning: more files that no request can ask for");
+                    faults.warn(at, "warning: more files that no request can reach");
                     break;
                 }
                 let what = format!(
-                    "warning: file {path:?}, which no request can ask for, expected a name that URLs can have, within the \
+                    "warning: no request can reach the file {path:?}, expected a name that is valid in URLs, within the \
                      limits of [site.http]"
                 );
                 faults.warn(at, what);
@@ -161,7 +161,7 @@ fn unreachable(config: &Config, file: &raw::File, faults: &Faults) {
     }
 }
 
-/// Whether one host's category is looked at before the other's.
+/// Whether the router considers `one`'s host category before that of `other`.
 fn comes_before(one: &PrefixHost<'_>, other: &PrefixHost<'_>) -> bool {
     let category = |host: &PrefixHost<'_>| match host {
         PrefixHost::StrongWildcard => 0,
@@ -172,12 +172,15 @@ fn comes_before(one: &PrefixHost<'_>, other: &PrefixHost<'_>) -> bool {
     category(one) < category(other)
 }
 
-/// A directory for logs that cannot be made or written to.
+/// Warns of a log directory that cannot be created or written to.
 fn directory(path: &Path, at: usize, faults: &Faults) {
     let Some(there) = path.ancestors().find(|path| path.symlink_metadata().is_ok()) else { return };
     if !there.is_dir() {
-        faults.error(at, format!("{}: not a directory, expected one for logs", there.display()));
+        faults.error(at, format!("{}: not a directory, expected a log directory", there.display()));
     } else if access(there, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
-        faults.warn(at, format!("warning: {}: not writable, expected a directory for logs", there.display()));
+        faults.warn(
+            at,
+            format!("warning: {}: not writable, expected a writable log directory", there.display()),
+        );
     }
 }

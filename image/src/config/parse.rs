@@ -1,5 +1,5 @@
-//! From text to raw tables. TOML's syntax has to be right; every key that is unknown, missing or of a wrong type is noted, left
-//! out, and the rest read again, so that all of them are found.
+//! Parses TOML into the raw structure. After an error about a key (unknown, missing, wrong type), the key is removed or filled in
+//! and the rest is parsed again, so that all such errors are found. A syntax error ends parsing.
 
 use super::error::Faults;
 use super::raw;
@@ -8,12 +8,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
-/// Reads the tables. `None` if there is nothing to go on with.
+/// Parses the file; `None` after an error that parsing cannot continue from.
 pub(super) fn parse(text: &str, faults: &Faults) -> Option<raw::File> {
-    // Windows' editors put it there.
+    // Windows editors write a byte order mark.
     let bom = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     if text[bom..].trim_start().starts_with("-----BEGIN ") {
-        faults.error(0, "a file in PEM, expected a configuration in TOML");
+        faults.error(0, "a PEM file, expected a configuration in TOML");
         return None;
     }
     let mut tree = match DeTable::parse(text) {
@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str, faults: &Faults) -> Option<raw::File> {
     None
 }
 
-/// One line that quotes no value: a string may be a secret that stands where none should.
+/// The message in one line, without the values it quotes: a string might be a secret in the wrong place.
 fn plain(message: &str) -> String {
     let line = message.lines().collect::<Vec<_>>().join(", ");
     let Some(start) = line.find(": string \"") else { return line };
@@ -47,13 +47,13 @@ fn plain(message: &str) -> String {
 }
 
 struct Mender<'f> {
-    /// What was missing and has a value now.
+    /// Missing keys that were filled in, with the offset of their table.
     filled: Vec<(usize, String)>,
     faults: &'f Faults,
 }
 
 impl Mender<'_> {
-    /// Notes an error and changes the tree so that it does not come again. False if that cannot be done.
+    /// Records an error and changes the tree so that it does not occur again. False if that is impossible.
     fn mend(&mut self, tree: &mut DeTable<'_>, span: &Range<usize>, message: String) -> bool {
         let Some(key) = message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`')) else {
             self.faults.error(span.start, message);
@@ -61,11 +61,11 @@ impl Mender<'_> {
         };
         let place = (span.start, key.to_owned());
         if self.filled.contains(&place) {
-            // What is missing is no text.
+            // The placeholder did not fit the key's type.
             return self.remove(tree, 0, span);
         }
         self.faults.missing(span.start, &[key], format!("{message}, expected it"));
-        // A text that nobody is told about, so that the rest of the table is looked at, too.
+        // A placeholder string, so that the rest of the table is checked too.
         let told = Faults::TOLD..Faults::TOLD;
         let done = with_table(tree, span, &mut |table| {
             let value = Spanned::new(told.clone(), DeValue::String("".into()));
@@ -75,7 +75,7 @@ impl Mender<'_> {
         done
     }
 
-    /// Removes the innermost key or value at this place from a table that begins at `start`.
+    /// Removes the innermost key or value at `span` from a table that begins at `start`.
     fn remove(&mut self, table: &mut DeTable<'_>, start: usize, span: &Range<usize>) -> bool {
         if table.iter_mut().any(|(_, value)| self.remove_below(value, span)) {
             return true;
@@ -104,7 +104,7 @@ impl Mender<'_> {
     }
 }
 
-/// Does something with the innermost table at this place. False if there is none.
+/// Applies a function to the innermost table at `span`. False if there is none.
 fn with_table<'i>(
     table: &mut DeTable<'i>,
     span: &Range<usize>,

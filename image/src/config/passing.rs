@@ -1,4 +1,4 @@
-//! `upgrade`, `pass_fields` and `paths` of a prefix: what of its requests is passed on as the client wrote it.
+//! `upgrade`, `pass_fields` and `paths` of a prefix: what is forwarded from requests unchanged.
 
 use super::error::Faults;
 use super::{Prefix, Site, raw};
@@ -19,10 +19,8 @@ pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passthrough {
                     passing.upgrade.push(name.to_ascii_lowercase());
                     continue;
                 }
-                Err(ProtocolError::Malformed) => "not the name of a protocol",
-                Err(ProtocolError::Forbidden) => {
-                    "never passed on: requests in it would reach the worker unseen by any rule"
-                }
+                Err(ProtocolError::Malformed) => "not a protocol name",
+                Err(ProtocolError::Forbidden) => "never allowed: requests inside it would bypass all checks",
             };
             let what = format!("upgrade {name:?}, {what}, expected names like \"websocket\" or \"tcp\"");
             faults.error(protocol.span().start, what);
@@ -35,7 +33,7 @@ pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passthrough {
             continue;
         }
         let what = format!(
-            "pass_fields {name:?}, expected a field that is dropped otherwise, like \"X-Original-URL\""
+            "pass_fields {name:?}, expected a field that is dropped by default, such as \"X-Original-URL\""
         );
         faults.error(field.span().start, what);
     }
@@ -52,8 +50,8 @@ pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passthrough {
     passing
 }
 
-/// What only all prefixes together show: that each path has one reading, and that nothing is protected below one whose paths
-/// are taken as they are.
+/// Checks across all prefixes: paths are unambiguous, and no prefix with `paths = "as-is"` is above one that requires client
+/// certificates.
 pub(super) fn readings(sites: &[Site], file: &raw::File, faults: &Faults) {
     let all = || {
         sites.iter().zip(&file.site).flat_map(|(site, raw)| {
@@ -62,12 +60,12 @@ pub(super) fn readings(sites: &[Site], file: &raw::File, faults: &Faults) {
         })
     };
     for (site, prefix, raw) in all() {
-        // What is none has been told.
+        // Invalid prefixes have been reported already.
         let Ok(url) = UrlPrefix::parse(&prefix.url) else { continue };
         if !prefix.passthrough.as_is {
             if !has_one_reading(url.path) {
                 let what = format!(
-                    "path {:?}, which servers read in several ways, expected segments without `;`, `::$` and dots at \
+                    "path {:?} is interpreted differently by different servers, expected segments without `;`, `::$` and dots at \
                      their ends, or paths = \"as-is\"",
                     url.path
                 );
@@ -87,7 +85,7 @@ pub(super) fn readings(sites: &[Site], file: &raw::File, faults: &Faults) {
         };
         if let Some((_, below, _)) = all().find(protected) {
             let what = format!(
-                "paths \"as-is\", which lead round the client certificate that {} requires, expected \"unambiguous\"",
+                "paths \"as-is\" would bypass the client certificate that {} requires, expected \"unambiguous\"",
                 below.url
             );
             faults.error(raw.paths.as_ref().map_or(0, |paths| paths.span().start), what);
@@ -95,7 +93,7 @@ pub(super) fn readings(sites: &[Site], file: &raw::File, faults: &Faults) {
     }
 }
 
-/// A client certificate is required below the prefix.
+/// Whether the prefix requires a client certificate.
 fn requires(site: &Site, prefix: &Prefix) -> bool {
     let of_site = site.tls.as_ref().map(|tls| tls.client_certificates);
     prefix.client_certificates.or(of_site) == Some(ClientCertificates::Require)

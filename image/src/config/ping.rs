@@ -1,4 +1,4 @@
-//! `[pool.ping]`: how it is found out whether a worker is well.
+//! `[pool.ping]`: health checks of workers.
 
 use super::bounds::SECONDS;
 use super::error::Faults;
@@ -9,31 +9,31 @@ use toml::Spanned;
 
 type Result<T> = std::result::Result<T, (usize, String)>;
 
-/// IIS's, as the next one.
+/// Defaults of IIS.
 const INTERVAL: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(90);
-/// Longest path and host.
+/// Maximum length of path and host.
 const MAX_LENGTH: usize = 1024;
 
 /// How workers are pinged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ping {
-    /// Between two pings.
+    /// Interval between two pings.
     pub interval: Duration,
-    /// A worker that has answered none for so long has failed.
+    /// How long a worker may go without responding to a ping before it has failed.
     pub limit: Duration,
-    /// What is asked; `None`: whatever suits the worker's kind.
+    /// HTTP health check; `None`: a check that depends on the worker's kind.
     pub check: Option<HttpCheck>,
 }
 
-/// A GET, and the answers that a worker gives that is well.
+/// An HTTP GET and the status codes of a healthy worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCheck {
     /// Path and query.
     pub path: String,
-    /// The host that is asked for.
+    /// Value of the Host field.
     pub host: String,
-    /// Status codes.
+    /// Status codes of a healthy worker.
     pub expect: Vec<RangeInclusive<u16>>,
 }
 
@@ -43,7 +43,7 @@ impl Default for Ping {
     }
 }
 
-/// What a pool says; `secured`: its workers speak TLS.
+/// Settings of a pool. `secured`: its workers use TLS.
 pub(super) fn ping(raw: Option<&raw::Ping>, secured: bool, faults: &Faults) -> Ping {
     let Some(raw) = raw else { return Ping::default() };
     let seconds = |key, written| {
@@ -59,7 +59,7 @@ pub(super) fn ping(raw: Option<&raw::Ping>, secured: bool, faults: &Faults) -> P
         let what = format!("limit {limit}, expected more seconds than interval, which is {interval}");
         faults.error(written.span().start, what);
     }
-    // Without one that is written, there is time for three within the limit.
+    // The default interval allows three pings within the limit.
     let third = |limit: Duration| INTERVAL.min((limit / 3).max(Duration::from_secs(1)));
     Ping {
         interval: interval.unwrap_or_else(|| limit.map_or(INTERVAL, third)),
@@ -100,7 +100,7 @@ fn check(raw: &raw::Ping, secured: bool) -> Result<Option<HttpCheck>> {
     Ok(Some(HttpCheck { path: path.get_ref().clone(), host, expect }))
 }
 
-/// A status (200), a range ("200-299"), or a list of both.
+/// Parses a status (200), a range ("200-299"), or a list of both.
 fn expect(written: &Spanned<toml::Value>) -> Result<Vec<RangeInclusive<u16>>> {
     let wrong = || {
         let what = format!(

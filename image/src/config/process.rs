@@ -1,4 +1,4 @@
-//! `[[pool.worker]]` with `kind = "process"`: a command, where it runs, as whom, and what it is told.
+//! `[[pool.worker]]` with `kind = "process"`: command, directory, environment and user.
 
 use super::error::{Faults, Wrong};
 use super::raw;
@@ -7,25 +7,25 @@ use nix::unistd::{AccessFlags, User, access};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// Set by the supervisor for what it starts.
+/// Environment variable that the supervisor sets for the processes it starts.
 const RESERVED: &str = "WEIR_SUPERVISOR";
 
 /// A command that the supervisor runs and relays to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// The program and its arguments, with `{socket}` or `{port}` where it is told to listen.
+    /// Program and arguments; `{socket}` or `{port}` is replaced by where it must listen.
     pub command: Vec<String>,
-    /// Which of the two it is.
+    /// Which of the two it listens on.
     pub listens_on: ListensOn,
-    /// Where it runs.
+    /// Working directory.
     pub directory: PathBuf,
-    /// What its environment has besides the supervisor's own; `{socket}` and `{port}` stand for the same.
+    /// Additional environment variables; `{socket}` and `{port}` are replaced.
     pub environment: Environment,
-    /// The user as whom it runs; the supervisor's own if there is none.
+    /// User to run as; `None`: the supervisor's own user.
     pub user: Option<String>,
 }
 
-/// Variables of an environment. What they are set to is shown by no output: there may be passwords among them.
+/// Environment variables. No output shows their values, which may be passwords.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment(pub Vec<(String, String)>);
 
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Environment {
     }
 }
 
-/// What a process is told to listen on.
+/// What kind of address a process listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListensOn {
     /// A Unix socket: `{socket}` in its arguments, `WEIR_SOCKET` in its environment.
@@ -45,7 +45,7 @@ pub enum ListensOn {
 }
 
 impl ListensOn {
-    /// The environment variable that says where.
+    /// The environment variable with the address.
     pub fn variable(self) -> &'static str {
         match self {
             Self::Socket => "WEIR_SOCKET",
@@ -54,7 +54,7 @@ impl ListensOn {
     }
 }
 
-/// `None` without a command that can be run.
+/// Parses a process worker; `None` after an error in its command.
 pub(super) fn process(worker: &raw::Worker, dir: &Path, faults: &Faults) -> Option<Process> {
     let words = worker.command.as_ref().map_or(&[][..], |command| command.get_ref());
     let at = worker.command.as_ref().map_or(Faults::TOLD, |command| command.span().start);
@@ -71,9 +71,9 @@ pub(super) fn process(worker: &raw::Worker, dir: &Path, faults: &Faults) -> Opti
             ListensOn::Socket
         }
         (true, false) => ListensOn::Socket,
-        // A shell is told so, as in `sh -c 'exec app --listen "$WEIR_SOCKET"'`.
+        // A shell command such as `sh -c 'exec app --listen "$WEIR_SOCKET"'`.
         (false, false) if words.iter().any(|word| word.contains("WEIR_SOCKET")) => ListensOn::Socket,
-        // Also where nothing is said: PORT is what most servers look at by themselves.
+        // The default as well: most servers read PORT by themselves.
         (false, _) => ListensOn::Port,
     };
     let mut variables = Vec::new();
@@ -94,7 +94,7 @@ pub(super) fn process(worker: &raw::Worker, dir: &Path, faults: &Faults) -> Opti
 
 fn variable(name: &str, value: &str, listens_on: ListensOn) -> Result<(), String> {
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err("not a name of a variable, expected one without `=`".into());
+        return Err("not a variable name, expected one without `=`".into());
     }
     if value.contains('\0') {
         return Err(format!("NUL in variable {name:?}, expected none"));
@@ -118,12 +118,12 @@ fn user(written: &Spanned<String>) -> Result<String, Wrong> {
     let wrong = |what: String| (written.span().start, what);
     match User::from_name(name) {
         Ok(Some(_)) => Ok(name.clone()),
-        Ok(None) => Err(wrong(format!("user {name:?}, expected one that this machine knows"))),
-        Err(error) => Err(wrong(format!("user {name:?}: {error}, expected to find it"))),
+        Ok(None) => Err(wrong(format!("user {name:?} is unknown, expected a user of this machine"))),
+        Err(error) => Err(wrong(format!("user {name:?}: {error}, expected a user of this machine"))),
     }
 }
 
-/// The path of a program that can be run: as written if it has a `/`, else the first of `PATH`.
+/// Path of an executable: as written if it contains `/`, otherwise searched in `PATH`.
 fn program(command: &Spanned<Vec<String>>, dir: &Path) -> Result<String, Wrong> {
     let wrong = |what: String| (command.span().start, what);
     let Some(program) = command.get_ref().first().filter(|program| !program.is_empty()) else {

@@ -1,4 +1,4 @@
-//! The request queue's settings in `[[pool]]`.
+//! Settings of the request queue in `[[pool]]`.
 
 use super::bounds::{self, Whole};
 use super::error::{Faults, Wrong};
@@ -8,22 +8,22 @@ use toml::Spanned;
 
 type Result<T> = std::result::Result<T, Wrong>;
 
-/// How a pool's requests wait, and what may answer them. `None`: as by default.
+/// Limits on queued requests and on responses. `None`: the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
-    /// Requests that may wait.
+    /// Maximum number of queued requests.
     pub length: Option<u32>,
-    /// How long they may wait, in seconds.
+    /// How long a request may be queued, in seconds.
     pub timeout_s: Option<u32>,
-    /// How long a worker may be silent with a request in hand, in seconds.
+    /// How long a worker may be silent while it has a request, in seconds.
     pub response_timeout_s: Option<u32>,
-    /// Requests that one worker is given at a time.
+    /// Concurrent requests per worker.
     pub per_worker: Option<u32>,
-    /// Longest head of an answer, in bytes.
+    /// Maximum size of a response head in bytes.
     pub response_head_bytes: Option<u32>,
-    /// Most fields of an answer.
+    /// Maximum number of response fields.
     pub response_fields: Option<u32>,
-    /// How much a 503 says.
+    /// How much detail a 503 response contains.
     pub verbosity: Verbosity,
 }
 

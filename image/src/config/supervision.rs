@@ -1,4 +1,4 @@
-//! How the supervisor looks after a pool's workers: `[[pool]]` and its sub-tables.
+//! Supervision of a pool's workers: `[[pool]]` and its subtables.
 
 use super::bounds::{self, Whole};
 use super::error::Faults;
@@ -6,40 +6,40 @@ use super::ping::{Ping, ping};
 use super::{raw, units};
 use std::time::Duration;
 
-/// How the supervisor looks after a pool's workers. The defaults are IIS's where it has one.
+/// How the supervisor manages a pool's workers. Defaults are those of IIS where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supervision {
-    /// Workers that are kept running; the others are started when requests wait.
+    /// Workers that are always kept running; others are started when requests are queued.
     pub min_workers: u32,
-    /// Workers at a time, those that are being replaced not counted.
+    /// Maximum number of running workers, not counting those being replaced.
     pub max_workers: u32,
-    /// A worker that has not answered by then is stopped and counts as failed.
+    /// How long a worker may take to start; one that is not ready by then is stopped and counts as failed.
     pub start_limit: Duration,
-    /// How long a worker that is to leave may finish what it has.
+    /// How long a worker that is being stopped may take to finish its requests.
     pub stop_limit: Duration,
-    /// How it is found out whether a worker is well.
+    /// Health checks.
     pub ping: Ping,
-    /// A worker without requests for so long is stopped. `None`: never.
+    /// How long a worker may go without a request before it is stopped. `None`: never stopped.
     pub idle_stop: Option<Duration>,
-    /// So many failures in so long take the pool out of service. `None`: never.
+    /// Number of failures within a period that take the pool out of service. `None`: never.
     pub rapid_fail: Option<(u32, Duration)>,
-    /// A pool that is out of service for that is tried again by itself, after pauses that grow.
+    /// Whether a pool that is out of service is retried automatically, after increasing delays.
     pub recover: bool,
     /// When a worker is replaced.
     pub recycle: Recycle,
-    /// A worker that failed its pings is left alone for a debugger instead of being killed, and this command is told its
-    /// process number (`{pid}`); empty: none, it is killed.
+    /// Command to run on a worker that failed its health checks, instead of killing it; `{pid}` is its process ID. `None`: the
+    /// worker is killed.
     pub orphan: Option<Vec<String>>,
 }
 
-/// When a worker is replaced by a new one that is started first.
+/// When a worker is replaced by a new one, which is started first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recycle {
-    /// After so long. `None`: never.
+    /// Age. `None`: no limit.
     pub age: Option<Duration>,
-    /// After so many requests.
+    /// Number of requests served.
     pub requests: Option<u64>,
-    /// When it takes so many bytes of the host's memory.
+    /// Bytes of host memory used.
     pub memory: Option<u64>,
 }
 
@@ -66,7 +66,7 @@ impl Default for Recycle {
     }
 }
 
-/// Of a pool with `places` for workers that the supervisor starts.
+/// Settings of a pool whose started workers have `places` instances in all.
 pub(super) fn supervision(pool: &raw::Pool, places: u32, faults: &Faults) -> Supervision {
     let default = Supervision::default();
     let number = |key, written, bounds: Whole| faults.value(bounds.read(key, written));
@@ -75,7 +75,7 @@ pub(super) fn supervision(pool: &raw::Pool, places: u32, faults: &Faults) -> Sup
         let found = number(key, written, bounds::SECONDS);
         found.map_or(default, |s| Duration::from_secs(s.into()))
     };
-    // Zero switches off what need not be.
+    // Zero disables an optional limit.
     let switchable = |key, written, default: Option<Duration>| {
         let found = number(key, written, bounds::SECONDS_OR_NEVER);
         found.map_or(default, |s| (s > 0).then(|| Duration::from_secs(s.into())))

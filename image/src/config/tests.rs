@@ -173,13 +173,17 @@ fn sites_and_prefixes() {
         "[[site]]\nname = \"a\"\n",
         &[
             ("", (1, 1), "site without URL prefix"),
-            ("[[site.prefix]]\nurl = \"http://*:80/\"\n", (3, 1), "neither files nor pool"),
+            ("[[site.prefix]]\nurl = \"http://*:80/\"\n", (3, 1), "prefix without files or pool"),
             (
                 "[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\npool = \"p\"\n",
                 (6, 8),
                 "files and pool",
             ),
-            ("[[site.prefix]]\nurl = \"http://*:80/\"\npool = \"p\"\n", (5, 8), "no pool \"p\", expected"),
+            (
+                "[[site.prefix]]\nurl = \"http://*:80/\"\npool = \"p\"\n",
+                (5, 8),
+                "unknown pool \"p\", expected",
+            ),
         ],
     );
     refuse(
@@ -197,11 +201,8 @@ fn sites_and_prefixes() {
     let file = SITE.replace("www", "www/a.html");
     let missing = SITE.replace("www", "wwww");
     let twice = format!("{SITE}[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n");
-    refuse(
-        "",
-        &[(&missing, (5, 9), "/"), (&file, (5, 9), "/"), (&twice, (7, 7), "URL prefix for the second time")],
-    );
-    refuse(SITE, &[(SITE, (7, 8), "name \"a\" for the second time")]);
+    refuse("", &[(&missing, (5, 9), "/"), (&file, (5, 9), "/"), (&twice, (7, 7), "duplicate URL prefix")]);
+    refuse(SITE, &[(SITE, (7, 8), "duplicate name \"a\"")]);
     refuse("", &[(&SITE.replace("\"a\"", "\"a b\""), (2, 8), "name \"a b\", expected 1 to 63")]);
 }
 
@@ -305,7 +306,7 @@ fn logs() {
             (
                 "[log]\ndirectory = \"l\"\nfields = [\"c-ip\", \"c-ip\"]\n",
                 (8, 19),
-                "field \"c-ip\" for the second time",
+                "field \"c-ip\" is listed twice",
             ),
             ("[log]\ndirectory = \"l\"\nrotate = \"never\"\n", (8, 10), "rotate \"never\""),
             ("[log]\ndirectory = \"l\"\nmax_size = \"5 kB\"\n", (8, 12), "max_size \"5 kB\""),
@@ -347,10 +348,7 @@ fn hosts_in_unicode_and_prefixes_bound_to_addresses() {
     ] {
         let second = format!("{one}\"\n[[site.prefix]]\nnobody = \"reserved\"\nurl = \"{other}");
         let error = config("", &second).expect_err(other);
-        assert_eq!(
-            (error.what.split(',').next(), error.at),
-            (Some("URL prefix for the second time"), Some((8, 7)))
-        );
+        assert_eq!((error.what.split(',').next(), error.at), (Some("duplicate URL prefix"), Some((8, 7))));
     }
 }
 
@@ -400,7 +398,7 @@ fn limits_and_timers_by_their_names() {
             (
                 "[[site.prefix]]\nurl = \"http://a:80/\"\nfiles = \"www\"\nnobody = \"reserved\"\n",
                 (9, 10),
-                "nobody beside",
+                "nobody with files",
             ),
         ],
     );

@@ -1,4 +1,4 @@
-//! `[[site.certificate]]`, `[site.tls]` and `[pool.tls]`: files read, checked and turned into settings.
+//! `[[site.certificate]]`, `[site.tls]` and `[pool.tls]`: reads and checks the files, and converts them to settings.
 
 use super::error::{Faults, Wrong};
 use super::raw;
@@ -14,12 +14,12 @@ use toml::Spanned;
 
 type Result<T> = std::result::Result<T, Wrong>;
 
-/// What stands before the name of a key that is handed over at boot.
+/// Prefix of a key name, for keys that the host supplies at boot.
 const HANDED: &str = "fw_cfg:";
-/// A certificate that ends within so many seconds is told of: 30 days.
+/// Certificates that expire within this time, in seconds, cause a warning: 30 days.
 const ENDS_SOON_S: u64 = 30 * 86_400;
 
-/// TLS of a site; `None` without certificates.
+/// TLS settings of a site; `None` without certificates.
 pub(super) fn tls(
     certificates: &[Spanned<raw::Certificate>],
     written: Option<&Spanned<raw::Tls>>,
@@ -59,7 +59,7 @@ pub(super) fn tls(
     })
 }
 
-/// TLS on a pool's links.
+/// TLS settings of the links to a pool's workers.
 pub(super) fn links(written: &raw::PoolTls, dir: &Path, faults: &Faults) -> Option<LinkTls> {
     let shown = written.certificate.get_ref();
     if let Some(ocsp) = &shown.ocsp {
@@ -67,13 +67,13 @@ pub(super) fn links(written: &raw::PoolTls, dir: &Path, faults: &Faults) -> Opti
     }
     let certificate = certificate(&written.certificate, dir, faults);
     if certificate.as_ref().is_some_and(|certificate| certificate.chain.len() > 1) {
-        let what = "warning: only the first certificate of the chain is shown to workers, expected one by their authority";
+        let what = "warning: only the first certificate of the chain is sent to workers, expected one issued directly by their CA";
         faults.warn(written.certificate.span().start, what);
     }
     let all: Vec<_> = written.ca.iter().map(|file| authorities(file, dir, faults)).collect();
     let mut anchors = all.into_iter().collect::<Option<Vec<_>>>()?.concat();
     if let (true, Some(name)) = (written.ca.is_empty(), shown.dev.first()) {
-        // The authority of all development certificates.
+        // Default: the CA of all development certificates.
         let made = faults.ok(dev_files(&shown.dev))?;
         let file = Spanned::new(name.span(), made.ca.display().to_string());
         anchors = faults.ok(load(&file, dir, pem::certificates))?;
@@ -88,13 +88,13 @@ pub(super) fn links(written: &raw::PoolTls, dir: &Path, faults: &Faults) -> Opti
         error => (written.certificate.span().start, error.to_string()),
     };
     match link::LinkTls::new(&links, Keys::NONE, Arc::default()) {
-        // One that is handed over cannot be looked at.
+        // A key supplied by the host cannot be checked here.
         Ok(_) | Err(TlsError::KeyMissing) => Some(links),
         Err(error) => faults.ok(Err(at(error))),
     }
 }
 
-/// What a URL prefix asks of clients.
+/// Parses `client_certificates`.
 pub(super) fn rule(
     written: Option<&Spanned<String>>,
     has_anchors: bool,
@@ -102,7 +102,7 @@ pub(super) fn rule(
     written.map(|text| parse_rule(text, has_anchors)).transpose()
 }
 
-/// A port to redirect to.
+/// Parses `redirect_https`.
 pub(super) fn port(written: &Spanned<i64>) -> Result<u16> {
     let port = u16::try_from(*written.get_ref()).ok().filter(|&port| port > 0);
     port.ok_or_else(|| {
@@ -132,7 +132,7 @@ fn parse_rule(text: &Spanned<String>, has_anchors: bool) -> Result<ClientCertifi
     }
 }
 
-/// The files of a certificate: those that are named, or those of a development certificate.
+/// The files of a certificate: those named, or those of a development certificate.
 fn files(written: &Spanned<raw::Certificate>) -> Result<(Spanned<String>, Spanned<String>)> {
     let raw::Certificate { chain, key, dev, .. } = written.get_ref();
     match (chain, key, &dev[..]) {
@@ -173,7 +173,7 @@ fn certificate(written: &Spanned<raw::Certificate>, dir: &Path, faults: &Faults)
     faults.ok(tls::check(&certificate).map_err(|error| match error {
         TlsError::KeyMismatch => {
             let what = format!(
-                "{:?} is not the key of {:?}, expected files that belong together",
+                "{:?} is not the key of {:?}, expected a matching pair",
                 key_file.get_ref(),
                 chain_file.get_ref()
             );
@@ -188,25 +188,25 @@ fn certificate(written: &Spanned<raw::Certificate>, dir: &Path, faults: &Faults)
     Some(certificate)
 }
 
-/// Certificates of authorities.
+/// Reads CA certificates.
 fn authorities(file: &Spanned<String>, dir: &Path, faults: &Faults) -> Option<Vec<Vec<u8>>> {
     let found = faults.ok(load(file, dir, pem::certificates))?;
     dates(&found, file, faults);
     Some(found)
 }
 
-/// Warns of the certificates in a file that are not in force, or not for long any more.
+/// Warns of certificates that are not valid yet, have expired, or expire soon.
 fn dates(certificates: &[Vec<u8>], file: &Spanned<String>, faults: &Faults) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let date = |unix| String::from_utf8_lossy(&model::date::format(unix)).into_owned();
     for (number, der) in certificates.iter().enumerate() {
         let Some((begins, ends)) = tls::validity(der) else { continue };
         let what = if ends < now {
-            format!("has expired {}, expected a certificate in force", date(ends))
+            format!("expired on {}, expected a valid certificate", date(ends))
         } else if begins > now {
-            format!("is not valid yet but from {}, expected a certificate in force", date(begins))
+            format!("is not valid before {}, expected a valid certificate", date(begins))
         } else if ends < now + ENDS_SOON_S {
-            format!("ends {}, expected a certificate that lasts 30 days at least", date(ends))
+            format!("expires on {}, expected at least 30 days of validity", date(ends))
         } else {
             continue;
         };
@@ -218,7 +218,7 @@ fn dates(certificates: &[Vec<u8>], file: &Spanned<String>, faults: &Faults) {
     }
 }
 
-/// Takes what is wanted out of a file.
+/// Extracts something from the content of a file.
 type Read<T> = fn(&[u8]) -> std::result::Result<T, PemError>;
 
 fn load<T>(file: &Spanned<String>, dir: &Path, read: Read<T>) -> Result<T> {
@@ -229,7 +229,7 @@ fn load<T>(file: &Spanned<String>, dir: &Path, read: Read<T>) -> Result<T> {
     read(bytes.expose()).map_err(|e| (file.span().start, format!("{:?}: {e}", file.get_ref())))
 }
 
-/// A value of `Strict-Transport-Security` (RFC 6797 §6.1).
+/// Validates a value of `Strict-Transport-Security` (RFC 6797 §6.1).
 fn hsts(written: &Spanned<String>) -> Result<String> {
     let text = written.get_ref();
     let mut directives = text.split(';').map(str::trim);
@@ -248,7 +248,8 @@ fn hsts(written: &Spanned<String>) -> Result<String> {
     if has_age && directives.all(known) {
         return Ok(text.clone());
     }
-    let what = format!("hsts {text:?}, expected max-age=SECONDS, perhaps with includeSubDomains and preload");
+    let what =
+        format!("hsts {text:?}, expected max-age=SECONDS, optionally with includeSubDomains and preload");
     Err((written.span().start, what))
 }
 

@@ -1,11 +1,11 @@
-//! `trusted_proxies`, `client_field` and `proxy_protocol` of `[server]`: who stands in front of us.
+//! `trusted_proxies`, `client_field` and `proxy_protocol` of `[server]`: proxies in front of the appliance.
 
 use super::error::Faults;
 use super::raw;
 use model::settings::{ClientField, Network, Trust};
 use std::net::IpAddr;
 
-/// `ports`: those of the URL prefixes.
+/// `ports` are the ports of all URL prefixes.
 pub(super) fn trust(server: Option<&raw::Server>, ports: &[u16], faults: &Faults) -> Trust {
     let mut trust = Trust::default();
     let Some(server) = server else { return trust };
@@ -43,7 +43,7 @@ pub(super) fn trust(server: Option<&raw::Server>, ports: &[u16], faults: &Faults
     trust
 }
 
-/// `ADDRESS/PREFIX-LENGTH`, or an address alone.
+/// Parses `ADDRESS/PREFIX-LENGTH`, or an address alone.
 fn network(text: &str) -> Result<Network, String> {
     let (address, len) = match text.split_once('/') {
         Some((address, len)) => (address, Some(len)),
@@ -56,7 +56,7 @@ fn network(text: &str) -> Result<Network, String> {
             None => most,
             Some(len) => Some(len).filter(plain)?.parse().ok()?,
         };
-        // Bits beyond the prefix are a mistake: which of the two was meant?
+        // Bits beyond the prefix are an error: either the address or the length is wrong.
         Network::new(address, len).filter(|network| network.begins_at(address))
     });
     parsed.ok_or_else(|| {

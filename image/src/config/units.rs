@@ -1,5 +1,5 @@
-//! Numbers with units: `"2 MB/s"`, `"512 KiB/s"`, `"10 Mbit/s"`, `"64 KiB"`, `"100/s"`. An error is a text,
-//! `what, expected what`; the caller knows where it stands.
+//! Numbers with units: `"2 MB/s"`, `"512 KiB/s"`, `"10 Mbit/s"`, `"64 KiB"`, `"100/s"`. Errors are messages, `what, expected
+//! what`; the caller adds the position.
 
 use model::settings::RequestRate;
 
@@ -9,7 +9,7 @@ const RATES: &str =
     "a number with B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s, GiB/s, bit/s, kbit/s, Mbit/s or Gbit/s";
 const SIZES: &str = "a number with B, kB, MB, GB, KiB, MiB or GiB";
 
-/// Bytes per second of a text like `"2 MB/s"`, fractions of a byte cut off. The error is a text that begins with `key`.
+/// Parses a rate such as `"2 MB/s"` to bytes per second, rounded down. The error message begins with `key`.
 pub fn rate(key: &str, text: &str) -> std::result::Result<u64, String> {
     let wrong = || format!("{key} {text:?}, expected {RATES}");
     let (number, unit) = split(text).ok_or_else(wrong)?;
@@ -21,7 +21,7 @@ pub fn rate(key: &str, text: &str) -> std::result::Result<u64, String> {
     number.times(multiple.ok_or_else(wrong)?, divisor).ok_or_else(wrong)
 }
 
-/// Bytes.
+/// Parses a size to bytes.
 pub(super) fn size(key: &str, text: &str) -> Result<u64> {
     let wrong = || format!("{key} {text:?}, expected {SIZES}");
     let (number, unit) = split(text).ok_or_else(wrong)?;
@@ -29,7 +29,7 @@ pub(super) fn size(key: &str, text: &str) -> Result<u64> {
     number.times(multiple, 1).ok_or_else(wrong)
 }
 
-/// Requests per second, minute or hour. Without a burst, those of a second may come at once.
+/// Parses a request rate per second, minute or hour. The default burst is one second's worth.
 pub(super) fn requests(key: &str, text: &str, burst: Option<u32>) -> Result<RequestRate> {
     let wrong = || format!("{key} {text:?}, expected a whole number with /s, /min or /h");
     let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
@@ -71,7 +71,7 @@ impl Decimal {
     }
 }
 
-/// The number and what follows it, with or without a blank between them.
+/// Splits off the number from its unit, with or without a space between them.
 fn split(text: &str) -> Option<(Decimal, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(end)?;

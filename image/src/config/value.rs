@@ -1,4 +1,4 @@
-//! The syntax of single values. An error is a text, `what, expected what`; the caller knows where it stands.
+//! Syntax of single values. Errors are messages, `what, expected what`; the caller adds the position.
 
 use super::Address;
 use model::settings::StaticAddress;
@@ -6,18 +6,18 @@ use model::url::{PrefixError, PrefixErrorKind};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-/// Longest name of a site or pool; it goes into every log line.
+/// Maximum length of the name of a site or pool, which appears in every log line.
 const NAME_MAX: usize = 63;
-/// Least memory of a worker VM: what the kernel starts in.
+/// Minimum memory of a worker VM: the kernel needs it to start.
 const MEMORY_MIN_MIB: u32 = 16;
-/// Longest addition to a kernel command line; Linux on x86-64 takes 2047 bytes in all.
+/// Maximum length of `append`; Linux on x86-64 accepts 2047 bytes of command line in all.
 const KERNEL_WORDS_MAX: usize = 1024;
-/// Most memory of a worker VM.
+/// Maximum memory of a worker VM.
 const MEMORY_MAX_MIB: u32 = 1 << 20;
 
 type Result<T> = std::result::Result<T, String>;
 
-/// A name of a site or pool.
+/// Validates the name of a site or pool.
 pub(super) fn name(text: &str) -> Result<()> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if text.is_empty() || text.len() > NAME_MAX || !text.bytes().all(plain) {
@@ -26,7 +26,7 @@ pub(super) fn name(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// `ADDRESS/PREFIX-LENGTH` of an interface, and optionally its gateway. The error says which of the two is wrong.
+/// Parses `ADDRESS/PREFIX-LENGTH` of an interface, and its gateway. The error says which of the two is wrong.
 pub fn parse_address(cidr: &str, gateway: Option<&str>) -> std::result::Result<StaticAddress, AddressError> {
     use AddressError::{Address, Gateway};
     let wrong = || {
@@ -39,7 +39,7 @@ pub fn parse_address(cidr: &str, gateway: Option<&str>) -> std::result::Result<S
     let prefix_len =
         number(len.as_bytes()).and_then(|n| u8::try_from(n).ok()).filter(|&n| n <= 32).ok_or_else(wrong)?;
     if !unicast(address) {
-        return Err(Address(format!("address {address}, expected one that a host can have")));
+        return Err(Address(format!("address {address}, expected a valid host address")));
     }
     let net = |a: Ipv4Addr| a.to_bits().checked_shr(32 - u32::from(prefix_len)).unwrap_or(0);
     let gateway = match gateway {
@@ -55,12 +55,12 @@ pub fn parse_address(cidr: &str, gateway: Option<&str>) -> std::result::Result<S
     Ok(StaticAddress { address: address.octets(), prefix_len, gateway })
 }
 
-/// What [`parse_address`] refuses.
+/// Error of [`parse_address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressError {
-    /// The address or its prefix length.
+    /// Wrong address or prefix length.
     Address(String),
-    /// The gateway.
+    /// Wrong gateway.
     Gateway(String),
 }
 
@@ -77,7 +77,7 @@ fn unicast(a: Ipv4Addr) -> bool {
     !(a.is_unspecified() || a.is_broadcast() || a.is_multicast() || a.is_loopback())
 }
 
-/// Memory of a VM in MiB: a whole number with `M` or `G`.
+/// Parses the memory of a VM, a whole number with `M` or `G`, to MiB.
 pub(super) fn memory(text: &str) -> Result<u32> {
     let mib = match text.as_bytes() {
         [digits @ .., b'M'] => number(digits),
@@ -88,7 +88,7 @@ pub(super) fn memory(text: &str) -> Result<u32> {
     mib.filter(|n| (MEMORY_MIN_MIB..=MEMORY_MAX_MIB).contains(n)).ok_or_else(wrong)
 }
 
-/// Words for a Linux kernel's command line.
+/// Validates text for a Linux kernel's command line.
 pub(super) fn kernel_words(text: &str) -> Result<()> {
     if text.len() > KERNEL_WORDS_MAX || !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         return Err(format!("append, expected at most {KERNEL_WORDS_MAX} bytes of printable ASCII"));
@@ -96,9 +96,9 @@ pub(super) fn kernel_words(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// `vsock:CID:PORT`, `tcp:HOST:PORT` or `unix:PATH`, a relative path from `dir`.
+/// Parses `vsock:CID:PORT`, `tcp:HOST:PORT` or `unix:PATH`; relative paths start at `dir`.
 pub(super) fn worker_address(text: &str, dir: &Path) -> Result<Address> {
-    // Where there is an @, there may be a password before it.
+    // A password may precede an `@`, so do not quote the address.
     let quoted = if text.contains('@') { "with a user".to_owned() } else { format!("{text:?}") };
     let wrong = || format!("address {quoted}, expected vsock:CID:PORT, tcp:HOST:PORT or unix:PATH");
     let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
@@ -116,7 +116,7 @@ pub(super) fn worker_address(text: &str, dir: &Path) -> Result<Address> {
         "vsock" => {
             let (cid, port) = rest.split_once(':').ok_or_else(wrong)?;
             match (number(cid.as_bytes()), number(port.as_bytes())) {
-                // 0 and 1 are no machine, the highest means any.
+                // CIDs 0 and 1 are no machines, and the highest is the wildcard.
                 (Some(cid), Some(port)) if cid >= 2 && cid != u32::MAX && port != u32::MAX => {
                     Ok(Address::Vsock { cid, port })
                 }
@@ -127,16 +127,16 @@ pub(super) fn worker_address(text: &str, dir: &Path) -> Result<Address> {
     }
 }
 
-/// A decimal number without sign or leading zeros.
+/// Parses a decimal number without sign or leading zeros.
 fn number(digits: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(digits).ok()?;
     text.parse().ok().filter(|n: &u32| n.to_string() == text)
 }
 
-/// What is wrong with a URL prefix.
+/// Message for an invalid URL prefix.
 pub(super) fn prefix_error(error: &PrefixError) -> &'static str {
     match error.kind {
-        PrefixErrorKind::Scheme => "not a URL prefix, expected it to begin with http:// in lower case",
+        PrefixErrorKind::Scheme => "not a URL prefix, expected http:// or https:// in lower case",
         PrefixErrorKind::HostMissing => "no host, expected a name, an IPv4 address, `+`, `*` or `*.domain`",
         PrefixErrorKind::Host => "not a host, expected a name, an IPv4 address, `+`, `*` or `*.domain`",
         PrefixErrorKind::HostLength => "host too long, expected at most 253 characters and 63 between dots",
@@ -145,7 +145,7 @@ pub(super) fn prefix_error(error: &PrefixError) -> &'static str {
         PrefixErrorKind::Port => "port, expected a number from 1 to 65535 without leading zero",
         PrefixErrorKind::PathMissing => "no path, expected `/` after the port",
         PrefixErrorKind::PathEnd => "path, expected `/` at its end",
-        PrefixErrorKind::Path => "a character that no path has, expected the path decoded",
+        PrefixErrorKind::Path => "invalid character in the path, expected the decoded path",
         PrefixErrorKind::PathSegment => "an empty, `.` or `..` segment in the path, expected plain names",
     }
 }

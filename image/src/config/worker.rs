@@ -14,11 +14,11 @@ fn wrong<T>(at: &Spanned<T>, what: impl Into<String>) -> (usize, String) {
     (at.span().start, what.into())
 }
 
-/// A worker; paths are relative to `dir`. `None` if it is none.
+/// Parses a worker; paths are relative to `dir`. `None` after an error.
 pub(super) fn worker(worker: &Spanned<raw::Worker>, dir: &Path, faults: &Faults) -> Option<Worker> {
     let raw::Worker { kind, image, kernel, initrd, append, memory: size, at, command, .. } = worker.get_ref();
     let raw::Worker { directory, environment, user, instances, .. } = worker.get_ref();
-    // Each kind has its own keys, and none of the others'.
+    // Each kind has its own keys.
     let start = |key: &Option<Spanned<String>>| key.as_ref().map(|k| k.span().start);
     let keys = [
         ("image", start(image), "vm"),
@@ -96,20 +96,20 @@ fn vm_image(worker: &Spanned<raw::Worker>, dir: &Path, faults: &Faults) -> Optio
             })
         }
         (Some(_), Some(other), _) | (Some(_), None, Some(other)) => {
-            faults.ok(Err(wrong(other, "image and kernel or initrd, expected either")))
+            faults.ok(Err(wrong(other, "image with kernel or initrd, expected only one of them")))
         }
         (None, Some(alone), None) | (None, None, Some(alone)) => {
-            faults.ok(Err(wrong(alone, "kernel or initrd alone, expected both")))
+            faults.ok(Err(wrong(alone, "kernel or initrd missing, expected both")))
         }
         (None, None, None) => {
-            let what = "vm worker without image, expected it, or kernel and initrd";
+            let what = "vm worker without image, expected one, or kernel and initrd";
             faults.missing(worker.span().start, &["image", "kernel", "initrd"], what);
             None
         }
     }
 }
 
-/// The path of a file that has to be there.
+/// Path of a file that must exist.
 fn file(name: &Spanned<String>, dir: &Path, expected: &str) -> Result<PathBuf> {
     let path = dir.join(name.get_ref());
     match path.is_file() {

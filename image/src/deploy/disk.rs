@@ -1,5 +1,5 @@
-//! A disk that BIOS and UEFI boot: partition table and GRUB's core in the first MiB, then one FAT partition, which is
-//! UEFI's system partition as well.
+//! A disk that BIOS and UEFI boot: partition table and GRUB core in the first MiB, then one FAT partition, which is also the EFI
+//! system partition.
 
 use super::grub::{self, Platform};
 use super::{Parts, seal};
@@ -11,15 +11,15 @@ use std::path::Path;
 const MIB: usize = 1 << 20;
 const BLOCK: usize = 512;
 const CLUSTER: usize = 4096;
-/// Clusters of a FAT12 file system, and of a FAT16 one, at most; a little below what the formats allow.
+/// Maximum numbers of clusters for FAT12 and FAT16, slightly below the formats' limits.
 const CLUSTERS_12: usize = 4000;
 const CLUSTERS_16: usize = 65_000;
-/// Serial number of disk and file system: fixed, so that builds are the same.
+/// Serial number of disk and file system: fixed, for reproducible builds.
 const SERIAL: u32 = 0x5245_4957;
 /// Partition type: EFI system partition, which every BIOS boots as well.
 const TYPE_EFI: u8 = 0xef;
 
-/// The disk, and how many bytes of GRUB are in it.
+/// The disk, and how many bytes of it are GRUB.
 pub(super) fn make(parts: &Parts, work: &Path) -> Result<(Vec<u8>, u64)> {
     let (boot, core) = (grub::boot_block()?, grub::core(Platform::BiosDisk, work)?);
     let efi = grub::core(Platform::Efi, work)?;
@@ -28,15 +28,15 @@ pub(super) fn make(parts: &Parts, work: &Path) -> Result<(Vec<u8>, u64)> {
         [("loader", &parts.loader), ("weir", &parts.elf), (config.0, &config.1), (sums.0, &sums.1)];
 
     let content: usize = files.iter().map(|(_, c)| c.len().next_multiple_of(CLUSTER)).sum();
-    // Half a MiB for the file system's own tables and directories.
+    // Half a MiB for the file system's own structures.
     let partition = (content + efi.len() + MIB / 2).next_multiple_of(MIB);
     let mut disk = vec![0; MIB + partition];
     ensure!(
         BLOCK + core.len() <= seal::IN_DISK,
-        "GRUB's core has {} bytes, more than fit before the partition",
+        "GRUB's core has {} bytes, too many to fit before the partition",
         core.len()
     );
-    // The code of the first block ends where the disk's serial number and the partition table begin.
+    // The boot code ends where the disk's serial number and the partition table begin.
     disk[..440].copy_from_slice(&boot[..440]);
     disk[440..444].copy_from_slice(&SERIAL.to_le_bytes());
     disk[446..462].copy_from_slice(&partition_entry(MIB / BLOCK, partition / BLOCK)?);
@@ -52,7 +52,7 @@ pub(super) fn fill(partition: &mut [u8], efi: &[u8], files: &[(&str, &[u8])]) ->
     let clusters = partition.len() / CLUSTER;
     ensure!(clusters <= CLUSTERS_16, "{} bytes are too many for the image's file system", partition.len());
     let kind = if clusters <= CLUSTERS_12 { FatType::Fat12 } else { FatType::Fat16 };
-    // FAT16 has a lower limit as well; below it the clusters are halved until there are enough.
+    // FAT16 has a minimum number of clusters as well; below it, use smaller clusters.
     let cluster = if kind == FatType::Fat16 && clusters < 2 * CLUSTERS_12 { CLUSTER / 2 } else { CLUSTER };
     let options = FormatVolumeOptions::new()
         .fat_type(kind)
@@ -73,7 +73,7 @@ pub(super) fn fill(partition: &mut [u8], efi: &[u8], files: &[(&str, &[u8])]) ->
     write().context("filling the image's file system")
 }
 
-/// A bootable entry of the partition table. Its cylinders are those that mean "use the block numbers".
+/// A bootable entry of the partition table. Its cylinder fields mean "use the block numbers".
 fn partition_entry(start: usize, len: usize) -> Result<[u8; 16]> {
     const NO_CHS: [u8; 3] = [0xfe, 0xff, 0xff];
     let mut entry = [0; 16];

@@ -1,6 +1,6 @@
-//! The tarball that Google Compute Engine imports: `disk.raw`, of whole GiB, in a gzipped GNU tar.
+//! The tarball that Google Compute Engine imports: `disk.raw`, a whole number of GiB, in a gzipped GNU tar.
 //!
-//! The padding is a hole in the old GNU sparse format, so that nobody has to write or compress a GiB of zeros.
+//! The padding is a hole in the old GNU sparse format, so that a GiB of zeros is neither written nor compressed.
 
 use super::EPOCH;
 use anyhow::{Context, Result, bail};
@@ -16,7 +16,7 @@ const NAME: &str = "disk.raw";
 /// Writes the tarball of `disk` to `out`.
 pub(super) fn write(disk: &[u8], out: &Path) -> Result<()> {
     let file = std::fs::File::create(out).with_context(|| format!("writing {}", out.display()))?;
-    // No name and no time: both would make every build different.
+    // No name and no time, for reproducible builds.
     let gz = GzBuilder::new().write(file, Compression::best());
     let mut tar = Builder::new(gz);
     tar.append(&header(disk)?, disk).context("writing the tarball")?;
@@ -37,7 +37,7 @@ fn header(disk: &[u8]) -> Result<Header> {
     header.set_size(len);
     let gnu = header.as_gnu_mut().context("not a GNU header")?;
     octal(&mut gnu.realsize, size)?;
-    // What is there, and an empty piece at the end that says how far the hole reaches.
+    // The content, and an empty piece at the end that marks the extent of the hole.
     for (piece, (offset, len)) in gnu.sparse.iter_mut().zip([(0, len), (size, 0)]) {
         octal(&mut piece.offset, offset)?;
         octal(&mut piece.numbytes, len)?;
@@ -46,7 +46,7 @@ fn header(disk: &[u8]) -> Result<Header> {
     Ok(header)
 }
 
-/// A number as tar writes it: octal digits, a NUL behind them.
+/// Writes a number in tar's format: octal digits followed by NUL.
 fn octal(field: &mut [u8; 12], value: u64) -> Result<()> {
     write!(&mut field[..], "{value:011o}\0").context("the disk is too large for a tarball")
 }
@@ -55,7 +55,7 @@ fn octal(field: &mut [u8; 12], value: u64) -> Result<()> {
 pub(super) fn read(tarball: &[u8]) -> Result<Vec<u8>> {
     const WRONG: &str = "truncated or damaged: not a gzipped tar with disk.raw in it";
     let mut unpacked = Vec::new();
-    // The disk is far below a GiB; a hole never arrives here.
+    // The disk is far smaller than a GiB; holes are not unpacked.
     GzDecoder::new(tarball).take(GIB).read_to_end(&mut unpacked).context(WRONG)?;
     let mut archive = Archive::new(&unpacked[..]);
     let entry = archive.entries().context(WRONG)?.next().context(WRONG)?.context(WRONG)?;

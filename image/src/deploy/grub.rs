@@ -1,7 +1,7 @@
-//! GRUB as the boot loader: its core images, made of the modules that a boot needs and nothing else.
+//! GRUB as the boot loader: builds core images with only the modules needed to boot.
 //!
-//! The core's own few lines read `weir.cfg`, which boots only if the checksums of loader and ELF are right. A damaged
-//! image says so on the serial line and ends QEMU with a failure code.
+//! The core's embedded script reads `weir.cfg`, which boots only if the checksums of loader and ELF match. A damaged image prints
+//! an error on the serial line and ends QEMU with a failure status.
 
 use super::{tool, write};
 use crate::step;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a core image runs on.
+/// The platform of a core image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Platform {
     /// BIOS, from a disk.
@@ -20,11 +20,11 @@ pub(super) enum Platform {
     Efi,
 }
 
-/// Modules of every core: reading a script, checking, multiboot, and saying what is wrong.
+/// Modules of every core: scripting, checksums, multiboot, and error output.
 const MODULES: [&str; 10] =
     ["boot", "configfile", "echo", "gcry_crc", "halt", "hashsum", "iorw", "multiboot", "serial", "terminal"];
-/// Reached only if `weir.cfg` cannot be read or does not boot. The last lines end QEMU (`isa-debug-exit`) with
-/// status 3, and power off where there is no such device.
+/// Reached only if `weir.cfg` cannot be read or does not boot. The last lines end QEMU (`isa-debug-exit`) with status 3, and
+/// power off if there is no such device.
 const EARLY: &str = "\
 source /weir.cfg
 serial --unit=0 --speed=115200
@@ -33,7 +33,7 @@ echo error: image damaged, or too little memory to read it: loader or ELF unread
 outl 0xf4 0x1
 halt
 ";
-/// UEFI's tables are where the kernel does not look. This shows them where it does.
+/// Copies UEFI's ACPI tables to where the kernel looks for them.
 const EFI_EARLY: &str = "acpi -2\n";
 const PACKAGES: &str = "grub-common grub-pc-bin grub-efi-amd64-bin";
 
@@ -54,7 +54,7 @@ impl Platform {
         }
     }
 
-    /// Where the files lie, seen from the device that the core came from.
+    /// Directory of the files, as seen from the core's device.
     fn prefix(self) -> &'static str {
         match self {
             Self::BiosDisk => "(,msdos1)/",
@@ -65,7 +65,7 @@ impl Platform {
     fn early(self) -> String {
         match self {
             Self::BiosDisk | Self::BiosIso => EARLY.into(),
-            // The file system that UEFI booted from is a small one beside the ISO's own.
+            // UEFI boots from a small file system beside the ISO's own.
             Self::Efi => format!("search --file --no-floppy --set=root /weir.cfg\n{EFI_EARLY}{EARLY}"),
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn core(platform: Platform, work: &Path) -> Result<Vec<u8>> {
     std::fs::read(&out).with_context(|| format!("reading {}", out.display()))
 }
 
-/// The first block of a disk that BIOS boots: loads the core from the blocks behind it.
+/// The first block of a BIOS disk, which loads the core from the blocks after it.
 pub(super) fn boot_block() -> Result<Vec<u8>> {
     let path = directory("i386-pc")?.join("boot.img");
     let block = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -91,7 +91,7 @@ pub(super) fn boot_block() -> Result<Vec<u8>> {
     Ok(block)
 }
 
-/// `weir.cfg` and the checksums it asks for, as files of the image's root directory.
+/// `weir.cfg` and the checksums it verifies, as files of the image's root directory.
 pub(super) fn files(loader: &[u8], elf: &[u8]) -> [(&'static str, Vec<u8>); 2] {
     let sums = format!("{:08x}  /loader\n{:08x}  /weir\n", crc32fast::hash(loader), crc32fast::hash(elf));
     let config = "if hashsum --hash crc32 --check /sums; then\nmultiboot /loader\nmodule /weir\nboot\nfi\n";

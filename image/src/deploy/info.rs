@@ -1,4 +1,4 @@
-//! What an image says about itself.
+//! The description of an image that it carries inside.
 
 use crate::artifact::hex_sha256;
 use crate::linkmap::Parts;
@@ -13,7 +13,7 @@ use std::process::Command;
 pub struct Info {
     /// Weir's version.
     pub weir: String,
-    /// The commit it was built from, `-dirty` behind it if there were changes; none outside of a Git checkout.
+    /// The commit it was built from, with `-dirty` if there were changes; `None` outside of a Git checkout.
     pub commit: Option<String>,
     /// The compiler's version.
     pub rustc: String,
@@ -21,9 +21,9 @@ pub struct Info {
     pub kernel: String,
     /// Bytes of the kernel in the ELF.
     pub kernel_bytes: u64,
-    /// Bytes of everything else of the program in the ELF, headers included.
+    /// Bytes of everything else of the program in the ELF, including headers.
     pub appliance_bytes: u64,
-    /// Bytes of the TLS stack in the ELF, as far as link-time optimisation lets them be told from the rest.
+    /// Bytes of the TLS stack in the ELF, as far as it can be separated after link-time optimisation.
     pub tls_bytes: u64,
     /// Bytes of the bundle in the ELF.
     pub bundle_bytes: u64,
@@ -34,7 +34,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Of a linked program with this bundle and loader.
+    /// Describes a linked program with this bundle and loader.
     pub(crate) fn new(linked: &Linked, bundle: &[u8], loader: &[u8], workspace: &Path) -> Self {
         let Parts { kernel, tls } = linked.parts;
         Self {

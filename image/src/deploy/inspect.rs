@@ -1,4 +1,4 @@
-//! What is inside an image of any format, after checking that nothing in it is damaged.
+//! Verifies an image of any format and shows its contents.
 
 use super::{Format, Info, gcp, qemu_img, seal};
 use crate::artifact::hex_sha256;
@@ -16,24 +16,24 @@ use x509_cert::ext::pkix::name::GeneralName;
 /// A certificate in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The names it is for.
+    /// Its names.
     pub names: Vec<String>,
-    /// When it ends, in words.
+    /// Its expiry date, as text.
     pub expires: String,
 }
 
-/// What an image says about itself and serves.
+/// Contents of an image.
 #[derive(Clone, Debug)]
 pub struct Contents {
     kind: &'static str,
     len: u64,
     sha256: String,
-    /// None for a bundle by itself.
+    /// `None` for a bundle on its own.
     info: Option<Info>,
     bundle: Vec<u8>,
 }
 
-/// Reads and checks the file at `path`: an image of any format, or a bundle.
+/// Reads and verifies the file at `path`: an image of any format, or a bundle.
 pub fn inspect(path: &Path) -> Result<Contents> {
     examine(path).with_context(|| path.display().to_string())
 }
@@ -65,9 +65,9 @@ fn examine(path: &Path) -> Result<Contents> {
     } else if file.get(510..512) == Some(&[0x55, 0xaa]) {
         ("raw disk", from_disk(&mut file, seal::IN_DISK)?)
     } else {
-        bail!("truncated, damaged, or not an image of Weir: its first bytes are those of none");
+        bail!("truncated, damaged, or not a Weir image: unknown first bytes");
     };
-    // The image is as it was built; its bundle must be one that this version reads.
+    // The image is intact; now check that this version can read its bundle.
     Bundle::parse(&bundle)?;
     Ok(Contents { kind, len, sha256, info, bundle })
 }
@@ -75,13 +75,16 @@ fn examine(path: &Path) -> Result<Contents> {
 fn open_elf(elf: &[u8], loader: Option<&[u8]>) -> Result<(Option<Info>, Vec<u8>)> {
     let info = seal::open_elf(elf)?;
     if let Some(loader) = loader {
-        ensure!(hex_sha256(loader) == info.loader_sha256, "the loader is damaged, or another one");
+        ensure!(
+            hex_sha256(loader) == info.loader_sha256,
+            "the loader is damaged, or belongs to another image"
+        );
     }
     let bundle = payload::attached(elf).context("no bundle in the ELF")?;
     Ok((Some(info), bundle.to_vec()))
 }
 
-/// The certificates of a bundle: each site's in its order, then what pools show their workers.
+/// The certificates of a bundle: each site's in order, then those shown to workers.
 fn certificates(bundle: &Bundle<'_>) -> Vec<Certificate> {
     let settings = &bundle.manifest.settings;
     let sites = settings.sites.iter().filter_map(|site| site.tls.as_ref()).flat_map(|tls| &tls.certificates);
@@ -104,7 +107,7 @@ fn certificates(bundle: &Bundle<'_>) -> Vec<Certificate> {
 }
 
 impl Contents {
-    /// Everything but keys, for people.
+    /// A human-readable report of everything but keys.
     pub fn report(&self) -> Result<String> {
         let bundle = Bundle::parse(&self.bundle)?;
         let mut text = String::new();
@@ -113,7 +116,7 @@ impl Contents {
     }
 
     fn describe(&self, bundle: &Bundle<'_>, out: &mut String) -> fmt::Result {
-        writeln!(out, "{}, {} bytes, sha256 {}, checksums right", self.kind, self.len, self.sha256)?;
+        writeln!(out, "{}, {} bytes, sha256 {}, checksums match", self.kind, self.len, self.sha256)?;
         if let Some(info) = &self.info {
             let commit = info.commit.as_deref().unwrap_or("unknown");
             writeln!(out, "weir {}, commit {commit}, rustc {}", info.weir, info.rustc)?;

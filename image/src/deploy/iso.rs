@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::Command;
 
-/// Writes the image to `out` and returns how many bytes of GRUB are in it.
+/// Writes the image to `out` and returns how many bytes of it are GRUB.
 pub(super) fn write_iso(parts: &Parts, work: &Path, out: &Path) -> Result<u64> {
     let (bios, efi) = (grub::core(Platform::BiosIso, work)?, grub::core(Platform::Efi, work)?);
-    // UEFI boots from a FAT file system inside.
+    // UEFI boots from an embedded FAT file system.
     let mut system = vec![0; (efi.len() + (256 << 10)).next_multiple_of(64 << 10)];
     disk::fill(&mut system, &efi, &[])?;
 
@@ -25,8 +25,8 @@ pub(super) fn write_iso(parts: &Parts, work: &Path, out: &Path) -> Result<u64> {
     let raw = work.join("unsealed.iso");
     let mut xorriso = Command::new("xorriso");
     xorriso.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("TZ", "UTC");
-    // With its usual padding: BIOS reads CDs in larger pieces, and one that goes beyond the end fails, or GRUB takes what
-    // was in its buffer before for the files at the end.
+    // Keep xorriso's default padding: BIOSes read CDs in larger blocks, and a read beyond the end fails, or leaves stale data in
+    // GRUB's buffer in place of the last files.
     xorriso.args(["-as", "mkisofs", "-quiet", "-r", "-V", "WEIR"]);
     xorriso.arg("--set_all_file_dates").arg(format!("={EPOCH}"));
     xorriso.args(["-b", "boot/bios.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]);

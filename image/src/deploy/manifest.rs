@@ -1,4 +1,4 @@
-//! The list of what a build wrote: `FILE.json`.
+//! The manifest of a build, `FILE.json`: the list of the files it wrote.
 
 use super::{Format, Info};
 use crate::artifact::hex_sha256;
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Everything a build wrote.
+/// All files of a build.
 #[derive(Clone, Debug, Serialize)]
 pub struct Manifest {
     /// The format's name.
@@ -16,14 +16,14 @@ pub struct Manifest {
     /// Versions and sizes of the parts.
     #[serde(flatten)]
     pub info: Info,
-    /// The image first, then what goes with it.
+    /// The image first, then its companion files.
     pub files: Vec<File>,
 }
 
 /// One file.
 #[derive(Clone, Debug, Serialize)]
 pub struct File {
-    /// Its name, without directory: all lie side by side.
+    /// Name without directory: all files are in the same one.
     pub name: String,
     /// Its length.
     pub bytes: u64,
@@ -32,20 +32,20 @@ pub struct File {
 }
 
 impl File {
-    /// The file that lies at `at` now and will be called `name`.
+    /// The file at `at`, which will be renamed to `name`.
     pub(super) fn of(name: &Path, at: &Path) -> Result<Self> {
         let content = std::fs::read(at).with_context(|| format!("reading {}", at.display()))?;
         Ok(Self::with(name, &content))
     }
 
-    /// A file of this content.
+    /// A file with this content.
     pub(super) fn with(name: &Path, content: &[u8]) -> Self {
         Self { name: file_name(name), bytes: content.len() as u64, sha256: hex_sha256(content) }
     }
 }
 
 impl Manifest {
-    /// The names of the files that the manifest at `path` lists; `None` if there is no manifest of ours.
+    /// The names of the files listed in the manifest at `path`; `None` if there is no manifest of ours.
     pub(super) fn listed(path: &Path) -> Option<Vec<String>> {
         #[derive(Deserialize)]
         struct Listed {
@@ -62,9 +62,9 @@ impl Manifest {
         ours.then(|| listed.files.into_iter().map(|file| file.name).collect())
     }
 
-    /// As it is written.
+    /// The manifest as JSON.
     pub(super) fn to_json(&self) -> String {
-        // Plain structures: nothing in them can fail to be JSON.
+        // Serialising plain structs cannot fail.
         let mut json = serde_json::to_string_pretty(self).expect("a manifest is JSON");
         json.push('\n');
         json

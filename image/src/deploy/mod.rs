@@ -1,4 +1,4 @@
-//! Images that operators deploy: one file in one of several formats, with its manifest and bill of materials.
+//! Images for deployment: one file in one of several formats, with manifest and bill of materials.
 //!
 //! ```text
 //! loader + ELF ──┬── elf    FILE and FILE.loader, for QEMU's -kernel and -initrd
@@ -7,9 +7,9 @@
 //!                                                 └── gcp    disk.raw in a tarball, padded to whole GiB
 //! ```
 //!
-//! Everything is made in a directory beside the final file and renamed when it is whole, so whatever interrupts a
-//! build leaves nothing half-written under the final name. The same inputs give the same bytes: nothing in an image
-//! depends on the time, the directory or the order in which anything ran.
+//! Everything is created in a directory beside the final file and renamed when complete, so an interrupted build leaves no
+//! partial file under the final name. Builds are reproducible: nothing in an image depends on the time, the directory, or the
+//! order of execution.
 
 mod disk;
 mod gcp;
@@ -37,12 +37,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Most bytes of an image besides its bundle and padding.
+/// Maximum size of an image without bundle and padding, in bytes.
 pub const IMAGE_LEN_MAX: u64 = 12 << 20;
-/// The time stamp of everything that needs one: 1980-01-01, the earliest a FAT file system can express.
+/// The time stamp used wherever one is needed: 1980-01-01, the earliest that FAT can express.
 const EPOCH: u64 = 315_532_800;
 
-/// A format of an image.
+/// An image format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Loader and ELF, for QEMU's `-kernel` and `-initrd`.
@@ -60,7 +60,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 6] = [Self::Elf, Self::Iso, Self::Raw, Self::Qcow2, Self::Vmdk, Self::Gcp];
 
     /// Its name on the command line.
@@ -91,24 +91,23 @@ impl std::fmt::Display for Format {
     }
 }
 
-/// What every format is made of.
+/// The components of every format.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     pub(crate) loader: Vec<u8>,
-    /// Sealed: its end says what it is ([`seal`]).
+    /// Sealed: ends with a description and a checksum ([`seal`]).
     pub(crate) elf: Vec<u8>,
     pub(crate) info: Info,
 }
 
-/// A directory beside `out` for everything unfinished; it is gone when dropped. Fails where something has the name of an
-/// output that no build has put there.
+/// Creates a directory beside `out` for unfinished files, removed when dropped. Fails if an output's name is taken by something
+/// that no earlier build wrote.
 pub fn work_dir(format: Format, out: &Path) -> Result<Scratch> {
     outputs::refuse_foreign(format, out)?;
     Scratch::new(&parent(out), ".weir-")
 }
 
-/// Builds the image of `config` in `format` under the name `out`, with everything unfinished in `work` (see
-/// [`work_dir`]).
+/// Builds the image of `config` in `format` as `out`, with unfinished files in `work` (see [`work_dir`]).
 pub fn build(
     config: &Config,
     options: &Options,
@@ -119,7 +118,7 @@ pub fn build(
 ) -> Result<Manifest> {
     let parts = crate::assemble(config, options, progress)?;
     progress(&format!("writing the {format} image"));
-    // Under its final name already: a VMDK carries it.
+    // Already under its final name, because a VMDK contains it.
     let finished = work.join("finished");
     private::create_dir_all(&finished)?;
     let image = finished.join(out.file_name().context("no file name")?);
@@ -149,7 +148,7 @@ pub fn build(
     if content > IMAGE_LEN_MAX {
         bail!("the image has {content} bytes besides bundle and padding, expected {IMAGE_LEN_MAX} at most");
     }
-    progress("listing what is in it");
+    progress("writing the bill of materials");
     extra.push((
         "cdx.json",
         sbom::write(options, &parts.info, (boot_len > 0).then(grub::version).transpose()?)?,
@@ -157,8 +156,8 @@ pub fn build(
     finish(format, out, &image, extra, parts.info, boot_len)
 }
 
-/// Gives everything its final name: the manifest first, so that whatever a killed build leaves is known as ours, and the image
-/// last.
+/// Renames everything to its final name: the manifest first, so that whatever a killed build leaves is known as ours, and the
+/// image last.
 fn finish(
     format: Format,
     out: &Path,
@@ -175,7 +174,7 @@ fn finish(
     for (path, content) in &extra {
         Artifact::write(path, content)?;
     }
-    // Tools of the host write with the umask's mode; nobody else reaches the directory in which they do.
+    // Host tools create files with the umask's mode, but in a directory that only the owner can enter.
     std::fs::set_permissions(image, Permissions::from_mode(0o600))
         .with_context(|| format!("writing {}", image.display()))?;
     place::put(image, out).with_context(|| format!("writing {}", out.display()))?;
@@ -196,23 +195,23 @@ fn beside(out: &Path, suffix: &str) -> PathBuf {
     parent(out).join(Path::new(&name).file_name().unwrap_or(&name))
 }
 
-/// The directory of a file, also for a name without one.
+/// The directory of a file; `.` if the path is only a name.
 fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
-/// Runs a program of the host whose Debian packages are `packages`.
+/// Runs a host program that is in the Debian packages `packages`.
 fn tool(command: &mut Command, what: &str, packages: &str, work: &Path) -> Result<()> {
     step::run(command, what, &work.join("tool.log")).map_err(|error| {
         match error.downcast::<step::StepError>() {
-            // Its log goes with the work directory.
+            // Its log is removed with the work directory.
             Ok(failed) => anyhow!("{} failed: {}", failed.what, failed.reason),
-            Err(error) => error.context(format!("is it there? On Debian `apt-get install {packages}`")),
+            Err(error) => error.context(format!("is it installed? On Debian `apt-get install {packages}`")),
         }
     })
 }
 
-/// Writes a file in the work directory, which nobody else can reach.
+/// Writes a file in the work directory, which only the owner can access.
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     std::fs::write(path, content).with_context(|| format!("writing {}", path.display()))
 }

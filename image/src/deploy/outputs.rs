@@ -1,4 +1,4 @@
-//! Whether the names of a build's outputs are free: nothing is overwritten that is not an earlier build's.
+//! Checks that a build's output names are free or belong to an earlier build.
 
 use super::{Format, Manifest, beside};
 use crate::place;
@@ -7,7 +7,7 @@ use model::bundle::MAGIC;
 use std::io::Read;
 use std::path::Path;
 
-/// Fails unless the image `out` and what goes with it are not there, or listed in the manifest beside them.
+/// Fails unless the image `out` and its companion files do not exist, or are listed in the manifest beside them.
 pub(super) fn refuse_foreign(format: Format, out: &Path) -> Result<()> {
     let manifest = beside(out, "json");
     let listed = Manifest::listed(&manifest);
@@ -19,7 +19,7 @@ pub(super) fn refuse_foreign(format: Format, out: &Path) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if place::has_file(path)? && !listed.iter().flatten().any(|listed| *listed == name) {
             bail!(
-                "{}: is there, and not in {} as an image's; remove it or choose another name",
+                "{}: exists and is not listed in {}; remove it or choose another name",
                 path.display(),
                 manifest.display()
             );
@@ -27,13 +27,13 @@ pub(super) fn refuse_foreign(format: Format, out: &Path) -> Result<()> {
     }
     ensure!(
         listed.is_some() || !place::has_file(&manifest)?,
-        "{}: is there, and no image's manifest; remove it or choose another name",
+        "{}: exists and is not an image's manifest; remove it or choose another name",
         manifest.display()
     );
     Ok(())
 }
 
-/// Fails unless nothing is at `out`, or a bundle.
+/// Fails unless `out` does not exist or is a bundle.
 pub(crate) fn refuse_unless_bundle(out: &Path) -> Result<()> {
     let is_bundle = || {
         let mut start = Vec::new();
@@ -42,7 +42,7 @@ pub(crate) fn refuse_unless_bundle(out: &Path) -> Result<()> {
         read.is_ok() && start == MAGIC
     };
     if place::has_file(out)? && !is_bundle() {
-        bail!("{}: is there, and not a bundle; remove it or choose another name", out.display());
+        bail!("{}: exists and is not a bundle; remove it or choose another name", out.display());
     }
     Ok(())
 }

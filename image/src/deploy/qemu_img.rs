@@ -1,4 +1,4 @@
-//! qcow2 and VMDK, written and read by `qemu-img`.
+//! qcow2 and VMDK images, written and read by `qemu-img`.
 
 use super::{Format, tool};
 use crate::artifact::hex_sha256;
@@ -7,15 +7,15 @@ use std::path::Path;
 use std::process::Command;
 
 const PACKAGE: &str = "qemu-utils";
-/// Larger disks are not ours, and nobody should have to read them.
+/// Maximum size of a disk that `inspect` reads.
 const LARGEST: u64 = 1 << 30;
-/// VMDK: the descriptor's place in the file.
+/// Where a VMDK stores its descriptor.
 const DESCRIPTOR: std::ops::Range<usize> = 512..512 + 20 * 512;
 
 /// Writes the raw disk at `raw` in `format` to `out`.
 pub(super) fn convert(raw: &Path, format: Format, out: &Path, work: &Path) -> Result<()> {
     let mut convert = Command::new("qemu-img");
-    // One request at a time: otherwise clusters are laid out in the order in which requests happen to end.
+    // One request at a time: otherwise the order of clusters depends on timing.
     convert.args(["convert", "-m", "1", "-f", "raw", "-O", format.name()]).arg(raw).arg(out);
     tool(&mut convert, "qemu-img", PACKAGE, work)?;
     if format == Format::Vmdk {
@@ -27,7 +27,7 @@ pub(super) fn convert(raw: &Path, format: Format, out: &Path, work: &Path) -> Re
     Ok(())
 }
 
-/// Replaces the random content identifier in a VMDK's descriptor.
+/// Replaces the random content identifier in a VMDK's descriptor, for reproducible builds.
 fn fix_content_id(vmdk: &mut [u8], id: &str) -> Result<()> {
     let place = vmdk.get_mut(DESCRIPTOR).context("qemu-img wrote no VMDK descriptor")?;
     let text: Vec<u8> = place.iter().copied().take_while(|&b| b != 0).collect();
@@ -52,19 +52,19 @@ pub(super) fn read(path: &Path, format: Format, work: &Path) -> Result<Vec<u8>> 
         bail!("truncated or damaged: {reason}");
     }
     let info: serde_json::Value = serde_json::from_slice(&info.stdout).context("qemu-img info")?;
-    // Converting would follow these to other files of the host.
+    // Converting would follow these references to other files of the host.
     ensure!(
         info.get("backing-filename").is_none() && info["format-specific"]["data"].get("data-file").is_none(),
-        "not an image of Weir: it refers to another file"
+        "not a Weir image: it refers to another file"
     );
-    ensure!(info["virtual-size"].as_u64().is_some_and(|n| n <= LARGEST), "not an image of Weir: too large");
+    ensure!(info["virtual-size"].as_u64().is_some_and(|n| n <= LARGEST), "not a Weir image: too large");
     if format == Format::Qcow2 {
         let mut check = Command::new("qemu-img");
         check.args(["check", "-q", "-f", format.name()]).arg(path);
         tool(&mut check, "qemu-img check", PACKAGE, work).context("truncated or damaged")?;
     } else {
         let kind = &info["format-specific"]["data"]["create-type"];
-        ensure!(kind == "monolithicSparse", "not an image of Weir: VMDK of type {kind}");
+        ensure!(kind == "monolithicSparse", "not a Weir image: VMDK of type {kind}");
     }
     let raw = work.join("disk.raw");
     let mut convert = Command::new("qemu-img");

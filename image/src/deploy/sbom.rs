@@ -1,8 +1,8 @@
-//! The bill of materials, in CycloneDX 1.5: every crate whose code is in the image, the kernel's included, the Rust
-//! library, the loader, and GRUB where it is there.
+//! The bill of materials in CycloneDX 1.5: every crate whose code is in the image, including the kernel's, the Rust library, the
+//! loader, and GRUB if present.
 //!
-//! Cargo itself says what is linked for the target (`cargo tree`, without build scripts and procedural macros, which
-//! run on the host only); the checksums are those of the lock files.
+//! `cargo tree` lists what is linked for the target, without build scripts and procedural macros, which run only on the host. The
+//! checksums are from the lock files.
 
 use super::Info;
 use crate::kernel;
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// What of the Rust library is built into an image.
+/// Crates of the Rust library that are built into an image.
 const LIBRARY: [&str; 3] = ["alloc", "compiler_builtins", "core"];
 
-/// The bill of materials as JSON; `grub` is GRUB's version if it is in the image.
+/// The bill of materials as JSON; `grub` is GRUB's version if the image contains it.
 pub(super) fn write(options: &Options, info: &Info, grub: Option<String>) -> Result<Vec<u8>> {
     let toolchain = Toolchain::find()?;
     let mut crates = BTreeSet::new();
@@ -62,7 +62,7 @@ struct Crate {
     name: String,
     version: String,
     license: String,
-    /// SHA-256 of the package; none for those of this workspace.
+    /// SHA-256 of the package; `None` for packages of this workspace.
     checksum: Option<String>,
 }
 
@@ -70,7 +70,7 @@ impl Crate {
     fn component(&self) -> Value {
         let mut component = json!({"type": "library", "name": self.name, "version": self.version});
         if !self.license.is_empty() {
-            // An older way to write OR.
+            // `/` is an older spelling of OR.
             let license = self.license.replace('/', " OR ");
             component["licenses"] = json!([{"expression": license}]);
         }
@@ -89,7 +89,7 @@ fn linked(toolchain: &Toolchain, directory: &Path, package: &str, target: &str) 
     let mut tree = toolchain.cargo();
     tree.current_dir(directory).args(["tree", "--locked", "-p", package, "--target", target]);
     tree.args(["-e", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}|{l}"]);
-    let what = || format!("asking cargo what {package} is made of");
+    let what = || format!("listing the crates of {package}");
     let output = tree.output().with_context(what)?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
@@ -101,7 +101,7 @@ fn linked(toolchain: &Toolchain, directory: &Path, package: &str, target: &str) 
     Ok(parse(&String::from_utf8_lossy(&output.stdout), &checksums(&text).context("Cargo.lock")?))
 }
 
-/// Lines such as `talc v2.2.2 (/path) (*)|MIT`.
+/// Parses lines such as `talc v2.2.2 (/path) (*)|MIT`.
 fn parse(tree: &str, checksums: &BTreeMap<(String, String), String>) -> Vec<Crate> {
     let parsed = tree.lines().filter_map(|line| {
         let (package, license) = line.split_once('|')?;

@@ -1,10 +1,10 @@
-//! Checksums that travel with an image, so that `inspect` notices every damaged byte.
+//! Checksums embedded in images, with which `inspect` detects any damaged byte.
 //!
-//! An ELF's seal is its end: [`Info`] as JSON, SHA-256 of everything before this hash, the JSON's length (32 bits,
-//! little-endian), and a magic. The loader loads segments only and never looks at it.
+//! The seal of an ELF is its end: [`Info`] as JSON, SHA-256 of everything before the hash, the JSON's length (32 bits,
+//! little-endian), and a magic. The loader, which only loads segments, ignores it.
 //!
-//! A disk's or ISO's seal is a block at a fixed place that nothing else uses: a magic and JSON with the SHA-256 of the
-//! whole file in which this block is zero, and where loader and ELF lie.
+//! The seal of a disk or ISO is a block at a fixed, otherwise unused position: a magic, and JSON with the positions of loader and
+//! ELF and the SHA-256 of the whole file with this block zeroed.
 
 use super::Info;
 use crate::artifact::hex_sha256;
@@ -16,11 +16,11 @@ const ELF_MAGIC: &[u8; 8] = b"WEIRINFO";
 const DISK_MAGIC: &[u8; 12] = b"WEIRSEAL-1\n\0";
 const SHA_LEN: usize = 64;
 const FOOTER_LEN: usize = SHA_LEN + 4 + ELF_MAGIC.len();
-/// Bytes of a disk's seal.
+/// Size of a disk's seal in bytes.
 const BLOCK: usize = 512;
-/// Where a disk has its seal: the last block before the first partition.
+/// Position of the seal on a disk: the last block before the first partition.
 pub(super) const IN_DISK: usize = (1 << 20) - BLOCK;
-/// Where an ISO has its seal: in the 32 KiB that ISO 9660 leaves to others.
+/// Position of the seal in an ISO: in the 32 KiB that ISO 9660 leaves unused.
 pub(super) const IN_ISO: usize = 0x4000;
 
 /// Appends `info` and a checksum to an ELF.
@@ -34,11 +34,11 @@ pub(crate) fn seal_elf(mut elf: Vec<u8>, info: &Info) -> Result<Vec<u8>> {
     Ok(elf)
 }
 
-/// Checks a sealed ELF and returns what it says about itself.
+/// Verifies a sealed ELF and returns its description.
 pub(super) fn open_elf(elf: &[u8]) -> Result<Info> {
     let footer = elf.len().checked_sub(FOOTER_LEN).map(|at| elf.split_at(at));
     let Some((content, footer)) = footer.filter(|(_, footer)| footer.ends_with(ELF_MAGIC)) else {
-        bail!("the ELF has no seal at its end: it is truncated, or not an image of Weir");
+        bail!("the ELF has no seal at its end: it is truncated, or not a Weir image");
     };
     ensure!(
         hex_sha256(content).as_bytes() == &footer[..SHA_LEN],
@@ -49,28 +49,28 @@ pub(super) fn open_elf(elf: &[u8]) -> Result<Info> {
     serde_json::from_slice(json.context("the ELF's seal is damaged")?).context("the ELF's seal is damaged")
 }
 
-/// What a disk's seal says.
+/// Content of a disk's seal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Seal {
     len: usize,
-    /// Of the file's own hash and everything else that stands here.
+    /// Hash of the file's hash and the other values here.
     sha256: String,
     loader: Range<usize>,
     elf: Range<usize>,
 }
 
 impl Seal {
-    /// The hash for a file with this content, the seal's block zero.
+    /// The hash for a file with this content, with the seal's block zeroed.
     fn hash(&self, sealed: &[u8]) -> String {
         let Self { len, loader, elf, .. } = self;
         hex_sha256(format!("{} {len} {loader:?} {elf:?}", hex_sha256(sealed)).as_bytes())
     }
 }
 
-/// Writes the seal at `at` of a disk that holds `loader` and `elf` in one piece each.
+/// Writes the seal at `at` of a disk that holds `loader` and `elf` contiguously.
 pub(super) fn seal_disk(disk: &mut [u8], at: usize, loader: &[u8], elf: &[u8]) -> Result<()> {
     let block = disk.get(at..at + BLOCK).context("the disk is too small for its seal")?;
-    ensure!(block.iter().all(|&b| b == 0), "the place of the disk's seal is taken");
+    ensure!(block.iter().all(|&b| b == 0), "the space for the disk's seal is not empty");
     let mut seal = Seal {
         len: disk.len(),
         sha256: String::new(),
@@ -85,15 +85,15 @@ pub(super) fn seal_disk(disk: &mut [u8], at: usize, loader: &[u8], elf: &[u8]) -
     Ok(())
 }
 
-/// Checks a sealed disk or ISO and returns its loader and ELF. What is behind the sealed length must be zero: some
-/// formats round a disk's size up.
+/// Verifies a sealed disk or ISO and returns its loader and ELF. Everything after the sealed length must be zero, because some
+/// formats round the size up.
 pub(super) fn open_disk(disk: &mut [u8], at: usize) -> Result<(&[u8], &[u8])> {
     let block = disk.get(at..at + BLOCK).filter(|block| block.starts_with(DISK_MAGIC));
-    let block = block.context("no seal: it is truncated, damaged, or not an image of Weir")?.to_vec();
+    let block = block.context("no seal: it is truncated, damaged, or not a Weir image")?.to_vec();
     let json = block[DISK_MAGIC.len()..].split(|&b| b == 0).next().unwrap_or_default();
     let rest_is_zero = block[DISK_MAGIC.len() + json.len()..].iter().all(|&b| b == 0);
     let seal: Option<Seal> = serde_json::from_slice(json).ok();
-    // Exactly as written: a flipped bit may also make another spelling of the same.
+    // Compare byte for byte: a flipped bit could produce an equivalent spelling.
     let seal = seal.filter(|seal| rest_is_zero && serde_json::to_vec(seal).is_ok_and(|again| again == json));
     let seal = seal.context("its seal is damaged")?;
     ensure!(disk.len() >= seal.len, "truncated: {} bytes, expected {}", disk.len(), seal.len);
@@ -107,7 +107,7 @@ pub(super) fn open_disk(disk: &mut [u8], at: usize) -> Result<(&[u8], &[u8])> {
     Ok((part(seal.loader)?, part(seal.elf)?))
 }
 
-/// Where `part` lies in `whole`. Files begin at multiples of 512 bytes.
+/// Offset of `part` in `whole`. Files begin at multiples of 512 bytes.
 fn find(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     let mut starts = (0..whole.len()).step_by(512);
     let at = starts.find(|&at| !part.is_empty() && whole[at..].starts_with(part))?;

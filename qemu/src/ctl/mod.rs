@@ -381,9 +381,7 @@ impl Desk {
                     Some(Outcome::NotYet(why)) => Ok(Response::NotYet(why)),
                     None => Err(format!("no pool {name:?}")),
                 },
-                None => {
-                    Err("workers are looked after by `weir supervise`, which has a socket of its own".into())
-                }
+                None => Err("workers are managed by `weir supervise`, which has a socket of its own".into()),
             },
         }
     }

@@ -202,7 +202,7 @@ impl Running {
             Some(order) = self.drains.recv() => ("weir ctl drain", Some(order)),
         };
         let limit = self.shutdown_limit;
-        eprintln!("[weir] {told}: draining for at most {} s; again to stop at once", limit.as_secs());
+        eprintln!("[weir] {told}: draining for at most {} s; repeat to stop at once", limit.as_secs());
         tokio::select! {
             how = drain::drain(&self.client, limit, order, &mut self.drains) => eprintln!("[weir] {how}"),
             cause = self.appliance.ended() => return Err(anyhow!(cause)),

@@ -105,7 +105,7 @@ impl Daemon {
             tokio::select! {
                 status = self.child.wait() => return described(status),
                 _ = looks.tick() => if !thread.exists() && matches!(self.child.try_wait(), Ok(None)) {
-                    return "its vsock daemon has given up its event loop".into();
+                    return "the event loop of its vsock daemon has ended".into();
                 }
             }
         }

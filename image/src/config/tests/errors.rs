@@ -50,18 +50,18 @@ fn all_errors_at_once_in_the_files_order() {
         ((10, 7), "invalid type: integer `7`, expected a string"),
         ((11, 9), "/"),
         ((13, 21), "path, expected `/` at its end"),
-        ((14, 8), "no pool \"q\", expected"),
+        ((14, 8), "unknown pool \"q\", expected"),
         ((16, 15), "connections 0, expected"),
         ((17, 12), "requests \"5\", expected"),
         ((18, 1), "missing field `name`, expected it"),
-        ((23, 7), "URL prefix for the second time, expected"),
+        ((23, 7), "duplicate URL prefix, expected"),
         ((27, 16), "queue_length 0, expected"),
         ((28, 15), "invalid type: boolean `true`, expected"),
         ((30, 8), "kind \"fork\", expected"),
         ((33, 11), "invalid type: string, expected"),
         ((34, 13), "/"),
         ((35, 1), "vm worker without memory, expected it"),
-        ((35, 1), "vm worker without image, expected it"),
+        ((35, 1), "vm worker without image, expected one"),
         ((37, 6), "at with kind \"vm\", expected none"),
         ((38, 1), "missing field `directory`, expected it"),
         ((39, 11), "field \"x\" is unknown, expected"),
@@ -98,17 +98,16 @@ fn what_is_odd_is_warned_of() {
     let redirect =
         |port: u16| SITE.replace("name = \"a\"\n", &format!("name = \"a\"\nredirect_https = {port}\n"));
     warned(&dir, &format!("{}{secure}", redirect(443)), &[]);
-    let forwarded = "warning: redirect_https 8443, where no prefix listens for https, expected 443, unless";
+    let forwarded = "warning: redirect_https 8443 is not the port of an https prefix, expected 443, unless";
     warned(&dir, &format!("{}{secure}", redirect(8443)), &[((3, 18), forwarded)]);
-    let alone =
-        "warning: redirect_https 443, where no prefix listens for https, expected a prefix with https";
+    let alone = "warning: redirect_https 443 is not the port of an https prefix, expected an https prefix";
     warned(&dir, &redirect(443), &[((3, 18), alone)]);
     let pool = format!("{SITE}{POOL}kind = \"address\"\nat = \"tcp:a:1\"\n");
-    warned(&dir, &pool, &[((7, 8), "warning: pool \"p\", which no prefix names")]);
+    warned(&dir, &pool, &[((7, 8), "warning: unused pool \"p\"")]);
     let strong = "[[site.prefix]]\nurl = \"http://+:80/a/\"\nfiles = \"www\"\n\
                   [[site.prefix]]\nurl = \"http://b:80/a/b/\"\nnobody = \"reserved\"\n\
                   [[site.prefix]]\nurl = \"http://b:80/b/\"\nnobody = \"reserved\"\n";
-    let shadowed = "warning: a prefix that no request reaches, expected none below \"http://+:80/a/\"";
+    let shadowed = "warning: unreachable prefix, expected one that \"http://+:80/a/\" does not cover";
     warned(&dir, &format!("{SITE}{strong}"), &[((10, 7), shadowed)]);
     // Root may write to /proc as little as anybody else may.
     let log = |path: &str| format!("{SITE}[log]\ndirectory = \"{path}\"\n");
@@ -124,7 +123,7 @@ fn files_that_no_request_can_ask_for_are_named() {
     for name in ["b c.html", "\u{fc}.html", "x\ny", "back\\slash", "a%2Fb", &"l".repeat(255)] {
         std::fs::write(dir.path().join("www").join(name), "").expect("file");
     }
-    let lost = |name: &str| format!("warning: file {name:?}, which no request can ask for, expected");
+    let lost = |name: &str| format!("warning: no request can reach the file {name:?}, expected");
     let names = ["a%2Fb", "back\\slash", "x\ny"].map(lost);
     let [one, two, three] = names.each_ref().map(|what| ((5, 9), what.as_str()));
     warned(&dir, SITE, &[one, two, three]);

@@ -24,15 +24,15 @@ fn pools_and_workers() {
             (
                 "kind = \"vm\"\nimage = \"worker\"\nkernel = \"app.elf\"\n",
                 (11, 10),
-                "image and kernel or initrd, expected either",
+                "image with kernel or initrd, expected only one of them",
             ),
             (
                 "kind = \"vm\"\nimage = \"worker\"\ninitrd = \"app.elf\"\n",
                 (11, 10),
-                "image and kernel or initrd, expected either",
+                "image with kernel or initrd, expected only one of them",
             ),
-            ("kind = \"vm\"\nkernel = \"app.elf\"\n", (10, 10), "kernel or initrd alone, expected both"),
-            ("kind = \"vm\"\ninitrd = \"app.elf\"\n", (10, 10), "kernel or initrd alone, expected both"),
+            ("kind = \"vm\"\nkernel = \"app.elf\"\n", (10, 10), "kernel or initrd missing, expected both"),
+            ("kind = \"vm\"\ninitrd = \"app.elf\"\n", (10, 10), "kernel or initrd missing, expected both"),
             ("kind = \"vm\"\nkernel = \"none\"\ninitrd = \"app.elf\"\n", (10, 10), "/"),
             ("kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"none\"\n", (11, 10), "/"),
             ("kind = \"vm\"\nkernel = \"app.elf\"\ninitrd = \"www\"\n", (11, 10), "/"),
@@ -77,7 +77,7 @@ fn pools_and_workers() {
             (
                 "kind = \"process\"\ncommand = [\"sh\"]\nuser = \"no such\"\n",
                 (11, 8),
-                "user \"no such\", expected",
+                "user \"no such\" is unknown, expected",
             ),
             (
                 "kind = \"process\"\ncommand = [\"sh\"]\nenvironment = { PORT = \"1\" }\n",

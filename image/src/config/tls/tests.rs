@@ -131,9 +131,9 @@ fn with(certificate: &str) -> String {
 fn certificates_that_are_not_in_force_are_told_of() {
     let lab = Lab::new();
     for (name, days, told) in [
-        ("expired", (-90, -1), Some("warning: \"expired.pem\" has expired ")),
-        ("future", (1, 90), Some("warning: \"future.pem\" is not valid yet but from ")),
-        ("ending", (-60, 29), Some("warning: \"ending.pem\" ends ")),
+        ("expired", (-90, -1), Some("warning: \"expired.pem\" expired on ")),
+        ("future", (1, 90), Some("warning: \"future.pem\" is not valid before ")),
+        ("ending", (-60, 29), Some("warning: \"ending.pem\" expires on ")),
         ("lasting", (-60, 31), None),
     ] {
         lab.certificate(name, &["a.test"], days);
@@ -148,15 +148,18 @@ fn certificates_that_are_not_in_force_are_told_of() {
     lab.warned(
         &format!("{}{clients}", with("chain")),
         &[
-            ((7, 9), "warning: \"chain.pem\", certificate 2, has expired "),
-            ((7, 9), "warning: \"chain.pem\", certificate 3, ends "),
-            ((11, 23), "warning: \"expired.pem\" has expired "),
+            ((7, 9), "warning: \"chain.pem\", certificate 2, expired on "),
+            ((7, 9), "warning: \"chain.pem\", certificate 3, expires on "),
+            ((11, 23), "warning: \"expired.pem\" expired on "),
         ],
     );
     let link = "name = \"w\"\nca = [\"ending.pem\"]\ncertificate = { chain = \"expired.pem\", key = \"expired.key\" }\n";
     lab.warned(
         &format!("{POOL}{link}"),
-        &[((13, 7), "warning: \"ending.pem\" ends "), ((14, 25), "warning: \"expired.pem\" has expired ")],
+        &[
+            ((13, 7), "warning: \"ending.pem\" expires on "),
+            ((14, 25), "warning: \"expired.pem\" expired on "),
+        ],
     );
 }
 
@@ -173,7 +176,7 @@ fn certificates_for_other_names_are_told_of() {
     lab.certificate("star", &["*.b.test"], days);
     lab.certificate("address", &["192.0.2.1"], days);
     let lacks = |host: &str| {
-        format!("warning: no certificate of the site is for the host of \"https://{host}:443/\"")
+        format!("warning: no certificate of the site covers the host of \"https://{host}:443/\"")
     };
     for (host, certificates, fits) in [
         ("a.test", &["a"][..], true),
@@ -260,7 +263,7 @@ fn nothing_is_protected_where_paths_are_as_they_are() {
              client_certificates = \"{rule}\"\n{good}"
         )
     };
-    let what = "paths \"as-is\", which lead round the client certificate that https://a.test:443/Admin/ requires, expected";
+    let what = "paths \"as-is\" would bypass the client certificate that https://a.test:443/Admin/ requires, expected";
     lab.refuse(SITE, &[(&below("require"), (6, 9), what)]);
     lab.check(&format!("{SITE}{}", below("request"))).expect("nothing is protected");
     lab.check(&format!("{SITE}{}", below("require").replace("as-is", "unambiguous")))
