@@ -1,4 +1,4 @@
-//! The command line. Every failure is one line on standard error and an exit status of 1.
+//! The command line. Every error is one line on standard error, with exit status 1.
 
 use crate::ctl;
 use crate::host::child;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 #[command(
     name = "weir",
     version,
-    about = "HTTP.sys as a unikernel: build it, run it, look after its workers"
+    about = "HTTP.sys as a unikernel: build and run appliances, and manage their workers"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -26,27 +26,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build the images, boot the appliance and its workers in QEMU, run until SIGINT or SIGTERM.
+    /// Build the images, boot the appliance and its workers in QEMU, and run until SIGINT or SIGTERM.
     Up(up::UpArgs),
-    /// Look after the workers of an appliance that `weir up --no-supervisor` runs, until SIGINT or SIGTERM.
+    /// Manage the workers of an appliance run by `weir up --no-supervisor`, until SIGINT or SIGTERM.
     Supervise(supervise::SuperviseArgs),
-    /// Check a configuration and everything it names.
+    /// Check a configuration and everything it refers to.
     Check {
-        /// The configuration.
+        /// The weir.toml to check.
         config: PathBuf,
     },
     /// Print the JSON Schema of configurations, for editors.
     Schema {
-        /// The reference of all tables and keys, in Markdown, instead.
+        /// Print the Markdown reference of all tables and keys instead.
         #[arg(long)]
         reference: bool,
     },
-    /// Make certificates.
+    /// Issue certificates.
     #[command(subcommand)]
     Cert(CertCommand),
-    /// See and change what a running `weir up --control PATH` does.
+    /// Query and control a running `weir up` or `weir supervise` (started with --control PATH).
     Ctl(ctl::CtlArgs),
-    /// Build images, and look into them.
+    /// Build and inspect images.
     #[command(subcommand)]
     Image(ImageCommand),
     /// Run a program that dies with this one (for the supervisor itself).
@@ -56,12 +56,12 @@ enum Command {
 
 #[derive(Subcommand)]
 enum CertCommand {
-    /// Make a certification authority for development, if there is none yet, and a certificate by it.
+    /// Issue a development certificate, creating the development CA if necessary.
     Dev {
-        /// Host names, *.domain, or addresses.
+        /// Host names, *.domain, or IP addresses.
         #[arg(required = true)]
         names: Vec<String>,
-        /// Where the files are kept; beside the images if left out, where `dev` in a configuration looks.
+        /// Directory of the files [default: beside the images, where `dev` in a configuration looks]
         #[arg(long)]
         dir: Option<PathBuf>,
     },
@@ -75,17 +75,17 @@ pub fn main() -> ExitCode {
             eprintln!("{}", error.to_string().trim_end());
             return ExitCode::from(2);
         }
-        // Help, which is no error.
+        // Help is not an error.
         Err(help) => help.exit(),
     };
-    // A worker's launcher keeps what it was given.
+    // A worker's launcher keeps its umask.
     if !matches!(cli.command, Command::Tethered(_)) {
         child::restrict_umask();
     }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
@@ -138,8 +138,8 @@ fn cert_dev(names: &[String], dir: Option<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// An error and its causes on one line, whatever a tool's message inside it looks like; of a configuration, a line each.
-fn tell(error: &anyhow::Error) {
+/// Prints an error and its causes on one line, even if they contain a tool's multi-line message; configuration errors take a line each.
+fn print_error(error: &anyhow::Error) {
     let one_line = |text: &str| {
         text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
     };

@@ -1,4 +1,4 @@
-//! `weir image`: building images, and looking into them.
+//! `weir image`: building and inspecting images.
 
 use crate::host::{child, message};
 use crate::up;
@@ -8,48 +8,48 @@ use image::deploy::{self, Format};
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What `weir image` does.
+/// Subcommands of `weir image`.
 #[derive(Subcommand)]
 pub enum ImageCommand {
-    /// Build the appliance with a configuration's settings and files: without --format loader and ELF in the target
-    /// directory, and the worker images the configuration names.
+    /// Build the appliance with a configuration's settings and files. Without --format: loader and ELF in the target directory,
+    /// and the worker images that the configuration uses.
     Build(BuildArgs),
-    /// Check an image or a bundle for damage and show what is in it.
+    /// Check an image or a bundle for damage and show its contents.
     Inspect {
-        /// The image, in any format, or a bundle.
+        /// Image in any format, or bundle.
         file: PathBuf,
     },
     /// Write private keys as a bundle, for QEMU's -fw_cfg name=opt/weir/keys,file=FILE.
     Keys {
-        /// NAME=FILE: the key in this file (PEM), for certificates whose key is "fw_cfg:NAME".
+        /// NAME=FILE: PEM file of a key, for certificates with key = "fw_cfg:NAME".
         #[arg(required = true)]
         keys: Vec<String>,
-        /// Where to write it.
+        /// Output file.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
     /// Write a configuration's bundle, for QEMU's -fw_cfg name=opt/weir/config,file=FILE.
     Bundle {
-        /// The configuration.
+        /// The weir.toml to use.
         config: PathBuf,
-        /// Where to write it.
+        /// Output file.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
 }
 
-/// What `weir image build` is told.
+/// Arguments of `weir image build`.
 #[derive(Args)]
 pub struct BuildArgs {
-    /// The configuration.
+    /// The weir.toml to use.
     config: PathBuf,
-    /// elf, iso, raw, qcow2, vmdk or gcp.
+    /// Image format: elf, iso, raw, qcow2, vmdk or gcp.
     #[arg(long, requires = "out")]
     format: Option<Format>,
-    /// Where to write the image; its manifest and bill of materials go beside it.
+    /// Output file; its manifest and bill of materials are written beside it.
     #[arg(long, value_name = "FILE", requires = "format")]
     out: Option<PathBuf>,
-    /// A directory with another libhermit.a and loader.
+    /// Directory of another libhermit.a and loader.
     #[arg(long, value_name = "DIR")]
     kernel: Option<PathBuf>,
 }
@@ -87,7 +87,7 @@ fn build_direct(args: &BuildArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds until done or interrupted; nothing unfinished is left either way.
+/// Builds until done or interrupted; leaves no unfinished files either way.
 fn build(config: &Path, format: Format, out: &Path, kernel: Option<PathBuf>) -> Result<()> {
     let config = message::check(config)?;
     let bundle_len = image::bundle(&config)?.len() as u64;
@@ -113,7 +113,7 @@ fn build(config: &Path, format: Format, out: &Path, kernel: Option<PathBuf>) -> 
         };
         Err(anyhow!("interrupted by {name}; nothing was written"))
     });
-    // An interrupted build still waits for its compilers, which end here.
+    // An interrupted build is still waiting for its compilers, which are ended here.
     runtime.shutdown_background();
     child::stop_descendants();
     drop(work);
@@ -124,7 +124,7 @@ fn build(config: &Path, format: Format, out: &Path, kernel: Option<PathBuf>) -> 
     Ok(())
 }
 
-/// What a machine needs to serve from an image with a bundle of so many bytes.
+/// Prints how much memory an image with a bundle of this length needs.
 fn say_memory(bundle_len: u64) {
-    println!("needs {} MiB of memory, besides what UEFI firmware takes", image::least_memory_mib(bundle_len));
+    println!("needs {} MiB of memory, plus what UEFI firmware needs", image::least_memory_mib(bundle_len));
 }

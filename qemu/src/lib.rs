@@ -1,4 +1,4 @@
-//! The host side of Weir: what Windows' WAS is to IIS, this is to a Weir appliance.
+//! The host side of Weir: manages an appliance and its workers, as WAS does for IIS on Windows.
 //!
 //! ```text
 //!                     ┌────────────── weir up ───────────────┐
@@ -12,20 +12,20 @@
 //!                     └──────────────────────────────────────┘
 //! ```
 //!
-//! | module | what |
+//! | module | purpose |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | [`ctl`] | `weir ctl`: what an administrator sees and orders |
-//! | [`images`] | `weir image`: builds images, and looks into them |
-//! | [`up`] | brings everything up in order and takes it down again |
-//! | [`supervise`] | the supervisor as a process of its own |
-//! | [`supervisor`] | looks after workers: demand, health, recycling; tells the appliance who is there |
-//! | [`relay`] | joins the appliance's vsock streams to a worker |
-//! | [`vm`] | one virtual machine: its vsock daemon, its QEMU, its serial line |
-//! | [`host`] | child processes that cannot outlive us, programs and ports of the host |
+//! | [`ctl`] | `weir ctl`: status and control commands |
+//! | [`images`] | `weir image`: builds and inspects images |
+//! | [`up`] | `weir up`: starts everything in order and shuts it down |
+//! | [`supervise`] | `weir supervise`: the supervisor as a separate process |
+//! | [`supervisor`] | manages workers: demand, health, recycling; reports them to the appliance |
+//! | [`relay`] | connects the appliance's vsock streams to a worker |
+//! | [`vm`] | one virtual machine: vsock daemon, QEMU, serial console |
+//! | [`host`] | child processes that cannot outlive `weir`, and the host's programs and ports |
 //!
-//! One thread runs it all (tokio's current-thread runtime); serial lines have a thread each, because writing to a stopped
-//! terminal blocks.
+//! Everything runs on one thread (tokio's current-thread runtime), except serial consoles, which have a thread each because
+//! writing to a stopped terminal blocks.
 #![forbid(unsafe_code)]
 
 #[macro_use]

@@ -1,4 +1,4 @@
-//! The `weir` command; [`weir`] is what it is made of.
+//! The `weir` command; the library [`weir`] implements it.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

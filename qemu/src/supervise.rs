@@ -1,9 +1,9 @@
-//! `weir supervise`: the supervisor as a process of its own, beside an appliance that `weir up --no-supervisor` runs.
+//! `weir supervise`: the supervisor as a separate process, beside an appliance run by `weir up --no-supervisor`.
 //!
-//! If it dies, the appliance serves on and holds what waits for workers. Its workers end with it: their streams ran through
-//! its relays. The next one finds what it has left behind, and the appliance.
+//! If it dies, the appliance keeps serving files and queues requests for workers. Its workers end with it, because their streams
+//! run through its relays. The next supervisor finds what it left behind, and the appliance.
 
-use crate::ctl::{self, ControlArgs, Desk};
+use crate::ctl::{self, ControlArgs, Responder};
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
 use crate::host::message;
@@ -19,18 +19,18 @@ use std::io::Write;
 use std::path::PathBuf;
 use tokio::task::JoinSet;
 
-/// What `weir supervise` is told.
+/// Arguments of `weir supervise`.
 #[derive(Args, Clone, Debug)]
 pub struct SuperviseArgs {
-    /// The configuration that the appliance was started with; the demo's if there is none.
+    /// The configuration the appliance was started with [default: the demo's]
     pub config: Option<PathBuf>,
-    /// The directory that `weir up --no-supervisor` was given.
+    /// The directory given to `weir up --no-supervisor`.
     #[arg(long, value_name = "DIR", value_parser = runtime_dir::parse)]
     pub runtime_dir: PathBuf,
-    /// Accelerator of worker VMs; auto takes kvm where the CPU shows vmx or svm.
+    /// Accelerator of worker VMs; auto is kvm if the CPU shows vmx or svm, otherwise tcg.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
-    /// A directory with another libhermit.a and loader.
+    /// Directory of another libhermit.a and loader.
     #[arg(long, value_name = "DIR")]
     pub kernel: Option<PathBuf>,
     /// The socket for `weir ctl`.
@@ -38,8 +38,8 @@ pub struct SuperviseArgs {
     pub control: ControlArgs,
 }
 
-/// Runs until a signal comes and the workers have finished what they have (Ok), or until it turns out that the appliance has
-/// other pools (Err). Nothing it started is left either way.
+/// Runs until a signal arrives and the workers have finished their requests (`Ok`), or until the appliance turns out to have
+/// other pools (`Err`). Child processes never outlive it.
 pub fn run(args: &SuperviseArgs) -> Result<()> {
     child::run(supervise(args))
 }
@@ -77,9 +77,9 @@ async fn supervise(args: &SuperviseArgs) -> Result<()> {
     let mut supervising = std::pin::pin!(supervising);
     let mut tasks = JoinSet::new();
     if let Some(socket) = control {
-        let desk =
-            Desk { client: handle.client.clone(), pools: Some(handle.clone()), drain: None, logs: None };
-        tasks.spawn_local(ctl::serve(socket, desk)?);
+        let responder =
+            Responder { client: handle.client.clone(), pools: Some(handle.clone()), drain: None, logs: None };
+        tasks.spawn_local(ctl::serve(socket, responder)?);
     }
     tasks.spawn_local(async move {
         if settled.wait_for(|settled| *settled).await.is_ok() {
@@ -89,7 +89,7 @@ async fn supervise(args: &SuperviseArgs) -> Result<()> {
     });
     tokio::select! {
         ended = &mut supervising => return ended,
-        name = signals.next() => eprintln!("[weir] {name}: workers finish what they have; repeat to stop at once"),
+        name = signals.next() => eprintln!("[weir] {name}: waiting for workers to finish; repeat to stop at once"),
     }
     handle.leave();
     tokio::select! {

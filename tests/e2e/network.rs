@@ -147,7 +147,8 @@ fn passt_killed() -> Result<()> {
     let status = bench.weir.wait(START)?;
     let log = bench.weir.log();
     ensure!(
-        !status.success() && log.lines().any(|line| line.starts_with("weir: appliance: its network, passt")),
+        !status.success()
+            && log.lines().any(|line| line.starts_with("weir: appliance: its network program, passt")),
         "{log}"
     );
     ensure!(survivors(&processes, PATIENCE).is_empty(), "still there");

@@ -1,4 +1,4 @@
-//! All of it in order: questions, the application, streams, and the end.
+//! The sequence of everything: control port, application, streams, shutdown.
 
 use crate::application::Child;
 use crate::arguments::Arguments;
@@ -18,22 +18,22 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 use vsock::{VMADDR_CID_ANY, VsockListener, VsockStream};
 
-/// How long streams in hand may take when a signal asks for the end.
+/// Time limit for open streams after a termination signal.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(30);
-/// How long an application may take to end after SIGTERM.
+/// Time limit for the application to end after SIGTERM.
 const APPLICATION_LIMIT: Duration = Duration::from_secs(10);
-/// Pause between two looks at whether a starting application accepts.
+/// Interval of checks whether a starting application accepts connections.
 const START_PAUSE: Duration = Duration::from_millis(50);
-/// Pause between two looks at whether streams have ended.
+/// Interval of checks whether streams have ended.
 const STREAMS_PAUSE: Duration = Duration::from_millis(20);
 
 enum Event {
     Stop(Duration),
-    /// In words, and the exit status.
+    /// Description and exit status.
     Ended(String, i32),
 }
 
-/// The agent while it runs.
+/// A running agent.
 struct Agent {
     events: Receiver<Event>,
     counters: Arc<Counters>,
@@ -43,7 +43,7 @@ struct Agent {
     tls: Option<Tls>,
 }
 
-/// Runs until told to end or until the application has ended; returns the exit status.
+/// Runs until told to end, or until the application has ended; returns the exit status.
 pub fn run(arguments: &Arguments) -> io::Result<i32> {
     let (sender, events) = channel();
     let agent = Agent {
@@ -88,18 +88,18 @@ impl Agent {
         };
         let listener = listen(arguments.control_port)?;
         let serve = move |stream: OwnedFd| {
-            // A stream that breaks has nobody to be told.
+            // A broken control stream has no one to report to.
             let _ = control.serve(File::from(stream), |limit| drop(sender.send(Event::Stop(limit))));
         };
-        // Never rung: questions are answered to the end.
+        // Never rung: control streams are served to the end.
         let never = Bell::new()?;
         thread("control", move || {
             server::accept(listener, control::MOST_STREAMS, &Arc::default(), &never, serve);
         })
     }
 
-    /// Until the application accepts: a worker that takes streams is one that answers. An event that ends it all comes
-    /// back.
+    /// Waits until the application accepts connections: a worker that accepts streams is one that responds. Returns an event that
+    /// ends everything.
     fn wait_for_application(&self, arguments: &Arguments) -> Option<Event> {
         while arguments.target.open(server::OPEN_LIMIT).is_err() {
             match self.events.recv_timeout(START_PAUSE) {
@@ -118,14 +118,14 @@ impl Agent {
         let tls = self.tls.clone();
         let serve = move |stream: OwnedFd| {
             let stream = VsockStream::from(stream);
-            // Without a name nobody can ask for it.
+            // Without a known port, its outcome cannot be asked for.
             let port = stream.peer_addr().map_or(u32::MAX, |peer| peer.port());
             server::relay(&stream.into(), port, tls.as_ref(), &target, &of_stream);
         };
         thread("streams", move || server::accept(listener, most, &counters, &stop, serve))
     }
 
-    /// Waits for streams in hand, then ends the application.
+    /// Waits for open streams, then ends the application.
     fn end(&self, limit: Duration) -> i32 {
         self.stopping.store(true, Ordering::Relaxed);
         self.stop.ring();
@@ -133,11 +133,11 @@ impl Agent {
             child.leave();
         }
         let until = Instant::now() + limit;
-        eprintln!("weir-agent: stopping, {} streams in hand", self.counters.streams.load(Ordering::Relaxed));
+        eprintln!("weir-agent: stopping, {} open streams", self.counters.streams.load(Ordering::Relaxed));
         while self.counters.streams.load(Ordering::Relaxed) > 0 && Instant::now() < until {
             match self.events.recv_timeout(STREAMS_PAUSE) {
                 Ok(Event::Ended(..)) => return 0,
-                // Asked again: what was said first holds.
+                // A repeated request has no effect.
                 Ok(Event::Stop(_)) | Err(_) => {}
             }
         }

@@ -9,50 +9,50 @@ use std::sync::mpsc::Sender;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Pause before an application is started again.
+/// Delay before the application is restarted.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause; each start doubles it until the application has run this long.
+/// Maximum delay; it doubles with each restart until the application has run this long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The child, as far as those know it who are not its thread.
+/// The child process, as seen by other threads.
 #[derive(Debug, Default)]
 pub struct Child {
     pid: AtomicI32,
-    /// It is not to be started again.
+    /// It must not be restarted.
     leaving: AtomicBool,
 }
 
 impl Child {
-    /// Says that it is not to be started again.
+    /// Prevents further restarts.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::SeqCst);
     }
 
-    /// Sends it a signal; nothing if it does not run.
+    /// Sends it a signal, if it is running.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.pid.load(Ordering::SeqCst)) {
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// Starts the application and waits for it and for every orphan that becomes ours meanwhile; again and again if
-    /// so told. Tells how it ended, in words and as an exit status.
+    /// Starts the application, waits for it and reaps orphans meanwhile; repeatedly with `restart`. Reports how it ended as a
+    /// description and an exit status.
     pub fn run(&self, command: &[OsString], restart: bool, ended: &Sender<(String, i32)>) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
             let (words, status) = self.once(command)?;
             if !restart || self.leaving.load(Ordering::SeqCst) {
-                // Fails only if nobody waits any more.
+                // Fails only if nobody is waiting any more.
                 let _ = ended.send((words, status));
                 return Ok(());
             }
             if began.elapsed() >= LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }
-            eprintln!("weir-agent: the application {words}; starting it again in {} ms", pause.as_millis());
+            eprintln!("weir-agent: the application {words}; restarting it in {} ms", pause.as_millis());
             sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -62,7 +62,7 @@ impl Child {
         let [program, arguments @ ..] = command else { return Err(io::ErrorKind::InvalidInput.into()) };
         let mut command = Command::new(program);
         if std::env::var_os("PATH").is_none() {
-            // The kernel gives its first process none.
+            // The kernel sets no PATH for init.
             command.env("PATH", PATH);
         }
         let child = command.args(arguments).spawn()?;
@@ -71,7 +71,7 @@ impl Child {
         let status = loop {
             match wait(WaitOptions::empty()) {
                 Ok(Some((ended, status))) if ended.as_raw_pid() == pid => break status,
-                // An orphan, reaped.
+                // A reaped orphan.
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

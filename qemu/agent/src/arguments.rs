@@ -6,68 +6,68 @@ use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What `--help` says.
+/// Text of `--help`.
 pub const HELP: &str = "\
 weir-agent --to TARGET [OPTION...] [-- COMMAND [ARGUMENT...]]
-Makes a Linux server a worker of Weir: hands streams that come over vsock to a local socket.
+Makes a Linux server a Weir worker: forwards vsock streams to a local socket.
   --to TARGET           where the application listens: tcp:ADDRESS:PORT or unix:PATH
-  --port N              vsock port for streams; 80
-  --control-port N      vsock port for the supervisor's questions; 81
-  --streams N           most streams at a time, 1 to 4096, further ones are closed at once; 256
-  --tls-chain FILE      the streams carry TLS 1.3: our certificate and those between it and its authority, in PEM
-  --tls-key FILE        its private key, in PEM
-  --tls-ca FILE         whom the appliance's certificate must lead to, in PEM
-  --tls-name NAME       the DNS name that certificate must be for
-  --restart             starts COMMAND again when it ends, instead of ending with it
-  COMMAND               the application, started as a child and asked to end by SIGTERM
+  --port N              vsock port for streams; default 80
+  --control-port N      vsock port for the supervisor's commands; default 81
+  --streams N           maximum number of concurrent streams, 1 to 4096; further ones are closed; default 256
+  --tls-chain FILE      enables TLS 1.3 on streams; PEM file of the agent's certificate chain
+  --tls-key FILE        PEM file of its private key
+  --tls-ca FILE         PEM file of trust anchors for the appliance's certificate
+  --tls-name NAME       DNS name of the appliance's certificate
+  --restart             restarts COMMAND when it ends, instead of ending with it
+  COMMAND               the application, run as a child process and stopped with SIGTERM
 ";
 
-/// Most streams that `--streams` allows: each takes two file descriptors.
+/// Upper limit of `--streams`: each stream takes two file descriptors.
 pub const STREAMS_MAX: u64 = 4096;
 
-/// What the agent is told.
+/// Arguments of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
     /// Where the application listens.
     pub target: Target,
     /// The vsock port for streams.
     pub port: u32,
-    /// The vsock port for questions.
+    /// The vsock port of the control protocol.
     pub control_port: u32,
-    /// Most streams at a time.
+    /// Maximum number of concurrent streams.
     pub streams: u64,
-    /// What secures the streams.
+    /// TLS files, if streams use TLS.
     pub tls: Option<TlsFiles>,
-    /// Whether the application is started again when it ends.
+    /// Whether the application is restarted when it ends.
     pub restart: bool,
-    /// The application and its arguments; empty if somebody else starts it.
+    /// The application and its arguments; empty if it is started by other means.
     pub command: Vec<OsString>,
 }
 
-/// Files in PEM, and a name.
+/// TLS files in PEM format, and the client's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Our certificate, the end entity's first.
+    /// The agent's certificate chain, end entity first.
     pub chain: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Whom the appliance's certificate must lead to.
+    /// Trust anchors for the appliance's certificate.
     pub ca: PathBuf,
-    /// The DNS name it must be for: others may have certificates by the same authority, such as workers.
+    /// DNS name of the appliance's certificate. Needed because others, such as workers, may have certificates of the same CA.
     pub name: String,
 }
 
-/// What the command line asks for.
+/// Parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// To run.
+pub enum Invocation {
+    /// Run the agent.
     Run(Arguments),
-    /// [`HELP`].
+    /// Print [`HELP`].
     Help,
 }
 
-/// Reads the arguments, without the program's name. The error is one line.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, String> {
+/// Parses the arguments, without the program name. The error is one line.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, String> {
     let mut parser = Parser::from_args(arguments);
     let (mut target, mut port, mut control_port) = (None, PORT, CONTROL_PORT);
     let (mut streams, mut restart, mut command) = (256, false, Vec::new());
@@ -75,7 +75,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
     while let Some(arg) = parser.next().map_err(one_line)? {
         let name = match arg {
             Arg::Long(name) => name.to_owned(),
-            Arg::Short('h') => return Ok(Wish::Help),
+            Arg::Short('h') => return Ok(Invocation::Help),
             Arg::Short(other) => return Err(unknown(&format!("-{other}"))),
             Arg::Value(first) => {
                 command = std::iter::once(first).chain(parser.raw_args().map_err(one_line)?).collect();
@@ -96,12 +96,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
             "tls-ca" => ca = Some(PathBuf::from(value()?)),
             "tls-name" => appliance = Some(value()?.string().map_err(one_line)?),
             "restart" => restart = true,
-            "help" => return Ok(Wish::Help),
+            "help" => return Ok(Invocation::Help),
             other => return Err(unknown(&format!("--{other}"))),
         }
     }
     if port == control_port {
-        return Err(format!("--port and --control-port are both {port}, expected two"));
+        return Err(format!("--port and --control-port are both {port}, expected different ports"));
     }
     if restart && command.is_empty() {
         return Err("--restart without a command, expected one".into());
@@ -116,17 +116,17 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Stri
         }
     };
     let target = target.ok_or("--to is missing, expected tcp:ADDRESS:PORT or unix:PATH")?;
-    Ok(Wish::Run(Arguments { target, port, control_port, streams, tls, restart, command }))
+    Ok(Invocation::Run(Arguments { target, port, control_port, streams, tls, restart, command }))
 }
 
 fn port_number(value: OsString, name: &str) -> Result<u32, String> {
-    // The highest means any.
+    // The highest port is a wildcard.
     let number = value.parse::<u32>().ok().filter(|&n| n != u32::MAX);
     number.ok_or_else(|| format!("{name}, expected a port number"))
 }
 
 fn unknown(option: &str) -> String {
-    format!("{option}, expected what --help shows")
+    format!("unknown option {option}, see --help")
 }
 
 #[allow(clippy::needless_pass_by_value)]
@@ -138,19 +138,21 @@ fn one_line(error: lexopt::Error) -> String {
 mod tests {
     use super::*;
 
-    fn words(line: &str) -> Result<Wish, String> {
+    fn words(line: &str) -> Result<Invocation, String> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
     fn a_command_keeps_its_own_options() {
-        let Ok(Wish::Run(run)) = words("--to unix:/a --streams 8 --restart -- app --to x -- --help") else {
+        let Ok(Invocation::Run(run)) = words("--to unix:/a --streams 8 --restart -- app --to x -- --help")
+        else {
             panic!()
         };
         assert_eq!(run.command, ["app", "--to", "x", "--", "--help"]);
         assert_eq!((run.port, run.control_port, run.streams, run.restart), (PORT, CONTROL_PORT, 8, true));
         assert_eq!(run.tls, None);
-        let Ok(Wish::Run(run)) = words("--to unix:/a --tls-chain c --tls-key k --tls-ca a --tls-name n")
+        let Ok(Invocation::Run(run)) =
+            words("--to unix:/a --tls-chain c --tls-key k --tls-ca a --tls-name n")
         else {
             panic!()
         };
@@ -178,6 +180,6 @@ mod tests {
             let error = words(bad).expect_err(bad);
             assert!(!error.is_empty() && error.lines().count() == 1, "{error}");
         }
-        assert_eq!(words("--help"), Ok(Wish::Help));
+        assert_eq!(words("--help"), Ok(Invocation::Help));
     }
 }

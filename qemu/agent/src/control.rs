@@ -1,4 +1,4 @@
-//! Answers the supervisor's questions on one stream.
+//! Serves the control protocol on one stream.
 
 use crate::protocol::{Answer, LINE_MAX, ProtocolError, Request, Status};
 use crate::server::Counters;
@@ -8,26 +8,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Longest wait for the application to accept a connection before it counts as down.
+/// Time limit for the application to accept a connection; then it counts as down.
 pub const PING_LIMIT: Duration = Duration::from_secs(5);
 
-/// Most streams with questions at a time; further ones are closed at once.
+/// Maximum number of concurrent control streams; further ones are closed at once.
 pub const MOST_STREAMS: u64 = 8;
 
-/// What questions are answered from.
+/// State that replies are based on.
 #[derive(Clone, Debug)]
 pub struct Control {
     /// Where the application listens.
     pub target: Target,
-    /// What is in hand.
+    /// Stream counters.
     pub counters: Arc<Counters>,
-    /// The end has begun.
+    /// Shutdown has begun.
     pub stopping: Arc<AtomicBool>,
 }
 
 impl Control {
-    /// Answers until the stream ends or says something that is no question. `stop` is called for each request to
-    /// stop, after its answer has been sent.
+    /// Serves commands until the stream ends or sends an invalid one. `stop` is called for each stop command, after its reply has
+    /// been sent.
     pub fn serve(&self, mut stream: impl Read + Write, stop: impl Fn(Duration)) -> io::Result<()> {
         let mut buffer = [0; LINE_MAX];
         let mut held = 0;
@@ -82,7 +82,7 @@ impl Control {
     }
 }
 
-/// Bytes in use, from the text of `/proc/meminfo`.
+/// Memory in use in bytes, from the text of `/proc/meminfo`.
 fn used_memory(meminfo: &str) -> Option<u64> {
     let kib = |name: &str| {
         let rest = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -112,10 +112,10 @@ mod tests {
                 let _ = sender.send(limit);
             })
         });
-        // Fails if the answer was to hang up.
+        // Fails if the agent is expected to hang up.
         let _ = ours.write_all(questions).and_then(|()| ours.shutdown(std::net::Shutdown::Write));
         let mut answers = Vec::new();
-        // The other side hangs up with questions unread, which is a reset after the answer.
+        // The agent closes with unread commands, which causes a reset after the reply.
         let mut piece = [0; 512];
         while let Ok(n @ 1..) = ours.read(&mut piece) {
             answers.extend_from_slice(&piece[..n]);

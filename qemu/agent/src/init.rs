@@ -1,4 +1,4 @@
-//! The first process of a machine: file systems, drivers, the loopback interface, and switching off.
+//! The agent as init: file systems, kernel modules, the loopback interface, and power off.
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -12,21 +12,21 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-/// The agent's arguments, one a line: the kernel's command line is the kernel's, and passes on only some of it.
+/// The agent's arguments, one per line. The kernel command line is not used, because the kernel passes on only part of it.
 pub const ARGUMENTS: &str = "/etc/weir-agent";
-/// Kernel modules to load, one path a line, in order.
+/// Kernel modules to load, one path per line, in order.
 pub const MODULES: &str = "/etc/weir-agent.modules";
 
 const LOOPBACK_INDEX: i32 = 1;
 /// Protocol 0 of AF_NETLINK.
 const NETLINK_ROUTE: Option<Protocol> = None;
 
-/// Whether this process is the machine's first.
+/// Whether this process is init.
 pub fn is_first() -> bool {
     rustix::process::getpid().is_init()
 }
 
-/// Mounts, loads and brings up. The error is one line and names the file.
+/// Mounts file systems, loads modules and brings up the loopback interface. The error is one line and names the file.
 pub fn prepare() -> Result<(), String> {
     for (path, kind) in [
         ("/proc", Some("proc")),
@@ -48,18 +48,18 @@ pub fn prepare() -> Result<(), String> {
     loopback_up().map_err(|error| format!("loopback interface: {error}"))
 }
 
-/// The arguments of the first process.
+/// The agent's arguments as init.
 pub fn arguments() -> Result<Vec<OsString>, String> {
     lines(ARGUMENTS)
 }
 
-/// Switches the machine off. Returns only if that fails.
+/// Powers the machine off. Returns only on failure.
 pub fn power_off() -> Errno {
     rustix::fs::sync();
     reboot(RebootCommand::PowerOff).err().unwrap_or(Errno::NOSYS)
 }
 
-/// The lines of a file that are not empty; none if there is no file.
+/// The non-empty lines of a file; none if the file does not exist.
 fn lines(path: &str) -> Result<Vec<OsString>, String> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(split(&bytes)),
@@ -76,15 +76,15 @@ fn split(bytes: &[u8]) -> Vec<OsString> {
 fn load(path: &Path) -> io::Result<()> {
     let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     match finit_module(&file, c"", 0) {
-        // Built in, or loaded already.
+        // Built in, or already loaded.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        // What Linux says to a symbol that no module has (init_module(2)).
+        // Linux's error for a symbol without a module (init_module(2)).
         Err(Errno::NOENT) => Err(io::Error::other("needs a module that is not loaded before it")),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Sets IFF_UP by netlink (rtnetlink(7)); the kernel then gives the interface 127.0.0.1 by itself.
+/// Sets IFF_UP through netlink (rtnetlink(7)); the kernel then assigns 127.0.0.1 by itself.
 fn loopback_up() -> Result<(), Errno> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, NETLINK_ROUTE)?;
     send(&socket, &link_up(LOOPBACK_INDEX), SendFlags::empty())?;
@@ -97,7 +97,7 @@ fn loopback_up() -> Result<(), Errno> {
     }
 }
 
-/// `RTM_NEWLINK` (struct nlmsghdr, struct ifinfomsg) that sets the flag IFF_UP and asks for an acknowledgement.
+/// An `RTM_NEWLINK` message (struct nlmsghdr, struct ifinfomsg) that sets IFF_UP and requests an acknowledgement.
 fn link_up(index: i32) -> [u8; 32] {
     const RTM_NEWLINK: u16 = 16;
     const NLM_F_REQUEST_ACK: u16 = 1 | 4;
@@ -112,7 +112,7 @@ fn link_up(index: i32) -> [u8; 32] {
     message
 }
 
-/// The code of `NLMSG_ERROR` (struct nlmsgerr), 0 or a negative errno.
+/// The code of an `NLMSG_ERROR` message (struct nlmsgerr): 0 or a negative errno.
 fn acknowledged(answer: &[u8]) -> Option<i32> {
     const NLMSG_ERROR: u16 = 2;
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(acknowledged(&answer), None);
     }
 
-    /// Linux refuses whoever may not, and does nothing new for who may: the interface is up already.
+    /// Linux refuses an unprivileged process; for a privileged one nothing changes, because the interface is already up.
     #[test]
     fn the_kernel_understands_the_request() {
         assert!(matches!(loopback_up(), Ok(()) | Err(Errno::PERM)), "{:?}", loopback_up());

@@ -1,42 +1,42 @@
-//! Two streams joined: the host's and the application's.
+//! Connects two streams: the host's and the application's.
 //!
-//! - **Back-pressure**: a direction reads only when everything it read before has been written.
-//! - **Ends**: half-closes do not survive the way to the appliance, so the end of one side ends the other, after
-//!   everything that the ended side sent has been delivered. A side that takes no more but still sends is heard out.
-//! - **Resets**: an application is told by a TCP reset when the host's side ended before it took all of the response.
-//!   The other way Linux has no reset for a vsock stream; the appliance sees an end, and whoever has to know whether it
-//!   came too early asks for [`Outcome::cut`] on another stream.
-//! - **A host that is gone** while the application takes nothing: given up after [`STALL_LIMIT`]. A host that takes
-//!   nothing is waited for, however slow its client is; it ends the stream when it has had enough.
+//! - **Back-pressure**: a direction reads only when everything read before has been written.
+//! - **Ends**: half-closes do not survive the way to the appliance, so the end of one side ends the other once everything the
+//!   ended side sent has been delivered. If a side accepts no more data but still sends, its data is still forwarded.
+//! - **Resets**: the application gets a TCP reset if the host's side ended before it accepted the whole response. In the other
+//!   direction Linux has no reset for a vsock stream: the appliance sees an orderly end, and the supervisor can ask for
+//!   [`Outcome::cut`] on another stream.
+//! - **Dead host** while the application accepts nothing: given up after [`STALL_LIMIT`]. A host that accepts nothing is waited
+//!   for, however slow its client is; it ends the stream when it has had enough.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// One of the two streams: a file descriptor that does not block, and what is between it and the bytes.
+/// One of the two streams: a non-blocking file descriptor and a layer above it, such as TLS.
 pub trait Side {
-    /// What is polled.
+    /// The descriptor to poll.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// As the system call: 0 is the end.
+    /// Like the system call: 0 is the end of the stream.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno>;
 
-    /// As the system call.
+    /// Like the system call.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno>;
 
-    /// Writes on what [`Side::write`] took and holds. Whether it got further.
+    /// Continues writing data that [`Side::write`] has accepted and buffered. True if there was progress.
     fn flush(&mut self) -> Result<bool, Errno> {
         Ok(false)
     }
 
-    /// Whether [`Side::flush`] waits for the descriptor.
+    /// Whether data for [`Side::flush`] is buffered.
     fn holds(&self) -> bool {
         false
     }
 }
 
-/// Bytes as they are.
+/// A plain stream.
 impl Side for BorrowedFd<'_> {
     fn fd(&self) -> BorrowedFd<'_> {
         *self
@@ -51,27 +51,27 @@ impl Side for BorrowedFd<'_> {
     }
 }
 
-/// Bytes held per direction.
+/// Buffer size per direction in bytes.
 pub const BUFFER: usize = 32 * 1024;
 
-/// Longest wait for an application to take what a host sent that is gone.
+/// Time limit for an application to accept data of a host that has gone.
 pub const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// How a joined pair ended.
+/// How two connected streams ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Bytes from the host to the application.
     pub to_application: u64,
     /// Bytes from the application to the host.
     pub to_host: u64,
-    /// The host's side went before it had taken everything, or by a reset: the application is to be told by a reset.
+    /// The host's side ended before it had accepted everything, or by a reset: the application must get a reset.
     pub aborted: bool,
-    /// The application's side broke off: what it sent may lack its end.
+    /// The application's side was reset: its data may be incomplete.
     pub cut: bool,
 }
 
-/// Moves bytes both ways until one side has ended and what it sent is delivered; what the host's side still holds then is
-/// the caller's to flush. Neither stream may block.
+/// Moves bytes both ways until one side has ended and its data is delivered. Data still buffered by the host's side must be
+/// flushed by the caller. Neither stream may block.
 pub fn join(host: &mut impl Side, application: impl AsFd) -> Outcome {
     join_within(host, application, STALL_LIMIT)
 }
@@ -81,9 +81,9 @@ fn join_within(host: &mut impl Side, application: impl AsFd, stall_limit: Durati
     let (mut up, mut down) = (Direction::new(), Direction::new());
     let mut host_hung_up = false;
     let mut stalled = false;
-    // A loop's end is reached when a direction is through, or neither can be.
+    // The loop ends when a direction is finished, or neither can make progress.
     loop {
-        // Not `||`: both have to go on.
+        // Not `||`: both must make progress.
         while up.step(host, &mut application) | down.step(&mut application, host) | down.flush(host) {}
         if up.is_through() || down.is_through() || stalled || (up.sink_gone && down.sink_gone) {
             break;
@@ -93,12 +93,12 @@ fn join_within(host: &mut impl Side, application: impl AsFd, stall_limit: Durati
         if host.holds() {
             of_host |= PollFlags::OUT;
         }
-        // Also when nothing of it can be read for now: its end has to be seen behind a stuck application.
+        // Even if nothing can be read now: its end must be noticed behind a stuck application.
         if !host_hung_up {
             of_host |= PollFlags::RDHUP;
         }
         let of_application = down.reads() | up.writes();
-        // Without interest a stream stays out of the set: poll would return for its end again and again.
+        // Omit streams without interest: poll would keep returning because of their end.
         let mut fds: Vec<PollFd<'_>> = [(host.fd(), of_host), (application, of_application)]
             .into_iter()
             .filter(|(_, flags)| !flags.is_empty())
@@ -131,10 +131,10 @@ struct Direction {
     start: usize,
     end: usize,
     source_ended: bool,
-    /// It ended by an error.
+    /// The source ended with an error.
     source_failed: bool,
     sink_gone: bool,
-    /// It is gone by an error, and not because it had ended.
+    /// The sink failed, as opposed to having ended.
     sink_failed: bool,
     moved: u64,
 }
@@ -153,7 +153,7 @@ impl Direction {
         }
     }
 
-    /// Reads or writes once; whether it got further.
+    /// Reads or writes once; true if there was progress.
     fn step(&mut self, from: &mut impl Side, to: &mut impl Side) -> bool {
         if self.sink_gone {
             return false;
@@ -191,7 +191,7 @@ impl Direction {
         }
     }
 
-    /// Has its sink write on what that holds; whether it got further.
+    /// Flushes its sink; true if there was progress.
     fn flush(&mut self, to: &mut impl Side) -> bool {
         to.flush().unwrap_or_else(|_| !core::mem::replace(&mut self.sink_gone, true))
     }

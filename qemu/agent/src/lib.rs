@@ -1,25 +1,25 @@
-//! `weir-agent`: makes any Linux server a worker of Weir.
+//! `weir-agent`: makes any Linux server a Weir worker.
 //!
 //! ```text
 //!  supervisor ── vsock PORT ──────────▶ server ── join ──▶ the application's TCP or Unix socket
 //!             ── vsock CONTROL_PORT ──▶ control: ping, stop
 //! ```
 //!
-//! | module | what |
+//! | module | purpose |
 //! |---|---|
 //! | [`arguments`] | the command line |
 //! | [`target`] | where the application listens, and connecting to it |
-//! | [`server`] | accepts the appliance's streams, at most so many at a time |
+//! | [`server`] | accepts the appliance's streams, up to a limit |
 //! | [`join`] | moves the bytes of one stream both ways |
-//! | [`tls`] | TLS on the appliance's streams, if it is wanted |
-//! | [`protocol`] | what the supervisor asks and the agent answers, shared with the supervisor |
-//! | [`control`] | answers it |
+//! | [`tls`] | optional TLS on the appliance's streams |
+//! | [`protocol`] | the control protocol, shared with the supervisor |
+//! | [`control`] | serves it |
 //! | [`application`] | the application as a child process |
-//! | [`agent`] | all of it in order, from the first line to the last |
-//! | [`init`] | what the first process of a machine does besides |
+//! | [`agent`] | the sequence of everything |
+//! | [`init`] | additional duties as init of a VM |
 //!
-//! A thread per stream with two buffers of [`join::BUFFER`] bytes: what the agent holds is bounded by the number of
-//! streams, and a worker VM has few.
+//! Each stream has a thread and two buffers of [`join::BUFFER`] bytes: memory is bounded by the number of streams, and a worker
+//! VM has few.
 #![forbid(unsafe_code)]
 
 pub mod agent;
@@ -33,8 +33,8 @@ pub mod server;
 pub mod target;
 pub mod tls;
 
-/// The vsock port for the appliance's streams, unless the command line says otherwise: the demo worker's own.
+/// Default vsock port of the appliance's streams, the same as the demo worker's.
 pub const PORT: u32 = 80;
 
-/// The vsock port for [`protocol`].
+/// Default vsock port of [`protocol`].
 pub const CONTROL_PORT: u32 = 81;

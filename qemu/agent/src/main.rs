@@ -1,8 +1,8 @@
-//! The program; see the library.
+//! The `weir-agent` program; see the library.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
-use weir_agent::arguments::{HELP, Wish, parse};
+use weir_agent::arguments::{HELP, Invocation, parse};
 use weir_agent::{agent, init};
 
 fn main() -> ExitCode {
@@ -15,8 +15,8 @@ fn main() -> ExitCode {
         }
     };
     if first {
-        // The kernel panics if its first process ends.
-        eprintln!("weir-agent: switching off: {}", init::power_off());
+        // The kernel panics if init ends.
+        eprintln!("weir-agent: powering off failed: {}", init::power_off());
     }
     ExitCode::from(u8::try_from(status).unwrap_or(1))
 }
@@ -29,8 +29,8 @@ fn run(first: bool) -> Result<i32, String> {
         std::env::args_os().skip(1).collect()
     };
     match parse(arguments)? {
-        Wish::Run(arguments) => agent::run(&arguments).map_err(|error| error.to_string()),
-        Wish::Help => {
+        Invocation::Run(arguments) => agent::run(&arguments).map_err(|error| error.to_string()),
+        Invocation::Help => {
             print!("{HELP}");
             Ok(0)
         }

@@ -1,27 +1,27 @@
-//! What the supervisor and the agent say to each other: lines of ASCII on a stream that the supervisor opens.
+//! The protocol between supervisor and agent: lines of ASCII on a stream opened by the supervisor.
 //!
-//! | the supervisor asks | the agent answers |
+//! | command | reply |
 //! |---|---|
-//! | `ping` | `ok memory=BYTES streams=N refused=N`: the application accepts connections; or `down REASON` |
-//! | `stop SECONDS` | `stopping`, at once. It takes no more streams, waits up to SECONDS for those in hand, then ends the application and, as a machine's init, the machine |
-//! | `ended PORT` | `whole` if the application ended in order the stream that came from the supervisor's vsock port PORT, or `cut` if it broke off: vsock has no reset that would say so |
+//! | `ping` | `ok memory=BYTES streams=N refused=N` if the application accepts connections, otherwise `down REASON` |
+//! | `stop SECONDS` | `stopping`, at once. The agent then accepts no more streams, waits up to SECONDS for open ones, then ends the application and, as init, the VM |
+//! | `ended PORT` | how the application ended the stream from the host's vsock port PORT: `whole` in order, or `cut` by a reset, which vsock cannot express |
 //! | anything else | `error REASON`, and the stream ends |
 //!
-//! One answer a question, in order, any number of questions on a stream. A line ends with one LF and has at most
-//! [`LINE_MAX`] bytes with it. `memory` is what the whole machine uses and is missing if that is not known; a reader
-//! ignores words it does not know, so that the answer can grow.
+//! Commands on a stream are answered in order, one reply each. A line ends with LF and has at most [`LINE_MAX`] bytes including
+//! it. `memory` is the use of the whole machine, and is omitted if unknown. Readers ignore unknown words, so that replies can be
+//! extended.
 //!
-//! Nothing here reads or writes: who does cuts lines at their LF and passes them without it.
+//! This module does no I/O: callers split lines at LF and pass them without it.
 
 use std::fmt;
 
-/// Longest line in bytes, its LF included.
+/// Maximum length of a line in bytes, including LF.
 pub const LINE_MAX: usize = 256;
 
-/// Most seconds that `stop` may ask to wait: a day.
+/// Maximum number of seconds for `stop`: a day.
 pub const STOP_MAX_S: u32 = 86_400;
 
-/// What the supervisor asks.
+/// A command from the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Does the application accept connections?
@@ -31,47 +31,47 @@ pub enum Request {
         /// The stream's vsock port at the host.
         port: u32,
     },
-    /// End in order.
+    /// Shut down in order.
     Stop {
-        /// Longest wait for streams in hand, in seconds, at most [`STOP_MAX_S`].
+        /// Time limit for open streams, in seconds, at most [`STOP_MAX_S`].
         seconds: u32,
     },
 }
 
-/// What the agent answers.
+/// A reply from the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The application accepts connections.
     Ok(Status),
-    /// It does not, and why.
+    /// It does not; the reason.
     Down(String),
     /// The application ended the stream in order.
     Whole,
-    /// It did not.
+    /// The application reset the stream.
     Cut,
     /// The agent has begun to stop.
     Stopping,
-    /// The question was not understood, and why.
+    /// The command was not understood; the reason.
     Error(String),
 }
 
-/// How a worker is.
+/// State of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Bytes of memory that the machine uses: `MemTotal` less `MemAvailable` of `/proc/meminfo`.
+    /// Memory in use by the machine in bytes: `MemTotal` minus `MemAvailable` in `/proc/meminfo`.
     pub memory: Option<u64>,
-    /// Streams in hand.
+    /// Open streams.
     pub streams: u64,
-    /// Streams closed because there were too many in hand, since the agent started.
+    /// Streams closed since the agent started because there were too many.
     pub refused: u64,
 }
 
-/// A line that is not one of this protocol.
+/// Why a line is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
     /// Longer than [`LINE_MAX`], or with bytes other than printable ASCII.
     Line,
-    /// Not a known word.
+    /// Unknown word.
     Word,
     /// `stop` without a number of seconds from 0 to [`STOP_MAX_S`], or a value that is not a number.
     Number,
@@ -90,7 +90,7 @@ impl fmt::Display for ProtocolError {
 impl std::error::Error for ProtocolError {}
 
 impl Request {
-    /// Reads a line without its LF.
+    /// Parses a line without its LF.
     pub fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
         match text(line)?.split_once(' ') {
             None if line == b"ping" => Ok(Self::Ping),
@@ -109,7 +109,7 @@ impl Request {
     }
 }
 
-/// The line with its LF.
+/// Formats the line with its LF.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,7 +121,7 @@ impl fmt::Display for Request {
 }
 
 impl Answer {
-    /// Reads a line without its LF.
+    /// Parses a line without its LF.
     pub fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
         let text = text(line)?;
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -137,7 +137,7 @@ impl Answer {
     }
 }
 
-/// The line with its LF. A reason is cut, and cleaned of what a line cannot hold.
+/// Formats the line with its LF. Reasons are truncated and stripped of characters a line cannot contain.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -177,7 +177,7 @@ struct Reason<'a>(&'a str);
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Room for the word before it and the LF.
+        // Leaves room for the word before it and LF.
         for c in self.0.chars().take(LINE_MAX - 8) {
             write!(f, "{}", if c == ' ' || c.is_ascii_graphic() { c } else { '?' })?;
         }
@@ -190,7 +190,7 @@ fn text(line: &[u8]) -> Result<&str, ProtocolError> {
     std::str::from_utf8(line).ok().filter(|_| plain).ok_or(ProtocolError::Line)
 }
 
-/// Digits only: no sign, no space.
+/// Parses digits only: no sign, no space.
 fn number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -1,4 +1,4 @@
-//! Accepting: a thread per stream, and no more streams than allowed.
+//! Accepts streams: a thread each, and no more than allowed.
 
 use crate::join::{Side, join};
 use crate::target::Target;
@@ -14,38 +14,38 @@ use std::sync::{Arc, Mutex};
 use std::thread::{Builder, sleep};
 use std::time::Duration;
 
-/// Longest wait for the application to accept a stream.
+/// Time limit for the application to accept a stream.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Longest TLS handshake.
+/// Time limit of a TLS handshake.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Stack of a thread that serves a stream; its buffers are elsewhere.
+/// Stack size of a stream's thread; buffers are allocated elsewhere.
 pub(crate) const STACK: usize = 128 * 1024;
 
-/// Pause after a failed accept: out of file descriptors most likely, and streams that end give some back.
+/// Delay after a failed accept, which is probably due to a lack of file descriptors: ending streams free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What has been accepted so far.
+/// Stream counters.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Streams in hand.
+    /// Open streams.
     pub streams: AtomicU64,
-    /// Streams closed at once because there were too many in hand.
+    /// Streams closed at once because there were too many.
     pub refused: AtomicU64,
     /// Streams closed because the application did not accept them.
     pub unreachable: AtomicU64,
-    /// Streams closed because the TLS handshake failed: whoever was there is not the appliance.
+    /// Streams closed because the TLS handshake failed: the client was not the appliance.
     pub turned_away: AtomicU64,
-    /// The host's ports of the last streams that the application broke off.
+    /// The host's ports of streams recently reset by the application.
     cut: Mutex<VecDeque<u32>>,
 }
 
-/// Streams that are remembered because the application broke them off: more than there are at a time.
+/// Number of reset streams remembered, more than the maximum of concurrent streams.
 const CUT_MAX: usize = 4096;
 
 impl Counters {
-    /// A stream from this port has ended; `cut`: the application broke it off.
+    /// Records that a stream from this port has ended; `cut`: the application reset it.
     pub(crate) fn ended(&self, port: u32, cut: bool) {
         if cut && let Ok(mut ports) = self.cut.lock() {
             if ports.len() >= CUT_MAX {
@@ -55,37 +55,37 @@ impl Counters {
         }
     }
 
-    /// A stream from this port begins.
+    /// Records that a stream from this port begins.
     pub(crate) fn begun(&self, port: u32) {
         if let Ok(mut ports) = self.cut.lock() {
             ports.retain(|other| *other != port);
         }
     }
 
-    /// Whether the application broke off the last stream from this port. Not known means yes.
+    /// Whether the application reset the last stream from this port; true if unknown.
     pub(crate) fn was_cut(&self, port: u32) -> bool {
         self.cut.lock().map_or(true, |ports| ports.contains(&port))
     }
 }
 
-/// A bell that rings once, for everybody who polls it.
+/// A one-time signal that any number of threads can poll.
 #[derive(Debug)]
 pub struct Bell(OwnedFd);
 
 impl Bell {
-    /// A silent one.
+    /// A bell that has not been rung.
     pub fn new() -> io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
     /// Rings it.
     pub fn ring(&self) {
-        // Only a counter at its end would refuse, and that rings as well.
+        // Fails only if the counter overflows, in which case it is rung already.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 }
 
-/// A place in a number of streams, given back when dropped.
+/// A slot in the limited number of streams, released when dropped.
 struct Place(Arc<Counters>);
 
 impl Place {
@@ -107,7 +107,7 @@ impl Drop for Place {
     }
 }
 
-/// Accepts until the bell rings, then ends the listener. `serve` gets each stream in a thread of its own.
+/// Accepts streams until the bell rings, then closes the listener. `serve` handles each stream in a thread of its own.
 pub fn accept(
     listener: OwnedFd,
     most: u64,
@@ -127,7 +127,7 @@ pub fn accept(
             sleep(ACCEPT_PAUSE);
             continue;
         };
-        // One too many ends here.
+        // Above the limit, the stream is closed here.
         let Some(place) = Place::take(counters, most) else { continue };
         let serve = serve.clone();
         let spawned = Builder::new().stack_size(STACK).spawn(move || {
@@ -141,16 +141,16 @@ pub fn accept(
     }
 }
 
-/// Joins a stream of the host to the application.
+/// Connects a stream of the host to the application.
 ///
-/// `port` is the host's. Returns before the stream is closed, so that whoever sees its end can ask how it came.
+/// `port` is the host's. Returns before the stream is closed, so that a peer that notices its end can ask how it ended.
 pub fn relay(host: &OwnedFd, port: u32, tls: Option<&Tls>, target: &Target, counters: &Counters) {
     counters.begun(port);
     if rustix::io::ioctl_fionbio(host, true).is_err() {
         return;
     }
     let Some(tls) = tls else { return lead(&mut host.as_fd(), port, target, counters) };
-    // Before the application is bothered: whoever is there has to be the appliance.
+    // Before connecting to the application, verify that the client is the appliance.
     let Ok(mut host) = tls.accept(host.as_fd(), HANDSHAKE_LIMIT) else {
         counters.turned_away.fetch_add(1, Ordering::Relaxed);
         return;
@@ -171,7 +171,7 @@ fn lead(host: &mut impl Side, port: u32, target: &Target, counters: &Counters) {
     }
 }
 
-/// A TCP application sees a reset instead of an end. Unix sockets know no other end than theirs.
+/// Makes a TCP application see a reset instead of an orderly end. Unix sockets have no such distinction.
 fn reset_at_close(application: impl AsFd) {
     let _ = sockopt::set_socket_linger(application, Some(Duration::ZERO));
 }

@@ -11,13 +11,13 @@ use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Pause before another attempt at a Unix socket whose backlog is full: nothing tells when there is room.
+/// Delay before another attempt at a Unix socket whose backlog is full, since nothing signals that there is room.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(10);
 
 /// `tcp:ADDRESS:PORT` or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A TCP port. Names are not looked up: it is the machine's own.
+    /// A TCP port. Host names are not resolved, because the application runs on the same machine.
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
@@ -31,7 +31,7 @@ impl FromStr for Target {
             Some(("tcp", address)) => {
                 address.parse().ok().filter(|a: &SocketAddr| a.port() != 0).map(Self::Tcp)
             }
-            // A socket's path has at most 107 bytes: SocketAddrUnix refuses longer ones.
+            // SocketAddrUnix rejects paths of more than 107 bytes.
             Some(("unix", path)) if SocketAddrUnix::new(path).is_ok() && !path.is_empty() => {
                 Some(Self::Unix(path.into()))
             }
@@ -53,7 +53,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Opens a connection, which does not block from then on. [`Errno::TIMEDOUT`] after `limit`.
+    /// Opens a non-blocking connection. Fails with [`Errno::TIMEDOUT`] after `limit`.
     pub fn open(&self, limit: Duration) -> Result<OwnedFd, Errno> {
         let until = Instant::now() + limit;
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;

@@ -1,4 +1,4 @@
-//! TLS 1.3 on the appliance's streams: rustls between a stream and its bytes. Both sides show certificates.
+//! TLS 1.3 on the appliance's streams, with rustls and certificates on both sides.
 
 use crate::arguments::TlsFiles;
 use crate::join::{STALL_LIMIT, Side};
@@ -16,16 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use webpki::EndEntityCert;
 
-/// What all streams are secured with.
+/// TLS configuration for all streams.
 #[derive(Clone, Debug)]
 pub struct Tls {
     config: Arc<ServerConfig>,
-    /// Whom the appliance's certificate must be for.
+    /// Name of the appliance's certificate.
     appliance: ServerName<'static>,
 }
 
 impl Tls {
-    /// Reads the files. The error is one line and says nothing of what is in the key's file.
+    /// Reads the files. The error is one line and quotes nothing of the key file.
     pub fn load(files: &TlsFiles) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -42,7 +42,7 @@ impl Tls {
         let mut config = builder
             .with_single_cert(chain, key)
             .map_err(|error| format!("{} and {}: {error}", files.chain.display(), files.key.display()))?;
-        // Links are few and long; nobody resumes.
+        // Links are few and long-lived; sessions are not resumed.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         let appliance = ServerName::try_from(files.name.clone())
@@ -50,7 +50,7 @@ impl Tls {
         Ok(Self { config: Arc::new(config), appliance })
     }
 
-    /// Completes the handshake on a stream that does not block.
+    /// Completes the handshake on a non-blocking stream.
     pub fn accept<'a>(&self, stream: BorrowedFd<'a>, limit: Duration) -> io::Result<Secured<'a>> {
         let connection = ServerConnection::new(self.config.clone()).map_err(io::Error::other)?;
         let mut secured = Secured { stream, connection, broken: false };
@@ -68,7 +68,7 @@ impl Tls {
         Ok(secured)
     }
 
-    /// That the certificate leads to the authority was part of the handshake.
+    /// Checks the client's name; the handshake has verified its certificate chain.
     fn recognise(&self, connection: &ServerConnection) -> io::Result<()> {
         let chain = connection.peer_certificates().unwrap_or_default();
         let shown = chain.first().ok_or(ErrorKind::PermissionDenied)?;
@@ -92,11 +92,11 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 pub struct Secured<'a> {
     stream: BorrowedFd<'a>,
     connection: ServerConnection,
-    /// It takes no more.
+    /// The stream accepts no more data.
     broken: bool,
 }
 
-/// The stream as rustls wants it.
+/// The stream as an I/O object for rustls.
 struct Raw<'a>(BorrowedFd<'a>);
 
 impl Read for Raw<'_> {
@@ -116,8 +116,8 @@ impl Write for Raw<'_> {
 }
 
 impl Secured<'_> {
-    /// Says that this is the end, and delivers that and what is held, however long the host takes for it; one that has
-    /// hung up has [`STALL_LIMIT`]: a vsock stream without credit never says more than that of its peer's death.
+    /// Sends close_notify and all buffered data, however long the host takes. If the host has hung up, the limit is
+    /// [`STALL_LIMIT`]: a vsock stream without credit shows nothing but its peer's death.
     pub fn finish(mut self) {
         self.connection.send_close_notify();
         let mut until = None;
@@ -131,7 +131,7 @@ impl Secured<'_> {
         }
     }
 
-    /// Writes on what is held. Whether it got further.
+    /// Writes buffered data. True if there was progress.
     fn drain(&mut self) -> Result<bool, Errno> {
         let mut further = false;
         while self.connection.wants_write() {
@@ -148,7 +148,7 @@ impl Secured<'_> {
         Ok(further)
     }
 
-    /// What has come of it; nothing where the wait was interrupted.
+    /// Waits for events; none if interrupted.
     fn wait(&self, what: PollFlags, until: Option<Instant>) -> io::Result<PollFlags> {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
@@ -161,7 +161,7 @@ impl Secured<'_> {
         }
     }
 
-    /// Takes what has come. Nothing is left to come at 0.
+    /// Reads received data. 0 is the end.
     fn receive(&mut self) -> io::Result<usize> {
         let taken = match self.connection.read_tls(&mut Raw(self.stream)) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -169,7 +169,7 @@ impl Secured<'_> {
             taken => taken?,
         };
         if let Err(error) = self.connection.process_new_packets() {
-            // The alert that says what is wrong.
+            // Send the alert that describes the error.
             let _ = self.drain();
             return Err(io::Error::other(error));
         }
@@ -182,7 +182,7 @@ impl Side for Secured<'_> {
         self.stream
     }
 
-    /// Without a word that it is the end (close_notify), an end is an error: something may be missing.
+    /// An end without close_notify is an error, because data may be missing.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
         loop {
             match self.connection.reader().read(buffer) {
@@ -199,7 +199,7 @@ impl Side for Secured<'_> {
         }
     }
 
-    /// Takes nothing as long as something is held, so that no more is held than rustls encrypts at once.
+    /// Accepts nothing while data is buffered, so that at most one rustls write is buffered.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         self.drain()?;
         if self.holds() {

@@ -1,7 +1,7 @@
-//! `weir ctl`: what `netsh http show servicestate` and IIS's recycle button are to Windows.
+//! `weir ctl`: status and control, like `netsh http show servicestate` and recycling in IIS.
 //!
-//! `weir up` and `weir supervise` with `--control PATH` listen on a Unix socket; whoever may write to it may give orders. A question and its answer are a
-//! line of JSON each: [`Question`], [`Reply`].
+//! `weir up` and `weir supervise` with `--control PATH` listen on a Unix socket; write access to it permits every command. A
+//! question and its reply are one line of JSON each: [`Question`], [`Reply`].
 
 mod show;
 
@@ -25,66 +25,66 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// Longest question.
+/// Maximum length of a question.
 const LINE_MAX: u64 = 512 << 10;
-/// Most bytes of certificates in one question: they have to fit one message of the control connection.
+/// Maximum length of all certificates in a question: they must fit into one message of the control connection.
 const CERTIFICATES_MAX: usize = FRAME_MAX - 1024;
-/// Questioners at a time.
+/// Maximum number of concurrent connections.
 const CONNECTIONS_MAX: usize = 16;
 
-/// What `weir ctl` asks.
+/// A question or command of `weir ctl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Question {
-    /// Something that the appliance knows or does.
+    /// For the appliance.
     Appliance(Request),
-    /// An order to a pool.
+    /// A command to a pool.
     Pool(String, PoolOrder),
-    /// `weir up` is to end as by SIGTERM.
+    /// End `weir up` as SIGTERM does.
     Drain,
-    /// How writing the logs goes.
+    /// State of the log files.
     Logs,
 }
 
-/// The socket that `weir up` and `weir supervise` make for `weir ctl`.
+/// Options of `weir up` and `weir supervise` for the control socket.
 #[derive(Args, Clone, Debug)]
 pub struct ControlArgs {
-    /// A Unix socket to be made for `weir ctl`. Nothing that is there is overwritten.
+    /// Unix socket to create for `weir ctl`; never replaces files of others.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// Who may give orders there, as permissions in octal; its owner if left out, and with --control-group that group.
+    /// Octal mode of the socket; write permission permits every command [default: 0600, with --control-group 0660]
     #[arg(long, value_name = "MODE", requires = "control", value_parser = parse_mode)]
     control_mode: Option<u32>,
-    /// The group that the socket gets.
+    /// Group of the socket.
     #[arg(long, value_name = "NAME", requires = "control")]
     control_group: Option<String>,
 }
 
 impl ControlArgs {
-    /// Begins to listen, if that is wanted; those who ask wait until [`serve`] runs.
+    /// Creates the socket, if configured; clients wait until [`serve`] runs.
     pub(crate) fn bind(&self) -> Result<Option<OwnSocket>> {
         let access = Access { mode: self.control_mode, group: self.control_group.clone() };
         self.control.as_deref().map(|path| OwnSocket::bind(path, &access)).transpose()
     }
 }
 
-/// What it is told, or in one line why not.
+/// The result, or an error in one line.
 pub type Reply = Result<Response, String>;
 
-/// What a question or order led to.
+/// Result of a question or command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Response {
-    /// The appliance's own answer. To an order: it is in force.
+    /// The appliance's reply. After a command: it is in effect.
     Answer(Answer),
-    /// The order holds, but is not in force yet: why, in words.
+    /// The command was accepted but is not in effect yet; the text says why.
     NotYet(String),
-    /// To [`Question::Logs`]: `None` where another process writes the logs.
+    /// To [`Question::Logs`]; `None` if another process writes the logs.
     Logs(Option<LogState>),
 }
 
-/// What `weir ctl` is told on its command line.
+/// Arguments of `weir ctl`.
 #[derive(Args, Clone, Debug)]
 pub struct CtlArgs {
-    /// The socket that `weir up` or `weir supervise` made for `--control PATH`.
+    /// Control socket of `weir up` or `weir supervise` (--control PATH there).
     #[arg(long, value_name = "PATH", env = "WEIR_CONTROL")]
     control: PathBuf,
     #[command(subcommand)]
@@ -93,55 +93,55 @@ pub struct CtlArgs {
 
 #[derive(Subcommand, Clone, Debug)]
 enum CtlCommand {
-    /// Show pools with their workers, sites, and what was refused.
+    /// Show pools with their workers, sites, and counts of rejected requests.
     Status,
     /// Print all counters in Prometheus' text format.
     Metrics,
-    /// End `weir up` as SIGTERM does: nothing new begins, what is under way is finished.
+    /// End `weir up` as SIGTERM does: finish requests in progress, accept nothing new.
     Drain,
-    /// Give an order to a pool.
+    /// Control a pool.
     Pool {
-        /// The pool's name.
+        /// Name of the pool.
         name: String,
-        /// recycle: new workers replace the old ones; stop: 503 AppOffline; start: in service again.
+        /// recycle: replace all workers; stop: take the pool out of service (503 AppOffline); start: back into service.
         order: Order,
     },
-    /// Change a site's bandwidth; what is not named stays as it is. `none` takes a ceiling or rate away.
+    /// Change a site's bandwidth; other settings stay. `none` removes a ceiling or rate.
     Site {
-        /// The site's name.
+        /// Name of the site.
         name: String,
         /// Guaranteed rate of responses, such as "2 MB/s".
         #[arg(long)]
         rate: Option<String>,
-        /// Ceiling of responses.
+        /// Maximum rate of responses.
         #[arg(long)]
         ceil: Option<String>,
-        /// Ceiling of responses to one client.
+        /// Maximum rate of responses to one client.
         #[arg(long)]
         client_ceil: Option<String>,
-        /// Ceiling of uploads.
+        /// Maximum rate of request content.
         #[arg(long)]
         upload_ceil: Option<String>,
-        /// Share of what is left, 1 to 10000.
+        /// Share of the remaining bandwidth, 1 to 10000.
         #[arg(long)]
         weight: Option<u32>,
     },
-    /// Give a site other certificates, or fresh OCSP responses, until the appliance starts again. Connections stay.
+    /// Replace a site's certificates or OCSP responses until the appliance restarts. Connections are kept.
     Certificate(CertificateArgs),
 }
 
-/// Which files to read. The n-th of each kind belong together.
+/// Files to read. The n-th files of each kind belong together.
 #[derive(Args, Clone, Debug)]
 struct CertificateArgs {
-    /// The site's name.
+    /// Name of the site.
     site: String,
-    /// Certificate and what leads to its authority, in PEM. Several, each with its key: the first that suits a client is used.
+    /// PEM file with certificate chain. May be repeated, each with --key: a client gets the first one it supports.
     #[arg(long, value_name = "FILE", requires = "key")]
     chain: Vec<PathBuf>,
-    /// Its private key, in PEM.
+    /// PEM file with its private key.
     #[arg(long, value_name = "FILE", requires = "chain")]
     key: Vec<PathBuf>,
-    /// An OCSP response to staple, in DER; without a chain, for the certificate that the site has.
+    /// DER file with an OCSP response to staple; without --chain, for the site's current certificate.
     #[arg(long, value_name = "FILE", required_unless_present = "chain")]
     ocsp: Vec<PathBuf>,
 }
@@ -153,7 +153,7 @@ enum Order {
     Start,
 }
 
-/// Runs one command and prints its answer.
+/// Runs one command and prints its result.
 pub fn run(args: &CtlArgs) -> Result<()> {
     let mut asker = Asker::connect(&args.control)?;
     match &args.command {
@@ -171,7 +171,7 @@ pub fn run(args: &CtlArgs) -> Result<()> {
         CtlCommand::Certificate(files) => replace(files, &mut asker)?,
         CtlCommand::Site { name, rate, ceil, client_ceil, upload_ceil, weight } => {
             let found = asker.sites()?.into_iter().find(|site| site.name == *name);
-            let site = found.ok_or_else(|| anyhow!("no site {name:?}"))?;
+            let site = found.ok_or_else(|| anyhow!("unknown site {name:?}"))?;
             let mut bandwidth = site.bandwidth;
             for (key, written, value) in [
                 ("rate", rate, &mut bandwidth.rate),
@@ -221,12 +221,12 @@ fn replace(files: &CertificateArgs, asker: &mut Asker) -> Result<()> {
     Ok(())
 }
 
-/// All there is to be shown.
+/// Everything that can be shown.
 struct Everything {
     status: Status,
     pools: Vec<PoolInfo>,
     sites: Vec<SiteInfo>,
-    /// `None` where another process writes the logs.
+    /// `None` if another process writes the logs.
     logs: Option<LogState>,
 }
 
@@ -241,10 +241,10 @@ impl Asker {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// Gives an order, and prints what is still missing where it is not in force yet.
+    /// Sends a command, and prints why it is not in effect yet, if so.
     fn order(&mut self, question: &Question) -> Result<()> {
         if let Response::NotYet(why) = self.respond(question)? {
-            println!("not yet in force: {why}");
+            println!("not yet in effect: {why}");
         }
         Ok(())
     }
@@ -253,12 +253,12 @@ impl Asker {
         match self.respond(question)? {
             Response::Answer(answer) => Ok(answer),
             Response::NotYet(why) => bail!("{why}"),
-            Response::Logs(_) => bail!("an answer to another question"),
+            Response::Logs(_) => bail!("unexpected reply"),
         }
     }
 
     fn respond(&mut self, question: &Question) -> Result<Response> {
-        // As large as it may become: what is left behind by growing, nobody overwrites.
+        // Allocated at full size: growing would leave unerased copies behind.
         let mut line = Zeroizing::new(Vec::with_capacity(LINE_MAX as usize));
         serde_json::to_writer(&mut *line, question)?;
         line.push(b'\n');
@@ -272,7 +272,7 @@ impl Asker {
 
     fn everything(&mut self) -> Result<Everything> {
         let Answer::Status(status) = self.ask(&Question::Appliance(Request::Status))? else {
-            bail!("an answer to another question")
+            bail!("unexpected reply")
         };
         let mut pools = Vec::new();
         while let Some(from) = PoolId::at(pools.len())
@@ -281,9 +281,7 @@ impl Asker {
         {
             pools.extend(page);
         }
-        let Response::Logs(logs) = self.respond(&Question::Logs)? else {
-            bail!("an answer to another question")
-        };
+        let Response::Logs(logs) = self.respond(&Question::Logs)? else { bail!("unexpected reply") };
         Ok(Everything { status, pools, sites: self.sites()?, logs })
     }
 
@@ -299,24 +297,24 @@ impl Asker {
     }
 }
 
-/// Is told when the appliance has begun to drain.
+/// Notified when the appliance has begun to drain.
 pub(crate) type Begun = oneshot::Sender<()>;
 
-/// Who answers.
+/// Replies to questions.
 #[derive(Clone, Debug)]
-pub(crate) struct Desk {
-    /// Asks the appliance.
+pub(crate) struct Responder {
+    /// Connection to the appliance.
     pub(crate) client: Client,
-    /// Gives orders to pools, where workers are looked after by this process.
+    /// Commands to pools, if this process manages workers.
     pub(crate) pools: Option<Handle>,
-    /// Is told when all is to end, where that begins with this process.
+    /// Requests shutdown, if this process is in charge of it.
     pub(crate) drain: Option<mpsc::UnboundedSender<Begun>>,
-    /// How writing the logs goes, where this process does that.
+    /// State of the log files, if this process writes them.
     pub(crate) logs: Option<Arc<logs::State>>,
 }
 
-/// Answers questions at this socket for as long as the future given back runs.
-pub(crate) fn serve(socket: OwnSocket, desk: Desk) -> Result<impl Future<Output = ()> + use<>> {
+/// Replies to questions at this socket while the returned future runs.
+pub(crate) fn serve(socket: OwnSocket, responder: Responder) -> Result<impl Future<Output = ()> + use<>> {
     let listener = socket.listener()?;
     Ok(async move {
         let _socket = socket;
@@ -325,7 +323,7 @@ pub(crate) fn serve(socket: OwnSocket, desk: Desk) -> Result<impl Future<Output 
             tokio::select! {
                 Ok((stream, _)) = listener.accept() => {
                     if connections.len() < CONNECTIONS_MAX {
-                        connections.spawn_local(converse(stream, desk.clone()));
+                        connections.spawn_local(converse(stream, responder.clone()));
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -334,10 +332,10 @@ pub(crate) fn serve(socket: OwnSocket, desk: Desk) -> Result<impl Future<Output 
     })
 }
 
-async fn converse(stream: tokio::net::UnixStream, desk: Desk) {
+async fn converse(stream: tokio::net::UnixStream, responder: Responder) {
     let (input, mut output) = stream.into_split();
     let mut input = tokio::io::BufReader::new(input);
-    // There may be a private key in it.
+    // It may contain a private key.
     let mut line = Zeroizing::new(Vec::with_capacity(LINE_MAX as usize));
     loop {
         line.zeroize();
@@ -345,7 +343,7 @@ async fn converse(stream: tokio::net::UnixStream, desk: Desk) {
             Ok(1..) if line.ends_with(b"\n") => {}
             _ => return,
         }
-        let reply = desk.answer(&line).await;
+        let reply = responder.answer(&line).await;
         let Ok(mut text) = serde_json::to_string(&reply) else { return };
         text.push('\n');
         if output.write_all(text.as_bytes()).await.is_err() {
@@ -354,12 +352,12 @@ async fn converse(stream: tokio::net::UnixStream, desk: Desk) {
     }
 }
 
-impl Desk {
+impl Responder {
     async fn answer(&self, line: &[u8]) -> Reply {
-        // Not the whole error, which may quote what it is about.
+        // Without the error's text, which may quote the question.
         let unknown = |error: serde_json::Error| format!("not a question, at byte {}", error.column());
         match serde_json::from_slice(line).map_err(unknown)? {
-            // Workers are the supervisor's own affair.
+            // Only the supervisor may report workers.
             Question::Appliance(
                 request @ (Request::Status
                 | Request::Pools(_)
@@ -372,30 +370,30 @@ impl Desk {
                 Ok(result) => result.map(Response::Answer).map_err(|refusal| refusal.to_string()),
                 Err(error) => Err(format!("{error:#}")),
             },
-            Question::Appliance(_) => Err("a request that is the supervisor's alone".into()),
+            Question::Appliance(_) => Err("this request is reserved to the supervisor".into()),
             Question::Drain => self.drain().await,
             Question::Logs => Ok(Response::Logs(self.logs.as_ref().map(|logs| logs.get()))),
             Question::Pool(name, order) => match &self.pools {
                 Some(pools) => match pools.order(&name, order).await {
                     Some(Outcome::InForce) => Ok(Response::Answer(Answer::Done)),
                     Some(Outcome::NotYet(why)) => Ok(Response::NotYet(why)),
-                    None => Err(format!("no pool {name:?}")),
+                    None => Err(format!("unknown pool {name:?}")),
                 },
-                None => Err("workers are managed by `weir supervise`, which has a socket of its own".into()),
+                None => Err("workers are managed by `weir supervise`, which has its own socket".into()),
             },
         }
     }
 
-    /// Answers when the appliance takes nothing new any more.
+    /// Replies once the appliance accepts nothing new.
     async fn drain(&self) -> Reply {
         let Some(drain) = &self.drain else {
-            return Err("this is the supervisor's socket; draining begins at that of `weir up`".into());
+            return Err("this is the supervisor's socket; send drain to that of `weir up`".into());
         };
         let (begun, has_begun) = oneshot::channel();
-        drain.send(begun).map_err(|_| "it is ending already")?;
+        drain.send(begun).map_err(|_| "already shutting down")?;
         has_begun
             .await
             .map(|()| Response::Answer(Answer::Done))
-            .map_err(|_| "it ends without draining: the appliance could not be asked".into())
+            .map_err(|_| "shutting down without draining: the appliance did not reply".into())
     }
 }

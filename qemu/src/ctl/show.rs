@@ -1,4 +1,4 @@
-//! Answers as people and as Prometheus read them.
+//! Output of `weir ctl`: text for people, and Prometheus' format.
 
 use super::Everything;
 use model::control::message::TlsInfo;
@@ -7,7 +7,7 @@ use model::tls::TlsCounters;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Names of a pool's states, by WAS's numbers from 1.
+/// Names of a pool's states, numbered from 1 as in WAS.
 const STATES: [&str; 7] = [
     "Uninitialized",
     "Initialized",
@@ -116,7 +116,7 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
     Ok(())
 }
 
-/// Handshakes that came to nothing, by what was wrong.
+/// Failed handshakes by reason.
 fn failures(counters: &TlsCounters) -> [(&'static str, u64); 7] {
     [
         ("handshake", counters.failed),
@@ -326,7 +326,7 @@ impl Metrics {
     }
 
     fn sample(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        // Names of sites and pools have no character that needs an escape, reason phrases neither.
+        // Names of sites and pools, and reason phrases, need no escaping.
         let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.text, "{}{labels} {value}", self.name);

@@ -1,11 +1,11 @@
-//! Which accelerator QEMU gets.
+//! Choice of QEMU's accelerator.
 
 use std::path::Path;
 
 /// `--accel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Accel {
-    /// KVM where the CPU has hardware virtualisation, TCG elsewhere.
+    /// KVM if the CPU has hardware virtualisation, otherwise TCG.
     Auto,
     /// QEMU's own emulation.
     Tcg,
@@ -14,8 +14,8 @@ pub enum Accel {
 }
 
 impl Accel {
-    /// QEMU's arguments. `Auto` looks at this machine: a /dev/kvm without `vmx` or `svm` in /proc/cpuinfo is one
-    /// that emulates instructions, far slower than TCG.
+    /// QEMU's arguments. `Auto` inspects this machine: with /dev/kvm, but neither `vmx` nor `svm` in /proc/cpuinfo, KVM emulates
+    /// instructions, far slower than TCG.
     pub fn qemu_args(self) -> [&'static str; 4] {
         match self
             .resolve(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default(), Path::new("/dev/kvm"))

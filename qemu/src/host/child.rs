@@ -1,14 +1,13 @@
-//! Child processes that cannot outlive us.
+//! Child processes that cannot outlive this one.
 //!
-//! Each child is started through this very program (`weir tethered --parent PID -- COMMAND…`), which asks the kernel to
-//! kill it when its parent dies (`PR_SET_PDEATHSIG`) and then becomes the command: the signal survives `exec`, and no
-//! code has to run between `fork` and `exec`. So even a SIGKILL leaves no child behind. What children of children it
-//! leaves, whoever takes over finds by a mark in their environment ([`Launcher::marking`], [`end_marked`]).
+//! Each child is started through this program itself (`weir tethered --parent PID -- COMMAND…`), which asks the kernel to kill it
+//! when its parent dies (`PR_SET_PDEATHSIG`) and then becomes the command. The setting survives `exec`, and no code has to run
+//! between `fork` and `exec`. So even SIGKILL leaves no child behind. Grandchildren that remain are found by a mark in their
+//! environment ([`Launcher::marking`], [`end_marked`]).
 //!
-//! Signals that ask for an end are meant for `weir`, which then drains: a child that ended at the same moment would take with it
-//! what it has in hand. So children live in sessions of their own, where a terminal's signals do not arrive, and the
-//! programs of machines are started with these signals blocked, for whoever sends them to every process there is. Workers
-//! keep them: they are asked to end by SIGTERM.
+//! Termination signals are meant for `weir`, which then drains; a child that ended at the same time would lose its requests. So
+//! children have sessions of their own, which a terminal's signals do not reach, and QEMU, the vsock daemons and passt start with
+//! these signals blocked, in case they are sent to every process. Workers keep them, because SIGTERM is how they are stopped.
 
 use super::tether::SUBCOMMAND;
 use anyhow::{Context, Result};
@@ -23,54 +22,54 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio::task::LocalSet;
 
-/// The environment variable that says whose a process is.
+/// Environment variable that marks the processes of a supervisor.
 const MARK: &str = "WEIR_SUPERVISOR";
 
-/// The umask that this program was started with.
+/// The umask this program was started with.
 static INHERITED_UMASK: OnceLock<u32> = OnceLock::new();
 
-/// From now on everything that this program and the programs of machines make is their owner's alone. Workers get the umask that
-/// was there before.
+/// Makes everything that this program and the programs of VMs create from now on accessible only to its owner. Workers get the
+/// original umask.
 pub fn restrict_umask() {
     let inherited = image::private::restrict_umask();
-    // Where this is said again, the first one counts.
+    // If called again, the first value stays.
     let _ = INHERITED_UMASK.set(inherited);
 }
 
-/// Starts children.
+/// Starts child processes.
 #[derive(Clone, Debug)]
 pub struct Launcher {
-    /// The `weir` program.
+    /// Path of the `weir` program.
     weir: PathBuf,
-    /// Value of [`MARK`] in the environment of what it starts.
+    /// Value of [`MARK`] in the environment of children.
     mark: Option<PathBuf>,
 }
 
 impl Launcher {
-    /// A launcher that goes through the running program, which must be `weir`.
+    /// A launcher that uses the running program, which must be `weir`.
     pub fn new() -> Result<Self> {
         Ok(Self { weir: std::env::current_exe().context("finding the running program")?, mark: None })
     }
 
-    /// A launcher that goes through another `weir` program.
+    /// A launcher that uses another `weir` program.
     pub fn through(weir: &Path) -> Self {
         Self { weir: weir.to_owned(), mark: None }
     }
 
-    /// The same launcher, but everything it starts can be found by this directory.
+    /// A launcher whose children can be found by this directory.
     pub fn marking(self, directory: &Path) -> Self {
         Self { mark: Some(directory.to_owned()), ..self }
     }
 
-    /// Starts a program of a machine with its outputs piped to us; it takes no notice of signals that ask for an end. Must be
-    /// called on the thread that lives as long as the process: the kernel means the parent *thread* when it speaks of a
-    /// parent's death.
+    /// Starts a program of a VM with its outputs piped to this process and termination signals blocked. Must be called on a
+    /// thread that lives as long as the process: by a parent's death, the kernel means that of the parent *thread*.
     pub fn spawn(&self, program: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Child> {
         let mut command = self.command(&["--shielded"], program, args);
         command.stdin(Stdio::null()).spawn().with_context(|| format!("starting {}", program.display()))
     }
 
-    /// As [`Launcher::spawn`], with this socket as a descriptor whose number replaces [`SOCKET`](super::tether::SOCKET) in the arguments.
+    /// Like [`Launcher::spawn`], and passes this socket as a descriptor whose number replaces [`SOCKET`](super::tether::SOCKET)
+    /// in the arguments.
     pub fn spawn_on(
         &self,
         program: &Path,
@@ -81,8 +80,8 @@ impl Launcher {
         command.stdin(socket).spawn().with_context(|| format!("starting {}", program.display()))
     }
 
-    /// Starts a worker, or what else is somebody else's program, with these variables in its environment besides our own, and in
-    /// other surroundings; otherwise as [`Launcher::spawn`], but with signals and umask as this program was given them.
+    /// Starts a worker, or another foreign program, with additional environment variables and in other surroundings. Like
+    /// [`Launcher::spawn`], but with signals and umask as this program was given them.
     pub fn spawn_in(
         &self,
         program: &Path,
@@ -105,7 +104,7 @@ impl Launcher {
         started.with_context(|| format!("starting {}", program.display()))
     }
 
-    /// A command that goes through [`Tether`](super::tether::Tether) with these words for it.
+    /// A command that runs through [`Tether`](super::tether::Tether) with these options.
     fn command(
         &self,
         words: &[impl AsRef<OsStr>],
@@ -128,35 +127,35 @@ impl Launcher {
     }
 }
 
-/// Where and as whom a child runs, if not as we do.
+/// Where and as which user a child runs, if not as this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Surroundings<'a> {
-    /// Its directory.
+    /// Working directory.
     pub directory: Option<&'a Path>,
-    /// The user whose user, group and supplementary groups it has. Takes root.
+    /// User to run as, with its groups. Requires root.
     pub user: Option<&'a str>,
 }
 
-/// Runs a future on one thread, and takes down whatever is left of what it has started.
+/// Runs a future on one thread, then ends everything it has started.
 pub fn run<T>(all: impl Future<Output = Result<T>>) -> Result<T> {
     adopt_orphans()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
     let result = runtime.block_on(LocalSet::new().run_until(all));
-    // A build that was interrupted still waits for its compilers, which end in the next line.
+    // An interrupted build is still waiting for its compilers, which end in the next line.
     runtime.shutdown_background();
     stop_descendants();
     result
 }
 
-/// From now on descendants whose parents die become our children, so that [`stop_descendants`] finds all of them.
+/// Makes orphaned descendants children of this process, so that [`stop_descendants`] finds them.
 pub fn adopt_orphans() -> Result<()> {
     set_child_subreaper(Some(rustix::process::getpid()))
         .context("becoming the parent of orphaned descendants")
 }
 
-/// Kills every descendant and waits until none is left: a build's compilers, whatever a tool left running. Gives up after
-/// two seconds on processes that the kernel does not let die.
+/// Kills all descendants, such as a build's compilers, and waits for them. After two seconds it gives up on processes that the
+/// kernel does not let die.
 pub fn stop_descendants() {
     let give_up = Instant::now() + Duration::from_secs(2);
     loop {
@@ -172,7 +171,7 @@ pub fn stop_descendants() {
     }
 }
 
-/// Kills everything that a [`Launcher::marking`] this directory has started, at any remove; says how many that were.
+/// Kills all descendants of [`Launcher::marking`] launchers with this directory, and returns their number.
 pub fn end_marked(directory: &Path) -> usize {
     let mut mark = OsString::from(MARK);
     mark.push("=");
@@ -182,7 +181,7 @@ pub fn end_marked(directory: &Path) -> usize {
         environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
     };
     let marked: Vec<_> = processes().filter(is_marked).filter_map(Pid::from_raw).collect();
-    // One that has just ended by itself is as well.
+    // Processes that have just ended by themselves count too.
     marked.iter().filter(|pid| kill_process(**pid, Signal::KILL).is_ok()).count()
 }
 
@@ -197,7 +196,7 @@ fn processes() -> impl Iterator<Item = i32> {
 
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // `pid (name) state ppid …`, where the name may hold anything, parentheses included.
+    // `pid (name) state ppid …`, where the name may contain anything, even parentheses.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 

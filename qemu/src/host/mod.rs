@@ -1,4 +1,4 @@
-//! What the supervisor needs of the machine it runs on.
+//! The host: processes, programs, signals, sockets, network interfaces.
 
 pub mod accel;
 pub mod child;

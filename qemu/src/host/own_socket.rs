@@ -1,7 +1,7 @@
-//! A Unix socket at a path that somebody chose: nothing there is removed or overwritten but what an earlier run has left.
+//! A Unix socket at a user-chosen path: replaces nothing but the leftovers of an earlier run.
 //!
-//! A file beside it, `PATH.lock`, says whose it is and whether that process lives: it is locked for as long as the socket is
-//! served, and both are removed at the end. A socket without it is somebody else's.
+//! A lock file beside it, `PATH.lock`, marks the socket as Weir's. It is locked while the socket is served, and both are removed
+//! at the end. A socket without lock file belongs to another program.
 
 use anyhow::{Context, Result, bail, ensure};
 use image::place::{self, SocketFile};
@@ -11,15 +11,15 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// What stands in the lock file.
-const CONTENT: &[u8] = b"Weir's: its socket beside this file is in use while the file is locked.\n";
+/// Content of the lock file.
+const CONTENT: &[u8] = b"Weir's lock file: the socket beside it is in use while this file is locked.\n";
 
 /// Who may connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Permissions, of which those to write count; 0600 if left out, with a group 0660.
+    /// File mode, of which write permission matters; default 0600, or 0660 with a group.
     pub mode: Option<u32>,
-    /// A group's name; that of this process if left out.
+    /// Name of a group; default: that of this process.
     pub group: Option<String>,
 }
 
@@ -28,24 +28,24 @@ pub struct Access {
 pub struct OwnSocket {
     listener: UnixListener,
     file: SocketFile,
-    // Given back last.
+    // Released last.
     _lock: Lock,
 }
 
 impl OwnSocket {
-    /// Begins to listen at `path`. Nobody but its owner can connect before `access` is in force.
+    /// Listens at `path`. Only the owner can connect until `access` has been applied.
     pub fn bind(path: &Path, access: &Access) -> Result<Self> {
         let lock = Lock::take(path)?;
         if let Ok(found) = std::fs::symlink_metadata(path) {
             ensure!(
                 found.file_type().is_socket() && lock.was_there,
-                "{}: is there, and not a socket that weir has left; choose another path",
+                "{}: exists and is not a socket left by weir; choose another path",
                 path.display()
             );
             ensure!(UnixStream::connect(path).is_err(), "{}: another program listens there", path.display());
             place::remove_socket(path).context("control socket")?;
         }
-        // The umask is what decides who may connect at first.
+        // The umask decides who may connect at first.
         crate::host::child::restrict_umask();
         let listener =
             UnixListener::bind(path).with_context(|| format!("control socket {}", path.display()))?;
@@ -55,7 +55,7 @@ impl OwnSocket {
         Ok(socket)
     }
 
-    /// The listener, for as long as this lives.
+    /// The listener, to be used while this value lives.
     pub fn listener(&self) -> Result<tokio::net::UnixListener> {
         let listener = self.listener.try_clone().context("the control socket")?;
         listener.set_nonblocking(true).context("the control socket")?;
@@ -75,18 +75,18 @@ impl OwnSocket {
     }
 }
 
-/// The file beside the socket, locked.
+/// The locked file beside the socket.
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
-    /// From an earlier run that did not end by itself.
+    /// Left behind by an earlier run that was killed.
     was_there: bool,
     file: File,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is still locked: whoever finds it free then sees that it is gone.
+        // Remove while still locked, so that a process waiting for the lock notices.
         if place::is_at(&self.file, &self.path) {
             let _ = place::remove_file(&self.path);
         }
@@ -121,7 +121,7 @@ impl Lock {
                 (&mut file).take(CONTENT.len() as u64 + 1).read_to_end(&mut content).with_context(failed)?;
                 ensure!(
                     content == CONTENT,
-                    "{}: is there, and no lock of weir's; choose another path",
+                    "{}: exists and is not weir's lock file; choose another path",
                     path.display()
                 );
             } else {
@@ -132,10 +132,10 @@ impl Lock {
     }
 }
 
-/// Reads `--control-mode`: octal digits.
+/// Parses `--control-mode`: octal digits.
 pub fn parse_mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600);
-    mode.ok_or_else(|| "expected permissions in octal that leave its owner 6, such as 0660".into())
+    mode.ok_or_else(|| "expected an octal mode that gives the owner 6, such as 0660".into())
 }
 
 #[cfg(test)]

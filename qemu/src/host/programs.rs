@@ -1,4 +1,4 @@
-//! Finding the programs that Weir runs and the ports that it needs.
+//! Finds the host programs that Weir runs, and checks ports.
 
 use anyhow::{Context, Result, bail};
 use image::toolchain::in_path;
@@ -13,13 +13,12 @@ pub struct Programs {
     pub qemu: PathBuf,
     /// `vhost-device-vsock`.
     pub vsock_daemon: PathBuf,
-    /// `passt`, if it is there.
+    /// `passt`, if installed.
     pub passt: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Looks in PATH, and for the daemon also where `qemu/up` installs it (`tools/bin` of the checkout's target
-    /// directory).
+    /// Searches PATH, and for the daemon also where `qemu/up` installs it (`tools/bin` in the checkout's target directory).
     pub fn find(workspace: &Path) -> Result<Self> {
         let installed = workspace.join("target/tools/bin/vhost-device-vsock");
         Ok(Self {
@@ -39,7 +38,7 @@ impl Programs {
     }
 }
 
-/// Fails with one clear line if a port of this address is taken, or the address not this machine's; QEMU's own message names
+/// Fails with a one-line error if a port of this address is taken, or the address is not this machine's. QEMU's own message names
 /// neither cause nor remedy.
 pub fn check_port_free(address: Ipv4Addr, port: u16) -> Result<()> {
     match TcpListener::bind((address, port)) {

@@ -1,16 +1,16 @@
-//! Where a run keeps its sockets.
+//! The runtime directory: sockets, images and locks of a run.
 //!
-//! | in it | what |
+//! | entry | purpose |
 //! |---|---|
 //! | `appliance.vsock`, `appliance.vsock_PORT` | the host's end of the appliance's vsock |
-//! | `appliance.vsock.closed` | the first of them, while the appliance boots |
+//! | `appliance.vsock.closed` | the name of the former while the appliance boots |
 //! | `appliance/` | sockets and image of the appliance |
 //! | `supervisor/` | sockets and images of the workers |
-//! | `appliance.lock`, `supervisor.lock` | held by whoever runs the one and the other |
-//! | `weir.runtime` | says that the directory is one of these, and may be cleared |
+//! | `appliance.lock`, `supervisor.lock` | held by the process in that role |
+//! | `weir.runtime` | marks the directory as Weir's, so that it may be cleared |
 //!
-//! Whoever reaches these sockets can speak as the appliance to its workers and the other way round, and an image has keys in it: all
-//! of it is its owner's alone.
+//! A process that can reach these sockets can impersonate the appliance to its workers and vice versa, and images contain keys,
+//! so everything is accessible only to the owner.
 
 use anyhow::{Context, Result, bail, ensure};
 use image::place;
@@ -20,19 +20,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Longest path of such a directory, in bytes: those of the Unix sockets below it must not have more than 107.
+/// Maximum length of the path in bytes: the Unix sockets below it must not exceed 107.
 const PATH_MAX: usize = 60;
-/// What makes a directory one of ours.
+/// File that marks a directory as Weir's.
 const MARK: &str = "weir.runtime";
-/// Whoever may write to the directory, but not remove what others have in it: a place that many use.
+/// Sticky bit: users may create files, but not remove those of others. Such a directory is shared.
 const STICKY: u32 = 0o1000;
 
-/// Who runs something from a [`RuntimeDir`]. One of each at a time.
+/// Role of a process in a [`RuntimeDir`]. Each role has one process at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Runs the appliance.
     Appliance,
-    /// Looks after its workers.
+    /// Manages its workers.
     Supervisor,
 }
 
@@ -45,7 +45,7 @@ impl Role {
     }
 }
 
-/// The directory, and the locks that are held in it for as long as this lives.
+/// The directory, and the locks held in it while this value lives.
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
@@ -54,15 +54,15 @@ pub struct RuntimeDir {
 }
 
 impl RuntimeDir {
-    /// One of its own, removed with it. Those of runs that were killed go first.
+    /// Creates a temporary directory that is removed with this value, after removing those of killed runs.
     pub fn temporary() -> Result<Self> {
         let made = Scratch::new(&std::env::temp_dir(), "weir-").context("a runtime directory")?;
         check_length(made.path()).context("TMPDIR")?;
         Ok(Self { path: made.path().to_owned(), _locks: Vec::new(), _temporary: Some(made) })
     }
 
-    /// One that several processes share, made if it is not there. Fails where another process has one of these roles. What
-    /// earlier ones have left behind in these roles is removed, but for the sockets of relays.
+    /// Opens or creates a directory shared by several processes. Fails if another process has one of `roles`. Leftovers of
+    /// earlier processes in these roles are removed, except relay sockets.
     pub fn shared(path: &Path, roles: &[Role]) -> Result<Self> {
         let path = std::path::absolute(path).with_context(|| format!("{}", path.display()))?;
         let named = || format!("runtime directory {}", path.display());
@@ -88,14 +88,14 @@ impl RuntimeDir {
         self.path.join("appliance.vsock")
     }
 
-    /// What belongs to one role alone.
+    /// The subdirectory of one role.
     pub fn of(&self, role: Role) -> Result<PathBuf> {
         let path = self.path.join(role.name());
         private::create_dir_all(&path)?;
         Ok(path)
     }
 
-    /// The directory itself.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -107,35 +107,35 @@ fn check_length(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes an empty directory one of ours, and its owner's alone. Fails where it is somebody's for something else: what lies in one
-/// of ours is removed by its name.
+/// Marks an empty directory as Weir's and restricts it to its owner. Fails if the directory is in use for something else, because
+/// files in a runtime directory are removed by name.
 fn claim(path: &Path) -> Result<()> {
     let found = std::fs::metadata(path)?;
     ensure!(
         found.uid() == rustix::process::geteuid().as_raw() && found.mode() & STICKY == 0,
-        "it is others' as well; expected a directory of its own"
+        "it is shared with other users; expected a directory of its own"
     );
     let mark = path.join(MARK);
     let is_empty = std::fs::read_dir(path)?.next().is_none();
     let is_ours = std::fs::symlink_metadata(&mark).is_ok_and(|found| found.is_file());
     ensure!(
         is_empty || is_ours,
-        "there are other things in it, and no {MARK}; expected an empty directory, or one that weir has made"
+        "it has other files and no {MARK}; expected an empty directory, or one created by weir"
     );
     std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
     place::open_or_create(&mark)?;
     Ok(())
 }
 
-/// Reads `--runtime-dir`: a path that QEMU's options and a shell in a worker's command take as it is.
+/// Parses `--runtime-dir`. Rejects characters that are special in QEMU's options or in a shell command of a worker.
 pub fn parse(text: &str) -> Result<PathBuf, String> {
     let plain = |c: char| c.is_alphanumeric() || "-_./+@~:=".contains(c);
     match text.chars().find(|c| !plain(*c)) {
         None => Ok(text.into()),
         Some(odd) => {
-            let what = if odd == ' ' { "a blank".to_owned() } else { format!("{odd:?}") };
+            let what = if odd == ' ' { "a space".to_owned() } else { format!("{odd:?}") };
             Err(format!(
-                "{what} in the path, expected none: QEMU and the commands of workers are told paths below it"
+                "{what} in the path, expected none: QEMU and worker commands are given paths below it"
             ))
         }
     }
@@ -188,7 +188,7 @@ mod tests {
     fn paths_that_commands_would_read_differently_are_refused() {
         assert_eq!(parse("/run/weir-1/a_b.c"), Ok("/run/weir-1/a_b.c".into()));
         for (path, odd) in
-            [("/run/my weir", "a blank"), ("/run/a,b", "','"), ("/run/$x", "'$'"), ("/run/'", "'\\''")]
+            [("/run/my weir", "a space"), ("/run/a,b", "','"), ("/run/$x", "'$'"), ("/run/'", "'\\''")]
         {
             assert!(
                 parse(path).is_err_and(|error| error.starts_with(&format!("{odd} in the path"))),

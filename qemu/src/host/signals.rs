@@ -1,4 +1,4 @@
-//! The signals that end us.
+//! Termination signals.
 
 use anyhow::Result;
 use std::task::Poll;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-/// One order may come as several signals: `timeout` sends its own to the process and to its group, a terminal that closes sends
-/// SIGHUP as the shell in it does, systemd may add SIGHUP to SIGTERM. What comes within so long of a signal is the same order.
+/// Signals within this time of another are the same request. `timeout` signals both its child and the process group, a closing
+/// terminal and its shell both send SIGHUP, and systemd may send SIGHUP with SIGTERM.
 const ECHO: Duration = Duration::from_millis(250);
 
-/// SIGINT, SIGTERM and SIGHUP, caught from now on.
+/// Catches SIGINT, SIGTERM and SIGHUP.
 #[derive(Debug)]
 pub struct Signals {
     caught: Vec<(&'static str, Signal)>,
-    /// When the last one came that was an order of its own.
+    /// When the last separate request arrived.
     last: Option<Instant>,
 }
 
 impl Signals {
-    /// Begins to catch them.
+    /// Starts catching them.
     pub fn new() -> Result<Self> {
         let kinds = [
             ("SIGINT", SignalKind::interrupt()),
@@ -31,7 +31,7 @@ impl Signals {
         Ok(Self { caught, last: None })
     }
 
-    /// The name of the next one that is an order of its own.
+    /// Waits for the next separate request and returns the signal's name.
     pub async fn next(&mut self) -> &'static str {
         loop {
             let name = self.arrives().await;

@@ -1,8 +1,8 @@
-//! A tap interface of the appliance's own, with its address and forwarding rules: `--net tap`.
+//! A temporary tap interface for the appliance, with address and forwarding rules: `--net tap`.
 //!
-//! QEMU makes the interface, and the kernel removes it with QEMU, however that ends, and with it its address and settings. The
-//! rules are a table of nftables that has the interface's name: it is removed at the end, and that of a run that was killed
-//! by the next, which finds no such interface.
+//! QEMU creates the interface, and the kernel removes it, its address and its settings when QEMU ends. The forwarding rules are
+//! an nftables table with the interface's name: it is removed at the end, or, after a killed run, by the next run, which finds no
+//! such interface.
 
 use anyhow::{Context, Result, bail, ensure};
 use image::toolchain::in_path;
@@ -14,19 +14,19 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long QEMU may take to make the interface.
+/// How long QEMU may take to create the interface.
 const LIMIT: Duration = Duration::from_secs(20);
-/// What interfaces and tables of ours begin with; our process number follows.
+/// Prefix of our interfaces and tables; the process ID follows.
 const PREFIX: &str = "weir";
 
-/// What an interface is for.
+/// Addresses and ports of an interface.
 #[derive(Clone, Debug)]
 pub struct Ports<'a> {
-    /// The appliance's address, with the host's as its gateway.
+    /// The appliance's address, with the host's as gateway.
     pub address: &'a StaticAddress,
-    /// The host's address whose ports are forwarded.
+    /// The host address whose ports are forwarded.
     pub listen: Ipv4Addr,
-    /// Which of them: (on the host, in the appliance).
+    /// Forwarded ports: (host, appliance).
     pub forwards: &'a [(u16, u16)],
 }
 
@@ -42,21 +42,21 @@ pub fn name() -> String {
     format!("{PREFIX}{}", std::process::id())
 }
 
-/// Fails with one line that says what is missing.
+/// Checks the requirements; the error says in one line what is missing.
 pub fn check(listen: Ipv4Addr) -> Result<()> {
-    ensure!(rustix::process::geteuid().is_root(), "--net tap: takes root; expected that, or --net passt");
+    ensure!(rustix::process::geteuid().is_root(), "--net tap requires root; expected root, or --net passt");
     for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
         ensure!(in_path(program).is_some(), "--net tap: {program} is not in PATH; install {package}");
     }
     let forwards = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
     ensure!(
         listen.is_loopback() || forwards.trim() == "1",
-        "--net tap --listen {listen}: this machine forwards nothing; expected net.ipv4.ip_forward = 1 (sysctl), or --net passt"
+        "--net tap --listen {listen}: IP forwarding is off; expected net.ipv4.ip_forward = 1 (sysctl), or --net passt"
     );
     Ok(())
 }
 
-/// A network that this machine has no route to: the appliance's address in it, and as its gateway the host's.
+/// Finds an unrouted network: the appliance's address in it, with the host's as gateway.
 pub fn free_address() -> Result<StaticAddress> {
     let routes = std::fs::read_to_string("/proc/net/route").context("/proc/net/route")?;
     let network = (0..=255).find(|&n| is_free(&routes, Ipv4Addr::new(10, 83, n, 0)));
@@ -64,7 +64,7 @@ pub fn free_address() -> Result<StaticAddress> {
     Ok(StaticAddress { address: [10, 83, n, 2], prefix_len: 24, gateway: Some([10, 83, n, 1]) })
 }
 
-/// Whether no route but the default one leads to this network of 256 addresses, by what /proc/net/route says.
+/// Whether no route of /proc/net/route but the default route covers this network of 256 addresses.
 fn is_free(routes: &str, network: Ipv4Addr) -> bool {
     let number = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::from_be);
     let covers = |line: &str| {
@@ -77,11 +77,15 @@ fn is_free(routes: &str, network: Ipv4Addr) -> bool {
 }
 
 impl Tap {
-    /// Waits for the interface, and gives it its address and rules.
+    /// Waits for the interface, and sets its address and rules.
     pub async fn bring_up(ports: &Ports<'_>) -> Result<Self> {
         let (name, limit) = (name(), Instant::now() + LIMIT);
         while !is_there(&name) {
-            ensure!(Instant::now() < limit, "QEMU made no interface {name} within {} s", LIMIT.as_secs());
+            ensure!(
+                Instant::now() < limit,
+                "QEMU did not create interface {name} within {} s",
+                LIMIT.as_secs()
+            );
             sleep(Duration::from_millis(2)).await;
         }
         let tap = Self { nft: in_path("nft").context("no nft")?, name };
@@ -89,7 +93,7 @@ impl Tap {
         let own = format!("{gateway}/{}", ports.address.prefix_len);
         tell("ip", &["addr", "add", &own, "dev", &tap.name], "")?;
         tell("ip", &["link", "set", &tap.name, "up", "txqueuelen", "2000"], "")?;
-        // Connections from this machine to itself leave through the interface, with its address.
+        // Connections from this machine to itself leave through the interface with its address.
         let setting = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", tap.name);
         std::fs::write(&setting, "1").with_context(|| setting.clone())?;
         tap.remove_rules_of_the_dead();
@@ -104,7 +108,7 @@ impl Tap {
         for name in text.lines().filter_map(|line| line.trim().strip_prefix("table ip ")) {
             let number = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u32>().ok());
             if number.is_some() && !is_there(name) {
-                // Another run may have done it meanwhile.
+                // Another run may have removed it already.
                 let _ = tell(&self.nft, &["delete", "table", "ip", name], "");
             }
         }
@@ -121,7 +125,7 @@ fn is_there(name: &str) -> bool {
     Path::new("/sys/class/net").join(name).exists()
 }
 
-/// The table: what comes to the host's ports from elsewhere, or from the host itself, goes to the appliance's.
+/// The nftables table that forwards the host's ports, for connections from outside and from the host itself.
 fn rules(name: &str, Ports { address, listen, forwards }: &Ports) -> String {
     let to = match listen.is_unspecified() {
         true => "fib daddr type local".to_owned(),
@@ -148,7 +152,7 @@ fn tell(program: impl AsRef<Path>, args: &[&str], input: &str) -> Result<()> {
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut child = started.with_context(|| format!("starting {}", program.display()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If it does not read, its own words say why.
+        // If it does not read, its own output says why.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().with_context(|| format!("{}", program.display()))?;

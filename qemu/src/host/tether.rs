@@ -12,31 +12,31 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The hidden subcommand that a [`Tether`] is the command line of.
+/// Name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "tethered";
 
-/// Stands in an argument for the number of a descriptor that is handed over.
+/// Placeholder in arguments for the number of a passed descriptor.
 pub const SOCKET: &str = "{weir-socket}";
 
-/// What to become, and in which surroundings.
+/// The command to become, and its surroundings.
 #[derive(Args, Debug)]
 pub struct Tether {
-    /// The process to die with.
+    /// Process ID of the parent to die with.
     #[arg(long)]
     parent: i32,
-    /// Takes no notice of SIGINT, SIGTERM and SIGHUP.
+    /// Block SIGINT, SIGTERM and SIGHUP.
     #[arg(long)]
     shielded: bool,
-    /// Its umask; the parent's if left out.
+    /// Umask [default: the parent's]
     #[arg(long)]
     umask: Option<u32>,
-    /// Standard input is a socket, and to be handed over as a descriptor whose number is said in place of [`SOCKET`].
+    /// Standard input is a socket to pass on as a descriptor whose number replaces [`SOCKET`].
     #[arg(long)]
     socket: bool,
-    /// Its directory; the parent's if left out.
+    /// Working directory [default: the parent's]
     #[arg(long)]
     directory: Option<PathBuf>,
-    /// The user whose user, group and supplementary groups it has. Takes root.
+    /// User to run as, with its groups; requires root.
     #[arg(long)]
     user: Option<String>,
     /// Program and arguments.
@@ -45,10 +45,10 @@ pub struct Tether {
 }
 
 impl Tether {
-    /// Returns only if something is wrong.
+    /// Becomes the command. Returns only on failure.
     pub fn become_it(mut self) -> Result<()> {
         if self.socket {
-            let number = hand_over_stdin().context("taking a socket over")?.to_string();
+            let number = hand_over_stdin().context("passing a socket on")?.to_string();
             for word in &mut self.command {
                 if let Some(text) = word.to_str().filter(|text| text.contains(SOCKET)) {
                     *word = text.replace(SOCKET, &number).into();
@@ -63,18 +63,18 @@ impl Tether {
         if let Some(directory) = &self.directory {
             std::env::set_current_dir(directory).with_context(|| format!("{}", directory.display()))?;
         }
-        setsid().context("a session of its own")?;
+        setsid().context("creating a session")?;
         if self.shielded {
-            // What is blocked stays so in the program, which sets handlers at most.
+            // Signals blocked here stay blocked in the program, which at most installs handlers.
             let signals = SigSet::from_iter([Blocked::SIGINT, Blocked::SIGTERM, Blocked::SIGHUP]);
             signals.thread_block().context("blocking signals")?;
         }
         if let Some(bits) = self.umask {
             umask(Mode::from_raw_mode(bits));
         }
-        // Not before: the kernel forgets it when a process becomes another user's.
+        // Only now: the kernel clears it when a process changes its user.
         set_parent_process_death_signal(Some(Signal::KILL)).context("tying a process to its parent")?;
-        // The parent may have died before the line above.
+        // The parent may have died before that call.
         if getppid().map(Pid::as_raw_nonzero).is_none_or(|pid| pid.get() != self.parent) {
             bail!("the supervisor is gone");
         }
@@ -83,20 +83,20 @@ impl Tether {
     }
 }
 
-/// Has this process run as another user from now on, with that user's groups alone, and `command` find its home.
+/// Switches this process to another user with that user's groups, and sets the home directory for `command`.
 fn become_user(name: &str, command: &mut Command) -> Result<()> {
     let user = User::from_name(name)?.context("no such user on this machine")?;
     command.env("HOME", &user.dir).env("USER", name).env("LOGNAME", name);
     if user.uid == geteuid() {
         return Ok(());
     }
-    initgroups(&CString::new(name)?, user.gid).context("its groups")?;
-    setgid(user.gid).context("its group")?;
+    initgroups(&CString::new(name)?, user.gid).context("setting its groups")?;
+    setgid(user.gid).context("setting its group")?;
     setuid(user.uid)?;
     Ok(())
 }
 
-/// Makes standard input another descriptor, which `exec` keeps open, and returns its number.
+/// Duplicates standard input to a descriptor that stays open across `exec`, and returns its number.
 fn hand_over_stdin() -> Result<i32> {
     let socket = rustix::io::dup(rustix::stdio::stdin())?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;

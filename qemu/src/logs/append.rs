@@ -1,15 +1,15 @@
-//! Lines onto the end of a file, so that what is said to be there is there, and never half a line.
+//! Appends lines to a file so that lines reported as written are on disk, and no partial line remains.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result, Write as _};
 
-/// What of a file is needed to write to its end.
+/// File operations needed to append.
 pub(super) trait LogFile {
-    /// Appends some of the bytes and says how many.
+    /// Appends some of the bytes and returns their number.
     fn write(&mut self, bytes: &[u8]) -> Result<usize>;
-    /// Returns when all that was written is on the disk.
+    /// Returns when everything written is on disk.
     fn sync(&mut self) -> Result<()>;
-    /// Cuts the file off.
+    /// Truncates the file.
     fn cut(&mut self, len: u64) -> Result<()>;
 }
 
@@ -21,7 +21,7 @@ impl LogFile for File {
     fn sync(&mut self) -> Result<()> {
         self.flush()?;
         match self.sync_data() {
-            // Some file systems have no such thing.
+            // Some file systems do not support it.
             Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
             result => result,
         }
@@ -32,18 +32,17 @@ impl LogFile for File {
     }
 }
 
-/// What became of the lines.
+/// Result of appending.
 #[derive(Debug)]
 pub(super) struct Appended {
-    /// Bytes of the whole lines that are on the disk, from the front, the head included.
+    /// Number of leading bytes, in whole lines and including the head, that are on disk.
     pub(super) kept: usize,
-    /// Why not all of them.
+    /// Why the rest is not.
     pub(super) error: Option<Error>,
 }
 
-/// Appends whole lines to a file that has `len` bytes. Where not all can be written, the file is cut back to the last line
-/// that is whole and on the disk. The first `head` bytes are kept only with something behind them: what is tried again
-/// and again must not fill the last of the room with heads.
+/// Appends whole lines to a file of `len` bytes. If not all can be written, the file is truncated after the last whole line on
+/// disk. The first `head` bytes are kept only if a line follows, so that repeated attempts do not fill the disk with heads.
 pub(super) fn append(file: &mut impl LogFile, len: u64, lines: &[u8], head: usize) -> Appended {
     let (mut written, mut error) = (0, None);
     while written < lines.len() {
@@ -64,10 +63,10 @@ pub(super) fn append(file: &mut impl LogFile, len: u64, lines: &[u8], head: usiz
     if kept > 0
         && let Err(failed) = file.sync()
     {
-        // Nobody knows what of it is there.
+        // It is unknown how much was written to disk.
         (kept, error) = (0, Some(failed));
     }
-    // What cannot be cut off is seen to when the file is opened again.
+    // If truncation fails, the partial line is handled when the file is next opened.
     if kept < written
         && let Err(failed) = file.cut(len + kept as u64)
     {
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A disk with so much room, whose writes are short, and which may fail to write out or to cut.
+    /// A disk with limited room and short writes, whose syncs and truncations may fail.
     #[derive(Clone, Debug, Default)]
     struct Disk {
         bytes: Vec<u8>,
@@ -116,7 +115,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever goes wrong: what is said to be kept is there, as whole lines, and nothing behind it unless cutting fails too.
+        /// Whatever fails: lines reported as kept are in the file, whole, with nothing after them unless truncation fails too.
         #[test]
         fn what_is_kept_is_there(
             lines in prop::collection::vec(0_usize..30, 2..10), with_head: bool, room in 0_usize..300, piece in 1_usize..50,
@@ -133,7 +132,7 @@ mod tests {
             let expected = [before, all[..kept].to_vec()].concat();
             prop_assert!(disk.bytes.starts_with(&expected));
             prop_assert!(cut_fails || disk.bytes == expected);
-            // Nothing that fits is given up.
+            // Nothing that fits is dropped.
             let fits: usize = text.iter().map(Vec::len).scan(0, |end, n| { *end += n; Some(*end) }).filter(|end| *end <= room).max().unwrap_or(0);
             let expected = if fits > head { fits } else { 0 };
             prop_assert!(sync_fails || kept == expected);

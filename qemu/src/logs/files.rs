@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The fields of the error log, as HTTP.sys names them.
 const ERROR_FIELDS: &str = "date time c-ip c-port s-ip s-port cs-version cs-method cs-uri sc-status s-siteid s-reason \
                             s-queuename";
-/// First byte of a line that is on the disk already, while one before it is not.
+/// Replaces the first byte of a line that is already on disk while an earlier line is not.
 const WRITTEN: u8 = 0;
 
 /// The files of both logs.
@@ -23,11 +23,11 @@ pub(super) struct Files {
     state: Arc<State>,
 }
 
-/// Where a line goes, and what it looks like there.
+/// Destination of a line.
 enum Target<'l> {
     Access(&'l [u8]),
     Errors(&'l [u8]),
-    /// So many lines of either are missing here.
+    /// Number of lines of either log that are missing here.
     Dropped(u64),
     Nowhere,
 }
@@ -46,9 +46,9 @@ impl Files {
         })
     }
 
-    /// Writes whole lines, each with its first byte and its end. Returns how many bytes of them, from the front, are on the
-    /// disk; lines behind those that are there as well are marked, so that they are not written again with the next call.
-    /// `unix`: now, in seconds since 1970-01-01 UTC.
+    /// Writes whole lines, each with its kind byte and line end. Returns how many leading bytes are on disk. Later lines that are
+    /// on disk as well are marked, so that the next call does not write them again. `unix` is the current time in seconds since
+    /// 1970-01-01 UTC.
     pub(super) fn write(&mut self, lines: &mut [u8], unix: u64) -> usize {
         let (mut access, mut errors) = (Vec::new(), Vec::new());
         for line in lines.split_inclusive(|&b| b == b'\n') {
@@ -61,7 +61,7 @@ impl Files {
         }
         let mut access_left = self.access.put(&access, unix, &self.state);
         let mut errors_left = self.errors.put(&errors, unix, &self.state);
-        // The same lines again, in step with what is there of each log.
+        // Walk the lines again, against what each log has on disk.
         let (mut there, mut gap) = (0, false);
         for line in lines.split_inclusive_mut(|&b| b == b'\n') {
             let mut dropped = None;
@@ -82,7 +82,7 @@ impl Files {
                 }
             };
             if len > *left {
-                // Lines are kept from the front: none of this log behind it is there.
+                // Logs keep leading lines only, so no later line of this log is on disk.
                 *left = 0;
                 gap = true;
                 continue;
@@ -108,7 +108,7 @@ impl Files {
     }
 }
 
-/// What becomes of a line.
+/// Parses a line.
 fn target(line: &[u8]) -> Target<'_> {
     match line.split_first() {
         Some((&kind, text)) if kind == Kind::Access as u8 => Target::Access(text),

@@ -1,10 +1,10 @@
-//! The log collector: takes the appliance's log lines from its vsock stream and writes files.
+//! The log collector: receives log lines from the appliance over vsock and writes the log files.
 //!
-//! Every line begins with a byte that says what it is and ends with LF ([`model::log::Kind`]). The appliance
-//! opens the stream when it has something to say and again when it ended; a line that was cut off by that is thrown away.
-//! What is on the disk is acknowledged, as a number of bytes in four bytes, least significant first: the appliance sends the rest
-//! again. What cannot be written is not acknowledged and tried again every second; the appliance meanwhile holds its lines, drops
-//! and counts those that find no room, and says so in the log as soon as that can be written again.
+//! Every line begins with a byte for its kind and ends with LF ([`model::log::Kind`]). The appliance opens the stream when it has
+//! lines, and again if it ended; a partial line at the end of a stream is dropped. Lines on disk are acknowledged with their
+//! number of bytes (32 bits, little-endian); after a reconnect the appliance sends the others again. Lines that cannot be written
+//! are not acknowledged and are retried every second. Meanwhile the appliance buffers lines, drops and counts those that do not
+//! fit, and reports the number in the log afterwards.
 
 mod append;
 mod files;
@@ -30,15 +30,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Longest line: what the appliance's longest takes, escaped, and more. A stream with a longer one is closed.
+/// Maximum length of a line, more than the appliance's longest, escaped. A stream with a longer one is closed.
 const MAX_LINE: usize = 128 << 10;
-/// What may wait to be written, in bytes: more than the appliance ever holds unacknowledged.
+/// Maximum bytes waiting to be written, more than the appliance ever holds unacknowledged.
 const MAX_WAITING: usize = 2 << 20;
-/// Streams at a time: the appliance has one.
+/// Maximum number of concurrent streams; the appliance has one.
 const MAX_STREAMS: usize = 4;
-/// Pause between two attempts to write what could not be written.
+/// Interval between attempts to write.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// SIGXFSZ, which ends a program whose file is to become larger than its limit allows.
+/// SIGXFSZ, which ends a program that exceeds the file size limit.
 const FILE_SIZE_SIGNAL: i32 = 25;
 
 /// Listens for the appliance's log stream. Runs on a [`tokio::task::LocalSet`].
@@ -48,12 +48,12 @@ pub struct Collector {
     file: SocketFile,
     files: Arc<Mutex<Files>>,
     state: Arc<State>,
-    /// While somebody takes the signal, a file that is too large is an error of the write.
+    /// While the signal is handled, exceeding the limit is a write error instead.
     _file_size: Signal,
 }
 
 impl Collector {
-    /// Makes the directory and begins to listen, which has to happen before the appliance starts. `state` is told how it goes.
+    /// Creates the directory and listens, which must happen before the appliance starts. Progress is recorded in `state`.
     pub(crate) fn bind(path: &Path, log: &Log, state: Arc<State>) -> Result<Self> {
         let files = Files::new(log, state.clone())
             .with_context(|| format!("log directory {}", log.directory.display()))?;
@@ -64,7 +64,7 @@ impl Collector {
         Ok(Self { listener, file, files, state, _file_size: file_size })
     }
 
-    /// Collects until dropped.
+    /// Collects lines until dropped.
     pub async fn run(self) {
         let mut streams = JoinSet::new();
         loop {
@@ -85,7 +85,7 @@ impl Collector {
     }
 }
 
-/// Writes what comes over a stream until it ends.
+/// Writes the lines of a stream until it ends.
 async fn collect(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     files: Arc<Mutex<Files>>,
@@ -126,8 +126,8 @@ async fn collect(
     }
 }
 
-/// Writes the whole lines of what waits, where the program's other work does not wait for the disk. Returns what is left, how
-/// many bytes are to be acknowledged, and whether all whole lines were written.
+/// Writes all whole lines of `waiting` on another thread, so that other work does not wait for the disk. Returns the rest, the
+/// number of bytes to acknowledge, and whether all whole lines were written.
 async fn write(mut waiting: Vec<u8>, files: Arc<Mutex<Files>>) -> Result<(Vec<u8>, u32, bool)> {
     let whole = waiting.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
     if whole == 0 {

@@ -1,9 +1,9 @@
-//! The files of one log. A new one is begun with a new period (UTC) and when one is full; the oldest are removed when there
-//! are more than are to be kept. Names sort by age.
+//! The files of one log. A new file is started with each period (UTC) and when one is full; the oldest ones beyond `keep` are
+//! removed. Names sort by age.
 //!
-//! A file that somebody renames, removes or cuts off is noticed before the next lines, and the log goes on in a new one of
-//! the old name. A part of a line at a file's end, left by a program that was killed or a disk that was full, is cut off
-//! when the file is opened: nobody was told that it is there, so that it comes again.
+//! If a file is renamed, removed or truncated, this is noticed before the next lines, and the log continues in a new file of the
+//! old name. A partial line at the end of a file, left by a killed program or a full disk, is cut off when the file is opened: it
+//! was never acknowledged, so it will be sent again.
 
 use super::State;
 use super::append::{Appended, append};
@@ -15,7 +15,7 @@ use std::io::{Error, ErrorKind, Read as _, Result, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// How far the beginning of a line that was cut off is looked for from the end of a file: further than the longest is long.
+/// How far from the end of a file the start of a partial line is searched, more than the longest line.
 const LONGEST_PART: u64 = 256 << 10;
 
 /// The files of one log, one of them open.
@@ -24,15 +24,15 @@ pub(super) struct Series {
     directory: PathBuf,
     name: &'static str,
     suffix: &'static str,
-    /// For the head of a file; JSON lines have none.
+    /// For the head of a file; `None` for JSON.
     fields: Option<String>,
     rotate: Rotate,
     max_size: u64,
     keep: usize,
     open: Option<Open>,
-    /// The last lines could not be written, and that was said.
+    /// Writing fails, and this was reported.
     failed: bool,
-    /// Old files could not be removed, and that was said.
+    /// Removing old files fails, and this was reported.
     kept_too_many: bool,
 }
 
@@ -41,9 +41,9 @@ struct Open {
     file: File,
     path: PathBuf,
     period: String,
-    /// Bytes of whole lines.
+    /// Length of all whole lines in bytes.
     len: u64,
-    /// Its head is still to be written.
+    /// The head has not been written yet.
     fresh: bool,
 }
 
@@ -63,8 +63,7 @@ impl Series {
         }
     }
 
-    /// Writes whole lines and returns how many bytes of them, from the front, are on the disk. Says once what goes wrong, and
-    /// once that it is over.
+    /// Writes whole lines and returns how many leading bytes are on disk. Reports a failure once, and its end once.
     pub(super) fn put(&mut self, lines: &[u8], unix: u64, state: &State) -> usize {
         let mut done = 0;
         while done < lines.len() {
@@ -94,7 +93,7 @@ impl Series {
         done
     }
 
-    /// Writes as many of the lines as go into one file.
+    /// Writes as many lines as fit into one file.
     fn put_some(&mut self, lines: &[u8], unix: u64) -> Result<Appended> {
         let period = period(self.rotate, unix);
         let first = lines.iter().position(|&b| b == b'\n').map_or(lines.len(), |at| at + 1);
@@ -113,7 +112,7 @@ impl Series {
         let Appended { kept, error } = append(&mut open.file, open.len, &bytes, head.len());
         open.len += kept as u64;
         open.fresh &= kept == 0;
-        // Of a file that is gone nothing is left, one that was moved is somewhere.
+        // A removed file is lost; a renamed one still exists.
         if error.is_none() && open.file.metadata()?.nlink() == 0 {
             return Err(Error::new(ErrorKind::NotFound, "the file was removed while it was written"));
         }
@@ -121,7 +120,7 @@ impl Series {
         Ok(Appended { kept: kept.saturating_sub(head.len()), error })
     }
 
-    /// Opens the last file of the period if a line of this length fits, else the next one.
+    /// Opens the last file of the period if a line of this length fits, otherwise the next one.
     fn begin(&mut self, period: String, line: u64) -> Result<Open> {
         std::fs::create_dir_all(&self.directory)?;
         let number = self.files()?.into_iter().filter_map(|path| self.parts(&path));
@@ -153,7 +152,7 @@ impl Series {
         self.directory.join(format!("{}-{period}-{number:03}.{}", self.name, self.suffix))
     }
 
-    /// Period and number in a file's name, if it is one of ours.
+    /// Period and number in the name of one of our files.
     fn parts(&self, path: &Path) -> Option<(String, u32)> {
         let name = path.file_name()?.to_str()?;
         let inner =
@@ -164,7 +163,7 @@ impl Series {
         Some((period.to_owned(), number.parse().ok()?))
     }
 
-    /// All regular files of this log, the oldest first.
+    /// All regular files of this log, oldest first.
     fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
@@ -192,7 +191,7 @@ impl Series {
 }
 
 impl Open {
-    /// The file is still the one of that name, and as long as we left it.
+    /// Whether the file still has its name and length.
     fn is_in_place(&self) -> bool {
         let id = |metadata: &Metadata| (metadata.dev(), metadata.ino());
         match (self.path.symlink_metadata(), self.file.metadata()) {
@@ -202,7 +201,7 @@ impl Open {
     }
 }
 
-/// Opens a file, or makes it, and cuts a part of a line off its end. `None` if there is one that cannot be cut off.
+/// Opens or creates a file and cuts off a partial line. `None` if that is impossible.
 fn open_whole(path: &Path) -> Result<Option<(File, u64)>> {
     let mut file = place::open_to_append(path)?;
     let len = file.metadata()?.len();
@@ -213,7 +212,7 @@ fn open_whole(path: &Path) -> Result<Option<(File, u64)>> {
     let whole = match end.iter().rposition(|&b| b == b'\n') {
         Some(at) => from + at as u64 + 1,
         None if from == 0 => 0,
-        // No line of ours is so long.
+        // Longer than any line of ours.
         None => return Ok(None),
     };
     if whole < len && file.set_len(whole).is_err() {
@@ -232,7 +231,7 @@ fn period(rotate: Rotate, unix: u64) -> String {
     }
 }
 
-/// What every W3C file begins with, and what stands in it again when it was opened again.
+/// The head of every W3C file, repeated when it is reopened.
 fn head(fields: &str, unix: u64) -> String {
     let Civil { year, month, day, hour, minute, second, .. } = Civil::from_unix(unix);
     format!(

@@ -1,4 +1,4 @@
-//! What `weir ctl` is told of the logs.
+//! State of the log files for `weir ctl`.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -6,23 +6,23 @@ use std::io::Error;
 use std::path::Path;
 use std::sync::Mutex;
 
-/// How the logs are, for `weir ctl status` and `metrics`.
+/// State of the log files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogState {
-    /// Attempts to write that failed, since the start.
+    /// Failed attempts to write since the start.
     pub write_errors: u64,
-    /// Lines given up, because the stream that they came from ended while they could not be written, since the start.
+    /// Lines lost since the start, because their stream ended while they could not be written.
     pub lines_given_up: u64,
-    /// By the name of a log that cannot be written now: where, and why.
+    /// By name of each log that cannot be written now: where, and why.
     pub failing: BTreeMap<String, String>,
 }
 
-/// The collector's, shared with whoever answers `weir ctl`.
+/// The collector's state, shared with the control socket.
 #[derive(Debug, Default)]
 pub(crate) struct State(Mutex<LogState>);
 
 impl State {
-    /// As it is now.
+    /// The current state.
     pub(crate) fn get(&self) -> LogState {
         self.change(|state| state.clone())
     }
@@ -43,7 +43,7 @@ impl State {
     }
 
     fn change<R>(&self, what: impl FnOnce(&mut LogState) -> R) -> R {
-        // Whoever panicked with it left numbers behind, which are good.
+        // After a panic elsewhere the numbers are still valid.
         what(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }

@@ -1,7 +1,7 @@
-//! How a worker's streams ended, for the appliance, which cannot see it: its vsock daemon makes an orderly end of every reset.
+//! Reports to the appliance how a worker's streams ended, because its vsock daemon turns every reset into an orderly end.
 //!
-//! The appliance begins each stream with a name; when the worker's side has ended, the relay says so under that name, before
-//! it closes the appliance's side.
+//! The appliance begins each stream with an identifier. When the worker's side has ended, the relay reports the outcome under
+//! that identifier before it closes the appliance's side.
 
 use super::target::connect_vsock;
 use anyhow::{Context, Result};
@@ -14,29 +14,29 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use weir_agent::protocol::{Answer, LINE_MAX, Request};
 
-/// Longest wait for a stream's name: the appliance sends it at once.
+/// Time limit for a stream's identifier, which the appliance sends at once.
 pub(super) const NAME_LIMIT: Duration = Duration::from_secs(30);
-/// Longest wait for an agent's word; the appliance waits a little longer.
+/// Time limit for an agent's reply; the appliance waits a little longer.
 const AGENT_LIMIT: Duration = Duration::from_secs(2);
-/// Of `/proc/PID/stat`: the process is ending (`PF_EXITING`).
+/// Flag in `/proc/PID/stat`: the process is exiting (`PF_EXITING`).
 const EXITING: u64 = 4;
 
-/// Told the name of a stream, and whether everything that its worker sent has been passed on to its orderly end.
+/// Called with the identifier of a stream, and whether the worker's data was delivered up to an orderly end.
 pub type Tell = Rc<dyn Fn(u64, bool)>;
 
-/// Who knows whether an orderly end was one.
+/// Source of knowledge about whether an orderly end was one.
 #[derive(Clone, Debug)]
 pub enum Witness {
-    /// The operating system, which has told already.
+    /// None needed: the operating system reports resets.
     Nobody,
-    /// The process behind the streams, or behind their machine: what it leaves behind when it is killed looks like an end.
+    /// The process behind the streams or their VM: if it is being killed, what it leaves looks like an orderly end.
     Process(u32),
-    /// The agent in the worker's machine, which saw how the server's stream ended.
+    /// The agent in the worker's VM, which saw how the server's connection ended.
     Agent(Rc<Agent>),
 }
 
 impl Witness {
-    /// Whether the end of a stream, which the vsock daemon knows by this port, is confirmed.
+    /// Whether the orderly end of a stream, known to the vsock daemon by this port, is confirmed.
     pub(super) async fn confirms(&self, port: Option<u32>) -> bool {
         match (self, port) {
             (Self::Nobody, _) => true,
@@ -47,7 +47,7 @@ impl Witness {
     }
 }
 
-/// Whether a process is there and is not about to end. One that is killed is marked before its sockets are closed.
+/// Whether a process exists and is not exiting. A killed process is flagged before its sockets are closed.
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let Some((_, words)) = stat.rsplit_once(')') else { return false };
@@ -57,7 +57,7 @@ fn is_alive(pid: u32) -> bool {
     !matches!(state, Some("Z" | "X")) && flags.is_some_and(|flags| flags & EXITING == 0)
 }
 
-/// A stream to an agent's questions that is kept open.
+/// An open stream to an agent's control port.
 #[derive(Debug)]
 pub struct Agent {
     vsock: PathBuf,
@@ -65,14 +65,14 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The agent of the machine whose vsock is here.
+    /// The agent of the VM with this vsock.
     pub fn new(vsock: PathBuf) -> Self {
         Self { vsock, stream: Mutex::new(None) }
     }
 
     async fn ended_whole(&self, port: u32) -> bool {
         let mut stream = self.stream.lock().await;
-        // The stream of the last question may have ended meanwhile.
+        // The stream may have ended since the last question.
         for _ in 0..2 {
             match timeout(AGENT_LIMIT, self.ask(&mut stream, port)).await {
                 Ok(Ok(answer)) => return answer == Answer::Whole,
@@ -105,7 +105,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn()?;
         assert!(is_alive(child.id()));
         child.kill()?;
-        // Not waited for: it stays as a zombie. It ends by itself once it is scheduled.
+        // Not waited for: it becomes a zombie once it is scheduled and exits.
         while is_alive(child.id()) {
             std::thread::yield_now();
         }

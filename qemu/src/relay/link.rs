@@ -1,4 +1,4 @@
-//! Two streams joined.
+//! Connects two streams.
 
 use super::Counters;
 use std::cell::Cell;
@@ -7,37 +7,37 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::timeout;
 
-/// Bytes held per direction. The vsock daemons move up to 64 KiB at a time.
+/// Buffer size per direction in bytes. The vsock daemons move up to 64 KiB at a time.
 pub const BUFFER: usize = 64 * 1024;
 
-/// Longest wait for a peer to close its side too.
+/// Time limit for a peer to close its side too.
 pub const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Why a direction stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// The side it reads from ended in order, and all it sent is written.
+    /// The source ended in order, and all its data was delivered.
     SourceEnded,
-    /// The side it reads from broke off.
+    /// The source failed.
     SourceFailed,
-    /// The side it writes to has ended.
+    /// The sink was closed.
     SinkEnded,
-    /// The side it writes to broke off.
+    /// The sink failed.
     SinkFailed,
 }
 
-/// How two joined streams ended.
+/// How two connected streams ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// By the appliance.
     Appliance,
-    /// By the worker, in order, and everything it sent is written.
+    /// By the worker, in order, with all its data delivered.
     Whole,
-    /// By the worker, which broke off.
+    /// By the worker, by a reset.
     Cut,
 }
 
-/// Moves bytes both ways until one side has ended and what it sent is delivered.
+/// Moves bytes both ways until one side has ended and its data is delivered.
 pub async fn join<A, W>(
     appliance: &mut A,
     worker: &mut W,
@@ -52,8 +52,8 @@ where
     let (from_worker, to_worker) = split(worker);
     let mut up = std::pin::pin!(pump(from_appliance, to_worker, &counters.to_worker, None));
     let mut down = std::pin::pin!(pump(from_worker, to_appliance, &counters.from_worker, Some(heard)));
-    // A side that takes no more may have sent something before it went: the other direction runs to its end, which a
-    // side that is gone bounds by itself.
+    // A side that accepts no more data may have sent some before: the other direction runs to its end, which comes by itself once
+    // that side is gone.
     let of_worker = |stop| match stop {
         Stop::SourceEnded => End::Whole,
         Stop::SourceFailed => End::Cut,
@@ -63,7 +63,7 @@ where
         stop = &mut up => match stop {
             Stop::SourceEnded | Stop::SourceFailed => End::Appliance,
             Stop::SinkEnded => of_worker(down.await),
-            // The error has been told once, and reading would end as if there had been none.
+            // The error is reported only once; reading would see an orderly end.
             Stop::SinkFailed => match of_worker(down.await) {
                 End::Appliance => End::Appliance,
                 End::Whole | End::Cut => End::Cut,
@@ -79,11 +79,11 @@ where
     }
 }
 
-/// Ends a stream such that its peer learns of it. One closed with something unread is a reset to the peer, which the vsock
-/// daemon drops without a word to its guest, whose stream then hangs; so what still comes is read and forgotten until
-/// the peer has closed its side, at most for [`CLOSE_LIMIT`].
+/// Ends a stream so that its peer notices. Closing with unread data is a reset to the peer, which the vsock daemon does not pass
+/// on to its guest, so the guest's stream would hang. Therefore further data is read and discarded until the peer has closed its
+/// side, for at most [`CLOSE_LIMIT`].
 pub async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-    // Fails if the peer has gone already.
+    // Fails if the peer has already gone.
     let _ = stream.shutdown().await;
     let mut rest = [0; 4096];
     let read = async { while matches!(stream.read(&mut rest).await, Ok(1..)) {} };
@@ -108,7 +108,7 @@ async fn pump(
         }
         match to.write_all(&buffer[..n]).await {
             Ok(()) => {}
-            // It had ended in order before (TCP: RST to data after its FIN).
+            // It had ended in order before (TCP: RST in response to data after its FIN).
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Stop::SinkEnded,
             Err(_) => return Stop::SinkFailed,
         }

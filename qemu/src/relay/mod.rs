@@ -1,16 +1,16 @@
-//! Joins the appliance's vsock streams to a worker.
+//! Connects the appliance's vsock streams to a worker.
 //!
-//! A stream that the appliance opens to the host's CID 2 arrives from its vsock daemon at a Unix socket; a [`Relay`]
-//! listens there, opens a stream to the worker and moves bytes until one of the two ends.
+//! A stream that the appliance opens to CID 2, the host, arrives from its vsock daemon at a Unix socket. A [`Relay`] listens
+//! there, opens a stream to the worker, and moves bytes until one of the two ends.
 //!
-//! - **Back-pressure**: a direction reads only when everything it read before has been written, so what the relay holds
-//!   is one buffer of [`link::BUFFER`] bytes per direction and stream, and at most [`Limits::streams`] streams.
-//! - **Ends**: half-closes do not survive the daemons, so the end of one side ends the other, after everything that the
-//!   ended side sent has been delivered. A worker that takes no more but still answers gets its answer through.
-//! - **How a worker's stream ended** is told to the appliance where the two have agreed on names for streams ([`ends`]).
-//! - **A worker VM's end** ends its streams at once: [`Target::Vm`] carries a token that the supervisor cancels.
-//! - **A worker that is not there yet**: the stream is held until it is, at most [`Limits::hold`]. The appliance cannot
-//!   tell the difference from a slow worker, which is the point.
+//! - **Back-pressure**: a direction reads only when everything read before has been written, so a relay holds one buffer of
+//!   [`link::BUFFER`] bytes per direction and stream, and at most [`Limits::streams`] streams.
+//! - **Ends**: the daemons do not pass on half-closes, so the end of one side ends the other once everything the ended side sent
+//!   has been delivered. A worker that accepts no more data but still responds gets its response through.
+//! - **Outcome**: how a worker's stream ended is reported to the appliance if streams begin with identifiers ([`ends`]).
+//! - **End of a worker VM**: ends its streams at once; [`Target::Vm`] has a token that the supervisor cancels.
+//! - **Starting worker**: streams are held until it is up, for at most [`Limits::hold`]. To the appliance it looks like a slow
+//!   worker, which is intended.
 
 pub mod ends;
 pub mod link;
@@ -32,14 +32,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-/// Bounds of one relay.
+/// Limits of one relay.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most streams at a time; further ones are closed at once.
+    /// Concurrent streams; further ones are closed at once.
     pub streams: usize,
-    /// Longest wait for a worker that is being started.
+    /// Time limit for a worker that is being started.
     pub hold: Duration,
-    /// Longest wait for a running worker to accept a stream.
+    /// Time limit for a running worker to accept a stream.
     pub open: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Default for Limits {
     }
 }
 
-/// What a relay has done so far.
+/// Counters of a relay.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Streams accepted from the appliance.
@@ -58,9 +58,9 @@ pub struct Counters {
     pub refused: Cell<u64>,
     /// Streams closed because the worker could not be reached.
     pub unreachable: Cell<u64>,
-    /// Bytes that went to the worker.
+    /// Bytes sent to the worker.
     pub to_worker: Cell<u64>,
-    /// Bytes that came from the worker.
+    /// Bytes received from the worker.
     pub from_worker: Cell<u64>,
 }
 
@@ -70,7 +70,7 @@ impl Counters {
     }
 }
 
-/// Signs of life that a relay sees.
+/// Signs of life seen by a relay.
 #[derive(Debug, Default)]
 pub struct Signs {
     heard: Cell<Option<Instant>>,
@@ -83,7 +83,7 @@ impl Signs {
         self.heard.get()
     }
 
-    /// Waits until a stream has not reached the worker.
+    /// Waits until a stream fails to reach the worker.
     pub async fn unreached(&self) {
         self.unreached.notified().await;
     }
@@ -97,24 +97,24 @@ pub struct Relay {
     open: Rc<Cell<usize>>,
 }
 
-/// What all streams of a relay share.
+/// State shared by all streams of a relay.
 struct Served {
     target: Target,
     limits: Limits,
     counters: Rc<Counters>,
     signs: Rc<Signs>,
-    /// Streams begin with their names, and who is told how they ended.
+    /// If set, streams begin with identifiers, and their outcome is reported.
     ends: Option<(Tell, Witness)>,
 }
 
 impl Relay {
-    /// Begins to listen. This has to happen before the appliance starts: a connection request to a port where nobody
-    /// listens is not refused but times out.
+    /// Listens at `path`. This must happen before the appliance starts: a connection request to a port without a listener is not
+    /// refused but times out.
     pub fn bind(path: &Path, target: Target, limits: Limits) -> Result<Self> {
         Self::bind_telling(path, target, limits, None)
     }
 
-    /// The same for streams that begin with their names.
+    /// Like [`Relay::bind`], for streams that begin with identifiers.
     pub fn bind_telling(
         path: &Path,
         target: Target,
@@ -131,15 +131,15 @@ impl Relay {
         })
     }
 
-    /// The path at which the vsock daemon of the VM at `vsock` looks for a listener on `port`.
+    /// The path where the vsock daemon of the VM at `vsock` looks for a listener on `port`.
     pub fn path_for(vsock: &Path, port: u32) -> PathBuf {
         let mut path = vsock.as_os_str().to_owned();
         path.push(format!("_{port}"));
         path.into()
     }
 
-    /// Removes the sockets that the relays of a supervisor that was killed have left beside this vsock, from port `base` on,
-    /// and returns the highest port of them. Nobody may listen on them any more.
+    /// Removes relay sockets left beside this vsock by a killed supervisor, for ports from `base`, and returns the highest such
+    /// port. Nobody may be listening on them.
     pub fn remove_stale(vsock: &Path, base: u32) -> Result<Option<u32>> {
         let (Some(directory), Some(name)) = (vsock.parent(), vsock.file_name()) else { return Ok(None) };
         let mut highest = None;
@@ -149,7 +149,7 @@ impl Relay {
                 file.to_str()?.strip_prefix(name.to_str()?)?.strip_prefix('_')?.parse::<u32>().ok()
             };
             let Some(port) = port(&entry.file_name()).filter(|port| *port >= base) else { continue };
-            // Something else keeps its name, and nobody listens there.
+            // Anything else keeps its name; nothing listens there.
             match place::remove_socket(&entry.path()) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(error).with_context(|| format!("{}", entry.path().display()));
@@ -166,22 +166,22 @@ impl Relay {
         self.served.counters.clone()
     }
 
-    /// What it sees of the worker.
+    /// The worker's signs of life.
     pub fn signs(&self) -> Rc<Signs> {
         self.served.signs.clone()
     }
 
-    /// How many streams are open, for as long as the relay runs.
+    /// Number of open streams, while the relay runs.
     pub fn open(&self) -> Rc<Cell<usize>> {
         self.open.clone()
     }
 
-    /// Takes streams until dropped; those that it has taken end by themselves, or with their worker.
+    /// Accepts streams until dropped; accepted ones end by themselves, or with their worker.
     pub async fn run(self) {
         loop {
             match self.listener.accept().await {
-                // Every stream is accepted, even one too many: the daemon connects with a blocking call, and
-                // a full backlog would stop it altogether.
+                // Accept every stream, even one too many: the daemon's connect call blocks, and a full backlog would stop it
+                // altogether.
                 Ok((stream, _)) if self.open.get() < self.served.limits.streams => {
                     Counters::add(&self.served.counters.accepted, 1);
                     let served = self.served.clone();
@@ -196,7 +196,7 @@ impl Relay {
                     tokio::task::spawn_local(link::close(stream));
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: streams that end give some back.
+                    // Probably out of file descriptors: ending streams free some.
                     eprintln!("[relay] {}: {error}", self.file.path().display());
                     sleep(Duration::from_millis(100)).await;
                 }
@@ -256,15 +256,15 @@ impl Served {
         match (end, &self.ends) {
             (End::Whole, Some((_, witness))) => tell(witness.confirms(port).await && !until.is_cancelled()),
             (End::Cut, _) => tell(false),
-            // Whoever ended it knows.
+            // The side that ended it knows.
             (End::Appliance, _) | (_, None) => {}
         }
         tokio::join!(link::close(appliance), link::close(worker));
     }
 }
 
-/// Opens a stream to the worker; `None` if it cannot be had in time. With it comes the port by which the worker knows it, if it
-/// is a VM's.
+/// Opens a stream to the worker; `None` if that fails or takes too long. For a VM it includes the port by which the worker knows
+/// the stream.
 async fn reach(target: &Target, limits: Limits) -> Option<(target::Stream, Option<u32>, target::Until)> {
     let ready = timeout(limits.hold, target.ready()).await.ok()??;
     if ready.until.is_cancelled() {

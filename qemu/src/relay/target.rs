@@ -1,4 +1,4 @@
-//! Where a relay leads.
+//! Targets of a relay.
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ pub use tokio_util::sync::CancellationToken as Until;
 /// A worker as the relay sees it.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A VM that the supervisor starts, ends and starts again: where it is now, `None` while it is not up.
+    /// A VM that the supervisor starts and ends: where it is now, `None` while it is down.
     Vm(watch::Receiver<Option<Running>>),
-    /// A server on a TCP port, whose streams end with the token.
+    /// A server on a TCP port; its streams end with the token.
     Tcp(String, u16, Until),
-    /// A server on a Unix socket, likewise.
+    /// A server on a Unix socket; its streams end with the token.
     Unix(PathBuf, Until),
 }
 
@@ -45,7 +45,7 @@ pub struct Running {
 /// A stream to a worker.
 pub type Stream = Either<UnixStream, TcpStream>;
 
-/// A worker that can be connected to.
+/// A worker that accepts connections.
 #[derive(Debug)]
 pub struct Ready {
     place: Place,
@@ -77,7 +77,7 @@ impl Target {
 }
 
 impl Ready {
-    /// Opens a stream. To a VM, it comes with the port by which that knows it.
+    /// Opens a stream. For a VM it includes the port by which the VM knows the stream.
     pub async fn open(&self) -> Result<(Stream, Option<u32>)> {
         Ok(match &self.place {
             Place::Vsock(path, port) => {
@@ -94,13 +94,13 @@ impl Ready {
     }
 }
 
-/// How long an answer is waited for.
+/// Time limit for a reply to a connection request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Opens a stream to `port` of the VM whose daemon is at `path`. It comes with the port that the VM sees at this end.
+/// Opens a stream to `port` of the VM whose daemon is at `path`. Returns it with the port that the VM sees for this end.
 ///
-/// Whoever gives up waiting leaves the stream behind until the VM answers or its daemon ends: vhost-device-vsock 0.3 does
-/// not survive that it has an answer for somebody who is gone.
+/// If the caller gives up, the stream stays open until the VM replies or its daemon ends, because vhost-device-vsock 0.3 does not
+/// survive a reply to a peer that has gone.
 pub async fn connect_vsock(path: &Path, port: u32) -> Result<(UnixStream, u32)> {
     let path = path.to_owned();
     let asking = tokio::spawn(async move { ask(&path, port).await });
@@ -111,7 +111,7 @@ pub async fn connect_vsock(path: &Path, port: u32) -> Result<(UnixStream, u32)> 
 async fn ask(path: &Path, port: u32) -> Result<(UnixStream, u32)> {
     let mut stream = UnixStream::connect(path).await.with_context(|| format!("{}", path.display()))?;
     stream.write_all(format!("CONNECT {port}\n").as_bytes()).await?;
-    // Byte by byte: what follows the line is the worker's and must stay in the socket.
+    // Byte by byte: whatever follows the line is the worker's and must stay in the socket.
     let mut answer = Vec::with_capacity(32);
     loop {
         match stream.read_u8().await.with_context(|| format!("vsock port {port} does not accept"))? {

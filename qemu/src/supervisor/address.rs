@@ -1,9 +1,9 @@
-//! Looks after a server that was there already: nobody starts or ends it here, but it is told whether it is well.
+//! Health checks of servers at an address, which the supervisor neither starts nor ends.
 //!
-//! One that cannot be connected to is *down* at once, because no request can reach it; one that answers no ping, or with
-//! something else than it should, after the ping limit. The appliance gives it nothing while it is down.
+//! A server is *down* as soon as connections to it fail, because no request can reach it, and after the ping limit if it does not
+//! respond or responds unexpectedly. The appliance gives it no requests while it is down.
 
-use super::check::{Ill, Question};
+use super::check::{Question, Unhealthy};
 use crate::relay::Signs;
 use crate::relay::target::Target;
 use image::config::Ping;
@@ -13,63 +13,63 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-/// Between two looks at whether one that is down is back.
+/// Interval of checks whether a server is back.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// Least time for an answer.
+/// Minimum time for a response.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
-/// What has become of a server.
+/// A change in a server's health.
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) pool: PoolId,
-    /// Which of the pool's addresses.
+    /// Index among the pool's addresses.
     pub(super) address: usize,
-    /// Why it is down, `None` if it is well again.
+    /// Why it is down; `None` if it is healthy again.
     pub(super) down: Option<String>,
 }
 
-/// A server, and how it is looked after.
+/// A server being monitored.
 pub(super) struct Watch {
     pub(super) pool: PoolId,
     pub(super) address: usize,
     pub(super) target: Target,
     pub(super) ping: Ping,
     pub(super) question: Question,
-    /// What its relay sees.
+    /// Signs of life seen by its relay.
     pub(super) signs: Rc<Signs>,
     pub(super) changes: mpsc::UnboundedSender<Change>,
 }
 
 impl Watch {
-    /// Looks after it for as long as it is let run.
+    /// Monitors the server while it runs.
     pub(super) async fn run(self) {
         let (mut well_at, mut down) = (Instant::now(), false);
         loop {
             let asked_at = Instant::now();
             let left = self.ping.limit.saturating_sub(well_at.elapsed()).max(ANSWER_LIMIT);
-            let ill = match timeout(if down { ANSWER_LIMIT } else { left }, self.ask()).await {
+            let unhealthy = match timeout(if down { ANSWER_LIMIT } else { left }, self.ask()).await {
                 Ok(Ok(())) => None,
-                Ok(Err(ill)) => Some(ill),
-                Err(_) => Some(Ill::Silent),
+                Ok(Err(unhealthy)) => Some(unhealthy),
+                Err(_) => Some(Unhealthy::Silent),
             };
-            match &ill {
+            match &unhealthy {
                 None => well_at = Instant::now(),
-                // It may have no time for pings because of what it sends.
-                Some(Ill::Silent) => well_at = self.signs.heard().map_or(well_at, |at| at.max(well_at)),
+                // It may be too busy sending to respond to pings.
+                Some(Unhealthy::Silent) => well_at = self.signs.heard().map_or(well_at, |at| at.max(well_at)),
                 Some(_) => {}
             }
             let over = well_at.elapsed() >= self.ping.limit;
-            let is_down = match &ill {
+            let is_down = match &unhealthy {
                 None => false,
-                Some(Ill::Unreachable(_)) => true,
+                Some(Unhealthy::Unreachable(_)) => true,
                 Some(_) => down || over,
             };
             if is_down != down {
-                let why = ill.as_ref().filter(|_| is_down).map(Ill::to_string);
+                let why = unhealthy.as_ref().filter(|_| is_down).map(Unhealthy::to_string);
                 let _ = self.changes.send(Change { pool: self.pool, address: self.address, down: why });
             }
             down = is_down;
-            let next = match &ill {
+            let next = match &unhealthy {
                 Some(_) if down => LOOK_AGAIN,
                 Some(_) => self.ping.interval.min(self.ping.limit.saturating_sub(well_at.elapsed())),
                 None => self.ping.interval,
@@ -77,17 +77,17 @@ impl Watch {
             let pause = next.saturating_sub(asked_at.elapsed()).max(LOOK_AGAIN);
             tokio::select! {
                 () = sleep(pause) => {}
-                // A request has not reached it.
+                // A request did not reach it.
                 () = self.signs.unreached(), if !down => {}
             }
         }
     }
 
-    async fn ask(&self) -> Result<(), Ill> {
-        let ready = self.target.ready().await.ok_or_else(|| Ill::Unreachable("it has ended".into()))?;
+    async fn ask(&self) -> Result<(), Unhealthy> {
+        let ready = self.target.ready().await.ok_or_else(|| Unhealthy::Unreachable("it has ended".into()))?;
         match ready.open().await {
             Ok((stream, _)) => self.question.ask(stream).await,
-            Err(error) => Err(Ill::Unreachable(format!("{error:#}"))),
+            Err(error) => Err(Unhealthy::Unreachable(format!("{error:#}"))),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Where a worker listens, and what it can be asked there.
+//! Where a worker listens, and checks of it.
 
-use super::check::{Ill, Question};
+use super::check::{Question, Unhealthy};
 use crate::relay::target::{Running, Stream, Target, Until, connect_vsock};
 use anyhow::{Result, bail};
 use std::net::Ipv4Addr;
@@ -12,11 +12,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::either::Either;
 use weir_agent::protocol::{Answer, LINE_MAX, Request};
 
-/// First pause between two looks at whether a starting worker answers. It grows by an eighth each time: one that needs
-/// seconds gets few looks.
+/// First interval of checks whether a starting worker is ready. It grows by an eighth each time, so that slow starters are
+/// checked rarely.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(500);
-/// How long a look may take.
+/// Time limit of one check.
 pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a worker listens.
@@ -40,10 +40,10 @@ impl At {
         }
     }
 
-    /// Waits until the worker accepts a stream, and gives the answers that its pool expects, if that says which.
+    /// Waits until the worker accepts a stream and, if the pool has a health check, passes it.
     pub(super) async fn answers(&self, question: &Question) {
         let mut pause = PROBE_PAUSE;
-        // Until a VM's driver is up there is no socket.
+        // The socket exists only once the VM's driver is up.
         while !matches!(timeout(PROBE_LIMIT, self.is_up(question)).await, Ok(true)) {
             sleep(pause).await;
             pause = (pause + pause / 8).min(LONGEST_PROBE_PAUSE);
@@ -67,15 +67,15 @@ impl At {
         })
     }
 
-    /// Whether it is well; its memory, where an agent in it tells.
+    /// Checks the worker's health. Returns its memory use if an agent reports it.
     ///
-    /// A process is asked by HTTP in any case, a machine only for what the pool says: an agent answers for its server, and of what
-    /// runs in another machine nothing is known but that it takes streams.
-    pub(super) async fn ping(&self, question: &Question) -> Result<Option<u64>, Ill> {
+    /// A process always gets an HTTP request, a VM only if the pool has a health check: an agent checks its server itself, and
+    /// for any other VM all that is known is whether it accepts streams.
+    pub(super) async fn ping(&self, question: &Question) -> Result<Option<u64>, Unhealthy> {
         let is_vm = matches!(self, Self::Vsock { .. });
         let has_agent = matches!(self, Self::Vsock { agent: true, .. });
         if question.check.is_some() || !has_agent {
-            let stream = self.open().await.map_err(|error| Ill::Unreachable(format!("{error:#}")))?;
+            let stream = self.open().await.map_err(|error| Unhealthy::Unreachable(format!("{error:#}")))?;
             if question.check.is_some() || !is_vm {
                 question.ask(stream).await?;
             }
@@ -85,12 +85,12 @@ impl At {
         }
         match self.ask_agent(Request::Ping).await {
             Ok(Answer::Ok(status)) => Ok(status.memory),
-            Ok(other) => Err(Ill::Answered(other.to_string().trim_end().to_owned())),
-            Err(error) => Err(Ill::Unreachable(format!("{error:#}"))),
+            Ok(other) => Err(Unhealthy::Answered(other.to_string().trim_end().to_owned())),
+            Err(error) => Err(Unhealthy::Unreachable(format!("{error:#}"))),
         }
     }
 
-    /// Asks the agent in it.
+    /// Sends a request to the agent in the VM.
     pub(super) async fn ask_agent(&self, request: Request) -> Result<Answer> {
         let Self::Vsock { path, agent: true, .. } = self else { bail!("there is no agent in it") };
         let (mut stream, _) = connect_vsock(path, weir_agent::CONTROL_PORT).await?;

@@ -1,8 +1,7 @@
-//! Asks a worker whether it is well.
+//! Health check of a worker over one connection.
 //!
-//! That a connection comes up says little: the kernel accepts it for a process that is stopped, too. So a process, and a server
-//! at an address, is asked for something by HTTP: what the pool says (`[pool.ping] path`), else `GET /`, for which any
-//! answer will do.
+//! Accepting a connection proves little: the kernel does it even for a stopped process. A process or a server at an address
+//! therefore gets an HTTP request: the pool's own (`[pool.ping] path`), or `GET /`, where any response counts as healthy.
 
 use crate::relay::target::Stream;
 use image::config::HttpCheck;
@@ -10,24 +9,24 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Longest that is read of a status line.
+/// Maximum number of bytes read of a status line.
 const LINE_MAX: usize = 64;
-/// What is read of the rest of an answer, so that its server sees no broken pipe, and for how long.
+/// How much of the rest of a response is read, and for how long, so that the server sees no broken pipe.
 const REST_MAX: u64 = 1 << 20;
 const REST_LIMIT: Duration = Duration::from_secs(1);
 
-/// How a worker is not well.
+/// Why a worker is unhealthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ill {
-    /// It cannot be connected to: nobody is there.
+pub(super) enum Unhealthy {
+    /// Connecting fails.
     Unreachable(String),
-    /// It answered something else than it should.
+    /// It responded unexpectedly.
     Answered(String),
-    /// It has not answered.
+    /// It did not respond.
     Silent,
 }
 
-impl std::fmt::Display for Ill {
+impl std::fmt::Display for Unhealthy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unreachable(why) => write!(f, "cannot be connected to: {why}"),
@@ -37,18 +36,18 @@ impl std::fmt::Display for Ill {
     }
 }
 
-/// What is asked, and what is expected.
+/// What to request, and what to expect.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
-    /// Of the pool's own.
+    /// The pool's health check.
     pub(super) check: Option<HttpCheck>,
-    /// It speaks TLS: that it says anything, or hangs up, is as much as can be asked of it.
+    /// It uses TLS: any data, or closing the connection, counts as healthy.
     pub(super) secured: bool,
 }
 
 impl Question {
-    /// Asks over a stream that has just been opened.
-    pub(super) async fn ask(&self, mut stream: Stream) -> Result<(), Ill> {
+    /// Runs the check over a newly opened stream.
+    pub(super) async fn ask(&self, mut stream: Stream) -> Result<(), Unhealthy> {
         let (path, host) = match &self.check {
             Some(check) => (check.path.as_str(), check.host.as_str()),
             None => ("/", "localhost"),
@@ -56,7 +55,7 @@ impl Question {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-ping\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         );
-        // One that ends the connection at once may have answered before that.
+        // A worker that closes at once may still have responded.
         let _ = stream.write_all(request.as_bytes()).await;
         let mut line = Vec::with_capacity(LINE_MAX);
         while line.len() < LINE_MAX && !line.contains(&b'\n') {
@@ -72,19 +71,19 @@ impl Question {
         verdict
     }
 
-    fn judge(&self, line: &[u8]) -> Result<(), Ill> {
+    fn judge(&self, line: &[u8]) -> Result<(), Unhealthy> {
         if self.secured {
             return Ok(());
         }
         let Some(status) = status(line) else {
-            return Err(Ill::Answered(match line {
+            return Err(Unhealthy::Answered(match line {
                 [] => "the end of the connection".into(),
                 other => format!("{:?}", String::from_utf8_lossy(other)),
             }));
         };
         match &self.check {
             Some(check) if !check.expect.iter().any(|range| range.contains(&status)) => {
-                Err(Ill::Answered(format!("{status} to GET {}", check.path)))
+                Err(Unhealthy::Answered(format!("{status} to GET {}", check.path)))
             }
             _ => Ok(()),
         }

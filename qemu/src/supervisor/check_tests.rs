@@ -3,7 +3,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::either::Either;
 
 /// What comes of asking a server that answers this, or closes without a word.
-async fn asked(question: &Question, answer: &'static [u8]) -> Result<Vec<u8>, Ill> {
+async fn asked(question: &Question, answer: &'static [u8]) -> Result<Vec<u8>, Unhealthy> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("server");
     let listener = UnixListener::bind(&path).expect("a listener");
@@ -34,7 +34,7 @@ async fn any_answer_will_do_where_nothing_is_said() {
         assert!(asked(&ANY, answer).await.is_ok_and(|request| request.starts_with(b"GET / HTTP/1.1\r\n")));
     }
     for answer in [&b""[..], b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 what\r\n"] {
-        assert!(matches!(asked(&ANY, answer).await, Err(Ill::Answered(_))));
+        assert!(matches!(asked(&ANY, answer).await, Err(Unhealthy::Answered(_))));
     }
     assert!(asked(&Question { secured: true, ..ANY }, b"\x15\x03\x03\0\x02\x02\x16").await.is_ok());
 }
@@ -45,6 +45,6 @@ async fn the_pools_own_question_has_its_own_answers() {
     let request = asked(&question, b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("well");
     assert!(request.starts_with(b"GET /health?deep HTTP/1.1\r\nHost: shop.test\r\n"));
     assert!(asked(&question, b"HTTP/1.1 401 Who\r\n\r\n").await.is_ok());
-    let ill = asked(&question, b"HTTP/1.1 503 Not yet\r\n\r\n").await.expect_err("ill");
-    assert_eq!(ill.to_string(), "answers its pings with 503 to GET /health?deep");
+    let unhealthy = asked(&question, b"HTTP/1.1 503 Not yet\r\n\r\n").await.expect_err("unhealthy");
+    assert_eq!(unhealthy.to_string(), "answers its pings with 503 to GET /health?deep");
 }

@@ -1,4 +1,4 @@
-//! The host's end of the control connection.
+//! The host's end of the control connection to the appliance.
 
 use crate::relay::target::connect_vsock;
 use anyhow::{Context, Result, anyhow, bail};
@@ -15,33 +15,33 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// Pause between two attempts to reach the appliance.
+/// Interval between attempts to reach the appliance.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
-/// The vsock daemon may take this long to say whether the appliance accepts.
+/// Time limit for the vsock daemon to report whether the appliance accepts.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Longest wait for a reply.
+/// Time limit for a reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
-/// What the appliance has to say unasked.
+/// Unsolicited messages from the appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// The connection is there, perhaps again: the appliance gives nothing to the workers that it has been told of before.
+    /// Connected, perhaps again: the appliance gives no requests to workers reported over an earlier connection.
     Connected,
-    /// Requests wait in this pool, the oldest for so long.
+    /// Requests are queued in this pool, the oldest for this long.
     Demand(PoolId, Duration),
 }
 
 type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
-/// Asks the appliance.
+/// Sends requests to the appliance.
 #[derive(Clone, Debug)]
 pub struct Client {
     asks: mpsc::UnboundedSender<(Request, Reply)>,
 }
 
 impl Client {
-    /// Connects to the appliance whose vsock is at `vsock`, again and again, for as long as the task given back runs. Whoever
-    /// takes news looks after the appliance's workers.
+    /// Connects to the appliance whose vsock is at `vsock`, and reconnects while the returned task runs. The receiver of the news
+    /// must manage the appliance's workers.
     pub fn start(
         vsock: PathBuf,
         news: Option<mpsc::UnboundedSender<News>>,
@@ -50,7 +50,7 @@ impl Client {
         (Self { asks }, stay_connected(vsock, asked, news))
     }
 
-    /// Sends a request without waiting for its reply, whose refusal is printed.
+    /// Sends a request without waiting for its reply; a refusal is printed.
     pub(super) fn tell(&self, request: Request) {
         let what = format!("{request:?}");
         let replied = self.send(request);
@@ -66,8 +66,8 @@ impl Client {
         self.send(request).await
     }
 
-    /// Sends a request now, before whatever is sent after this call; the future waits for its reply. The appliance takes requests
-    /// in their order, so that a reply says that everything sent before has been taken as well.
+    /// Sends a request now, before anything sent after this call; the future waits for its reply. The appliance handles requests
+    /// in order, so a reply confirms all earlier requests as well.
     pub(super) fn send(
         &self,
         request: Request,
@@ -80,15 +80,15 @@ impl Client {
         }
     }
 
-    /// One pool.
+    /// Fetches one pool.
     pub(super) async fn pool(&self, pool: PoolId) -> Result<PoolInfo> {
         match self.ask(Request::Pools(pool)).await?? {
-            Answer::Pools(page) => page.into_iter().next().context("no such pool"),
-            _ => bail!("an answer to another question"),
+            Answer::Pools(page) => page.into_iter().next().context("unknown pool"),
+            _ => bail!("unexpected reply"),
         }
     }
 
-    /// All pools with their workers.
+    /// Fetches all pools with their workers.
     pub(super) async fn pools(&self) -> Result<Vec<PoolInfo>> {
         let mut pools = Vec::new();
         while let Some(from) = PoolId::at(pools.len())
@@ -113,7 +113,7 @@ async fn stay_connected(
         {
             eprintln!("[weir] control connection: {error:#}; connecting again");
         }
-        // What is asked now cannot be answered: whoever waits learns it from the dropped reply.
+        // Without a connection there is no reply: dropping these requests tells their senders.
         while asks.try_recv().is_ok() {}
         if asks.is_closed() {
             return;
@@ -125,7 +125,7 @@ async fn stay_connected(
 async fn connect(vsock: &Path) -> Result<UnixStream> {
     timeout(CONNECT_LIMIT, connect_vsock(vsock, CONTROL_PORT))
         .await
-        .context("no answer")?
+        .context("no reply")?
         .map(|(stream, _)| stream)
 }
 
@@ -142,7 +142,7 @@ async fn talk(
     }
     let pass_on = |what| {
         if let Some(news) = news {
-            // Fails only when the supervisor is gone.
+            // Fails only if the supervisor is gone.
             let _ = news.send(what);
         }
     };
@@ -169,7 +169,7 @@ async fn talk(
                 }
                 decoder.push(&buffer[..n]);
                 while let Some(message) = decoder.next_message::<Message>()? {
-                    match message.context("a message that cannot be read")? {
+                    match message.context("an invalid message")? {
                         Message::Reply { id: 1, .. } => pass_on(News::Connected),
                         Message::Demand { pool, waited_ns } => {
                             pass_on(News::Demand(pool, Duration::from_nanos(waited_ns)));

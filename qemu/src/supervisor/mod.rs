@@ -1,20 +1,20 @@
-//! Looks after workers, as WAS does for IIS: starts them when the appliance says that requests wait, keeps them well, replaces
-//! them, and tells the appliance who is there.
+//! The supervisor, which manages workers as WAS does for IIS: it starts them when requests are queued, checks and replaces them,
+//! and reports them to the appliance.
 //!
-//! | module | what |
+//! | module | purpose |
 //! |---|---|
-//! | [`pool`] | decides; a state machine without input, output or clock |
-//! | `perform` | what the decisions come to |
+//! | [`pool`] | decisions: a state machine without I/O or clock |
+//! | `perform` | carries them out |
 //! | [`worker`] | one worker from start to end: VM or process, and its relay |
-//! | `address` | a server that was there already: whether it is well |
-//! | `at`, `check` | where a worker listens, and how it is asked whether it is well |
+//! | `address` | health checks of servers at an address |
+//! | `at`, `check` | where a worker listens, and how its health is checked |
 //! | [`client`] | the control connection to the appliance |
-//! | `order` | orders of administrators, and when they are in force |
-//! | `plan` | from a configuration to what there is to be done |
+//! | `order` | administrators' commands, and when they are in effect |
+//! | `plan` | derives the work from a configuration |
 //!
-//! The appliance serves on when the supervisor is away, and holds the requests that wait. A supervisor that connects, for the
-//! first time or again, tells the appliance which of the workers that it knows are gone with the relays of an earlier
-//! supervisor, so that what they had is asked again at once, and announces its own.
+//! The appliance keeps serving without a supervisor, and queues requests for workers. When a supervisor connects, it first tells
+//! the appliance which known workers are gone with the relays of an earlier supervisor, so that their requests are replayed at
+//! once, and then announces its own.
 
 mod address;
 mod at;
@@ -51,33 +51,33 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use worker::{Order, Place, Report};
 
-/// The first host vsock port of the relays; every worker gets the next one.
+/// First host vsock port of relays; every worker gets the next one.
 pub const RELAY_PORT_BASE: u32 = 10_000;
 /// The host's context identifier.
 const HOST_CID: u32 = 2;
-/// How often the appliance is asked what workers have done, where somebody's end depends on it.
+/// Interval at which the appliance is asked for usage, if a worker's end depends on it.
 const USAGE_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two looks at whether everything has left.
+/// Interval of checks whether all workers have left.
 const LEAVE_PAUSE: Duration = Duration::from_millis(50);
 
-/// A pool to look after.
+/// A pool to supervise.
 #[derive(Clone, Debug)]
 pub struct PoolPlan {
     /// Its name.
     pub name: String,
-    /// How.
+    /// Its settings.
     pub policy: Supervision,
-    /// Workers that are started.
+    /// Workers to start.
     pub places: Vec<Place>,
-    /// Workers that are there already, and are relayed to.
+    /// Existing servers to relay to.
     pub addresses: Vec<Target>,
-    /// Its links carry TLS.
+    /// Its links use TLS.
     pub secured: bool,
 }
 
-/// What a supervisor is told by its own side.
+/// Commands to a supervisor.
 #[derive(Debug)]
-enum Told {
+enum Instruction {
     Order(PoolId, PoolOrder, oneshot::Sender<Outcome>),
     Leave,
 }
@@ -86,35 +86,35 @@ struct Pool {
     plan: PoolPlan,
     state: PoolState,
     members: BTreeMap<WorkerId, Member>,
-    /// Relays to workers that were there already.
+    /// Relays to existing servers.
     addresses: Vec<Address>,
-    /// What the last failure was, in words.
+    /// Description of the last failure.
     last_failure: String,
-    /// Why it is out of service.
+    /// Why the pool is out of service.
     out: Option<Outage>,
 }
 
-/// A relay to a worker that was not started here.
+/// A relay to an existing server.
 struct Address {
     port: u32,
-    /// Its streams.
+    /// Number of open streams.
     open: Rc<Cell<usize>>,
-    /// For people.
+    /// For messages.
     name: String,
     /// Why it is down.
     down: Option<String>,
 }
 
-/// A worker that was started.
+/// A started worker.
 struct Member {
     orders: mpsc::UnboundedSender<Order>,
-    /// The host's vsock port at which the appliance reaches it.
+    /// Host vsock port at which the appliance reaches it.
     port: u32,
-    /// The appliance knows it, and has not been told that it leaves.
+    /// Whether the appliance knows it and has not been told that it is leaving.
     announced: bool,
 }
 
-/// Looks after all pools of one appliance.
+/// Supervises all pools of one appliance.
 pub struct Supervisor {
     host: Host,
     directory: PathBuf,
@@ -127,21 +127,20 @@ pub struct Supervisor {
     changes: mpsc::UnboundedSender<Change>,
     tasks: JoinSet<()>,
     settled: watch::Sender<bool>,
-    /// The appliance's pools are known to be ours, in the state in which it has them.
+    /// The appliance's pools have been compared with ours, and their states adopted.
     met: bool,
-    /// It counts as settled only once it has met the appliance. Where that is started beside it, its own first answer says
-    /// more: the vsock daemon may be late, and requests need it only when they are for workers.
+    /// Whether readiness requires contact with the appliance. Not needed if the appliance is started by the same process, where
+    /// its first response says more: the vsock daemon may be late, and matters only for requests to workers.
     meets_first: bool,
-    /// When workers that are not done are left behind.
+    /// When unfinished workers are abandoned.
     leaves_at: Option<Instant>,
 }
 
 impl Supervisor {
-    /// Starts to look after the pools of the appliance whose vsock is at `vsock`; workers get their sockets in `directory`. No
-    /// other supervisor may do so at the same time; what a killed one has left behind is removed.
-    /// Runs with the future given back, on a [`tokio::task::LocalSet`], until it is told to leave or finds that the appliance has
-    /// other pools. The receiver says whether every pool has the workers that
-    /// are kept running and, with `meets_first`, the appliance is there.
+    /// Supervises the pools of the appliance whose vsock is at `vsock`; workers' sockets go to `directory`. No other supervisor
+    /// may do so at the same time; leftovers of a killed one are removed. Run the returned future on a [`tokio::task::LocalSet`]:
+    /// it ends when told to leave, or when the appliance turns out to have other pools. The receiver says whether every pool has
+    /// its minimum of workers and, with `meets_first`, the appliance is connected.
     pub fn start(
         plans: Vec<PoolPlan>,
         host: Host,
@@ -157,7 +156,7 @@ impl Supervisor {
         let names = plans.iter().map(|plan| plan.name.clone()).collect();
         let handle = Handle { orders, client: client.clone(), pools: names };
         let (settled, is_settled) = watch::channel(false);
-        // The appliance may still have streams to the ports of an earlier supervisor.
+        // The appliance may still have streams to relay ports of an earlier supervisor.
         let last_port = Relay::remove_stale(&vsock, RELAY_PORT_BASE)?;
         let mut supervisor = Self {
             host,
@@ -190,7 +189,7 @@ impl Supervisor {
         mut self,
         mut news: mpsc::UnboundedReceiver<News>,
         mut reports: mpsc::UnboundedReceiver<Report>,
-        mut orders: mpsc::UnboundedReceiver<Told>,
+        mut orders: mpsc::UnboundedReceiver<Instruction>,
         mut changes: mpsc::UnboundedReceiver<Change>,
     ) -> Result<()> {
         let mut usage = interval(USAGE_INTERVAL);
@@ -216,8 +215,8 @@ impl Supervisor {
                 Some(report) = reports.recv() => self.take(report),
                 Some(change) = changes.recv() => self.changed(change),
                 Some(told) = orders.recv() => match told {
-                    Told::Leave => self.leave().await,
-                    Told::Order(pool, order, done) => self.follow(pool, order, done),
+                    Instruction::Leave => self.leave().await,
+                    Instruction::Order(pool, order, done) => self.follow(pool, order, done),
                 },
                 () = until(deadline) => {
                     let now = Instant::now();
@@ -237,14 +236,14 @@ impl Supervisor {
         }
     }
 
-    /// Does what was ordered, and says so when the appliance does it.
+    /// Carries out a command, and reports once it is in effect in the appliance.
     fn follow(&mut self, pool: PoolId, order: PoolOrder, done: oneshot::Sender<Outcome>) {
         self.on(pool, order.into());
         self.act();
         let running = self.pools.get(pool.index()).map_or(0, |pool| pool.state.running());
         let client = self.client.clone();
         self.tasks.spawn_local(async move {
-            // Fails if whoever ordered it has gone.
+            // Fails if the client has gone.
             let _ = done.send(order::confirm(&client, pool, order, running).await);
         });
     }
@@ -256,7 +255,7 @@ impl Supervisor {
         self.on(pool, Event::Demand);
     }
 
-    /// On a connection that has just come up: what the appliance knows. Without an answer it is taken to know nothing.
+    /// After connecting: asks what the appliance knows. Without a reply it is assumed to know nothing.
     fn ask_pools(&mut self, met: mpsc::Sender<Option<Vec<PoolInfo>>>) {
         let client = self.client.clone();
         self.tasks.spawn_local(async move {
@@ -264,7 +263,7 @@ impl Supervisor {
         });
     }
 
-    /// Brings the appliance and ourselves to know the same. Fails if its pools are others than ours.
+    /// Synchronises with the appliance. Fails if its pools differ from ours.
     fn meet(&mut self, infos: &[PoolInfo]) -> Result<()> {
         let (theirs, ours) = (infos.iter().map(|info| info.name.as_str()), self.names());
         if !theirs.clone().eq(ours.iter().copied()) {
@@ -302,7 +301,7 @@ impl Supervisor {
         self.pools.iter().map(|pool| pool.plan.name.as_str()).collect()
     }
 
-    /// What a connection that has just come up has to know.
+    /// Announces all workers on a new connection.
     fn announce_all(&self) {
         for (id, pool) in PoolId::first(self.pools.len()).zip(&self.pools) {
             let announced = pool.members.values().filter(|member| member.announced).map(|member| member.port);
@@ -320,20 +319,20 @@ impl Supervisor {
         }
     }
 
-    /// Begins to end.
+    /// Starts leaving.
     async fn leave(&mut self) {
         let limit = self.pools.iter().map(|pool| pool.plan.policy.stop_limit).max();
         self.leaves_at = Some(Instant::now() + limit.unwrap_or_default());
         for pool in PoolId::first(self.pools.len()) {
             self.on(pool, Event::Leave);
             for there in &self.pools[pool.index()].addresses {
-                // Without an answer we go as well.
+                // Leave even without a reply.
                 let _ = self.client.ask(Request::WorkerLeaving { pool, address: at(there.port) }).await;
             }
         }
     }
 
-    /// Whether it was told to leave and nobody is left, or not before the time is over.
+    /// Whether the supervisor was told to leave and all workers are gone, or the time is over.
     fn has_left(&self) -> bool {
         let unused = |pool: &Pool| pool.addresses.iter().all(|there| there.open.get() == 0);
         self.leaves_at.is_some_and(|limit| {
@@ -342,7 +341,7 @@ impl Supervisor {
         })
     }
 
-    /// Does what the pools' states ask for.
+    /// Carries out the actions of all pools.
     fn act(&mut self) {
         for pool in PoolId::first(self.pools.len()) {
             while let Some(action) = self.pools[pool.index()].state.next_action() {
@@ -373,7 +372,7 @@ impl Supervisor {
             for worker in &info.workers {
                 let mine = pool.members.iter().find(|(_, member)| at(member.port) == worker.address);
                 let Some(id) = mine.map(|(id, _)| *id) else { continue };
-                // One with a request in hand is not idle, however long that takes.
+                // A worker with a request is not idle, however long that takes.
                 let unused = if worker.in_hand > 0 { 0 } else { worker.unused_ms };
                 let event = Event::Usage(id, worker.served, Duration::from_millis(unused));
                 pool.state.on(event, Instant::now());
@@ -383,13 +382,13 @@ impl Supervisor {
 }
 
 impl Pool {
-    /// Whether a worker at this address is one of ours.
+    /// Whether this address belongs to one of our workers.
     fn has(&self, address: Worker) -> bool {
         let there = self.addresses.iter().map(|there| there.port);
         there.chain(self.members.values().map(|member| member.port)).any(|port| at(port) == address)
     }
 
-    /// Told to a worker that has ended it is lost.
+    /// Sends an order to a worker; dropped if the worker has ended.
     fn order(&self, id: WorkerId, order: Order) {
         if let Some(member) = self.members.get(&id) {
             let _ = member.orders.send(order);
@@ -398,7 +397,7 @@ impl Pool {
 }
 
 impl Address {
-    /// What the appliance is to know of it.
+    /// The announcement of an address to the appliance.
     fn is(&self, pool: PoolId) -> Request {
         let note = match &self.down {
             Some(why) => format!("{} {why}", self.name),

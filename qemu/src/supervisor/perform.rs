@@ -1,9 +1,9 @@
-//! What decisions about workers come to, and what is heard of them.
+//! Carries out decisions about workers, and handles their reports.
 
 use super::address::{Change, Watch};
 use super::check::Question;
 use super::pool::{Action, Event, PoolState, Why, WorkerId};
-use super::worker::{Birth, Order, Report};
+use super::worker::{Order, Report, WorkerTask};
 use super::{Address, Member, Pool, PoolPlan, Supervisor, at};
 use crate::relay::ends::{Tell, Witness};
 use crate::relay::{Limits, Relay};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 impl Supervisor {
-    /// Begins to look after a pool, and after the servers of it that are there already.
+    /// Starts supervising a pool and monitoring its existing servers.
     pub(super) fn add(&mut self, plan: PoolPlan) -> Result<()> {
         let pool = PoolId::at(self.pools.len()).context("too many pools, expected at most 65536")?;
         let mut addresses = Vec::new();
@@ -46,19 +46,19 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tells the appliance how streams ended.
+    /// The function that reports to the appliance how streams ended.
     fn tell(&self) -> Tell {
         let client = self.client.clone();
         Rc::new(move |name, whole| client.tell(Request::StreamEnded { name, whole }))
     }
 
-    /// Of a server that was there already.
+    /// Handles a change in the health of an existing server.
     pub(super) fn changed(&mut self, Change { pool: number, address, down }: Change) {
         let Some(pool) = self.pools.get_mut(number.index()) else { return };
         let Some(there) = pool.addresses.get_mut(address) else { return };
         match &down {
             Some(why) => eprintln!("[weir] pool {}: {} is down: it {why}", pool.plan.name, there.name),
-            None => eprintln!("[weir] pool {}: {} is well again", pool.plan.name, there.name),
+            None => eprintln!("[weir] pool {}: {} is healthy again", pool.plan.name, there.name),
         }
         there.down = down;
         if self.leaves_at.is_none() {
@@ -66,7 +66,7 @@ impl Supervisor {
         }
     }
 
-    /// Of a worker that was started here.
+    /// Handles a report of a started worker.
     pub(super) fn take(&mut self, Report { pool: number, event, why }: Report) {
         let Some(pool) = self.pools.get_mut(number.index()) else { return };
         let name = &pool.plan.name;
@@ -81,11 +81,11 @@ impl Supervisor {
                     self.client.tell(Request::WorkerGone { pool: number, address, died: true });
                 }
             }
-            Event::Ill(id) => {
+            Event::HealthChanged(id) => {
                 match why.as_str() {
-                    "" => eprintln!("[weir] pool {name}: worker {id} is well again"),
+                    "" => eprintln!("[weir] pool {name}: worker {id} is healthy again"),
                     why => eprintln!(
-                        "[weir] pool {name}: worker {id} {why}; it is ended if that lasts {} s",
+                        "[weir] pool {name}: worker {id} {why}; it will be ended if that lasts {} s",
                         pool.plan.policy.ping.limit.as_secs()
                     ),
                 }
@@ -99,7 +99,7 @@ impl Supervisor {
         self.on(number, event);
     }
 
-    /// Says why a pool is out of service, and what brings it back.
+    /// Prints why a pool is out of service, and what brings it back.
     pub(super) fn explain_outage(&mut self, number: PoolId) {
         let pool = &mut self.pools[number.index()];
         let (name, failures) = (&pool.plan.name, pool.out.as_ref().is_some_and(|out| out.failures));
@@ -111,7 +111,7 @@ impl Supervisor {
         };
         let last = match pool.last_failure.as_str() {
             "" => String::new(),
-            failure => format!("; the last: {failure}"),
+            failure => format!("; last failure: {failure}"),
         };
         let what = match (failures, pool.state.opens_at()) {
             (false, _) => format!("by order; `{order}` takes it back into service"),
@@ -141,13 +141,13 @@ impl Supervisor {
             }
             Action::Ping(id) => pool.order(id, Order::Ping),
             Action::Retire(id, why) => {
-                eprintln!("[weir] pool {name}: worker {id} leaves: {why}");
+                eprintln!("[weir] pool {name}: worker {id} is stopping: {why}");
                 let Some(member) = pool.members.get_mut(&id) else { return };
                 member.announced = false;
                 let (orders, address) = (member.orders.clone(), at(member.port));
                 let told = self.client.send(Request::WorkerLeaving { pool: number, address });
                 tokio::task::spawn_local(async move {
-                    // It may end only when the appliance gives it nothing more; without an answer it has to go as well.
+                    // It may end only when the appliance gives it no more requests; without a reply it ends anyway.
                     let _ = told.await;
                     let _ = orders.send(Order::Retire);
                 });
@@ -157,7 +157,7 @@ impl Supervisor {
                 pool.last_failure = format!("worker {id} {why}");
                 let Some(member) = pool.members.get_mut(&id) else { return };
                 member.announced = false;
-                // One that never answered is not known there.
+                // The appliance does not know workers that never became ready.
                 if why != Why::StartLimit {
                     let (address, died) = (at(member.port), why == Why::PingLimit);
                     self.client.tell(Request::WorkerGone { pool: number, address, died });
@@ -183,7 +183,7 @@ impl Supervisor {
         let (port, tell) = (self.port(), self.tell());
         let pool = &mut self.pools[number.index()];
         let Some(place) = pool.plan.places.get(place) else { return };
-        let birth = Birth {
+        let task = WorkerTask {
             pool: number,
             id,
             place: place.clone(),
@@ -198,16 +198,16 @@ impl Supervisor {
         };
         let (orders, given) = mpsc::unbounded_channel();
         pool.members.insert(id, Member { orders, port, announced: false });
-        self.tasks.spawn_local(birth.live(given));
+        self.tasks.spawn_local(task.run(given));
     }
 }
 
-/// How a pool's workers are asked whether they are well.
+/// The health check of a pool's workers.
 fn question(plan: &PoolPlan) -> Question {
     Question { check: plan.policy.ping.check.clone(), secured: plan.secured }
 }
 
-/// The time of day after a pause.
+/// The time of day after this duration.
 fn utc(pause: Duration) -> String {
     let seconds = (SystemTime::now() + pause).duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

@@ -1,4 +1,4 @@
-//! From a checked configuration to the workers and relays that it takes.
+//! Derives the workers and relays of a checked configuration.
 
 use super::PoolPlan;
 use super::worker::{Kind, Place};
@@ -11,17 +11,17 @@ use image::config::{Address, Config, Pool, VmImage, Worker, WorkerKind};
 use nix::unistd::{User, geteuid};
 use std::path::Path;
 
-/// Every worker VM's vsock context identifier: only its own daemon sees it.
+/// Vsock context identifier of every worker VM, seen only by its own daemon.
 const WORKER_CID: u32 = 4;
 
-/// Every Linux worker's kernel command line: messages that matter on the serial line, a panic ends the VM, and no test of
-/// the timer against the host's, which a busy emulator fails.
+/// Kernel command line of every Linux worker: important messages on the serial console, power off after a panic, and no check of
+/// the timer against the host's, which fails on a busy emulator.
 const LINUX_APPEND: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
 
-// A worker VM is dialled at one port, whatever runs in it.
+// Every worker VM listens on the same port.
 const _: () = assert!(weir_worker::PORT == weir_agent::PORT);
 
-/// What there is to be done for each pool. `loader` boots Hermit workers, `demo` is the demo's.
+/// The plan of each pool. `loader` boots Hermit workers; `demo` is the demo worker.
 pub(crate) fn pools(
     config: &Config,
     loader: Option<&Path>,
@@ -57,7 +57,7 @@ pub(crate) fn pools(
     config.pools.iter().map(plan).collect()
 }
 
-/// Only root may run something as another user.
+/// Checks that this process may run a worker as this user, which only root may.
 fn may_change_user(user: Option<&str>) -> Result<()> {
     let Some(name) = user else { return Ok(()) };
     let found = User::from_name(name)?.with_context(|| format!("no user {name:?} on this machine"))?;
@@ -89,7 +89,7 @@ fn worker_vm(
     Ok(Spec { name, kernel, initrd, append, memory_mib, cid: WORKER_CID, accel, net: None, more: Vec::new() })
 }
 
-/// Where a relay leads to a worker that is there already. The appliance dials vsock addresses itself.
+/// Relay target of an existing server; `None` for vsock addresses, to which the appliance connects itself.
 fn relayed(address: &Address) -> Option<Target> {
     match address {
         Address::Tcp { host, port } => Some(Target::Tcp(host.clone(), *port, Until::new())),
@@ -98,7 +98,7 @@ fn relayed(address: &Address) -> Option<Target> {
     }
 }
 
-/// The appliance's vsock ends at this program.
+/// Rejects vsock addresses: the appliance's vsock ends at this program.
 pub(crate) fn refuse_vsock(config: &Config) -> Result<()> {
     let workers = config.pools.iter().flat_map(|pool| pool.workers.iter().map(move |w| (pool, w)));
     for (pool, worker) in workers {

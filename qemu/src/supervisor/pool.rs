@@ -1,75 +1,75 @@
-//! What a pool's workers have to be, and what leads there: decides, without input, output or clock of its own.
+//! Decisions about a pool's workers, without I/O or a clock of its own.
 //!
 //! ```text
-//!            answered             recycle, idle, order
+//!            ready                recycle, idle, order
 //! Starting ───────────▶ Running ───────────────────────▶ Leaving
 //!    │ ended, start        │ ended, ping limit              │ drained, stop limit, ended
 //!    │ limit               ▼                                ▼
 //!    └─────────────▶ failed: counted ──▶ back-off          gone
 //! ```
 //!
-//! Workers are started on demand up to the pool's maximum and kept up to its minimum. A worker that is to be replaced
-//! (recycling) leaves only when its successor answers. After failures in a row the next start waits, each time four times
-//! as long. Failures in quick succession take the pool out of service (rapid-fail protection); after a pause, which is longer
-//! each time, it is tried again, and one failure is enough to end that. An administrator may start it sooner, and
-//! without `rapid_fail.recover` nobody else does.
+//! Workers are started on demand up to the pool's maximum, and kept running up to its minimum. When a worker is recycled, it
+//! leaves only once its successor is ready. After consecutive failures the next start is delayed, each time four times as long.
+//! Failures in quick succession take the pool out of service (rapid-fail protection). After a delay, which doubles each time, the
+//! pool is retried, and a single failure takes it out again. An administrator may start it sooner; without `rapid_fail.recover`
+//! only an administrator can.
 
 pub use super::why::Why;
 use image::config::Supervision;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Pause before the first start after a failure; four times as long with each failure in a row up to [`LONGEST_PAUSE`].
+/// Delay before the first start after a failure; four times as long after each consecutive failure, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// How long rapid-fail protection keeps a pool out of service at first; doubled each time up to [`LONGEST_OUTAGE`].
+/// How long rapid-fail protection first keeps a pool out of service; doubled each time up to [`LONGEST_OUTAGE`].
 const FIRST_OUTAGE: Duration = Duration::from_secs(10);
 const LONGEST_OUTAGE: Duration = Duration::from_secs(600);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A worker that ran this long has no failures behind it: that it dies often is for rapid-fail protection to judge.
+/// A worker that ran this long ends a series of consecutive failures; frequent deaths are left to rapid-fail protection.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(1);
 
-/// Names a worker; never used for another one.
+/// Identifies a worker; never reused.
 pub type WorkerId = u64;
 
-/// What happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Requests wait and no worker can take them.
+    /// Requests are queued and no worker can take them.
     Demand,
-    /// A worker answered for the first time.
+    /// A worker became ready.
     Answered(WorkerId),
-    /// A worker answered a ping and takes so many bytes of memory.
+    /// A worker responded to a ping and uses this many bytes of memory.
     Pong(WorkerId, u64),
-    /// What is known of its health has changed; for people, nothing follows from it.
-    Ill(WorkerId),
-    /// It has sent something at this time, although it has not answered the last ping yet.
+    /// A worker's health changed; for display only.
+    HealthChanged(WorkerId),
+    /// A worker sent something at this time although its last ping is still outstanding.
     Heard(WorkerId, Instant),
     /// A worker ended, or could not be started.
     Ended(WorkerId),
-    /// What a worker has done: requests since its start, and for how long it has had none.
+    /// A worker's usage: requests since its start, and time since the last one.
     Usage(WorkerId, u64, Duration),
     /// Replace all workers.
     Recycle,
-    /// Out of service: workers finish what they have and end.
+    /// Take out of service: workers finish their requests and end.
     Stop,
-    /// Into service.
+    /// Put into service.
     Start,
     /// The pool was found out of service because of failures under an earlier supervisor.
     FoundFailed,
-    /// Nothing is started any more; workers finish what they have and end. The pool stays in service for the next supervisor.
+    /// Stop starting workers; existing ones finish their requests and end. The pool stays in service for the next supervisor.
     Leave,
 }
 
-/// What has to be done.
+/// An action to carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start a worker at this place of the pool's list.
+    /// Start a worker for this entry of the pool's list.
     Start(WorkerId, usize),
-    /// Tell the appliance of it.
+    /// Announce it to the appliance.
     Announce(WorkerId),
-    /// Ask whether it is well.
+    /// Check its health.
     Ping(WorkerId),
-    /// Tell the appliance to give it nothing new, let it finish, and end it.
+    /// Tell the appliance to give it no new requests, let it finish, and end it.
     Retire(WorkerId, Why),
     /// End it now.
     Kill(WorkerId, Why),
@@ -77,7 +77,7 @@ pub enum Action {
     Orphan(WorkerId),
     /// The pool takes requests.
     Open,
-    /// The pool refuses requests: rapid-fail protection has tripped, or an administrator said so.
+    /// The pool rejects requests: by rapid-fail protection, or by an administrator's command.
     Close(Why),
 }
 
@@ -85,9 +85,9 @@ pub enum Action {
 enum State {
     Starting,
     Running,
-    /// Finishes what it has.
+    /// Finishes its requests.
     Leaving,
-    /// Ordered to end; its end is awaited.
+    /// Instruction to end; waiting for it.
     Ending,
 }
 
@@ -96,42 +96,42 @@ struct Worker {
     id: WorkerId,
     place: usize,
     state: State,
-    /// When it entered its state.
+    /// When it entered this state.
     since: Instant,
-    /// The last answer to a ping, and when the next one is due.
+    /// Time of its last response to a ping, and when the next ping is due.
     heard: Instant,
     ping_at: Instant,
-    /// The worker that leaves when this one answers, and why.
+    /// The worker that leaves when this one is ready, and why.
     replaces: Option<(WorkerId, Why)>,
 }
 
-/// A pool's workers as the supervisor decides about them.
+/// The state of a pool's workers.
 #[derive(Clone, Debug)]
 pub struct PoolState {
     policy: Supervision,
-    /// How many workers each place of the pool's list may have.
+    /// Maximum number of workers for each entry of the pool's list.
     places: Vec<u32>,
     workers: Vec<Worker>,
     next_id: WorkerId,
     actions: VecDeque<Action>,
     failures: VecDeque<Instant>,
-    /// Failures in a row, and when the next start may be.
+    /// Consecutive failures, and the earliest time of the next start.
     in_a_row: u32,
     start_at: Option<Instant>,
     demanded: bool,
     in_service: bool,
-    /// When a pool that failed is tried again.
+    /// When a failed pool is retried.
     opens_at: Option<Instant>,
-    /// When that was last done, and how often in a row it came to nothing.
+    /// When it was last retried, and how many consecutive retries failed.
     opened_at: Option<Instant>,
     outages: u32,
-    /// The supervisor ends.
+    /// The supervisor is ending.
     leaving: bool,
 }
 
 impl PoolState {
-    /// A pool in service, its minimum of workers to be started at once. `places` says how many workers each entry of its
-    /// list may have.
+    /// A pool in service whose minimum of workers is started at once. `places` has the maximum number of workers for each entry
+    /// of its list.
     pub fn new(policy: Supervision, places: Vec<u32>, now: Instant) -> Self {
         let mut pool = Self {
             policy,
@@ -153,27 +153,27 @@ impl PoolState {
         pool
     }
 
-    /// The next thing to do.
+    /// The next action to carry out.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// Whether requests are taken.
+    /// Whether the pool accepts requests.
     pub fn in_service(&self) -> bool {
         self.in_service
     }
 
-    /// When a pool that failed is tried again; `None`: not by itself.
+    /// When a failed pool is retried; `None`: not automatically.
     pub fn opens_at(&self) -> Option<Instant> {
         self.opens_at
     }
 
-    /// Workers that answer, those that leave included.
+    /// Number of running workers, including those that are leaving.
     pub fn running(&self) -> usize {
         self.workers.iter().filter(|w| matches!(w.state, State::Running | State::Leaving)).count()
     }
 
-    /// Whether as many workers answer as are kept running, or the pool has given up.
+    /// Whether the minimum of workers is running, or the pool has given up.
     pub fn is_settled(&self) -> bool {
         let running = self.workers.iter().filter(|w| w.state == State::Running).count();
         !self.in_service || running >= self.policy.min_workers as usize
@@ -184,7 +184,7 @@ impl PoolState {
         let of = |w: &Worker| match w.state {
             State::Starting => Some(w.since + self.policy.start_limit),
             State::Running => {
-                // Nothing is due that has to wait for another worker or a pause first.
+                // Not counting what must first wait for another worker or a delay.
                 let may_start = self.may_start() && self.start_at.is_none() && !self.is_replaced(w.id);
                 let age = self.policy.recycle.age.filter(|_| may_start).map(|age| w.since + age);
                 [Some(w.ping_at), Some(w.heard + self.policy.ping.limit), age].into_iter().flatten().min()
@@ -195,10 +195,10 @@ impl PoolState {
         self.workers.iter().filter_map(of).chain(self.start_at).chain(self.opens_at).min()
     }
 
-    /// Takes note of an event. One about a worker that is gone changes nothing.
+    /// Handles an event. Events about workers that are gone have no effect.
     pub fn on(&mut self, event: Event, now: Instant) {
         match event {
-            // What cannot be met now is said again once a worker has gone.
+            // Demand that cannot be met now is reported again once a worker has gone.
             Event::Demand => {
                 self.demanded = self.in_service && self.own().count() < self.policy.max_workers as usize
             }
@@ -217,7 +217,7 @@ impl PoolState {
                     worker.heard = worker.heard.max(at);
                 }
             }
-            Event::Ill(_) => {}
+            Event::HealthChanged(_) => {}
             Event::Ended(id) => self.ended(id, now),
             Event::Usage(id, requests, unused) => {
                 if self.policy.recycle.requests.is_some_and(|limit| requests >= limit) {
@@ -235,7 +235,7 @@ impl PoolState {
             }
             Event::Stop => {
                 if self.opens_at.take().is_some() {
-                    // It was out of service already, but not by order.
+                    // It was out of service already, but for another reason.
                     self.actions.push_back(Action::Close(Why::Order));
                 }
                 self.close(Why::Order, now);
@@ -291,7 +291,7 @@ impl PoolState {
         if self.opens_at.is_some_and(|at| at <= now) {
             self.open();
             self.opened_at = Some(now);
-            // One more is enough.
+            // A single failure is enough now.
             let most = self.policy.rapid_fail.map_or(0, |(limit, _)| limit.saturating_sub(1));
             self.failures.truncate(most as usize);
             self.failures.iter_mut().for_each(|at| *at = now);
@@ -324,7 +324,7 @@ impl PoolState {
         self.workers.iter_mut().find(|w| w.id == id)
     }
 
-    /// Workers that are here to stay, or will be; successors of others not counted.
+    /// Workers that are running or starting, not counting those that are leaving or successors of others.
     fn own(&self) -> impl Iterator<Item = &Worker> {
         let stays = |w: &&Worker| matches!(w.state, State::Starting | State::Running) && w.replaces.is_none();
         self.workers.iter().filter(stays)
@@ -373,7 +373,7 @@ impl PoolState {
         }
     }
 
-    /// A worker that does not do what it should.
+    /// Handles a worker that misbehaves.
     fn fail(&mut self, id: WorkerId, why: Why, now: Instant) {
         self.set(id, State::Ending, now);
         let orphan = why == Why::PingLimit && self.policy.orphan.is_some();
@@ -395,7 +395,7 @@ impl PoolState {
         }
     }
 
-    /// How many failures count for rapid-fail protection now.
+    /// Number of failures that currently count for rapid-fail protection.
     pub fn failures(&self) -> usize {
         self.failures.len()
     }
@@ -432,7 +432,7 @@ impl PoolState {
         }
     }
 
-    /// Starts a successor, unless there is one on its way.
+    /// Starts a successor, unless there is one already.
     fn replace(&mut self, id: WorkerId, why: Why, now: Instant) {
         let running = self.find(id).filter(|w| w.state == State::Running).map(|w| w.place);
         let Some(place) = running.filter(|_| self.may_start() && !self.is_replaced(id)) else { return };
@@ -449,7 +449,7 @@ impl PoolState {
         self.actions.push_back(Action::Start(id, place));
     }
 
-    /// Starts what is missing.
+    /// Starts missing workers.
     fn settle(&mut self, now: Instant) {
         while self.may_start() && self.start_at.is_none() {
             let own =

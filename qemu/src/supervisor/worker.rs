@@ -1,7 +1,7 @@
-//! One worker from its start to its end: a VM or a process, the relay that leads to it, and what it is told.
+//! One worker from its start to its end: a VM or a process, its relay, and orders to it.
 
 use super::at::{At, PROBE_LIMIT};
-use super::check::{Ill, Question};
+use super::check::{Question, Unhealthy};
 use super::pool::{Event, WorkerId};
 use crate::host::child::{Launcher, Surroundings};
 use crate::relay::ends::{Agent, Tell, Witness};
@@ -28,15 +28,15 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use weir_agent::protocol::{Answer, Request, STOP_MAX_S};
 
-/// Between two looks at whether a leaving worker has finished; the first also lets streams arrive that are on their way.
+/// Interval of checks whether a leaving worker has finished; the first one also lets streams arrive that are on their way.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Between the report of a worker's end and the end of its streams.
+/// Time between the report of a worker's end and the end of its streams.
 const TELL_FIRST: Duration = Duration::from_millis(20);
 /// How long a relay outlives its worker. The appliance has been told by then.
 const RELAY_STAYS: Duration = Duration::from_secs(3);
 
-/// What a worker is.
+/// Kind of a worker.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// A VM and the vsock port it listens on.
@@ -45,31 +45,31 @@ pub enum Kind {
     Process(Process),
 }
 
-/// A place in a pool's list of workers.
+/// An entry in a pool's list of workers.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Name of its workers, to which their numbers are added.
+    /// Name of its workers, to which numbers are appended.
     pub name: String,
-    /// What they are.
+    /// Their kind.
     pub kind: Kind,
-    /// How many there may be at a time.
+    /// Maximum number of instances.
     pub instances: u32,
 }
 
-/// What a worker is told.
+/// Orders to a worker.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
-    /// Say whether it is well.
+    /// Check its health.
     Ping,
-    /// End when nobody uses it any more.
+    /// End once it has no more streams.
     Retire,
     /// End now.
     Kill,
-    /// Be left to this command, which is told its process number.
+    /// Leave it to this command, which gets its process ID.
     Orphan(Vec<String>),
 }
 
-/// What a worker has to say, and in words what happened.
+/// A report from a worker's task, with a description.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) pool: PoolId,
@@ -77,44 +77,44 @@ pub(super) struct Report {
     pub(super) why: String,
 }
 
-/// Everything a worker needs to be started.
+/// Everything needed to start and run a worker.
 #[derive(Clone)]
-pub(super) struct Birth {
+pub(super) struct WorkerTask {
     pub(super) pool: PoolId,
     pub(super) id: WorkerId,
     pub(super) place: Place,
     pub(super) host: Host,
-    /// Made for this worker, removed with it.
+    /// Created for this worker, and removed with it.
     pub(super) directory: PathBuf,
-    /// The Unix socket at which the appliance's streams to this worker arrive.
+    /// Unix socket at which the appliance's streams to this worker arrive.
     pub(super) relay: PathBuf,
     pub(super) reports: mpsc::UnboundedSender<Report>,
-    /// How long it may finish what it has; watched by whoever gives orders.
+    /// How long it may take to finish; enforced by the sender of orders.
     pub(super) stop_limit: Duration,
-    /// How it is asked whether it is well, and how long that may take.
+    /// Its health check, and the time limit for it.
     pub(super) question: Question,
     pub(super) ping_limit: Duration,
-    /// Told how its streams ended.
+    /// Reports how its streams ended.
     pub(super) tell: Tell,
 }
 
-/// A worker's pings: one at a time.
+/// Pings of a worker, one at a time.
 #[derive(Clone, Default)]
 struct Pings {
     under_way: Rc<Cell<bool>>,
-    /// What came of the last one, if that was nothing good.
-    ill: Rc<RefCell<Option<Ill>>>,
+    /// Result of the last one, if it failed.
+    unhealthy: Rc<RefCell<Option<Unhealthy>>>,
 }
 
-enum Body {
+enum Instance {
     Vm(Box<Vm>),
     Process(Child, Serial),
 }
 
-impl Birth {
-    /// Lives the worker's life. Its end is reported once.
-    pub(super) async fn live(self, orders: mpsc::UnboundedReceiver<Order>) {
-        let why = match self.lead(orders).await {
+impl WorkerTask {
+    /// Runs the worker until it ends, and reports its end once.
+    pub(super) async fn run(self, orders: mpsc::UnboundedReceiver<Order>) {
+        let why = match self.run_to_end(orders).await {
             Ok(why) => why,
             Err(error) => Some(format!("{error:#}")),
         };
@@ -125,19 +125,19 @@ impl Birth {
     }
 
     fn report(&self, event: Event, why: String) {
-        // Fails only when the supervisor is gone.
+        // Fails only if the supervisor is gone.
         let _ = self.reports.send(Report { pool: self.pool, event, why });
     }
 
     /// Why it ended; `None` if that has been reported.
-    async fn lead(&self, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<Option<String>> {
+    async fn run_to_end(&self, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<Option<String>> {
         image::private::create_dir_all(&self.directory)?;
-        let (mut body, at) = self.start().await?;
+        let (mut instance, at) = self.start().await?;
         let until = Until::new();
-        // Nothing passes after this guard is gone, however we leave.
+        // Dropping this guard stops all streams, however this function returns.
         let _cut = until.clone().drop_guard();
         let (_state, target) = at.target(&until);
-        let ends = Some((self.tell.clone(), witness(&at, body.pid())));
+        let ends = Some((self.tell.clone(), witness(&at, instance.pid())));
         let relay = Relay::bind_telling(&self.relay, target, Limits::default(), ends)?;
         let (open, signs, pings) = (relay.open(), relay.signs(), Pings::default());
         let _relay = Stopped(tokio::task::spawn_local(relay.run()).abort_handle());
@@ -145,9 +145,8 @@ impl Birth {
         let (mut is_up, mut leaves, mut asked) = (false, false, false);
         loop {
             tokio::select! {
-                why = body.ended() => {
-                    // The appliance hears it from the supervisor before its streams end, so that it gives nothing to this
-                    // worker again.
+                why = instance.ended() => {
+                    // The supervisor tells the appliance before the streams end, so that it gives this worker no more requests.
                     self.report(Event::Ended(self.id), why);
                     sleep(TELL_FIRST).await;
                     return Ok(None);
@@ -159,24 +158,24 @@ impl Birth {
                 () = sleep(DRAIN_PAUSE), if leaves && !asked => {
                     if open.get() == 0 {
                         asked = true;
-                        if !self.ask_to_end(&at, &body).await {
-                            body.kill().await;
+                        if !self.ask_to_end(&at, &instance).await {
+                            instance.kill().await;
                             return Ok(Some("ended by the supervisor".into()));
                         }
                     }
                 }
                 order = orders.recv() => match order {
-                    Some(Order::Ping) => self.ping(&at, body.pid(), &signs, &pings),
+                    Some(Order::Ping) => self.ping(&at, instance.pid(), &signs, &pings),
                     Some(Order::Retire) => leaves = true,
                     Some(Order::Orphan(command)) => {
                         until.cancel();
-                        self.orphan(body, &command).await;
+                        self.orphan(instance, &command).await;
                         return Ok(None);
                     }
                     Some(Order::Kill) | None => {
-                        // First of all the streams, so that the appliance learns of it at once.
+                        // End the streams first, so that the appliance notices at once.
                         until.cancel();
-                        body.kill().await;
+                        instance.kill().await;
                         return Ok(Some("ended by the supervisor".into()));
                     }
                 },
@@ -184,7 +183,7 @@ impl Birth {
         }
     }
 
-    async fn start(&self) -> Result<(Body, At)> {
+    async fn start(&self) -> Result<(Instance, At)> {
         match &self.place.kind {
             Kind::Vm(spec, port) => {
                 let mut spec = spec.clone();
@@ -192,7 +191,7 @@ impl Birth {
                 let vsock = self.directory.join("vsock");
                 let vm = Vm::start(&spec, &self.host, &self.directory, &vsock).await?;
                 let agent = spec.append.is_some();
-                Ok((Body::Vm(Box::new(vm)), At::Vsock { path: vsock, port: *port, agent }))
+                Ok((Instance::Vm(Box::new(vm)), At::Vsock { path: vsock, port: *port, agent }))
             }
             Kind::Process(process) => {
                 let (at, value) = match process.listens_on {
@@ -213,13 +212,13 @@ impl Birth {
                 let serial = Serial::new(&self.name());
                 serial.follow(child.stdout.take(), "")?;
                 serial.follow(child.stderr.take(), "")?;
-                Ok((Body::Process(child, serial), at))
+                Ok((Instance::Process(child, serial), at))
             }
         }
     }
 
-    /// Gives a worker that runs as another user its directory. What is above it, this user may pass through and not look
-    /// into.
+    /// Gives a worker that runs as another user its directory, and lets that user traverse the directories above it without
+    /// reading them.
     fn open_to(&self, user: &str) -> Result<()> {
         let named = || format!("giving {} to {user}", self.directory.display());
         let user = User::from_name(user)?.with_context(named)?;
@@ -228,7 +227,7 @@ impl Birth {
         }
         std::os::unix::fs::chown(&self.directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .with_context(named)?;
-        // The supervisor's directory, and the runtime directory that it is in.
+        // The supervisor's directory, and the runtime directory above it.
         for above in self.directory.ancestors().skip(1).take(2) {
             let mode = std::fs::metadata(above).with_context(named)?.permissions().mode();
             std::fs::set_permissions(above, Permissions::from_mode(mode | 0o011)).with_context(named)?;
@@ -240,49 +239,50 @@ impl Birth {
         format!("{}-{}", self.place.name, self.id)
     }
 
-    /// Asks in the background: a worker that is not well must not keep us from ending it. While the last ping is not answered
-    /// yet, what the worker sends says that it is alive.
+    /// Checks the worker's health in the background, so that an unhealthy worker can still be ended. While a ping is outstanding,
+    /// data from the worker counts as a sign of life.
     fn ping(&self, at: &At, pid: Option<u32>, signs: &Signs, pings: &Pings) {
         if pings.under_way.replace(true) {
             if let Some(heard) = signs.heard() {
                 self.report(Event::Heard(self.id, heard), String::new());
             }
-            if pings.ill.borrow().is_none() {
-                self.tell_ill(pings, Some(Ill::Silent));
+            if pings.unhealthy.borrow().is_none() {
+                self.report_health(pings, Some(Unhealthy::Silent));
             }
             return;
         }
         let (this, at, pings) = (self.clone(), at.clone(), pings.clone());
         tokio::task::spawn_local(async move {
-            let answer = timeout(this.ping_limit, at.ping(&this.question)).await.unwrap_or(Err(Ill::Silent));
+            let answer =
+                timeout(this.ping_limit, at.ping(&this.question)).await.unwrap_or(Err(Unhealthy::Silent));
             pings.under_way.set(false);
             match answer {
                 Ok(memory) => {
                     let memory = memory.or_else(|| resident_bytes(pid?)).unwrap_or(0);
                     this.report(Event::Pong(this.id, memory), String::new());
-                    this.tell_ill(&pings, None);
+                    this.report_health(&pings, None);
                 }
-                Err(ill) => this.tell_ill(&pings, Some(ill)),
+                Err(unhealthy) => this.report_health(&pings, Some(unhealthy)),
             }
         });
     }
 
-    /// Says so when a worker's health has changed.
-    fn tell_ill(&self, pings: &Pings, ill: Option<Ill>) {
-        if pings.ill.replace(ill.clone()) != ill {
-            let why = ill.map_or_else(String::new, |ill| ill.to_string());
-            self.report(Event::Ill(self.id), why);
+    /// Reports a change in the worker's health.
+    fn report_health(&self, pings: &Pings, unhealthy: Option<Unhealthy>) {
+        if pings.unhealthy.replace(unhealthy.clone()) != unhealthy {
+            let why = unhealthy.map_or_else(String::new, |unhealthy| unhealthy.to_string());
+            self.report(Event::HealthChanged(self.id), why);
         }
     }
 
-    /// Asks it to end by itself. False if it cannot be asked, or takes no notice.
-    async fn ask_to_end(&self, at: &At, body: &Body) -> bool {
-        match body {
-            Body::Process(child, _) => {
+    /// Asks it to end by itself. False if that is impossible, or it does not react.
+    async fn ask_to_end(&self, at: &At, instance: &Instance) -> bool {
+        match instance {
+            Instance::Process(child, _) => {
                 let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
                 pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok())
             }
-            Body::Vm(_) => {
+            Instance::Vm(_) => {
                 let seconds = self.stop_limit.as_secs().try_into().unwrap_or(STOP_MAX_S).min(STOP_MAX_S);
                 let asked = timeout(PROBE_LIMIT, at.ask_agent(Request::Stop { seconds })).await;
                 matches!(asked, Ok(Ok(Answer::Stopping)))
@@ -290,9 +290,9 @@ impl Birth {
         }
     }
 
-    /// Reports its end, and keeps the body for as long as it lives.
-    async fn orphan(&self, mut body: Body, command: &[String]) {
-        let pid = body.pid().map_or_else(String::new, |pid| pid.to_string());
+    /// Reports its end, and keeps the process for as long as it lives.
+    async fn orphan(&self, mut instance: Instance, command: &[String]) {
+        let pid = instance.pid().map_or_else(String::new, |pid| pid.to_string());
         let words: Vec<_> = command.iter().map(|word| word.replace("{pid}", &pid)).collect();
         let name = self.name();
         eprintln!("[{name}] left alone as process {pid} for {}", words.join(" "));
@@ -303,12 +303,11 @@ impl Birth {
             eprintln!("[{name}] {error:#}");
         }
         self.report(Event::Ended(self.id), "left to a debugger".into());
-        body.ended().await;
+        instance.ended().await;
     }
 }
 
-/// A relay that stops when its worker is gone: a little later, because streams that are on their way to it must still be
-/// closed properly.
+/// A relay that stops some time after its worker, because streams that are on their way to it must still be closed properly.
 struct Stopped(tokio::task::AbortHandle);
 
 impl Drop for Stopped {
@@ -319,13 +318,13 @@ impl Drop for Stopped {
                 sleep(RELAY_STAYS).await;
                 task.abort();
             })),
-            // Everything ends.
+            // Everything is ending.
             Err(_) => task.abort(),
         }
     }
 }
 
-impl Body {
+impl Instance {
     async fn ended(&mut self) -> String {
         match self {
             Self::Vm(vm) => vm.ended().await,
@@ -356,8 +355,8 @@ impl Body {
     }
 }
 
-/// Starts a command that is told to listen at `place`: wherever its placeholder stands in its arguments and environment, and
-/// in a variable of its own.
+/// Starts a command that must listen at `place`, which replaces the placeholder in its arguments and environment and is also in
+/// an environment variable.
 fn spawn(process: &Process, place: &str, launcher: &Launcher) -> Result<Child> {
     let (program, args) = process.command.split_first().context("an empty command")?;
     let placeholder = match process.listens_on {
@@ -371,7 +370,7 @@ fn spawn(process: &Process, place: &str, launcher: &Launcher) -> Result<Child> {
     launcher.spawn_in(Path::new(program), args.iter().map(told), variables.chain([own]), surroundings)
 }
 
-/// Who knows how a worker's streams ended.
+/// Source of knowledge about how a worker's streams ended.
 fn witness(at: &At, pid: Option<u32>) -> Witness {
     match (at, pid) {
         (At::Vsock { path, agent: true, .. }, _) => Witness::Agent(Rc::new(Agent::new(path.clone()))),
@@ -380,12 +379,12 @@ fn witness(at: &At, pid: Option<u32>) -> Witness {
     }
 }
 
-/// A port that was free just now. Not one of those that connections get by themselves: until the worker listens, an attempt to
-/// connect to such a port may meet itself.
+/// A port that was free just now, outside the range of ephemeral ports: until the worker listens, a connection to such a port
+/// might connect to itself.
 fn free_port() -> Result<u16> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768);
-    // Each worker gets another one: those that start together must not be told the same.
+    // Distinct ports, so that workers starting at the same time do not get the same one.
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 1024 + u16::try_from(std::process::id() % 16_384).unwrap_or(0);
     for _ in 0..1000 {
@@ -397,7 +396,7 @@ fn free_port() -> Result<u16> {
     bail!("no free port for a worker below those of connections")
 }
 
-/// Bytes of a process in the host's memory.
+/// Resident memory of a process in bytes.
 fn resident_bytes(pid: u32) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! A graceful end: the appliance finishes what it has in hand before it is switched off.
+//! Graceful shutdown: the appliance finishes its requests before it is switched off.
 
 use crate::ctl::Begun;
 use crate::supervisor::client::Client;
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-/// How often the appliance is asked how far it is.
+/// Interval at which the appliance is asked about its progress.
 const PAUSE: Duration = Duration::from_millis(100);
-/// For the last lines of the logs, after the appliance has cut off what was not done in time.
+/// Time for the last log lines, after the appliance has aborted unfinished requests.
 const LOG_LIMIT: Duration = Duration::from_secs(2);
 
-/// The control connection may just be coming up, or up again.
+/// Time for the control connection to come up, or come up again.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
-/// Returns when nothing is left to do, when that has taken `limit` and a little longer, or when the appliance does not
-/// answer; says which in one line. Whoever ordered it, with `order` or `more`, is told when the appliance takes nothing new any more.
+/// Returns when nothing is left to do, when `limit` and a little more have passed, or when the appliance does not reply; says
+/// which in one line. Clients that asked for it (`order`, `more`) are notified once the appliance accepts nothing new.
 pub(super) async fn drain(
     client: &Client,
     limit: Duration,
@@ -30,7 +30,7 @@ pub(super) async fn drain(
         let answer = client.ask(Request::Drain { limit_ms }).await;
         if let Ok(Ok(Answer::Draining(_))) = answer {
             for begun in order.take().into_iter().chain(std::iter::from_fn(|| more.try_recv().ok())) {
-                // Fails if whoever ordered it has gone.
+                // Fails if the client has gone.
                 let _ = begun.send(());
             }
         }
@@ -47,7 +47,7 @@ pub(super) async fn drain(
                 );
             }
             Ok(Ok(Answer::Draining(_))) => sleep(PAUSE).await,
-            Ok(Ok(_)) => return "the appliance answered something else than what is left to do".into(),
+            Ok(Ok(_)) => return "the appliance sent an unexpected reply to the drain request".into(),
             Ok(Err(refusal)) => return format!("the appliance refused to drain: {refusal}"),
             Err(_) if started.elapsed() < CONNECT_LIMIT.min(limit) => sleep(PAUSE).await,
             Err(error) => return format!("cannot drain: {error:#}"),

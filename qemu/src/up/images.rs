@@ -10,12 +10,12 @@ use std::path::PathBuf;
 pub struct Images {
     /// The appliance with its bundle.
     pub appliance: Image,
-    /// The demo worker with its loader, which boots any Hermit worker, if a pool has one.
+    /// The demo worker and its loader, which boots any Hermit worker, if a pool has one.
     pub worker: Option<Image>,
 }
 
 impl Images {
-    /// Builds what `config` needs, saying so on standard error, into `out` or the target directory.
+    /// Builds what `config` needs into `out` or the target directory, with progress on standard error.
     pub fn build(config: &Config, kernel: Option<PathBuf>, out: Option<PathBuf>) -> Result<Self> {
         let mut options = image::Options::new()?;
         options.kernel = kernel;
@@ -30,7 +30,7 @@ impl Images {
         Ok(Self { appliance, worker })
     }
 
-    /// Builds the demo worker with its loader, which boots any Hermit worker, into `out`, if `config` has one.
+    /// Builds the demo worker and its loader, which boots any Hermit worker, into `out`, if `config` has one.
     pub(crate) fn worker(config: &Config, kernel: Option<PathBuf>, out: PathBuf) -> Result<Option<Image>> {
         if !boots(config, |image| matches!(image, VmImage::Worker | VmImage::Elf(_))) {
             return Ok(None);
@@ -41,7 +41,7 @@ impl Images {
     }
 }
 
-/// Whether a pool has a worker VM that boots such an image.
+/// Whether a pool has a worker VM with such an image.
 fn boots(config: &Config, is: impl Fn(&VmImage) -> bool) -> bool {
     let workers = config.pools.iter().flat_map(|pool| &pool.workers);
     workers.into_iter().any(|worker| matches!(&worker.kind, WorkerKind::Vm { image, .. } if is(image)))

@@ -1,11 +1,11 @@
-//! `weir up`: everything in order, and everything down again.
+//! `weir up`: starts everything in order, and shuts it down.
 
 mod drain;
 pub(crate) mod images;
 mod plan;
 mod ready;
 
-use crate::ctl::{self, Begun, ControlArgs, Desk};
+use crate::ctl::{self, Begun, ControlArgs, Responder};
 use crate::host::accel::Accel;
 use crate::host::child::{self, Launcher};
 use crate::host::message;
@@ -32,51 +32,52 @@ use tokio::task::JoinSet;
 
 pub use images::Images;
 
-/// What `weir up` is told.
+/// Arguments of `weir up`.
 #[derive(Args, Clone, Debug)]
 pub struct UpArgs {
-    /// The configuration; the demo's if there is none.
+    /// The configuration [default: the demo's]
     pub config: Option<PathBuf>,
-    /// Port of the host that leads to the appliance's first HTTP port. Its other ports keep their numbers.
+    /// Host port forwarded to the appliance's first http port. Its other ports keep their numbers.
     #[arg(long, value_name = "N", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     pub http_port: u16,
-    /// Port of the host that leads to the appliance's first HTTPS port.
+    /// Host port forwarded to the appliance's first https port.
     #[arg(long, value_name = "N", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
     pub https_port: u16,
-    /// The appliance's memory.
+    /// Memory of the appliance.
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = plan::parse_memory)]
     pub memory: u32,
-    /// Accelerator; auto takes kvm where the CPU shows vmx or svm.
+    /// Accelerator; auto is kvm if the CPU shows vmx or svm, otherwise tcg.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
-    /// `passt` (if left out, and it is installed), `user` for QEMU's user network, which loses clients where many come at once,
-    /// `tap` for an interface that is made and removed, as root, or `tap:IFNAME` for an existing one.
+    /// `passt` (default if installed), `user` for QEMU's user network, which loses clients if many arrive at once, `tap` for a
+    /// temporary tap interface (requires root), or `tap:IFNAME` for an existing one.
     #[arg(long, value_name = "NET")]
     pub net: Option<NetKind>,
-    /// The host's IPv4 address at which its ports lead to the appliance: 127.0.0.1 if left out; 0.0.0.0 for all.
+    /// IPv4 address of the host whose ports are forwarded to the appliance; 0.0.0.0: all [default: 127.0.0.1]
     #[arg(long, value_name = "ADDR", value_parser = plan::parse_listen)]
     pub listen: Option<Ipv4Addr>,
     /// Static IPv4 address of the appliance instead of DHCP, such as 192.168.7.2/24.
     #[arg(long, value_name = "CIDR")]
     pub address: Option<String>,
-    /// A directory with another libhermit.a and loader.
+    /// Directory of another libhermit.a and loader.
     #[arg(long, value_name = "DIR")]
     pub kernel: Option<PathBuf>,
     /// The socket for `weir ctl`.
     #[command(flatten)]
     pub control: ControlArgs,
-    /// A directory for sockets and images, kept; a temporary one if left out.
+    /// Permanent directory for sockets and images [default: a temporary one]
     #[arg(long, value_name = "DIR", value_parser = runtime_dir::parse)]
     pub runtime_dir: Option<PathBuf>,
-    /// Do not look after workers: `weir supervise --runtime-dir DIR` does, as a process of its own.
+    /// Do not manage workers; `weir supervise --runtime-dir DIR` does so in a separate process.
     #[arg(long, requires = "runtime_dir")]
     pub no_supervisor: bool,
-    /// One more argument for the appliance's QEMU; may be repeated (its network is `net0`).
+    /// Additional argument for the appliance's QEMU; may be repeated (the network is `net0`).
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
 }
 
-/// Runs until a signal comes and what is under way is done (Ok), or something that cannot be mended ends (Err). Nothing it started is left either way.
+/// Runs until a signal arrives and requests in progress are done (`Ok`), or until something fails for good (`Err`). Child
+/// processes never outlive it.
 pub fn run(args: &UpArgs) -> Result<()> {
     child::run(until_signal(args))
 }
@@ -135,15 +136,15 @@ async fn start(args: &UpArgs) -> Result<Running> {
     Running::start(plan, &host, runtime_dir, control).await
 }
 
-/// The appliance and everything around it. Dropping it kills it.
+/// The appliance and everything around it. Dropping it kills them.
 struct Running {
     appliance: Vm,
-    /// Whether the workers that are kept running are there, where that is this program's business.
+    /// Whether the minimum number of workers is running, if this process manages workers.
     settled: Option<watch::Receiver<bool>>,
     url: ready::Url,
     client: Client,
     shutdown_limit: Duration,
-    /// Orders of `weir ctl drain`.
+    /// Requests of `weir ctl drain`.
     drains: mpsc::UnboundedReceiver<Begun>,
     _tasks: JoinSet<()>,
     _directory: RuntimeDir,
@@ -153,13 +154,13 @@ impl Running {
     async fn start(plan: Plan, host: &Host, runtime: RuntimeDir, control: Option<OwnSocket>) -> Result<Self> {
         let vsock = runtime.vsock();
         let mut tasks = JoinSet::new();
-        // Relays first: a stream to a port where nobody listens is not refused but times out.
+        // Relays first: a stream to a port without a listener is not refused but times out.
         let (client, pools, settled) = match plan.pools {
             Some(pools) => {
                 let directory = runtime.of(Role::Supervisor)?;
                 let (handle, settled, supervising) =
                     Supervisor::start(pools, host.clone(), directory, vsock.clone(), false)?;
-                // It ends only when it is told to, which nobody does.
+                // Ends only when told to, which does not happen here.
                 tasks.spawn_local(async { drop(supervising.await) });
                 (handle.client.clone(), Some(handle), Some(settled))
             }
@@ -172,12 +173,13 @@ impl Running {
         let (drain, drains) = mpsc::unbounded_channel();
         let logs = Arc::new(logs::State::default());
         if let Some(socket) = control {
-            let desk = Desk { client: client.clone(), pools, drain: Some(drain), logs: Some(logs.clone()) };
-            tasks.spawn_local(ctl::serve(socket, desk)?);
+            let responder =
+                Responder { client: client.clone(), pools, drain: Some(drain), logs: Some(logs.clone()) };
+            tasks.spawn_local(ctl::serve(socket, responder)?);
         }
         if let Some(log) = &plan.log {
             let path = Relay::path_for(&vsock, log.settings.port);
-            // Left over from one that was killed.
+            // Left behind by a killed process.
             image::place::remove_socket(&path)?;
             tasks.spawn_local(logs::Collector::bind(&path, log, logs)?.run());
         }
@@ -194,7 +196,7 @@ impl Running {
         })
     }
 
-    /// Serves until it is told to end, and then until what is under way is done, the time for that is over, or it is told again.
+    /// Serves until told to stop, and then until requests in progress are done, the time limit is over, or it is told again.
     async fn run(&mut self, signals: &mut Signals) -> Result<()> {
         let (told, order) = tokio::select! {
             cause = watch(&mut self.appliance, self.settled.as_mut(), &self.url) => return Err(anyhow!(cause)),
@@ -212,7 +214,7 @@ impl Running {
     }
 }
 
-/// Says when everything is up, and returns why the appliance has ended.
+/// Prints the ready line when everything is up, and returns why the appliance ended.
 async fn watch(appliance: &mut Vm, settled: Option<&mut watch::Receiver<bool>>, url: &ready::Url) -> String {
     let serial = appliance.serial().clone();
     let all_up = async {

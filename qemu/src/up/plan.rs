@@ -1,4 +1,4 @@
-//! From a checked configuration to the appliance's machine and ports.
+//! Derives the appliance's VM and ports from a checked configuration.
 
 use super::ready::Url;
 use super::{Images, UpArgs};
@@ -14,15 +14,15 @@ use model::url::Scheme;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-/// The appliance's vsock context identifier. 0 to 2 are taken by the standard.
+/// The appliance's vsock context identifier. The standard reserves 0 to 2.
 const APPLIANCE_CID: u32 = 3;
-/// Least memory QEMU's firmware and the loader boot with.
+/// Minimum memory that QEMU's firmware and the loader boot with.
 const LEAST_MEMORY_MIB: u32 = 16;
 
 /// What to start.
 pub(super) struct Plan {
     pub(super) appliance: Spec,
-    /// `None` if another process looks after workers.
+    /// `None` if another process manages workers.
     pub(super) pools: Option<Vec<PoolPlan>>,
     pub(super) url: Url,
     pub(super) log: Option<Log>,
@@ -55,8 +55,8 @@ impl Plan {
     }
 }
 
-/// The appliance's network. Where ports are forwarded, its lowest ones for http and https are reached at `--http-port` and
-/// `--https-port`, any other at its own number.
+/// The appliance's network. If ports are forwarded, its lowest http and https ports are reached at `--http-port` and
+/// `--https-port`, all others at their own numbers.
 pub(super) fn network(args: &UpArgs, config: &mut Config, passt: bool) -> Result<Net> {
     let kind = match &args.net {
         Some(kind) => kind.clone(),
@@ -78,7 +78,7 @@ pub(super) fn network(args: &UpArgs, config: &mut Config, passt: bool) -> Result
     };
     let forwards: Vec<_> = match &kind {
         NetKind::Tap(_) => {
-            ensure!(args.listen.is_none(), "--listen: nothing is forwarded to a tap interface of yours");
+            ensure!(args.listen.is_none(), "--listen: no ports are forwarded with --net tap:IFNAME");
             Vec::new()
         }
         NetKind::Passt | NetKind::User | NetKind::OwnTap => {
@@ -103,16 +103,16 @@ pub(super) fn network(args: &UpArgs, config: &mut Config, passt: bool) -> Result
     Ok(Net { kind, address: config.address, listen, forwards })
 }
 
-/// Reads `--listen`.
+/// Parses `--listen`.
 pub(super) fn parse_listen(text: &str) -> Result<Ipv4Addr, String> {
     match text.parse() {
         Ok(IpAddr::V4(address)) => Ok(address),
-        Ok(IpAddr::V6(_)) => Err("IPv6 connections are not taken; expected an IPv4 address".into()),
+        Ok(IpAddr::V6(_)) => Err("IPv6 is not supported; expected an IPv4 address".into()),
         Err(_) => Err("expected an IPv4 address, such as 0.0.0.0".into()),
     }
 }
 
-/// Reads `--memory`: MiB, or with `M` or `G`.
+/// Parses `--memory`: MiB, or a number with `M` or `G`.
 pub(super) fn parse_memory(text: &str) -> Result<u32, String> {
     let (number, unit) = match text.strip_suffix(['G', 'g']) {
         Some(number) => (number, 1024),

@@ -1,4 +1,4 @@
-//! When the appliance answers, and where.
+//! Finds out when the appliance responds, and at which URLs.
 
 use super::UpArgs;
 use crate::vm::net::{Net, NetKind};
@@ -13,24 +13,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// First patience with one attempt. Short, because a SYN that reaches a machine without its network up is only sent
-/// again after a second; it grows, because a busy host may need longer than that for any answer.
+/// Time limit of the first attempt. Short, because a SYN that reaches a VM before its network is up is only repeated after a
+/// second; it grows, because any response may take longer on a busy host.
 const FIRST_PATIENCE: Duration = Duration::from_millis(50);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(2);
-/// What the appliance says on its serial line when it has an address.
+/// Start of the appliance's serial line that shows its address.
 const ADDRESS_LINE: &str = "address ";
 
-/// What it says when it takes connections there.
+/// Start of the serial line that says it accepts connections there.
 const SERVING_LINE: &str = "serving at ";
 
 /// Where the appliance is reached from the host.
 #[derive(Clone, Debug)]
 pub(super) struct Url {
-    /// `None`: by DHCP from somebody else's server.
+    /// `None`: assigned by an external DHCP server.
     address: Option<Ipv4Addr>,
     http: Option<u16>,
     https: Option<u16>,
-    /// The appliance wants a header of the PROXY protocol before anything else there.
+    /// Whether the appliance expects a PROXY protocol header first.
     proxied: bool,
 }
 
@@ -52,8 +52,8 @@ impl Url {
         })
     }
 
-    /// Waits for the first HTTP response of any status and returns the URLs in words. A port for https answers plain HTTP,
-    /// too: that it wants TLS.
+    /// Waits for the first HTTP response of any status and returns the URLs as text. An https port also responds to plain HTTP:
+    /// that it needs TLS.
     pub(super) async fn answers(&self, serial: &Serial) -> impl fmt::Display + use<> {
         let mut patience = FIRST_PATIENCE;
         loop {
@@ -62,7 +62,7 @@ impl Url {
             if let (Some(address), Some(port)) = (address, self.http.or(self.https)) {
                 let at = SocketAddrV4::new(address, port);
                 let answer = timeout(patience, is_http(at, self.proxied)).await;
-                // We may be none of those who may send such a header: then the end of the connection is the answer, from an
+                // The host may not be allowed to send such a header. Then the end of the connection is the response, of an
                 // appliance that has an address.
                 let refused = self.proxied
                     && matches!(answer, Ok(Err(_)))

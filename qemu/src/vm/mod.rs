@@ -1,4 +1,4 @@
-//! One virtual machine: a vsock daemon of its own, QEMU, and the serial line.
+//! One virtual machine: its own vsock daemon, QEMU, and the serial console.
 
 pub mod net;
 mod passt;
@@ -19,43 +19,42 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout_at};
 use vsock::Daemon;
 
-/// How long QEMU may take to end after its daemon's event loop, which a guest ends that powers itself off, or after its network,
-/// which ends with QEMU.
+/// How long QEMU may take to end after its daemon's event loop (which a guest ends by powering off), or after its network.
 const END_PAUSE: Duration = Duration::from_secs(2);
 
-/// Waits for the end of the program that is a VM's network; for ever, if there is none.
+/// Waits for the end of a VM's network program; forever if there is none.
 async fn ended(passt: Option<&mut Child>) -> String {
     let Some(passt) = passt else { return std::future::pending().await };
     match passt.wait().await {
-        Ok(status) => format!("its network, passt, ended ({status}); --net user does without it"),
+        Ok(status) => format!("its network program, passt, ended ({status}); --net user does not need it"),
         Err(error) => format!("waiting for passt: {error}"),
     }
 }
 
-/// What a VM is.
+/// Description of a VM.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Prefix of its serial lines and name in messages.
+    /// Prefix of its serial lines, and its name in messages.
     pub name: String,
     /// The multiboot loader, or a Linux kernel.
     pub kernel: PathBuf,
-    /// The image that the loader starts, or the Linux kernel's initial RAM file system.
+    /// The image for the loader, or the Linux kernel's initial RAM file system.
     pub initrd: PathBuf,
-    /// Command line of a Linux kernel; the multiboot loader takes none.
+    /// Command line of a Linux kernel; unused by the multiboot loader.
     pub append: Option<String>,
     /// Memory in MiB.
     pub memory_mib: u32,
-    /// Its vsock context identifier. Only its own daemon sees it.
+    /// Its vsock context identifier, seen only by its own daemon.
     pub cid: u32,
     /// Accelerator.
     pub accel: Accel,
-    /// Network card, if it has one.
+    /// Network card, if any.
     pub net: Option<Net>,
-    /// Further arguments for QEMU.
+    /// Additional arguments for QEMU.
     pub more: Vec<String>,
 }
 
-/// What starting a VM takes of the host.
+/// What starting a VM requires of the host.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// Starts children.
@@ -70,19 +69,18 @@ pub struct Vm {
     name: String,
     qemu: Child,
     daemon: Daemon,
-    /// The program that is its network, if there is one.
+    /// Its network program, if any.
     passt: Option<Child>,
     _tap: Option<Tap>,
-    /// What became of a program that it needs, and until when QEMU may end by itself.
+    /// A program it depends on has ended: how, and until when QEMU may end by itself.
     lost: Option<(String, Instant)>,
     serial: Serial,
     vsock: PathBuf,
 }
 
 impl Vm {
-    /// Starts the daemon and QEMU. `directory`, which must exist, gets their sockets; `vsock` is the path that the host
-    /// reaches the VM at (it appears when the VM has set its device up), and `vsock` + `_PORT` those that the VM reaches
-    /// on the host.
+    /// Starts the daemon and QEMU, whose sockets go to the existing `directory`. The host reaches the VM at `vsock`, which
+    /// appears once the VM has set up its device; the VM reaches the host at `vsock` + `_PORT`.
     pub async fn start(spec: &Spec, host: &Host, directory: &Path, vsock: &Path) -> Result<Self> {
         let control = directory.join("vhost-user");
         let serial = Serial::new(&spec.name);
@@ -114,8 +112,8 @@ impl Vm {
         Ok(Self { name, qemu, daemon, passt, _tap: tap, lost: None, serial, vsock })
     }
 
-    /// Waits for the VM's end, which needs QEMU, the daemon and its network, and says why in one line. A QEMU whose daemon
-    /// or network is gone still runs, but nobody reaches it. Whoever stops waiting may wait again.
+    /// Waits for the end of the VM, that is, of QEMU, the daemon or its network, and says why in one line. A QEMU without daemon
+    /// or network still runs, but is unreachable. May be cancelled and called again.
     pub async fn ended(&mut self) -> String {
         let (cause, until) = match self.lost.clone() {
             Some(known) => known,
@@ -138,9 +136,9 @@ impl Vm {
         }
     }
 
-    /// Kills QEMU and what it needs and waits for all. There is nothing in either to be saved.
+    /// Kills QEMU and its helper programs and waits for all of them. They have nothing to save.
     pub async fn stop(mut self) {
-        // Fails only if it has been waited for.
+        // Fails only if it has been waited for already.
         let _ = self.qemu.kill().await;
         self.daemon.kill().await;
         if let Some(passt) = &mut self.passt {
@@ -148,7 +146,7 @@ impl Vm {
         }
     }
 
-    /// QEMU's process number; `None` once it has ended.
+    /// QEMU's process ID; `None` once it has ended.
     pub fn pid(&self) -> Option<u32> {
         self.qemu.id()
     }
@@ -158,7 +156,7 @@ impl Vm {
         &self.vsock
     }
 
-    /// The serial line.
+    /// The serial console.
     pub fn serial(&self) -> &Serial {
         &self.serial
     }

@@ -7,24 +7,24 @@ use model::settings::StaticAddress;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-/// Where the appliance is in a network of its own that names no address.
+/// The appliance's default address in a private network.
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
-/// The host in that network.
+/// The host's address in that network.
 const OWN_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 const OWN_PREFIX_LEN: u8 = 24;
-/// The host's Ethernet address as passt shows it: QEMU's user network has the same.
+/// The host's Ethernet address as shown by passt, the same as in QEMU's user network.
 const GATEWAY_MAC: &str = "52:55:0a:00:02:02";
 
 /// `--net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetKind {
-    /// passt, see `passt.rs`; the appliance's ports are forwarded from the host.
+    /// passt (see `passt.rs`); the appliance's ports are forwarded from the host.
     Passt,
-    /// QEMU's user-mode network, likewise. It listens with a backlog of one, and all clients have the host's address.
+    /// QEMU's user network, also with forwarded ports. It listens with a backlog of one, and all clients have the host's address.
     User,
     /// An existing tap interface.
     Tap(String),
-    /// A tap interface of its own, see [`tap`]; its address is static, and the host is its gateway.
+    /// A temporary tap interface, see [`tap`]; its address is static, and the host is its gateway.
     OwnTap,
 }
 
@@ -36,7 +36,7 @@ impl FromStr for NetKind {
             None if text == "passt" => Ok(Self::Passt),
             None if text == "tap" => Ok(Self::OwnTap),
             None if text == "user" => Ok(Self::User),
-            // 15 bytes: IFNAMSIZ less its terminator. A comma would start another option.
+            // 15 bytes: IFNAMSIZ without the terminator. A comma would start another option.
             Some(("tap", name)) if (1..=15).contains(&name.len()) && !name.contains([',', '/']) => {
                 Ok(Self::Tap(name.to_owned()))
             }
@@ -45,27 +45,27 @@ impl FromStr for NetKind {
     }
 }
 
-/// The network of one appliance.
+/// Network of one appliance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Net {
-    /// What it is attached to.
+    /// Its kind.
     pub kind: NetKind,
-    /// Its static address; by DHCP otherwise.
+    /// Its static address; `None`: DHCP.
     pub address: Option<StaticAddress>,
-    /// The host's address at which forwarded ports are.
+    /// Host address of the forwarded ports.
     pub listen: Ipv4Addr,
-    /// Ports that are forwarded: (on the host, in the appliance).
+    /// Forwarded ports: (host, appliance).
     pub forwards: Vec<(u16, u16)>,
 }
 
 impl Net {
-    /// An existing tap interface of this name, with an address by DHCP.
+    /// An existing tap interface of this name, with DHCP.
     pub fn tap(name: &str) -> Self {
         let (kind, listen) = (NetKind::Tap(name.to_owned()), Ipv4Addr::LOCALHOST);
         Self { kind, address: None, listen, forwards: Vec::new() }
     }
 
-    /// passt's arguments, with its socket at this descriptor.
+    /// passt's arguments, for a socket at this descriptor.
     pub fn passt_args(&self, socket: &str) -> Vec<String> {
         let (own, prefix_len, gateway) = match &self.address {
             Some(address) => (address.address.into(), address.prefix_len, gateway(address)),
@@ -83,7 +83,7 @@ impl Net {
         let mut args: Vec<String> = words.map(str::to_owned).into();
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
         add("--fd", socket.to_owned());
-        // With addresses of its own it takes nothing from an interface; it wants one all the same, and this one is always there.
+        // With explicit addresses it uses no interface, but still requires one; this one always exists.
         add("--interface", "lo".into());
         add("--mac-addr", GATEWAY_MAC.into());
         add("--address", own.to_string());
@@ -125,7 +125,7 @@ fn on_tap(name: &str) -> String {
     format!("tap,id=net0,ifname={name},script=no,downscript=no,vhost=off")
 }
 
-/// Reads `--address A.B.C.D/LEN`. A prefix longer than 30 has no room for a neighbour.
+/// Parses `--address A.B.C.D/LEN`. The maximum prefix length is 30, to leave room for a neighbour.
 pub fn parse_address(text: &str) -> Result<StaticAddress> {
     let parsed = text.split_once('/').and_then(|(address, len)| {
         Some((
@@ -148,12 +148,12 @@ fn network(address: &StaticAddress) -> Ipv4Addr {
     Ipv4Addr::from(u32::from_be_bytes(address.address) & mask)
 }
 
-/// The host's address in the network of an appliance with this one.
+/// The host's address in the network of the appliance with this address.
 pub fn gateway(address: &StaticAddress) -> Ipv4Addr {
     others(address)[0]
 }
 
-/// Three addresses of the network that are not the appliance's: for QEMU's own ends.
+/// Three other addresses of the network, for QEMU's own use.
 fn others(address: &StaticAddress) -> [Ipv4Addr; 3] {
     let base = u32::from(network(address));
     let own = u32::from_be_bytes(address.address);

@@ -1,4 +1,4 @@
-//! QEMU's command line and exit statuses.
+//! QEMU's command line and exit status.
 
 use super::Spec;
 use std::ffi::OsString;
@@ -13,13 +13,13 @@ pub fn args(spec: &Spec, control: &Path) -> Vec<OsString> {
     let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     add(&["-name", &spec.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     add(&["-M", "q35,memory-backend=mem0", "-m", &format!("{}M", spec.memory_mib), "-smp", "1"]);
-    // The daemon reads and writes the queues in the VM's memory, so it has to be shared.
+    // Shared, because the daemon accesses the queues in the VM's memory.
     add(&["-object", &format!("memory-backend-memfd,id=mem0,size={}M,share=on", spec.memory_mib)]);
     add(&spec.accel.qemu_args());
     add(&["-kernel", &spec.kernel.to_string_lossy()]);
     match &spec.append {
         Some(append) => add(&["-initrd", &spec.initrd.to_string_lossy(), "-append", append]),
-        // For a multiboot loader it is a list of modules.
+        // For a multiboot loader this is a list of modules.
         None => add(&["-initrd", &escaped(&spec.initrd)]),
     }
     add(&["-chardev", "stdio,id=serial0,signal=off", "-serial", "chardev:serial0"]);
@@ -27,19 +27,19 @@ pub fn args(spec: &Spec, control: &Path) -> Vec<OsString> {
     add(&["-device", "vhost-user-vsock-pci,chardev=vsock0"]);
     add(&["-device", "virtio-rng-pci", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     if let Some(net) = &spec.net {
-        // Without romfile= the firmware would look for something to boot from on the network card's ROM.
+        // An empty romfile= keeps the firmware from booting from the network card's ROM.
         add(&["-netdev", &net.netdev(), "-device", "virtio-net-pci,netdev=net0,romfile="]);
     }
     args.extend(spec.more.iter().map(OsString::from));
     args
 }
 
-/// In QEMU's option lists a comma is written twice.
+/// Doubles commas, as QEMU's option lists require.
 fn escaped(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
-/// What QEMU's end says about the machine in it.
+/// What QEMU's exit status says about the VM.
 pub fn describe_exit(status: io::Result<ExitStatus>) -> String {
     let status = match status {
         Ok(status) => status,

@@ -1,4 +1,4 @@
-//! Passing on what a VM and its helpers print, and keeping the last lines for error messages.
+//! Forwards the output of a VM and its helpers, and keeps the last lines for error messages.
 
 use anyhow::{Context, Result};
 use std::collections::VecDeque;
@@ -7,12 +7,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Lines kept.
+/// Number of lines kept.
 const TAIL_LINES: usize = 5;
-/// Longest line passed on; the rest of a longer one comes as further lines.
+/// Maximum length of a forwarded line; longer ones are split.
 const MAX_LINE: u64 = 400;
 
-/// The lines of one VM, printed on standard error with its name in front.
+/// Output of one VM, printed to standard error with its name in front.
 #[derive(Clone, Debug)]
 pub struct Serial {
     name: String,
@@ -25,12 +25,12 @@ impl Serial {
         Self { name: name.to_owned(), tail: Arc::default() }
     }
 
-    /// Passes on a child's output until it ends; `source` says whose it is. It has a thread of its own: reading never
-    /// stops for the sake of other work, and a stopped terminal stops nothing else.
+    /// Forwards a child's output until it ends; `source` names the child. It uses its own thread, so that reading never waits for
+    /// other work, and a stopped terminal stops nothing else.
     pub fn follow(&self, output: Option<impl AsFd>, source: &str) -> Result<()> {
         let output = output.context("the child's output is not piped")?;
         let fd: OwnedFd = output.as_fd().try_clone_to_owned().context("the child's output")?;
-        // The async runtime made the pipe non-blocking; this thread wants to wait.
+        // The async runtime made the pipe non-blocking; this thread wants to block.
         let flags = rustix::fs::fcntl_getfl(&fd).context("the child's output")?;
         rustix::fs::fcntl_setfl(&fd, flags - rustix::fs::OFlags::NONBLOCK).context("the child's output")?;
         let (lines, source) = (self.clone(), source.to_owned());
@@ -47,7 +47,7 @@ impl Serial {
         tail.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
     }
 
-    /// The value that follows `word` in one of the lines kept, up to the next space.
+    /// The value after `word` in one of the last lines, up to the next space.
     pub fn value_after(&self, word: &str) -> Option<String> {
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let rest = tail.iter().find_map(|line| Some(line.split_once(word)?.1.to_owned()))?;
@@ -70,9 +70,9 @@ impl Serial {
     fn line(&self, prefix: &str, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let text: String = text.trim_end().chars().filter(|c| !c.is_control()).collect();
-        // The loader describes its page tables at length; what it cannot do it reports as an error.
+        // The loader describes its page tables at length; real problems are reported as errors.
         let chatter = ["[LOADER][INFO]", "[LOADER][WARN]"].iter().any(|prefix| text.starts_with(prefix));
-        // Where there is no system log, passt says so with every line.
+        // Without a system log, passt repeats this with every line.
         let chatter = chatter || (text.starts_with("Failed to send ") && text.ends_with(" to syslog"));
         let chatter = chatter || text.starts_with("Don't run as root. Changing to nobody");
         if text.is_empty() || chatter {

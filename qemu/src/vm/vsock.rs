@@ -1,9 +1,9 @@
-//! The vsock daemon of a VM: when it may be connected to, and whether it still works.
+//! The vsock daemon of a VM: when it accepts connections, and whether it still works.
 //!
-//! vhost-device-vsock 0.3 gives up its event loop, silently and for good, if a host process connects to it while QEMU sets
-//! its queues up: a VM would boot with a vsock that never carries anything. Nothing in its interface tells when that is
-//! over, but the kernel does: the loop's epoll set (proc(5), `/proc/PID/fdinfo`) then has the queues in it, by
-//! their numbers. Until then its socket has another name, so that nobody finds it.
+//! The event loop of vhost-device-vsock 0.3 ends, silently and for good, if a host process connects while QEMU is setting up the
+//! queues: the VM would boot with a dead vsock. The daemon does not tell when that is over, but the kernel does: the loop's epoll
+//! set (`/proc/PID/fdinfo`, proc(5)) then contains the queues' numbers. Until then the socket has another name, so that nobody
+//! connects.
 
 use super::Host;
 use super::serial::Serial;
@@ -19,37 +19,37 @@ use tokio::process::Child;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
-/// How long it may take to open its sockets.
+/// How long the daemon may take to open its sockets.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// How long the event loop's thread may take to have its name.
+/// How long the event loop's thread may take to set its name.
 const NAME_LIMIT: Duration = Duration::from_secs(1);
-/// How often a VM that boots is looked at.
+/// Interval of checks on a booting VM.
 const READY_PAUSE: Duration = Duration::from_millis(5);
-/// A queue is put into the set just before it is ready, by a process that may be interrupted in between: a guess.
+/// Extra delay: a queue is added to the set just before it is ready, and the process may be interrupted in between. An estimate.
 const SETTLED: Duration = Duration::from_millis(20);
-/// How often it is looked whether the event loop is still there.
+/// Interval of checks whether the event loop still runs.
 const HEALTH_PAUSE: Duration = Duration::from_millis(250);
-/// Name of the event loop's thread, which it gives itself.
+/// Name that the event loop's thread gives itself.
 const EVENT_LOOP: &str = "vring_worker";
-/// What the event loop watches from the start: its end, the host's sockets, other VMs. As proc(5) has it, in hexadecimal.
+/// What the event loop watches from the start (exit, host sockets, other VMs), in hexadecimal as in proc(5).
 const FROM_THE_START: [&str; 3] = ["3", "4", "5"];
-/// The queues that it watches once they are set up: receive and transmit.
+/// Queues it watches once they are set up: receive and transmit.
 const QUEUES: [&str; 2] = ["0", "1"];
 
 /// A running daemon. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Daemon {
     child: Child,
-    /// The thread that runs the event loop, if this daemon has one by its name.
+    /// The event loop's thread, if this daemon has one of that name.
     event_loop: Option<PathBuf>,
-    /// Shows the socket; aborted with the daemon.
+    /// Renames the socket; aborted with the daemon.
     _gate: JoinSet<()>,
     hidden: PathBuf,
 }
 
 impl Daemon {
-    /// Starts it for the VM with this context identifier. QEMU is to connect to `control`; the host reaches the VM at `vsock`,
-    /// which appears when the VM's driver has set the device up.
+    /// Starts the daemon for the VM with this context identifier. QEMU must connect to `control`. The host reaches the VM at
+    /// `vsock`, which appears once the VM's driver has set up the device.
     pub(super) async fn start(
         host: &Host,
         cid: u32,
@@ -81,19 +81,19 @@ impl Daemon {
                 }
                 sleep(SETTLED).await;
                 if let Err(error) = place::move_socket(&from, &vsock) {
-                    eprintln!("[weir] nobody can reach {}: {error}", vsock.display());
+                    eprintln!("[weir] {} is unreachable: {error}", vsock.display());
                 }
             });
         } else {
             eprintln!(
-                "[weir] {} is not the vsock daemon known here (0.3): connecting while a VM boots may end it unnoticed",
+                "[weir] {} is not the known vsock daemon (0.3): connecting while a VM boots may break it unnoticed",
                 program.display()
             );
         }
         Ok(Self { child, event_loop, _gate: gate, hidden })
     }
 
-    /// Waits until it has ended or no longer works, and says how.
+    /// Waits until the daemon has ended or stopped working, and says how.
     pub(super) async fn ended(&mut self) -> String {
         let described = |status: io::Result<ExitStatus>| match status {
             Ok(status) => format!("its vsock daemon ended ({status})"),
@@ -111,21 +111,21 @@ impl Daemon {
         }
     }
 
-    /// Kills it and waits for its end.
+    /// Kills the daemon and waits for its end.
     pub(super) async fn kill(&mut self) {
-        // Fails only if it has been waited for.
+        // Fails only if it has been waited for already.
         let _ = self.child.kill().await;
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // There only if the VM never set its device up.
+        // Exists only if the VM never set up its device.
         let _ = place::remove_socket(&self.hidden);
     }
 }
 
-/// The socket's name until it may be connected to.
+/// The socket's name until it accepts connections.
 fn hidden(vsock: &Path) -> PathBuf {
     let mut name = OsString::from(vsock);
     name.push(".closed");
@@ -146,7 +146,7 @@ async fn wait_for_socket(path: &Path, daemon: &mut Child, serial: &Serial) -> Re
     Ok(())
 }
 
-/// Where the thread of the event loop is in `/proc`, once it has its name.
+/// The event loop's thread in `/proc`, once it has set its name.
 async fn event_loop(process: &Path) -> Option<PathBuf> {
     let limit = Instant::now() + NAME_LIMIT;
     while Instant::now() < limit {
@@ -163,13 +163,13 @@ async fn event_loop(process: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Where the event loop's epoll set is in `/proc`.
+/// The event loop's epoll set in `/proc`.
 fn epoll_set(process: &Path) -> Option<PathBuf> {
     let files = fs::read_dir(process.join("fdinfo")).ok()?;
     files.filter_map(|file| Some(file.ok()?.path())).find(|file| watches(file, &FROM_THE_START))
 }
 
-/// This file is an epoll set in which there are entries with these data.
+/// Whether this file is an epoll set with entries for these data values.
 fn watches(file: &Path, data: &[&str]) -> bool {
     fs::read_to_string(file).is_ok_and(|text| data.iter().all(|data| has_entry(&text, data)))
 }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn epoll_sets_are_read() {
         assert!(FROM_THE_START.iter().all(|data| has_entry(SET, data)));
-        // A descriptor's number is not its data, nor a part of them.
+        // A descriptor's number is not its data, nor a part of it.
         assert!(!has_entry(SET, "9") && !has_entry(SET, "0") && !has_entry(SET, "1a"));
         let queues = "tfd:       17 events:       19 data:                0  pos:0 ino:1a sdev:10\n\
                       tfd:       18 events:       19 data:                1  pos:0 ino:1a sdev:10\n";

@@ -1,4 +1,4 @@
-//! One stream's requests, one after the other.
+//! Serves the requests of one stream, one after the other.
 
 use crate::content::{BadChunk, ContentReader};
 use crate::handler::{self, Answer, Plan};
@@ -8,9 +8,9 @@ use alloc::format;
 use alloc::vec::Vec;
 use netdrv::stream::{StreamId, StreamTransport};
 
-/// Content moved in one step, in bytes; what a connection holds of it at most.
+/// Maximum content moved in one step, in bytes, and held by a connection.
 const STEP: usize = 16 * 1024;
-/// A buffer that grew beyond this is given back between requests, so that an idle stream costs little.
+/// Larger buffers are freed between requests, so that an idle stream uses little memory.
 const IDLE_CAPACITY: usize = 2 * 1024;
 
 /// What a connection waits for.
@@ -20,21 +20,21 @@ pub enum Wait {
     Event,
     /// An event, or this time (nanoseconds, monotonic).
     Until(u64),
-    /// Nothing: the stream is to be released.
+    /// Nothing: release the stream.
     Over,
 }
 
-/// The state of one stream.
+/// State of one stream.
 #[derive(Debug, Default)]
 pub struct Connection {
-    /// Front part of the head being received.
+    /// The beginning of the head being received.
     head: Vec<u8>,
-    /// Bytes to send, from `sent` on.
+    /// Bytes to send, starting at `sent`.
     out: Vec<u8>,
     sent: usize,
     /// The exchange in progress; `None` between requests.
     exchange: Option<Exchange>,
-    /// Nothing follows what is in `out`.
+    /// The stream ends after `out`.
     ending: bool,
 }
 
@@ -48,7 +48,7 @@ struct Exchange {
 
 #[derive(Debug)]
 enum Reply {
-    /// Content is read away first.
+    /// Discard the content, then respond.
     Answer(Answer),
     Sleep {
         ms: u64,
@@ -70,13 +70,13 @@ enum Reply {
 }
 
 enum Step {
-    /// Go on at once.
+    /// Continue at once.
     Again,
     Wait(Wait),
 }
 
 impl Connection {
-    /// Moves on as far as the stream allows. `scratch` is a buffer of any useful size shared by all connections.
+    /// Makes as much progress as the stream allows. `scratch` is a buffer of any reasonable size shared by all connections.
     pub fn drive<T: StreamTransport>(
         &mut self,
         io: &mut T,
@@ -118,7 +118,7 @@ impl Connection {
                 if taken == 0 { Step::Wait(Wait::Event) } else { Step::Again }
             }
             Ok(Some((head, len))) => {
-                // What follows the head stays with the transport, which holds back the sender for us.
+                // Bytes after the head stay in the transport, which holds back the sender.
                 io.consume(id, len.saturating_sub(before));
                 self.reset_buffers();
                 self.begin(&head);
@@ -162,7 +162,7 @@ impl Connection {
         });
     }
 
-    /// One step of an exchange, which is put back unless it is over.
+    /// Performs one step of an exchange, which is put back unless it is finished.
     fn advance<T: StreamTransport>(
         &mut self,
         mut exchange: Exchange,
@@ -177,7 +177,7 @@ impl Connection {
             match self.read_content(&mut exchange, io, id) {
                 Ok(step) => step,
                 Err(BadChunk) => {
-                    // An echo's head is on its way already: all that is left is to break the stream off.
+                    // An echo's head has been sent already: all that remains is to abort the stream.
                     match exchange.reply {
                         Reply::Echo { .. } => self.ending = true,
                         _ => self.refuse("400 Bad Request"),
@@ -224,7 +224,7 @@ impl Connection {
         Ok(Step::Again)
     }
 
-    /// All content is read: the response, or what is left of it.
+    /// Sends the response, or the rest of it, after all content has been read.
     fn reply<T: StreamTransport>(
         &mut self,
         exchange: &mut Exchange,
@@ -262,7 +262,7 @@ impl Connection {
             }
             Reply::Bytes { total, next: Some(next) } if *next < *total => {
                 let left = usize::try_from(*total - *next).unwrap_or(usize::MAX);
-                // One byte too many: only a send that falls short is followed by an event when there is room again.
+                // Ask for one byte too many: only a short send triggers an event when there is room again.
                 let len = io.send_room(id).saturating_add(1).min(scratch.len()).min(left);
                 pattern::fill(*next, &mut scratch[..len]);
                 match io.send(id, &scratch[..len]) {

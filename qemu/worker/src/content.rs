@@ -1,24 +1,24 @@
-//! Taking the framing off a request's content, piece by piece.
+//! Removes the framing from request content, incrementally.
 
 use crate::head::Framing;
 
-/// Longest line between chunks (size with extensions, or a trailer field), in bytes.
+/// Maximum length of a line between chunks (size with extensions, or a trailer field), in bytes.
 const MAX_LINE: usize = 256;
 
-/// The chunked coding was broken.
+/// Invalid chunked coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadChunk;
 
 /// A step through received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Bytes of framing to skip first.
+    /// Framing bytes to skip first.
     pub skip: usize,
-    /// Bytes of content that follow them.
+    /// Content bytes after them.
     pub data: usize,
 }
 
-/// Finds the content in received bytes; holds none of it.
+/// Finds the content in received bytes without storing it.
 #[derive(Debug)]
 pub struct ContentReader {
     state: State,
@@ -28,17 +28,17 @@ pub struct ContentReader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Length(u64),
-    /// Before or inside a chunk-size line.
+    /// Before or in a chunk-size line.
     Size,
     Chunk(u64),
-    /// The line feed after a chunk's data.
+    /// Expecting the line feed after a chunk's data.
     ChunkEnd,
     Trailer,
     Done,
 }
 
 impl ContentReader {
-    /// A reader at the start of content with this framing.
+    /// A reader for content with this framing.
     pub fn new(framing: Framing) -> Self {
         let state = match framing {
             Framing::Length(0) => State::Done,
@@ -53,8 +53,8 @@ impl ContentReader {
         self.state == State::Done
     }
 
-    /// Looks at `bytes` and accounts for the piece it returns, of which at most `max` bytes are content. A piece of
-    /// length 0 means that more bytes (or a larger `max`) are needed, or that the content has ended.
+    /// Examines `bytes` and accounts for the returned piece, which has at most `max` content bytes. An empty piece means that
+    /// more bytes (or a larger `max`) are needed, or that the content has ended.
     pub fn next(&mut self, bytes: &[u8], max: usize) -> Result<Piece, BadChunk> {
         let mut skip = 0;
         loop {
@@ -90,7 +90,7 @@ impl ContentReader {
     fn end_of_line(&self) -> Result<State, BadChunk> {
         let empty = self.line.as_slice() == b"\r\n";
         match self.state {
-            // An empty line would pass for size 0.
+            // Otherwise an empty line would be taken for size 0.
             State::Size if empty => Err(BadChunk),
             State::Size => match httparse::parse_chunk_size(&self.line) {
                 Ok(httparse::Status::Complete((_, 0))) => Ok(State::Trailer),

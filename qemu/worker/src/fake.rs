@@ -1,9 +1,9 @@
-//! A transport in memory whose peers are the tests themselves.
+//! An in-memory transport whose peers are the tests.
 
 use netdrv::stream::{CloseReason, ConnectError, StreamEvent, StreamId, StreamTransport, VsockAddr};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Streams with small windows, so that every limit is met in every test.
+/// Streams with small windows, so that tests reach every limit.
 pub(crate) struct FakeTransport {
     pub(crate) window: usize,
     pub(crate) piece: usize,
@@ -26,7 +26,7 @@ fn id(slot: u16) -> StreamId {
 }
 
 impl FakeTransport {
-    /// The server may have `window` bytes unread in each direction; the client's bytes arrive in pieces of `piece`.
+    /// The server may have `window` unread bytes in each direction; the client's bytes arrive in pieces of `piece` bytes.
     pub(crate) fn new(window: usize, piece: usize) -> Self {
         Self { window, piece, streams: BTreeMap::new(), events: VecDeque::new(), next_slot: 0 }
     }
@@ -46,7 +46,7 @@ impl FakeTransport {
         }
     }
 
-    /// Takes what the server sent, making room again.
+    /// Reads what the server sent, which makes room again.
     pub(crate) fn read(&mut self, slot: u16) -> Vec<u8> {
         let Some(ends) = self.streams.get_mut(&slot) else { return Vec::new() };
         if std::mem::take(&mut ends.blocked) {

@@ -1,32 +1,32 @@
-//! What each target answers.
+//! Responses by request target.
 
 use crate::head::{Framing, Head};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// Longest wait that `/api/sleep/MS` grants, in milliseconds.
+/// Maximum delay of `/api/sleep/MS`, in milliseconds.
 pub const MAX_SLEEP_MS: u64 = 60_000;
 
-/// Length of `/8m.bin`: a file that nobody has to keep.
+/// Length of `/8m.bin`, a generated file.
 pub const EIGHT_MIB: u64 = 8 << 20;
 
-/// What to do about a request.
+/// How to handle a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// Read the content away, then answer with this.
+    /// Discard the content, then send this response.
     Answer(Answer),
-    /// Read the content away, wait, then answer.
+    /// Discard the content, wait, then respond.
     Sleep(u64),
-    /// Send the content back as it comes, with this media type.
+    /// Send the content back as it arrives, with this media type.
     Echo(String),
     /// Send this many bytes of the pattern.
     Bytes(u64),
-    /// Read the content, answer with its length and checksum.
+    /// Read the content and respond with its length and checksum.
     Discard,
 }
 
-/// A small whole response.
+/// A small complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Status code and reason phrase.
@@ -49,7 +49,7 @@ impl Answer {
     }
 }
 
-/// Decides what to do about a request.
+/// Decides how to handle a request.
 pub fn plan(head: &Head) -> Plan {
     let path = head.target.split('?').next().unwrap_or_default();
     if path == "/8m.bin" {
@@ -68,7 +68,7 @@ pub fn plan(head: &Head) -> Plan {
     }
 }
 
-/// What `/api/discard` found.
+/// The response of `/api/discard`.
 pub fn tally(bytes: u64, crc: u32) -> Answer {
     Answer::json(format!("{{\"bytes\":{bytes},\"crc32\":\"{crc:08x}\"}}\n"))
 }

@@ -1,23 +1,23 @@
-//! Reading request heads.
+//! Parses request heads.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Longest head taken, in bytes.
+/// Maximum length of a head in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
-/// Most fields taken.
+/// Maximum number of fields.
 pub const MAX_FIELDS: usize = 96;
 
-/// How the length of a request's content is known (RFC 9112 §6).
+/// How the length of request content is determined (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// `Content-Length`, or none at all (0).
+    /// `Content-Length`, or no content (0).
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
 }
 
-/// What the handlers need of a request head.
+/// A parsed request head.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// Request method.
@@ -30,13 +30,13 @@ pub struct Head {
     pub fields: Vec<(String, String)>,
     /// Framing of the content.
     pub framing: Framing,
-    /// The connection stays open after this exchange.
+    /// Whether the connection stays open after this exchange.
     pub keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the content.
     pub expects_continue: bool,
 }
 
-/// Why a head was refused.
+/// Why a head was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
     /// Not HTTP/1, or ambiguous.
@@ -45,7 +45,7 @@ pub enum HeadError {
     TooLarge,
 }
 
-/// Parses the head at the front of `bytes`: `None` if it is not complete yet, else the head and its length.
+/// Parses the head at the start of `bytes`: `None` if it is incomplete, otherwise the head and its length.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);

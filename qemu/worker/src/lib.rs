@@ -1,19 +1,19 @@
-//! The demo's application: an HTTP/1.1 server on vsock streams, small enough to be read in one sitting.
+//! The demo application: a small HTTP/1.1 server on vsock streams.
 //!
-//! It stands where a user's own application would stand, and it is what the end-to-end tests measure Weir against: it
-//! answers with content that can be checked byte for byte ([`pattern`]), streams uploads back, and counts them. One
-//! event loop, no threads; each stream costs two small buffers whatever the size of its request or response.
+//! It takes the place of a user's own application, and the end-to-end tests measure Weir against it: its content can be checked
+//! byte for byte ([`pattern`]), and it streams uploads back and counts them. It has one event loop and no threads; each stream
+//! has two small buffers, whatever the size of request or response.
 //!
-//! | target | answer |
+//! | target | response |
 //! |---|---|
 //! | `/api/hello` | one line of text |
 //! | `/api/echo` | the request's content with its `Content-Type`, in the request's framing |
 //! | `/api/bytes/N` | the first N bytes of [`pattern`] |
 //! | `/api/sleep/MS` | one line, after MS milliseconds (at most [`handler::MAX_SLEEP_MS`]) |
 //! | `/api/headers` | the head of the request as JSON |
-//! | `/api/discard` | reads the content, answers its length and CRC-32 (IEEE) as JSON |
+//! | `/api/discard` | length and CRC-32 (IEEE) of the content as JSON |
 //!
-//! [`server::Server`] needs nothing but a [`netdrv::stream::StreamTransport`], so all of it runs on the host as well.
+//! [`server::Server`] only needs a [`netdrv::stream::StreamTransport`], so everything also runs on the host.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

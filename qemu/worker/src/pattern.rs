@@ -1,13 +1,13 @@
-//! Content that states its own offsets.
+//! Self-describing content: every line states its own offset.
 //!
-//! Lines of [`LINE`] bytes: the offset of the line's first byte as 15 decimal digits with leading zeros, then a line feed.
-//! Any piece can be checked without the rest, and a wrong, lost or doubled piece shows where it came from. The demo's
-//! static files follow the same pattern.
+//! A line has [`LINE`] bytes: the offset of its first byte as 15 decimal digits with leading zeros, then a line feed. Any part
+//! can be checked without the rest, and wrong, lost or duplicated parts show where they came from. The demo's static files use
+//! the same pattern.
 
 /// Bytes per line.
 pub const LINE: u64 = 16;
 
-/// Writes the pattern's bytes from `offset` on into all of `out`.
+/// Fills `out` with the pattern from `offset`.
 pub fn fill(offset: u64, out: &mut [u8]) {
     let mut line = render(offset / LINE * LINE);
     let mut skip = (offset % LINE) as usize;
@@ -22,7 +22,7 @@ pub fn fill(offset: u64, out: &mut [u8]) {
     }
 }
 
-/// Where `bytes`, which should be the pattern from `offset` on, differs from it first.
+/// Offset of the first difference between `bytes` and the pattern from `offset`.
 pub fn mismatch(offset: u64, bytes: &[u8]) -> Option<u64> {
     let mut expected = [0; 4096];
     let mut at = offset;
@@ -46,7 +46,7 @@ fn render(mut number: u64) -> [u8; LINE as usize] {
     line
 }
 
-/// Adds [`LINE`] to the number in place: far cheaper than rendering each line, which an emulated CPU would feel.
+/// Adds [`LINE`] to the number in place, much cheaper than formatting each line, which matters on an emulated CPU.
 fn advance(line: &mut [u8; LINE as usize]) {
     let mut carry = LINE as u8;
     for digit in line[..15].iter_mut().rev() {

@@ -1,10 +1,10 @@
-//! The event loop: streams come, talk and go.
+//! The event loop: accepts, serves and releases streams.
 
 use crate::connection::{Connection, Wait};
 use alloc::vec::Vec;
 use netdrv::stream::{StreamEvent, StreamId, StreamTransport};
 
-/// Most streams served at a time; more are turned away.
+/// Maximum number of concurrent streams; further ones are rejected.
 pub const MAX_STREAMS: usize = 256;
 const SCRATCH: usize = 16 * 1024;
 
@@ -13,9 +13,9 @@ const SCRATCH: usize = 16 * 1024;
 pub struct Server {
     streams: Vec<Stream>,
     scratch: Vec<u8>,
-    /// The earliest time any stream waits for.
+    /// The earliest time that any stream waits for.
     wake_at: Option<u64>,
-    /// Streams turned away because there were [`MAX_STREAMS`].
+    /// Streams rejected because there were [`MAX_STREAMS`].
     pub refused: u64,
 }
 
@@ -38,8 +38,8 @@ impl Server {
         }
     }
 
-    /// Does everything there is to do now. To be called after each `poll` of the transport and at
-    /// [`Server::wake_at`]; `flush` has to follow.
+    /// Does everything that can be done now. Call it after each `poll` of the transport and at [`Server::wake_at`]; `flush` must
+    /// follow.
     pub fn turn<T: StreamTransport>(&mut self, io: &mut T, now_ns: u64) {
         while let Some(event) = io.next_event() {
             match event {
@@ -54,7 +54,7 @@ impl Server {
                 }
                 StreamEvent::Readable(id) | StreamEvent::Writable(id) => self.drive(id, io, now_ns),
                 StreamEvent::Closed(id, _) => {
-                    // Half-closes are not to be relied upon, so nobody can be waiting for the rest of an answer.
+                    // Half-closes are unreliable, so the peer cannot be waiting for the rest of a response.
                     io.release(id);
                     self.streams.retain(|s| s.id != id);
                 }
@@ -70,12 +70,12 @@ impl Server {
         }
     }
 
-    /// When [`Server::turn`] must run next even if no event comes (nanoseconds, monotonic).
+    /// When [`Server::turn`] must run next even without an event (nanoseconds, monotonic).
     pub fn wake_at(&self) -> Option<u64> {
         self.wake_at
     }
 
-    /// How many streams there are.
+    /// Number of streams.
     pub fn streams(&self) -> usize {
         self.streams.len()
     }

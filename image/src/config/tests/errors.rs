@@ -77,7 +77,7 @@ fn all_errors_at_once_in_the_files_order() {
     assert_eq!(errors.to_string().lines().count(), found.len());
     // However many there are, what is told of them is bounded.
     let many = check_all(&directory(), &"[[site]]\n".repeat(300)).expect_err("wrong");
-    assert!(many.0.len() == 100 && many.0[99].what.ends_with("is not told"), "{many}");
+    assert!(many.0.len() == 100 && many.0[99].what.ends_with("are not shown"), "{many}");
 }
 
 /// Line, column, and how the warnings begin, in order.
