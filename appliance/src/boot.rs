@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_one_from_the_host_does_not_make_way() {
+    fn an_invalid_bundle_from_the_host_fails_the_boot() {
         let (good, origin) = (bundle("a"), Origin::FwCfg(CONFIG_NAME));
         let refusal = |bytes: &[u8]| choose(Some(bytes), Some(&good)).map(drop);
         let refused = |error| Err(ConfigurationError::Refused(origin, error));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_fits_on_a_line() {
+    fn errors_fit_on_one_line() {
         let error = ConfigurationError::Refused(Origin::FwCfg(CONFIG_NAME), BundleError::Version(9));
         let expected = format!(
             "configuration (fw_cfg opt/weir/config): bundle has format version 9, this build reads {VERSION}"

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_can_be_leased_again_and_never_more() {
+    fn dropped_leases_return_their_bytes() {
         let budget = Budget::new(100);
         let first = budget.lease(60);
         assert!(first.is_some() && budget.lease(41).is_none());

@@ -156,7 +156,7 @@ mod image {
         let now = || Instant::from_nanos(clock.now_ns());
         let handed = keys.as_ref().map_or(Keys::NONE, Keys::new);
         let mut shard = Shard::new(config, &bundle, handed, nic, vsock, now()).map_err(Failure::Settings)?;
-        if let Some(error) = shard.without_tls() {
+        if let Some(error) = shard.tls_error() {
             println!("weir: https is not served: {error}");
         }
         for (pool, error) in shard.hub().without_links() {

@@ -54,7 +54,7 @@ fn headers_of_both_versions_in_any_pieces() {
 }
 
 #[test]
-fn what_is_no_header_is_seen_at_once() {
+fn invalid_headers_are_detected_at_once() {
     let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX_V1));
     let mut cases: Vec<Vec<u8>> = [
         "GET / HTTP/1.1\r\n",
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_survived(input: Vec<u8>) {
+    fn arbitrary_bytes_do_not_panic(input: Vec<u8>) {
         let _ = parse(&input);
     }
 }

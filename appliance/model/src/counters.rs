@@ -1,7 +1,7 @@
-//! Counters: each is declared once, with the name that the outside sees.
+//! Event counters, each declared once together with its public name.
 
-/// Declares a struct of event counts and the names under which `weir ctl status` and the metrics show them, so that a counter
-/// that is not shown cannot be written. Fields after `and` are not counts.
+/// Declares a struct of event counts, with the names under which `weir ctl status` and the metrics show them,
+/// so that no counter can be left out there. Fields after `and` are not counts.
 #[macro_export]
 macro_rules! counters {
     (
@@ -19,7 +19,7 @@ macro_rules! counters {
         }
 
         impl $name {
-            /// All counts, each with the name that the outside sees.
+            /// All counts with their public names.
             $vis fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$(($shown, self.$field)),*].into_iter()
             }
@@ -32,13 +32,13 @@ mod tests {
     counters! {
         /// An example.
         struct Example {
-            /// Those that came.
+            /// Arrivals.
             came = "guests_came",
-            /// Those that went.
+            /// Departures.
             went = "guests_went",
         }
         and {
-            /// What the house is called.
+            /// Not a count.
             house: [u8; 2],
         }
     }

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date() {
+    fn invalid_dates() {
         for bad in [
             "",
             "0",
@@ -307,12 +307,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_formatted_parses(unix in 0..=LAST) {
+        fn formatted_dates_parse(unix in 0..=LAST) {
             prop_assert_eq!(parse(&format(unix), NOW), Some(unix));
         }
 
         #[test]
-        fn any_bytes_are_survived(bytes: Vec<u8>, now: u64) {
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>, now: u64) {
             let _ = parse(&bytes, now);
         }
     }

@@ -48,7 +48,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn places_and_numbers_lead_to_each_other() {
+    fn indices_and_ids_convert_both_ways() {
         assert_eq!(PoolId::at(65_535).map(PoolId::index), Some(65_535));
         assert_eq!(PoolId::at(65_536), None, "and not the first one");
         assert_eq!(SiteId::first(3).collect::<Vec<_>>(), [SiteId(0), SiteId(1), SiteId(2)]);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn they_travel_as_their_numbers() {
+    fn ids_are_serialised_as_numbers() {
         assert_eq!(postcard::to_allocvec(&PoolId(300)), postcard::to_allocvec(&300_u16));
     }
 }

@@ -38,7 +38,7 @@ fn heap(ram_mib: u32, bundle_len: u64) -> u64 {
 
 /// A machine with the memory that the host demands never refuses to serve.
 #[test]
-fn what_the_host_asks_for_is_enough() {
+fn the_host_demands_enough_memory() {
     for bundle in (0..64).map(|n| n * 777_777) {
         for handed in (0..40).map(|n| n * 999_999) {
             let least = least_memory_with_mib(bundle, handed);

@@ -137,7 +137,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn phrases_tell_reasons_apart_and_timers_are_named_so() {
+    fn phrases_are_unique_and_timers_are_named_so() {
         let phrases: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(phrases.len(), Reason::ALL.len());
         for (number, reason) in Reason::ALL.iter().enumerate() {

@@ -51,35 +51,35 @@ impl fmt::Display for TlsError {
 
 impl core::error::Error for TlsError {}
 
-/// What happened to TLS connections, since the start.
+/// Counts of TLS events since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsCounters {
     /// Handshakes completed, resumed ones included.
     pub handshakes: u64,
-    /// Of those, resumed ones.
+    /// Handshakes that resumed a session.
     pub resumed: u64,
-    /// Of all, TLS 1.2.
+    /// Handshakes that negotiated TLS 1.2.
     pub tls12: u64,
-    /// Handshakes that failed for what the client sent or offered.
+    /// Handshakes that failed because of what the client sent or offered.
     pub failed: u64,
-    /// Connections that began with something else than TLS.
+    /// Connections that did not begin with TLS.
     pub garbage: u64,
-    /// Of those, plain HTTP, answered with a 400 that says so.
+    /// Connections that began with plain HTTP, and were answered with 400.
     pub plain_http: u64,
     /// Handshake messages larger than allowed.
     pub oversized: u64,
-    /// Names no site answers to.
+    /// Handshakes for a name that no site has.
     pub unknown_name: u64,
-    /// Handshakes that took too long.
+    /// Handshakes that timed out.
     pub timed_out: u64,
     /// Handshakes that gave way to newer ones.
     pub evicted: u64,
-    /// Connections refused because the memory for TLS was used up.
+    /// Connections refused for lack of TLS memory.
     pub refused: u64,
-    /// Established connections that broke the protocol: altered records, renegotiation.
+    /// Established connections that violated the protocol: altered records, renegotiation.
     pub broken: u64,
     /// Requests whose host belongs to another site than the handshake's name: 421.
     pub misdirected: u64,
-    /// Requests answered 403 because of the client's certificate.
+    /// Requests answered with 403 because of the client certificate.
     pub client_certificates_refused: u64,
 }

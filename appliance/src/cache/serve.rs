@@ -28,7 +28,7 @@ pub fn file(
         _ => return Text::read_only().write(writer).map(|()| 0..0),
     };
     if head.present.any(Present::PRECONDITION | Present::RANGE)
-        && let Some(part) = special(head, stored, writer)?
+        && let Some(part) = conditional_or_partial(head, stored, writer)?
     {
         return Ok(part);
     }
@@ -40,7 +40,7 @@ pub fn file(
 }
 
 /// Handles preconditions and ranges. `None` if the whole file is to be sent.
-fn special(
+fn conditional_or_partial(
     head: &RequestHead<'_>,
     stored: &StoredResponse<'_>,
     writer: &mut ResponseWriter<'_, impl Encode>,

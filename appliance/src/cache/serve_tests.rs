@@ -203,7 +203,7 @@ fn options_for_the_server() {
 }
 
 #[test]
-fn what_goes_no_further_is_answered_here() {
+fn max_forwards_zero_is_answered() {
     let limits = RequestLimits { trace: true, ..RequestLimits::STRICT };
     let answer = |input: &str| {
         let mut scratch = [0; 9000];

@@ -7,7 +7,7 @@ use crate::time::Instant;
 pub(crate) enum Drain {
     /// Not requested.
     #[default]
-    No,
+    Off,
     /// Requested. Connections that have sent no request yet are spared until `silent_until`.
     Begun { silent_until: Instant, ends_at: Instant },
     /// Connections without a request are closed as well.
@@ -19,13 +19,13 @@ pub(crate) enum Drain {
 impl Drain {
     /// Whether connections are to end after their current request.
     pub(crate) fn has_begun(self) -> bool {
-        self != Self::No
+        self != Self::Off
     }
 
     /// Whether to close a connection that waits for a request after `served` others.
     pub(crate) fn closes_idle(self, served: u32) -> bool {
         match self {
-            Self::No => false,
+            Self::Off => false,
             Self::Begun { .. } => served > 0,
             Self::Late { .. } | Self::Over => true,
         }
@@ -33,7 +33,7 @@ impl Drain {
 
     pub(crate) fn next_deadline(self) -> Option<Instant> {
         match self {
-            Self::No | Self::Over => None,
+            Self::Off | Self::Over => None,
             Self::Begun { silent_until, ends_at } => Some(silent_until.min(ends_at)),
             Self::Late { ends_at } => Some(ends_at),
         }

@@ -15,7 +15,7 @@ use model::reason::Reason;
 pub(super) enum ProxiedClient {
     /// The TCP peer.
     #[default]
-    No,
+    Direct,
     /// The header has not arrived yet.
     Awaited,
     /// The client that the header named. Boxed: every connection has space for this, but few are proxied.
@@ -27,7 +27,7 @@ impl ProxiedClient {
     pub(super) fn key(&self, key: &FlowKey) -> FlowKey {
         match self {
             Self::From(client) => FlowKey { remote: client.0, remote_port: client.1, ..*key },
-            Self::No | Self::Awaited => *key,
+            Self::Direct | Self::Awaited => *key,
         }
     }
 }
@@ -63,7 +63,7 @@ impl Connection {
         match header {
             Ok(Parsed::Partial) => false,
             Ok(Parsed::Complete { source, .. }) => {
-                self.proxied_client = ProxiedClient::No;
+                self.proxied_client = ProxiedClient::Direct;
                 if let Some((address, port)) = source {
                     self.proxied_client = ProxiedClient::From(Box::new((address, port)));
                     self.journal.set_proxied_client((address, port));
@@ -76,7 +76,7 @@ impl Connection {
             }
             // A health check of the load balancer.
             Err(_) => {
-                self.proxied_client = ProxiedClient::No;
+                self.proxied_client = ProxiedClient::Direct;
                 self.close(socket);
                 false
             }

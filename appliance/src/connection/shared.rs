@@ -73,7 +73,7 @@ impl<H> Shared<H> {
         Self {
             now: Instant::ZERO,
             date: DateCache::new(0),
-            drain: Drain::No,
+            drain: Drain::Off,
             heads: Budget::new(head_bytes),
             contents: Budget::new(head_bytes / 4),
             hub,

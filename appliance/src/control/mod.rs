@@ -115,11 +115,11 @@ impl Control {
 
     /// Makes this connection the supervisor's. Closes that of a previous supervisor, which may have died
     /// silently and would otherwise occupy its place for ever.
-    pub fn set_supervisor(&mut self, who: StreamId, streams: &mut impl StreamTransport) {
-        while let Some(index) = self.sessions.iter().position(|s| s.supervises && s.stream() != who) {
+    pub fn set_supervisor(&mut self, peer: StreamId, streams: &mut impl StreamTransport) {
+        while let Some(index) = self.sessions.iter().position(|s| s.supervises && s.stream() != peer) {
             self.drop_session(index, streams);
         }
-        if let Some(session) = self.sessions.iter_mut().find(|s| s.stream() == who) {
+        if let Some(session) = self.sessions.iter_mut().find(|s| s.stream() == peer) {
             session.supervises = true;
         }
     }

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn remembered_for_a_while_and_not_without_bound() {
+    fn absent_clients_are_remembered_within_bounds() {
         let mut directory = Directory::new(KeyedHash(1, 2));
         let (id, new) = directory.enter(key(1));
         assert!(new);

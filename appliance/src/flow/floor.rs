@@ -56,7 +56,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn the_whole_counts_and_not_the_moment() {
+    fn the_average_rate_counts() {
         let mut floor = SendFloor::default();
         floor.add(15_000);
         floor.update(true, 0);

@@ -140,7 +140,7 @@ fn weights_share_the_servers_ceiling() {
 }
 
 #[test]
-fn what_one_leaves_the_others_use() {
+fn unused_bandwidth_is_shared() {
     let a = site(SiteBandwidth { ceil: Some(1_000_000), ..SiteBandwidth::default() });
     let b = site(SiteBandwidth { weight: 2, ..SiteBandwidth::default() });
     let c = site(SiteBandwidth { weight: 6, ..SiteBandwidth::default() });
@@ -343,7 +343,7 @@ proptest! {
     /// For any order of operations: no ceiling is exceeded, nothing unwanted is granted, every waiting
     /// connection is served eventually, and the queue counts end at zero.
     #[test]
-    fn any_order_of_anything(
+    fn any_order_of_operations_keeps_the_limits(
         server in proptest::option::of(100_000..50_000_000_u64),
         sites in proptest::collection::vec(any_site(), 1..4),
         steps in proptest::collection::vec((0..12_u32, 0..6_u8, 0..100_000_u32, 0..20_000_000_u64), 1..300),

@@ -16,7 +16,7 @@ fn exact(rate: u64, start_ns: u64, bytes: u128) -> (u64, u64) {
 
 proptest! {
     #[test]
-    fn the_sum_decides_and_not_the_pieces(
+    fn pieces_equal_their_sum(
         bytes_per_sec in BytesPerSec::MIN..=BytesPerSec::MAX,
         pieces in proptest::collection::vec(any::<u32>(), 1..200),
         start in 0..10 * YEAR_NS,
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_never_owes_longer_than_either_rate_asks(
+    fn a_rate_change_never_prolongs_a_debt(
         old in BytesPerSec::MIN..=LINE_400G,
         new in BytesPerSec::MIN..=LINE_400G,
         bytes in 0..100_000_u32,

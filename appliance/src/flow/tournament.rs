@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_and_keys_at_the_end() {
+    fn empty_places_and_extreme_keys() {
         let mut tournament = Tournament::new(0);
         assert_eq!(tournament.first(), None);
         tournament.set(3, 1);

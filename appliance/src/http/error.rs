@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_requests_say_when_to_come_back() {
+    fn too_many_requests_has_retry_after() {
         for is_head in [false, true] {
             let text = String::from_utf8(written(is_head, |writer| too_many_requests(17, writer))).unwrap();
             assert!(text.contains("\r\nRetry-After: 17\r\n"), "{text}");

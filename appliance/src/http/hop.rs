@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_has_its_fate_in_any_spelling() {
+    fn names_are_classified_in_any_spelling() {
         let spelt = |name: &[u8], hyphen: u8| -> Vec<u8> {
             name.iter().map(|&b| if b == b'-' { hyphen } else { b.to_ascii_uppercase() }).collect()
         };

@@ -114,14 +114,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_lies_inside(value in "bytes=[0-9]{0,21}-[0-9]{0,21}", len: u64) {
+        fn a_range_lies_within_the_content(value in "bytes=[0-9]{0,21}-[0-9]{0,21}", len: u64) {
             if let Satisfiable { first, end } = parse(value.as_bytes(), len) {
                 prop_assert!(first < end && end <= len);
             }
         }
 
         #[test]
-        fn any_bytes_are_survived(value: Vec<u8>, len: u64) {
+        fn arbitrary_bytes_do_not_panic(value: Vec<u8>, len: u64) {
             let _ = parse(&value, len);
         }
     }

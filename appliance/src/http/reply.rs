@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_site_says_comes_once_and_with_final_heads_only() {
+    fn site_fields_come_once_and_in_final_heads_only() {
         let site = Fields::prepared(b"Strict-Transport-Security: max-age=1\r\n");
         let nothing = Content::Nothing { announced: None };
         assert_eq!(Reply::new(200, nothing).add_site_fields(site).site, site);

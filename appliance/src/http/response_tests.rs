@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_a_pool_says_is_bounded() {
+fn pool_settings_are_bounded() {
     let pool = |bytes, fields| {
         let (response_head_bytes, response_fields) = (Some(bytes), Some(fields));
         ResponseLimits::from(&settings::Pool { response_head_bytes, response_fields, ..Default::default() })

@@ -46,7 +46,7 @@ fn only_what_is_allowed_is_asked_for() {
 }
 
 #[test]
-fn who_may_ask() {
+fn requests_that_may_upgrade() {
     let upgrade = "Connection: upgrade\r\nUpgrade: websocket, tcp\r\n";
     let both = &["websocket", "tcp"];
     for (start, fields, passed) in [
@@ -77,7 +77,7 @@ fn names_that_can_be_allowed() {
 }
 
 #[test]
-fn a_worker_changes_to_what_it_was_asked_for_or_not_at_all() {
+fn a_worker_switches_to_a_requested_protocol_only() {
     let answer = |upgrade: &str, asked: &str| {
         let text = format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{upgrade}\r\n");
         let asked = response::RequestInfo { is_head: false, upgrade: asked.as_bytes() };

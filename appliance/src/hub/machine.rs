@@ -116,16 +116,16 @@ impl<S: StreamTransport> Hub for Machine<S> {
 
     fn next_ask(&mut self, now: Instant) -> Option<(StreamId, Ask)> {
         loop {
-            let (who, Ask { id, request }) = self.control.next_ask(self.pools.streams())?;
-            match self.execute(who, request, now) {
-                ControlFlow::Break(result) => self.answer(who, id, result),
-                ControlFlow::Continue(request) => return Some((who, Ask { id, request })),
+            let (peer, Ask { id, request }) = self.control.next_ask(self.pools.streams())?;
+            match self.execute(peer, request, now) {
+                ControlFlow::Break(result) => self.answer(peer, id, result),
+                ControlFlow::Continue(request) => return Some((peer, Ask { id, request })),
             }
         }
     }
 
-    fn answer(&mut self, who: StreamId, id: u32, result: Result<Answer, Refusal>) {
-        self.control.reply(who, &Message::Reply { id, result });
+    fn answer(&mut self, peer: StreamId, id: u32, result: Result<Answer, Refusal>) {
+        self.control.reply(peer, &Message::Reply { id, result });
     }
 
     fn finish(&mut self, log: &mut Spool, now: Instant) {

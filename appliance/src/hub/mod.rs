@@ -41,7 +41,7 @@ pub trait Hub {
     fn next_ask(&mut self, now: Instant) -> Option<(StreamId, Ask)>;
 
     /// Answers the control request `id`.
-    fn answer(&mut self, who: StreamId, id: u32, result: Result<Answer, Refusal>);
+    fn answer(&mut self, peer: StreamId, id: u32, result: Result<Answer, Refusal>);
 
     /// Sends pending data to the host and to workers.
     fn finish(&mut self, log: &mut Spool, now: Instant);

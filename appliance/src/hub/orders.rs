@@ -17,7 +17,7 @@ impl<S: StreamTransport> Machine<S> {
     /// Executes a request about workers or pools. Returns other requests: they are for a shard.
     pub(super) fn execute(
         &mut self,
-        who: StreamId,
+        peer: StreamId,
         request: Request,
         now: Instant,
     ) -> ControlFlow<Result<Answer, Refusal>, Request> {
@@ -35,7 +35,7 @@ impl<S: StreamTransport> Machine<S> {
         }
         ControlFlow::Break(match request {
             Request::Supervise => {
-                self.control.set_supervisor(who, self.pools.streams());
+                self.control.set_supervisor(peer, self.pools.streams());
                 self.pools.retire_announced();
                 Ok(Answer::Done)
             }

@@ -77,7 +77,7 @@ fn all_fields_in_json_form() {
 }
 
 #[test]
-fn an_incomplete_response_says_why_in_windows_words() {
+fn an_incomplete_response_has_a_windows_error_code() {
     let status =
         |reason| access(LogFormat::W3c, &[Field::Win32Status], Outcome { reason, complete: false, ..FINE });
     assert_eq!(status(Some(Reason::TimerEntityBody)), "a121");
@@ -123,7 +123,7 @@ fn error_lines_have_the_documented_fields() {
 }
 
 #[test]
-fn nothing_is_written_where_nothing_is_wanted() {
+fn disabled_logs_write_nothing() {
     let mut log = Log::new(&Settings::default(), 1000);
     log.access(&record(), &ENDS, &FINE, MOMENT);
     log.error(None, &ENDS, None, Reason::BadRequest, 0);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_and_told() {
+    fn dropped_lines_are_counted_and_reported() {
         let mut spool = Spool::new(40);
         spool.push(Kind::Access, b"0123456789012345");
         spool.push(Kind::Error, b"0123456789012345");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_acknowledged_is_sent_again() {
+    fn unacknowledged_lines_are_sent_again() {
         let mut spool = Spool::new(100);
         spool.push(Kind::Access, b"first");
         spool.push(Kind::Access, b"second");

@@ -13,7 +13,7 @@ fn read(path: &str, quirks: u8) -> String {
 }
 
 #[test]
-fn what_servers_read() {
+fn readings_by_quirk() {
     for (quirk, path, reading) in [
         (SLASHES, "/a%2Fb%2Fc", "/a/b/c"),
         (MERGED, "//a///b//", "/a/b/"),
@@ -75,7 +75,7 @@ fn route<'p>(router: &'p Router, path: &'p str) -> RouteResult<'p> {
 const PROTECTED: Option<ClientCertificates> = Some(ClientCertificates::Require);
 
 #[test]
-fn no_path_leads_round_a_prefix() {
+fn no_path_bypasses_a_prefix() {
     let all = [
         ("/", Handler::Pool(PoolId(0)), None, false),
         ("/admin/", Handler::Pool(PoolId(0)), PROTECTED, false),
@@ -135,7 +135,7 @@ fn no_path_leads_round_a_prefix() {
 }
 
 #[test]
-fn what_makes_no_difference_is_let_through() {
+fn readings_with_equal_rules_are_accepted() {
     // The same pool by the same rules: it does not matter which prefix a worker assumes.
     let same =
         [("/", Handler::Pool(PoolId(0)), None, false), ("/api/", Handler::Pool(PoolId(0)), None, false)];
@@ -193,7 +193,7 @@ fn model(server: u8, path: &str) -> String {
 
 proptest! {
     #[test]
-    fn no_server_reads_a_path_past_a_prefix(
+    fn no_reading_of_a_path_bypasses_a_prefix(
         parts in prop::collection::vec(
             prop::sample::select(vec!["/", "/", "admin", "ADMIN", "public", "a", "b", ";", ";x", ".", " ", "%2F", ":", "$"]),
             0..12,
@@ -231,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn any_path_is_survived(path in "\\PC{0,60}", quirks in 0..32_u8) {
+    fn arbitrary_paths_do_not_panic(path in "\\PC{0,60}", quirks in 0..32_u8) {
         let read = read(&path, quirks);
         prop_assert!(read.len() <= 4 * path.len());
         let _ = Reading::new(&path, quirks).has_dot_segment();

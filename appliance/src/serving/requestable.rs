@@ -46,7 +46,7 @@ mod tests {
     use model::settings::{Http, Site};
 
     #[test]
-    fn what_no_request_can_ask_for() {
+    fn unrequestable_paths() {
         let http =
             Http { url_segment_max_length: Some(10), url_segment_max_count: Some(3), ..Http::default() };
         let sites = vec![Site::default(), Site { http, ..Site::default() }];

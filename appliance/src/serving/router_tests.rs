@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn any_request_is_survived(host: String, path: String) {
+    fn arbitrary_requests_do_not_panic(host: String, path: String) {
         let router = Router::new(&settings(&["http://*:80/a/", "http://*.a:80/", "http://+:80/b/"])).unwrap();
         route(&router, &host, &path);
     }
@@ -248,7 +248,7 @@ fn hosts_of_other_scripts_are_routed_in_their_ascii_form() {
 }
 
 #[test]
-fn no_site_is_without_a_number() {
+fn site_ids_cover_all_sites() {
     let mut all = Settings { sites: vec![Site::default(); 65_536], ..Settings::default() };
     all.sites[65_535] = settings(&["http://last.test:80/"]).sites.remove(0);
     let router = Router::new(&all).expect("as many as there may be");

@@ -18,11 +18,11 @@ use netdrv::entropy::{self, Source};
 use netdrv::nic::Nic;
 
 impl<N: Nic, H: Hub> Shard<N, H> {
-    pub(super) fn answer_asks(&mut self) {
+    pub(super) fn answer_requests(&mut self) {
         let now = self.shared.now;
-        while let Some((who, ask)) = self.shared.hub.next_ask(now) {
+        while let Some((peer, ask)) = self.shared.hub.next_ask(now) {
             let result = self.execute(ask.request);
-            self.shared.hub.answer(who, ask.id, result);
+            self.shared.hub.answer(peer, ask.id, result);
         }
     }
 
@@ -117,7 +117,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
     }
 
     fn tls_info(&self) -> Option<TlsInfo> {
-        let without = self.without_tls;
+        let without = self.tls_error;
         self.certificates().map(drop).or(without.map(drop))?;
         Some(TlsInfo { handshaking: self.tls_handshakes() as u32, counters: self.tls_counters(), without })
     }

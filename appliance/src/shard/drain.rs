@@ -23,7 +23,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         let now = self.shared.now;
         let ends_at = now + limit;
         self.shared.drain = match self.shared.drain {
-            Drain::No => {
+            Drain::Off => {
                 self.stack.stop_listening();
                 self.mark_all();
                 Drain::Begun { silent_until: now + GRACE, ends_at }
@@ -58,7 +58,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
                     }
                 }
             }
-            Drain::No | Drain::Over => {}
+            Drain::Off | Drain::Over => {}
         }
     }
 

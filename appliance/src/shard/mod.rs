@@ -87,13 +87,13 @@ pub struct Shard<N: Nic, H: Hub> {
     /// The second in which connections were last turned away, and how many were.
     turned_away: (u64, u32),
     /// Why TLS is unavailable although the settings require it.
-    without_tls: Option<TlsError>,
+    tls_error: Option<TlsError>,
 }
 
 impl<N: Nic, S: StreamTransport> Shard<N, Machine<S>> {
     /// The only shard of a machine, with its hub. Serves what the bundle contains. Private keys that the
     /// bundle only names are looked up in `keys`. If TLS is unavailable, its ports are closed: see
-    /// [`Shard::without_tls`].
+    /// [`Shard::tls_error`].
     pub fn new(
         config: ShardConfig,
         bundle: &Bundle<'static>,
@@ -106,7 +106,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, Machine<S>> {
         let router = Router::new(settings).map_err(SettingsError::Router)?;
         let clock = Arc::new(WallClock::default());
         clock.set(config.unix_time);
-        let (store, without_tls) = match router.ports().any(|(_, scheme)| scheme == Scheme::Https) {
+        let (store, tls_error) = match router.ports().any(|(_, scheme)| scheme == Scheme::Https) {
             false => (None, None),
             true => match Store::new(settings, keys, clock.clone()) {
                 Ok(store) => (Some(store), None),
@@ -140,7 +140,7 @@ impl<N: Nic, S: StreamTransport> Shard<N, Machine<S>> {
             started: now,
             unix_time: config.unix_time,
             entropy: config.entropy,
-            without_tls,
+            tls_error,
             turned_away: (0, 0),
             nic,
         })
@@ -194,8 +194,8 @@ impl<N: Nic, H: Hub> Shard<N, H> {
     }
 
     /// Why the ports for https are closed although the settings name some.
-    pub fn without_tls(&self) -> Option<TlsError> {
-        self.without_tls
+    pub fn tls_error(&self) -> Option<TlsError> {
+        self.tls_error
     }
 
     /// The TCP layer's counters.
@@ -226,7 +226,7 @@ impl<N: Nic, H: Hub> Shard<N, H> {
         let more = self.receive(now);
         self.stack.maintain(now, &mut self.nic);
         self.shared.hub.begin(&mut self.shared.logs.log.spool, now);
-        self.answer_asks();
+        self.answer_requests();
         self.run_drain(now);
         while let Some(event) = self.shared.hub.next_event() {
             self.on_pool_event(event);

@@ -252,7 +252,7 @@ fn answers_icmp_echo() {
 }
 
 #[test]
-fn a_port_nobody_listens_on_answers_rst() {
+fn a_closed_port_answers_rst() {
     let mut bench = Bench::with_static_address();
     assert_eq!(bench.receive(&segment(5000, 81, TcpControl::Syn, TcpSeqNumber(1), None, b"")), None);
     assert_eq!(bench.sent_segment().unwrap().control, TcpControl::Rst);
@@ -290,7 +290,7 @@ fn handshake_data_and_orderly_end() {
 }
 
 #[test]
-fn a_late_name_does_not_reach_another_connection() {
+fn a_stale_id_does_not_reach_another_connection() {
     let mut bench = Bench::with_static_address();
     let (first, ..) = bench.connect(5000);
     bench.stack.get(first).unwrap().0.abort();

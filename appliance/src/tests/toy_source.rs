@@ -124,7 +124,7 @@ fn it_counts_down_in_chunks_of_http() {
 }
 
 #[test]
-fn one_that_is_stopped_is_an_answer_before_its_head_and_a_break_after_it() {
+fn a_stopped_source_is_an_error_before_its_head_and_a_break_after() {
     let (mut client, mut pad) = (LineClient::new("a cat\n", 200), pad());
     let mut exchange = Exchange::new(Lines, Countdown::from(3));
     assert_eq!(run(&mut exchange, &mut client, &mut pad), Status::Waiting, "there is no cargo yet");

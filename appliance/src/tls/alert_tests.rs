@@ -266,7 +266,7 @@ fn every_record_out_of_place_has_the_alert_that_says_why() {
 }
 
 #[test]
-fn what_rustls_refuses_without_a_word_or_with_another_has_its_alert() {
+fn refusals_of_rustls_have_the_right_alert() {
     use Alert::*;
     let store = one(&Ca::new("ca"));
     let hello = Hello::tls12().record();
@@ -289,7 +289,7 @@ fn what_rustls_refuses_without_a_word_or_with_another_has_its_alert() {
 }
 
 #[test]
-fn a_handshake_that_is_given_up_says_so_while_it_can() {
+fn a_cancelled_handshake_sends_alerts_while_it_can() {
     let store = one(&Ca::new("ca"));
     let canceled = [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0];
     for (hello, can) in [(Hello::tls12(), true), (Hello::tls13(), false)] {

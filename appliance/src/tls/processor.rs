@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_features_are_named() {
         assert_eq!(missing(u32::MAX), [""; 0]);
         assert_eq!(missing(!(1 << 25)), ["AES"]);
         assert_eq!(missing(0), ["AES", "PCLMULQDQ", "SSSE3"]);

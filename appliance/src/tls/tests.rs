@@ -321,7 +321,7 @@ fn handshake(client: &Client, store: &Store) -> HandshakeKind {
 }
 
 #[test]
-fn sessions_are_resumed_in_both_versions_until_the_keys_have_gone_twice() {
+fn sessions_are_resumed_in_both_versions_until_two_key_rotations() {
     let ca = Ca::new("ca");
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let mut store = one(&ca);

@@ -218,7 +218,7 @@ impl<S: StreamTransport> Pools<S> {
             let pool = &self.pools[*index];
             !pool.demanded
                 && !pool.waiting.is_empty()
-                && pool.waiting.len() > self.under_way(*index, now)
+                && pool.waiting.len() > self.pending_links(*index, now)
                 && !pool.workers.iter().any(|w| w.is_fit(now) && w.links < pool.links_per_worker)
         };
         let index = (0..self.pools.len()).find(needs)?;

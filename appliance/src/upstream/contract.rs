@@ -40,8 +40,8 @@ pub trait Upstream {
     fn ending(&self, id: LinkId) -> Ending;
     /// See [`Pools::is_spoiled`].
     fn is_spoiled(&self, id: LinkId) -> bool;
-    /// See [`Pools::has_other`].
-    fn has_other(&self, id: LinkId, now: Instant) -> bool;
+    /// See [`Pools::has_alternative`].
+    fn has_alternative(&self, id: LinkId, now: Instant) -> bool;
     /// See [`Pools::response_timeout`].
     fn response_timeout(&self, pool: PoolId) -> Duration;
     /// See [`Pools::response_limits`].
@@ -108,8 +108,8 @@ impl<S: StreamTransport> Upstream for Pools<S> {
         Self::is_spoiled(self, id)
     }
 
-    fn has_other(&self, id: LinkId, now: Instant) -> bool {
-        Self::has_other(self, id, now)
+    fn has_alternative(&self, id: LinkId, now: Instant) -> bool {
+        Self::has_alternative(self, id, now)
     }
 
     fn response_timeout(&self, pool: PoolId) -> Duration {

@@ -39,9 +39,9 @@ impl<S: StreamTransport> Pools<S> {
                     break;
                 };
                 link.state = LinkState::InUse(waiting.requester);
-                link.given = now;
+                link.assigned_at = now;
                 self.streams.ask(link.stream);
-                self.pools[index].workers[link.worker].given(now);
+                self.pools[index].workers[link.worker].on_assigned(now);
                 self.events.push_back(PoolEvent::Assigned(waiting.requester, id));
             }
             // A probe of a suspect worker pays off later: meanwhile the request may use a link that was not
@@ -88,9 +88,9 @@ impl<S: StreamTransport> Pools<S> {
         }
         self.counters.links_opened += 1;
         self.pools[index].workers[worker].connecting(probe, now);
-        let (state, given) = (LinkState::Connecting, now);
+        let (state, assigned_at) = (LinkState::Connecting, now);
         let (pool, ended, spoiled) = (index, false, false);
-        self.links.insert(Link { pool, worker, stream, state, given, verdict, ended, spoiled });
+        self.links.insert(Link { pool, worker, stream, state, assigned_at, verdict, ended, spoiled });
         true
     }
 
@@ -115,28 +115,28 @@ impl<S: StreamTransport> Pools<S> {
         let avoid = waiting.avoid?;
         let stays = waiting.avoid_always
             || now.since(waiting.since) < AVOID_FOR
-            || self.others_fit(index, avoid, now);
+            || self.has_fit_alternative(index, avoid, now);
         stays.then_some(avoid)
     }
 
     /// Whether a worker other than this one could be given a request, now or once it has room.
-    fn others_fit(&self, index: usize, worker: usize, now: Instant) -> bool {
+    fn has_fit_alternative(&self, index: usize, worker: usize, now: Instant) -> bool {
         let others = self.pools[index].workers.iter().enumerate().filter(|(other, _)| *other != worker);
         others.into_iter().any(|(_, w)| w.links > 0 && w.may_use_link(now) || w.is_fit(now))
     }
 
     /// Whether a worker other than this link's could be given its request.
-    pub fn has_other(&self, id: LinkId, now: Instant) -> bool {
-        self.links.get(id).is_some_and(|link| self.others_fit(link.pool, link.worker, now))
+    pub fn has_alternative(&self, id: LinkId, now: Instant) -> bool {
+        self.links.get(id).is_some_and(|link| self.has_fit_alternative(link.pool, link.worker, now))
     }
 
     /// Refuses requests whose worker was silent and that find no other one.
-    pub(super) fn give_up(&mut self, index: usize, now: Instant) {
+    pub(super) fn refuse_unservable(&mut self, index: usize, now: Instant) {
         let mut position = 0;
         while let Some(waiting) = self.pools[index].waiting.get(position).filter(|_| position < AVOIDING) {
             let requester = waiting.requester;
             let over = waiting.avoid_always && now.since(waiting.since) >= AVOID_FOR;
-            match waiting.avoid.filter(|avoid| over && !self.others_fit(index, *avoid, now)) {
+            match waiting.avoid.filter(|avoid| over && !self.has_fit_alternative(index, *avoid, now)) {
                 None => position += 1,
                 Some(_) => {
                     self.pools[index].waiting.remove(position);
@@ -192,7 +192,7 @@ impl<S: StreamTransport> Pools<S> {
         let pool = &self.pools[index];
         match pool.waiting.len() {
             0 => 0,
-            waiting => waiting.saturating_sub(self.under_way(index, now)),
+            waiting => waiting.saturating_sub(self.pending_links(index, now)),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Fatal {
             return false;
         };
         // Two such requests at one worker, or at two workers that died together, count as one death.
-        if death == entry.last || lost.given < entry.lost.at {
+        if death == entry.last || lost.assigned_at < entry.lost.at {
             return false;
         }
         (entry.lost, entry.last) = (lost, death);
@@ -98,7 +98,7 @@ impl<S: StreamTransport> Pools<S> {
         let Some(link) = self.links.get(id) else { return };
         let worker = &mut self.pools[link.pool].workers[link.worker];
         worker.failed(fingerprint.source, now);
-        let lost = LostRequest { target: fingerprint.target, given: link.given, at: now };
+        let lost = LostRequest { target: fingerprint.target, assigned_at: link.assigned_at, at: now };
         if let Some(death) = worker.lost(lost) {
             self.died(lost, death, now);
         }
@@ -136,9 +136,9 @@ mod tests {
         Fingerprint::of(PoolId(0), format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).target
     }
 
-    fn lost(path: &str, given: u64, at: u64) -> LostRequest {
+    fn lost(path: &str, assigned_at: u64, at: u64) -> LostRequest {
         let time = |s: u64| Instant::ZERO + SECOND * s as u32;
-        LostRequest { target: target(path), given: time(given), at: time(at) }
+        LostRequest { target: target(path), assigned_at: time(assigned_at), at: time(at) }
     }
 
     #[test]
@@ -154,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_answered_or_was_in_hand_at_both_is_innocent() {
+    fn answered_or_concurrent_requests_are_cleared() {
         let (mut fatal, time) = (Fatal::default(), |s: u32| Instant::ZERO + SECOND * s);
         fatal.died(lost("/", 0, 10), 5, time(10));
-        assert!(!fatal.died(lost("/", 5, 11), 6, time(11)), "given before the first was lost");
+        assert!(!fatal.died(lost("/", 5, 11), 6, time(11)), "assigned_at before the first was lost");
         fatal.answered(&target("/"));
         assert!(fatal.is_empty() && !fatal.died(lost("/", 12, 13), 7, time(13)));
         assert!(fatal.died(lost("/", 14, 15), 8, time(15)));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn one_death_counts_once_however_many_it_takes_along() {
+    fn a_death_counts_once_regardless_of_lost_requests() {
         let (mut fatal, time) = (Fatal::default(), |s: u32| Instant::ZERO + SECOND * s);
         for second in 1..5 {
             assert!(!fatal.died(lost("/", second, second), 1, time(5)));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded_and_keeps_whom_it_refuses() {
+    fn the_table_is_bounded_and_keeps_refused_targets() {
         let mut fatal = Fatal::default();
         let now = Instant::ZERO + SECOND * 3;
         fatal.died(lost("/kill", 0, 1), 9, now);

@@ -25,7 +25,7 @@ pub struct Fingerprint {
 pub(super) struct LostRequest {
     pub(super) target: Target,
     /// When the worker received it.
-    pub(super) given: Instant,
+    pub(super) assigned_at: Instant,
     /// When it was lost.
     pub(super) at: Instant,
 }

@@ -28,7 +28,7 @@ pub(super) struct Link {
     pub(super) stream: StreamId,
     pub(super) state: LinkState,
     /// When it was assigned to its user.
-    pub(super) given: Instant,
+    pub(super) assigned_at: Instant,
     /// Whether the end of the stream can be trusted.
     pub(super) verdict: Verdict,
     /// The stream has ended, but the user has not finished with the link.

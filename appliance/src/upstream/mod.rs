@@ -397,7 +397,7 @@ impl<S: StreamTransport> Pools<S> {
                 continue;
             }
             self.expire(index, now);
-            self.give_up(index, now);
+            self.refuse_unservable(index, now);
             self.dispatch(index, now);
             let pool = &mut self.pools[index];
             pool.demanded &= !pool.waiting.is_empty();

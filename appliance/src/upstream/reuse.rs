@@ -78,7 +78,7 @@ impl<S: StreamTransport> Pools<S> {
 
     /// Links that may soon serve waiting requests: those being opened, and those that have yet to stay idle
     /// for a turn of the transport. Probes of suspect workers do not count.
-    pub(super) fn under_way(&self, index: usize, now: Instant) -> usize {
+    pub(super) fn pending_links(&self, index: usize, now: Instant) -> usize {
         let fresh = self.links.iter().filter(|(_, link)| link.pool == index && self.is_fresh(link, now));
         let connecting: usize = self.pools[index].workers.iter().map(Worker::opening).sum();
         connecting + fresh.count()

@@ -66,7 +66,7 @@ impl StreamTransport for Script {
     }
 
     fn release(&mut self, stream: StreamId) {
-        assert!(self.open.remove(&stream).is_some(), "released twice or avoid_always opened");
+        assert!(self.open.remove(&stream).is_some(), "released twice or never opened");
     }
 
     fn flush(&mut self) {}
@@ -205,7 +205,7 @@ fn the_queue_is_bounded() {
 }
 
 #[test]
-fn a_request_that_waits_too_long_is_told_so() {
+fn a_request_that_waits_too_long_expires() {
     let mut bench = Bench::new(1, PoolLimits::default());
     bench.submit(1).unwrap();
     assert!(bench.pools.next_deadline(bench.now).unwrap() <= bench.now + Duration::from_secs(120));
@@ -233,7 +233,7 @@ fn a_worker_that_does_not_answer_is_tried_again_later_and_later() {
 }
 
 #[test]
-fn a_link_that_ends_in_use_is_told_and_can_still_be_read() {
+fn a_link_that_ends_in_use_is_reported_and_can_still_be_read() {
     let mut bench = Bench::new(1, PoolLimits::default());
     bench.submit(1).unwrap();
     bench.connect_all();
@@ -249,7 +249,7 @@ fn a_link_that_ends_in_use_is_told_and_can_still_be_read() {
 }
 
 #[test]
-fn a_worker_that_speaks_unasked_loses_its_link() {
+fn unsolicited_bytes_close_the_link() {
     let mut bench = Bench::new(1, PoolLimits::default());
     bench.submit(1).unwrap();
     bench.connect_all();
@@ -271,7 +271,7 @@ fn a_worker_that_speaks_unasked_loses_its_link() {
 
 /// The rules of reuse, at every moment at which bytes may lie on a link.
 #[test]
-fn what_lies_on_a_link_reaches_no_requester() {
+fn stray_bytes_reach_no_requester() {
     let one = PoolLimits { links_per_worker: 1, ..PoolLimits::default() };
     // In the turn after the end of a response, while the next request waits.
     let mut bench = Bench::new(1, one);
@@ -321,7 +321,7 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     bench.connect_all();
     let (_, first) = bench.assigned();
     let (_, second) = bench.assigned();
-    assert!(bench.pools.has_other(first, bench.now));
+    assert!(bench.pools.has_alternative(first, bench.now));
     let port = bench.port(first);
     bench.pools.resubmit(first, who(1), Loss::Silent, &Fingerprint::of(PoolId(0), b""), bench.now);
     bench.later(Duration::from_secs(20));
@@ -335,7 +335,7 @@ fn a_request_whose_worker_was_silent_waits_for_another_one() {
     bench.submit(1).unwrap();
     bench.connect_all();
     let (_, link) = bench.assigned();
-    assert!(!bench.pools.has_other(link, bench.now));
+    assert!(!bench.pools.has_alternative(link, bench.now));
     bench.pools.resubmit(link, who(1), Loss::Silent, &Fingerprint::of(PoolId(0), b""), bench.now);
     bench.later(AVOID_FOR);
     assert_eq!(bench.event(), Some(PoolEvent::Refused(who(1), Reason::TimerResponse)));
@@ -385,7 +385,7 @@ fn idle_links_are_closed_in_time() {
 }
 
 #[test]
-fn without_a_stream_to_spare_requests_wait() {
+fn requests_wait_for_a_free_stream() {
     let mut bench = Bench::new(1, PoolLimits::default());
     bench.pools.streams.transport.full = true;
     bench.submit(1).unwrap();

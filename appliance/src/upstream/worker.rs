@@ -163,7 +163,7 @@ impl Worker {
 
     /// Notes that it received a request. A suspect gets no other until this one has an outcome or the pause
     /// is over again.
-    pub(super) fn given(&mut self, now: Instant) {
+    pub(super) fn on_assigned(&mut self, now: Instant) {
         self.in_use += 1;
         self.used_at = now;
         self.rests_until = now + self.rest;

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_told_apart() {
+    fn errors_are_distinguished() {
         let next = |bytes: &[u8]| {
             let mut decoder = Decoder::default();
             decoder.push(bytes);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_end_in_an_answer() {
+    fn arbitrary_bytes_give_a_result() {
         proptest::proptest!(|(bytes: Vec<u8>, greeted: bool)| {
             let mut decoder = Decoder::default();
             if greeted {

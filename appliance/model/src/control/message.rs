@@ -44,9 +44,9 @@ pub enum Request {
     Supervise,
     /// A worker is up.
     WorkerUp {
-        /// Its pool.
+        /// The worker's pool.
         pool: PoolId,
-        /// Its address.
+        /// The worker's address.
         address: Worker,
         /// Whether there is a relay in between: each stream begins with its name in eight bytes,
         /// little-endian, and [`Request::StreamEnded`] reports how it ended.
@@ -54,9 +54,9 @@ pub enum Request {
     },
     /// The state of a worker.
     WorkerReport {
-        /// Its pool.
+        /// The worker's pool.
         pool: PoolId,
-        /// Its address.
+        /// The worker's address.
         address: Worker,
         /// Whether it cannot serve: it gets no requests until this is revoked, and finishes those it has.
         down: bool,
@@ -72,16 +72,16 @@ pub enum Request {
     },
     /// Retires a worker: it gets no further requests and finishes those it has.
     WorkerLeaving {
-        /// Its pool.
+        /// The worker's pool.
         pool: PoolId,
-        /// Its address.
+        /// The worker's address.
         address: Worker,
     },
     /// Removes a worker that has gone, along with its requests and links.
     WorkerGone {
-        /// Its pool.
+        /// The worker's pool.
         pool: PoolId,
-        /// Its former address.
+        /// The worker's former address.
         address: Worker,
         /// Whether it crashed or hung, so that a request may be the cause; otherwise it was stopped on
         /// purpose.
@@ -98,7 +98,7 @@ pub enum Request {
     },
     /// Replaces the bandwidth and limits of a site.
     SetSite {
-        /// Its name.
+        /// The site's name.
         site: String,
         /// All of its bandwidth settings.
         bandwidth: SiteBandwidth,
@@ -114,14 +114,14 @@ pub enum Request {
     },
     /// Replaces the certificates and keys of a site that has some. Connections keep those they began with.
     SetCertificates {
-        /// Its name.
+        /// The site's name.
         site: String,
         /// All certificates; the first one that suits a client is used.
         certificates: Vec<Certificate>,
     },
     /// Replaces the OCSP response of one of a site's certificates.
     SetStaple {
-        /// Its name.
+        /// The site's name.
         site: String,
         /// Index of the certificate.
         certificate: u16,
@@ -147,7 +147,7 @@ pub enum Request {
 pub enum Message {
     /// The reply to an [`Ask`].
     Reply {
-        /// Its id; 0 if it could not be decoded.
+        /// The request's id; 0 if it could not be decoded.
         id: u32,
         /// The result. A refused request has changed nothing.
         result: Result<Answer, Refusal>,
@@ -270,9 +270,9 @@ pub struct EntropyInfo {
 /// State of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolInfo {
-    /// Its name.
+    /// The pool's name.
     pub name: String,
-    /// Its state as in the APP_POOL_WAS performance counter, 1 to 7.
+    /// The pool's state as in the APP_POOL_WAS performance counter, 1 to 7.
     pub state: u8,
     /// Why it is out of service, if given.
     pub out: Option<Outage>,
@@ -280,14 +280,14 @@ pub struct PoolInfo {
     pub waiting: u32,
     /// Requests at workers.
     pub in_hand: u32,
-    /// Its workers, at most [`MAX_WORKERS`](crate::pool::MAX_WORKERS).
+    /// The pool's workers, at most [`MAX_WORKERS`](crate::pool::MAX_WORKERS).
     pub workers: Vec<WorkerInfo>,
 }
 
 /// State of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
-    /// Its address.
+    /// The worker's address.
     pub address: Worker,
     /// Whether it finishes its requests and gets no new ones.
     pub leaving: bool,
@@ -308,13 +308,13 @@ pub struct WorkerInfo {
 /// State of a site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteInfo {
-    /// Its name.
+    /// The site's name.
     pub name: String,
     /// The bandwidth in force.
     pub bandwidth: SiteBandwidth,
     /// The limits in force.
     pub limits: Limits,
-    /// Its metrics.
+    /// The site's metrics.
     pub metrics: SiteMetrics,
     /// When its certificates expire, in seconds since 1970-01-01 UTC, in configuration order.
     pub certificates_end: Vec<u64>,

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lead_back() {
+    fn names_are_parsed() {
         for &field in Field::ALL {
             assert_eq!(Field::from_name(field.name()), Some(field));
         }

@@ -93,7 +93,7 @@ fn canonical_form() {
 
 proptest! {
     #[test]
-    fn any_text_is_survived(url: String, tail in "http://[*+a.:0-9/\\[\\]\u{fc}]{0,20}") {
+    fn arbitrary_text_does_not_panic(url: String, tail in "http://[*+a.:0-9/\\[\\]\u{fc}]{0,20}") {
         for url in [&url, &tail] {
             match UrlPrefix::parse(url) {
                 Ok(prefix) => {

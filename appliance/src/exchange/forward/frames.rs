@@ -110,7 +110,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_followed(bytes: Vec<u8>) {
+        fn arbitrary_bytes_can_be_tracked(bytes: Vec<u8>) {
             FrameTracker::default().advance(&bytes);
         }
     }

@@ -47,7 +47,7 @@ impl PartialResponseHead {
     }
 
     /// Drops the received bytes and keeps a lease for the `bytes` of the head rendered from them.
-    fn become_rendered(&mut self, bytes: usize, budget: &Budget) -> Result<(), ResponseError> {
+    fn hold_rendered(&mut self, bytes: usize, budget: &Budget) -> Result<(), ResponseError> {
         self.bytes = Vec::new();
         let counted = if bytes > UNCOUNTED { bytes } else { 0 };
         if self.lease(counted, budget) { Ok(()) } else { Err(ResponseError::NoMemory) }
@@ -125,7 +125,7 @@ impl Forward {
                 let written = if is_ours { Ok(0) } else { write(&Reply::from(&head)) };
                 let written = written.map_err(|_| ResponseError::Malformed)?;
                 cx.pools.consume(link, len - before);
-                self.partial_head.become_rendered(written, cx.heads)?;
+                self.partial_head.hold_rendered(written, cx.heads)?;
                 if is_ours {
                     return Ok(HeadProgress::Moved);
                 }

@@ -82,7 +82,7 @@ impl Forward {
             && !silent;
         let repeatable = self.idempotent && !begun && self.replays < REPLAYS;
         // A silent worker is not asked the same again.
-        let elsewhere = !silent || cx.pools.has_other(link, cx.now);
+        let elsewhere = !silent || cx.pools.has_alternative(link, cx.now);
         let can_repeat = untouched || (repeatable && elsewhere && self.upload.rewind());
         if !can_repeat {
             if blame {

@@ -189,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_survived(input: Vec<u8>) {
+    fn arbitrary_bytes_do_not_panic(input: Vec<u8>) {
         let _ = decode(&[&input]);
     }
 }

@@ -37,7 +37,7 @@ fn workers_are_told_the_scheme_that_forwarded_names() {
 }
 
 #[test]
-fn one_name_for_one_thing() {
+fn forwarded_fields_agree() {
     let forged = "X-Forwarded-For: 1.1.1.1\r\nForwarded: for=2.2.2.2\r\nX-Forwarded-Proto: https\r\n\
                   X-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\nX-Real-IP: 3.3.3.3\r\n\
                   X-Forwarded-Prefix: /evil\r\nTrue-Client-IP: 4.4.4.4\r\nFront-End-Https: on\r\n";
@@ -75,7 +75,7 @@ fn a_trusted_proxys_list_is_continued() {
 }
 
 #[test]
-fn what_a_trusted_proxy_says_has_to_be_what_it_claims() {
+fn values_from_a_trusted_proxy_must_be_valid() {
     for wrong in [
         "X-Forwarded-Proto: gopher\r\nX-Forwarded-Host: a b\r\nX-Forwarded-Port: 0\r\n",
         "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: 70000\r\n",

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn methods_that_nobody_has() {
+fn unknown_methods() {
     for token in [
         "01234567GET",
         "1GET",

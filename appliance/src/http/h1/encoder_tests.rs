@@ -23,7 +23,7 @@ fn written(input: &str, encoder: &mut Encoder) -> String {
 }
 
 #[test]
-fn hop_by_hop_fields_stay_here() {
+fn hop_by_hop_fields_are_not_passed_on() {
     let text = written(
         "HTTP/1.1 404 Gone Fishing\r\nServer: w\r\nConnection: x-hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
          Upgrade: h2c\r\nTrailer: a\r\nProxy-Connection: a\r\nTE: a\r\nContent-Length: 3\r\nX: 1\r\nX: 2\r\nDate: now\r\n\r\n",
@@ -36,7 +36,7 @@ fn hop_by_hop_fields_stay_here() {
 }
 
 #[test]
-fn what_delimits_content() {
+fn framing_by_version_and_content() {
     let close = Encoder::new(Version::Http11, false, false);
     let is_head = Encoder::new(Version::Http11, true, true);
     for (input, encoder, end, chunked, keep_alive) in [
@@ -94,7 +94,7 @@ fn a_head_that_does_not_fit_is_an_error() {
 
 proptest! {
     #[test]
-    fn what_is_written_parses(fields in "((Content-Length: 7|Transfer-Encoding: chunked|X: y|Connection: x|Connection: close)\r\n){0,4}") {
+    fn written_heads_parse(fields in "((Content-Length: 7|Transfer-Encoding: chunked|X: y|Connection: x|Connection: close)\r\n){0,4}") {
         let input = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
         if let Parsed::Complete { head, .. } = response::parse(input.as_bytes(), false, 8192) {
             let (mut buf, mut encoder) = ([0; 1024], HTTP11);

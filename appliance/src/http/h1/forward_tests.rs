@@ -54,7 +54,7 @@ fn a_whole_head() {
 }
 
 #[test]
-fn what_belongs_to_the_connection_stays_here() {
+fn hop_by_hop_fields_are_not_forwarded() {
     let text = forwarded(
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Hop, keep-alive, te\r\nconnection: ,x-two\r\nX-Hop: secret\r\n\
          X-TWO: secret\r\nKeep-Alive: secret\r\nTE: secret\r\nTrailer: secret\r\nUpgrade: secret\r\n\
@@ -76,7 +76,7 @@ fn the_last_of_many_connection_options_counts() {
 }
 
 #[test]
-fn clients_cannot_speak_in_our_name() {
+fn clients_cannot_set_reserved_fields() {
     let text = forwarded(
         "GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=evil\r\nX-Forwarded-For: evil\r\nx_forwarded_for: evil\r\n\
          X-Forwarded-Proto: evil\r\nX-Forwarded_Host: evil\r\nX-Forwarded-Anything: evil\r\nX-Real-IP: evil\r\n\
@@ -100,7 +100,7 @@ fn fields_that_name_another_target_are_withheld() {
 }
 
 #[test]
-fn a_client_without_a_host_has_found_us_somewhere() {
+fn the_local_address_replaces_a_missing_host() {
     let input = "GET /a HTTP/1.0\r\n\r\n";
     let at = |local, scheme| forwarded_as(input, &Forwarded { local, scheme, ..CLIENT });
     let text = at(LOCAL, Scheme::Http);
@@ -184,7 +184,7 @@ fn a_head_that_does_not_fit_is_an_error() {
 }
 
 #[test]
-fn only_so_many_servers_are_asked() {
+fn max_forwards_counts_down() {
     let over =
         |method: &str, fields: &str| forwarded(&format!("{method} /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
     assert!(over("OPTIONS", "Max-Forwards: 10\r\n").contains("\r\nMax-Forwards: 9\r\n"));

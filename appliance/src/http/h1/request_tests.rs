@@ -211,7 +211,7 @@ fn padded(start: &str, len: usize) -> String {
 }
 
 #[test]
-fn dripping_costs_little() {
+fn a_head_that_drips_in_costs_little() {
     // A head of 16 KiB, byte by byte: if it were parsed each time, this would take minutes.
     let input = padded("GET / HTTP/1.1\r\nHost: a\r\nX: ", 8000);
     let input = input.as_bytes();
@@ -269,7 +269,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_bytes_are_survived(input: Vec<u8>) {
+    fn arbitrary_bytes_do_not_panic(input: Vec<u8>) {
         verdict(&input);
     }
 

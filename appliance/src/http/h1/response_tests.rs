@@ -120,7 +120,7 @@ fn as_many_fields_and_bytes_as_allowed() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_survived(mut input: Vec<u8>, is_head: bool) {
+    fn arbitrary_bytes_do_not_panic(mut input: Vec<u8>, is_head: bool) {
         let _ = parse(&input, is_head, MAX);
         input.splice(0..0, *b"HTTP/1.1 200 OK\r\nX: ");
         input.extend_from_slice(b"\r\n\r\n");

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_embedded_tls_cannot_bear_does_not_reach_it() {
+    fn malicious_plaintext_does_not_reach_embedded_tls() {
         for established in [false, true] {
             assert_eq!(opened(b"", established), Err(Error), "nothing at all");
             assert_eq!(opened(&[0; 9], established), Err(Error), "padding alone");

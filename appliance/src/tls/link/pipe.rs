@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_when_they_may() {
+    fn records_are_accepted_in_order_only() {
         use Phase::{Established, Flight, Hello};
         for (phase, kind, len, admitted) in [
             (Hello, HANDSHAKE, 100, true),

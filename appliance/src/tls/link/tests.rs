@@ -141,7 +141,7 @@ fn bytes_travel_both_ways_however_they_are_cut() {
 }
 
 #[test]
-fn ends_are_told_from_cuts() {
+fn orderly_ends_differ_from_cuts() {
     let ca = Ca::new("workers");
     let mut link = Link::between(&ca, 100);
     link.settle();
@@ -162,7 +162,7 @@ fn ends_are_told_from_cuts() {
 }
 
 #[test]
-fn workers_prove_who_they_are() {
+fn workers_are_authenticated() {
     let (ca, other) = (Ca::new("workers"), Ca::new("somebody else"));
     let good = ca.certificate(NAME, &PKCS_ECDSA_P256_SHA256);
     let stranger = other.certificate(NAME, &PKCS_ECDSA_P256_SHA256);
@@ -203,7 +203,7 @@ fn keys_of_each_kind_sign() {
 }
 
 #[test]
-fn what_cannot_be_used_is_refused_before_there_is_a_link() {
+fn invalid_link_settings_are_refused() {
     let ca = Ca::new("workers");
     let good = || ca.certificate("weir", &PKCS_ECDSA_P256_SHA256);
     let refused = |edit: &dyn Fn(&mut settings::LinkTls)| {
@@ -274,7 +274,7 @@ fn a_key_update_ends_a_link_at_once() {
 }
 
 #[test]
-fn keys_wear_out_by_records_either_way() {
+fn keys_have_a_record_limit_in_both_directions() {
     let ca = Ca::new("workers");
     let mut link = Link::between(&ca, 1000);
     link.settle();

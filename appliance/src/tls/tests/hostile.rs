@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn any_first_bytes_are_survived(
+    fn arbitrary_first_bytes_do_not_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..2000),
         as_record: bool,
         step in 1_usize..500,
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_hellos_are_survived(at in 0_usize..200, bit in 0_u8..8, cut in 0_usize..300) {
+    fn damaged_hellos_do_not_panic(at in 0_usize..200, bit in 0_u8..8, cut in 0_usize..300) {
         let ca = Ca::new("ca");
         let store = one(&ca);
         let mut hello = Vec::new();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn names_lead_to_sites() {
+fn names_select_sites() {
     let ca = Ca::new("ca");
     let tls = |name: &str| with(vec![ca.certificate(name, &rcgen::PKCS_ECDSA_P256_SHA256)]);
     let store = store_of(vec![
@@ -110,7 +110,7 @@ fn a_staple_is_handed_out() {
 }
 
 #[test]
-fn what_does_not_belong_together_is_refused() {
+fn mismatched_settings_are_refused() {
     let ca = Ca::new("ca");
     let good = ca.certificate("a.test", &rcgen::PKCS_ECDSA_P256_SHA256);
     let other = ca.certificate("a.test", &rcgen::PKCS_ECDSA_P256_SHA256);

@@ -50,7 +50,7 @@ impl Bench {
             }
             spared.push(link);
         }
-        panic!("worker {worker} is given nothing")
+        panic!("worker {worker} is assigned_at nothing")
     }
 }
 
@@ -73,7 +73,7 @@ fn bad_requests_and_an_open_tunnel_do_not_take_the_last_worker_away() {
 }
 
 #[test]
-fn one_request_alone_says_nothing_of_its_worker() {
+fn one_failing_request_does_not_make_a_suspect() {
     for same in [fingerprint(1, "/bad"), fingerprint(1, "/bad?x")] {
         let mut bench = bench(2, 64);
         bench.fail_at(0, &[same; 30]);
@@ -82,7 +82,7 @@ fn one_request_alone_says_nothing_of_its_worker() {
 }
 
 #[test]
-fn a_suspect_gives_way_to_others_and_is_tried_again_beside_what_it_has() {
+fn a_suspect_is_avoided_and_probed_while_it_has_requests() {
     let mut bench = bench(2, 64);
     let (tunnel, others) = bench.link_to(0);
     others.into_iter().for_each(|link| bench.pools.abandon(link, bench.now));
@@ -113,7 +113,7 @@ fn a_suspect_serves_while_no_other_has_room() {
 }
 
 #[test]
-fn half_of_all_requests_say_as_much_as_five_in_a_row() {
+fn half_of_all_requests_failing_makes_a_suspect() {
     let mut bench = bench(2, 64);
     for n in 0..16 {
         assert_eq!(bench.pools.status(PoolId(0)).healthy, 2, "after {n}");
@@ -128,7 +128,7 @@ fn half_of_all_requests_say_as_much_as_five_in_a_row() {
 }
 
 #[test]
-fn one_that_is_said_to_be_down_gets_nothing_until_it_is_well() {
+fn a_worker_reported_down_gets_no_requests() {
     let mut bench = bench(1, 64);
     let at = VsockAddr { cid: 2, port: 10_000 };
     let note = "é".repeat(NOTE_MAX);
@@ -153,7 +153,7 @@ fn one_that_is_said_to_be_down_gets_nothing_until_it_is_well() {
 }
 
 #[test]
-fn a_request_that_two_workers_died_of_is_remembered() {
+fn a_request_that_killed_two_workers_is_refused() {
     let kill = fingerprint(1, "/kill");
     for told_before_the_link_ends in [false, true] {
         let mut bench = bench(0, 64);
@@ -180,7 +180,7 @@ fn a_request_that_two_workers_died_of_is_remembered() {
 }
 
 #[test]
-fn workers_that_somebody_ends_are_held_against_nobody() {
+fn stopped_workers_incriminate_no_request() {
     let mut bench = bench(0, 64);
     for port in 20_000..20_004 {
         let at = VsockAddr { cid: 2, port };

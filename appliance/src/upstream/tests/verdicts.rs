@@ -41,7 +41,7 @@ fn an_end_is_believed_when_it_is_confirmed_whichever_comes_first() {
 }
 
 #[test]
-fn an_end_that_nobody_confirms_is_broken_after_a_while() {
+fn an_unconfirmed_end_counts_as_broken_after_a_while() {
     let (mut bench, link, name) = relayed();
     let stream = bench.stream(link);
     bench.close(stream, CloseReason::Shutdown);
@@ -55,7 +55,7 @@ fn an_end_that_nobody_confirms_is_broken_after_a_while() {
 }
 
 #[test]
-fn that_a_stream_was_cut_is_never_taken_back() {
+fn a_report_of_a_cut_is_final() {
     let (mut bench, link, name) = relayed();
     bench.pools.stream_ended(name, false);
     bench.pools.stream_ended(name, true);
