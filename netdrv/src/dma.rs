@@ -1,22 +1,22 @@
 //! Buffers shared with a device, owned by exactly one place at a time.
 //!
-//! A buffer is moved into a [`crate::queue::SplitQueue`] and comes back when the device has used it. **The rule**: a
-//! device may go on writing to memory that it was once given to write, also after it has said that it is done. So there
-//! is never a reference to such memory ([`InBuffer`]): bytes can only be copied out of it into private memory, and whoever
-//! checks a byte uses the copy that was checked. A driver reads every byte of a packet once, the header before the payload.
+//! A buffer is moved into a [`crate::queue::SplitQueue`] and comes back when the device has used it. **The rule**: a device may
+//! write to memory it was once given at any later time, even after it has reported that it is done. So there are never references
+//! to such memory ([`InBuffer`]): bytes are copied to private memory first, and checks use the copy. A driver reads every byte of
+//! a packet once, the header before the payload.
 //!
-//! Memory that a device only reads ([`OutBuffer`]) is written in place. A device that writes there breaks more than a
-//! protocol: it could as well write anywhere else in memory. Nothing is decided by what is read back from it.
+//! Memory that a device only reads ([`OutBuffer`]) is written in place. A device that writes there violates more than a protocol:
+//! it could write anywhere in memory. No decision depends on what is read back from it.
 
 use crate::platform::DmaRegion;
 use core::ptr::NonNull;
 
-/// What a queue holds: an [`InBuffer`] or an [`OutBuffer`].
+/// A buffer that a queue can hold: [`InBuffer`] or [`OutBuffer`].
 pub trait DmaBuffer: From<Memory> {
-    /// The device writes it.
+    /// Whether the device writes to it.
     const DEVICE_WRITES: bool;
 
-    /// Where the device sees the buffer.
+    /// Its address as seen by the device.
     fn device_address(&self) -> u64;
 
     /// Its size in bytes.
@@ -36,7 +36,7 @@ unsafe impl Send for Memory {}
 // SAFETY: a shared reference only allows reading from the memory, by volatile accesses.
 unsafe impl Sync for Memory {}
 
-/// A buffer that a device writes. Its bytes are the device's to change at any time.
+/// A buffer that a device writes. The device may change its content at any time.
 #[derive(Debug)]
 pub struct InBuffer(Memory);
 
@@ -80,17 +80,17 @@ impl DmaBuffer for OutBuffer {
     }
 }
 
-/// A word at any address.
+/// An unaligned word.
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct Word(u64);
 
 const WORD: usize = size_of::<Word>();
-/// Words copied a turn: as many as `hermit::copy` found to be best.
+/// Words copied per loop iteration, the best number according to `hermit::copy`.
 const TURN: usize = 8;
 
 impl InBuffer {
-    /// Copies what stands at `at` into `to`, each byte read once. False, and nothing copied, if the buffer ends before that.
+    /// Copies the bytes at `at` to `to`, reading each byte once. False, with nothing copied, if the buffer is too short.
     #[inline]
     #[must_use]
     pub fn copy_out(&self, at: usize, to: &mut [u8]) -> bool {
@@ -121,7 +121,7 @@ impl InBuffer {
         true
     }
 
-    /// The `N` bytes at `at` as they are now; `None` if the buffer ends before that.
+    /// The current `N` bytes at `at`; `None` if the buffer is too short.
     #[inline]
     #[must_use]
     pub fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
@@ -129,7 +129,7 @@ impl InBuffer {
         self.copy_out(at, &mut bytes).then_some(bytes)
     }
 
-    /// Writes bytes at `at`, for what the device is to find there. False, and nothing written, if the buffer ends before that.
+    /// Writes bytes at `at` for the device to read. False, with nothing written, if the buffer is too short.
     #[must_use]
     pub fn write(&mut self, at: usize, bytes: &[u8]) -> bool {
         let Some(place) = self.place(at, bytes.len()) else { return false };
@@ -140,7 +140,7 @@ impl InBuffer {
         true
     }
 
-    /// Clears the first `len` bytes, or all if there are fewer.
+    /// Zeroes the first `len` bytes, or all if there are fewer.
     #[inline]
     pub fn clear(&mut self, len: usize) {
         for at in 0..len.min(self.0.capacity as usize) {
@@ -149,7 +149,7 @@ impl InBuffer {
         }
     }
 
-    /// The eight bytes at `offset`, which are inside the buffer: callers have asked `place`.
+    /// The eight bytes at `offset`, which must be inside the buffer (checked with `place`).
     #[inline]
     fn word(&self, offset: usize) -> u64 {
         debug_assert!(self.place(offset, WORD).is_some());
@@ -158,7 +158,7 @@ impl InBuffer {
         word
     }
 
-    /// Where `len` bytes from `at` on are, if they are inside.
+    /// Pointer to `len` bytes starting at `at`, if they are inside the buffer.
     #[inline]
     fn place(&self, at: usize, len: usize) -> Option<NonNull<u8>> {
         let end = at.checked_add(len)?;
@@ -178,7 +178,7 @@ impl OutBuffer {
 }
 
 impl DmaRegion {
-    /// Cuts the region into as many buffers of `size` bytes as fit; what is left over is lost.
+    /// Cuts the region into as many buffers of `size` bytes as fit; the remainder is unused.
     pub fn split<B: DmaBuffer>(self, size: u32) -> impl Iterator<Item = B> {
         let count = if size == 0 { 0 } else { self.len() / size as usize };
         (0..count).map(move |index| {
@@ -193,20 +193,20 @@ impl DmaRegion {
     }
 }
 
-/// Lets tests play a device that writes as soon as something was read.
+/// Lets tests simulate a device that writes right after a read.
 #[cfg(test)]
 pub(crate) mod hook {
     use super::{DmaBuffer as _, InBuffer};
     use std::cell::RefCell;
 
-    /// The device's address of what was read, and its length.
+    /// Called with the device address and length of a read.
     type Hook = Box<dyn FnMut(u64, usize)>;
 
     thread_local! {
         static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
     }
 
-    /// Calls `hook` after every read from memory that a device writes, on this thread.
+    /// Calls `hook` after every read of device-writable memory on this thread.
     pub(crate) fn set(hook: impl FnMut(u64, usize) + 'static) {
         HOOK.set(Some(Box::new(hook)));
     }

@@ -1,8 +1,8 @@
-//! QEMU's firmware configuration device, `fw_cfg` (QEMU's `docs/specs/fw_cfg`): named byte strings that the host
-//! hands to a machine at its start, with `-fw_cfg name=NAME,file=FILE`.
+//! QEMU's firmware configuration device, `fw_cfg` (QEMU's `docs/specs/fw_cfg`): named byte strings that the host passes to a
+//! machine with `-fw_cfg name=NAME,file=FILE`.
 //!
-//! Contents come through the device's DMA interface where it has one, 64 KiB at a time: read byte by byte through
-//! the port, a megabyte would be a million exits. A device without DMA is read that way all the same.
+//! Contents are read through the device's DMA interface if it has one, 64 KiB at a time: reading a megabyte byte by byte through
+//! the port would take a million exits. Devices without DMA are read that way.
 
 use crate::{
     dma::{DmaBuffer as _, InBuffer},
@@ -23,25 +23,25 @@ const DMA_SELECT: u32 = 1 << 3;
 /// Control word (32 bits), length (32) and address (64), all big-endian.
 const DMA_ACCESS_LEN: usize = 16;
 const CHUNK: u32 = 64 << 10;
-/// Looks at the control word before the device is given up. QEMU is done before the write that starts it returns.
+/// How often the control word is polled before giving up. QEMU finishes before the write that starts it returns.
 const PATIENCE: u32 = 1_000_000;
 /// An entry of the directory: size (32 bits), key (16), reserved (16), name; big-endian.
 const ENTRY_LEN: usize = 64;
 const NAME_AT: usize = 8;
-/// More files than any machine has; a longer directory is not one.
+/// Maximum number of directory entries, more than any machine has.
 const MAX_FILES: u32 = 4096;
 
 /// The device's registers.
 pub trait FwCfgPorts {
     /// Selects an item; reading starts at its first byte.
     fn select(&self, key: u16);
-    /// Reads the selected item's next byte; 0 behind its end, all ones where there is no device.
+    /// Reads the next byte of the selected item; 0 after its end, all ones if there is no device.
     fn read_byte(&self) -> u8;
-    /// Hands over the bus address of an access structure, which the device carries out.
+    /// Passes the bus address of an access structure for the device to execute.
     fn start_dma(&self, access: u64);
 }
 
-/// Why something could not be read.
+/// Why an item could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FwCfgError {
     /// The device reported an error.
@@ -50,7 +50,7 @@ pub enum FwCfgError {
     Stuck,
     /// The directory claims this many files.
     Directory(u32),
-    /// There is no memory for a file of this many bytes.
+    /// Not enough memory for a file of this many bytes.
     TooLarge(u32),
 }
 
@@ -73,9 +73,9 @@ impl core::error::Error for FwCfgError {}
 #[derive(Debug)]
 pub struct FwCfg<P> {
     ports: P,
-    /// Access structure and data; `None` where the device has no DMA.
+    /// Access structure and data; `None` if the device has no DMA.
     buffer: Option<InBuffer>,
-    /// To be selected by the next access.
+    /// Item to select with the next access.
     selected: Option<u16>,
 }
 
@@ -101,7 +101,7 @@ impl<P: FwCfgPorts> FwCfg<P> {
         Some(device)
     }
 
-    /// The content of the file of this name, or `None` if the host gave none.
+    /// The content of the file of this name; `None` if the host provides none.
     pub fn read(&mut self, name: &str) -> Result<Option<Vec<u8>>, FwCfgError> {
         let Some((key, len)) = self.look_up(name)? else { return Ok(None) };
         let mut content = Vec::new();
@@ -112,7 +112,7 @@ impl<P: FwCfgPorts> FwCfg<P> {
         Ok(Some(content))
     }
 
-    /// Bytes of memory that the host has given the machine.
+    /// The machine's memory in bytes.
     pub fn ram_bytes(&mut self) -> Result<u64, FwCfgError> {
         let mut bytes = [0; 8];
         self.select(KEY_RAM_SIZE);
@@ -120,7 +120,7 @@ impl<P: FwCfgPorts> FwCfg<P> {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// The key and length of a file.
+    /// Key and length of a file.
     fn look_up(&mut self, name: &str) -> Result<Option<(u16, u32)>, FwCfgError> {
         self.select(KEY_DIRECTORY);
         let mut count = [0; 4];
@@ -145,7 +145,7 @@ impl<P: FwCfgPorts> FwCfg<P> {
         self.selected = Some(key);
     }
 
-    /// The next bytes of the selected item.
+    /// Reads the next bytes of the selected item.
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), FwCfgError> {
         let Some(buffer) = &mut self.buffer else {
             if let Some(key) = self.selected.take() {

@@ -1,9 +1,9 @@
-//! Everything that touches hardware: the ring-0 platform of the unikernel, PCI, virtqueues, and the
-//! virtio-net, virtio-vsock and virtio-rng drivers. The crate's README has the layers and the feature table.
+//! All hardware access: the ring-0 platform of the unikernel, PCI, virtqueues, and the drivers for virtio-net, virtio-vsock and
+//! virtio-rng. The README describes the layers and the negotiated features.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
-/// For `tests/support`, which unit tests share.
+/// Also used by `tests/support`.
 #[cfg(test)]
 extern crate self as netdrv;
 

@@ -1,23 +1,23 @@
-//! What a message may show of what it is about: nothing that could be a key.
+//! Masks anything in a message that could be a key.
 //!
-//! Every message that ends on a terminal, a log or the serial line passes [`mask`], whoever wrote it: private keys in PEM, runs
-//! of characters that are base64 or hexadecimal rather than words, and lists of bytes become `(masked)`. What is about a secret
-//! must not quote it in the first place; this is for what nobody thought of.
+//! Every message to a terminal, a log or the serial line passes [`mask`], wherever it comes from. PEM private keys, runs of
+//! base64 or hexadecimal characters, and lists of bytes become `(masked)`. Code that handles secrets must not quote them in the
+//! first place; this is the safety net.
 
 use core::fmt::{self, Write};
 
 const MASKED: &str = "(masked)";
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
-/// So many letters and digits in a row are looked at, ...
+/// Number of consecutive letters and digits examined at a time.
 const WINDOW: usize = 32;
-/// ... and are no words if the kind of character changes so often among them: at random it does at more than half of the places
-/// in base64 and hexadecimal, in words and paths at a few.
+/// Minimum number of changes between character classes (digit, lower case, upper case) among them for random data: in base64 and
+/// hexadecimal more than half of the positions change, in words and paths few do.
 const CHANGES: usize = 11;
-/// Bytes in decimal or hexadecimal, one after the other.
+/// Minimum number of consecutive decimal or hexadecimal bytes.
 const NUMBERS: usize = 12;
 
-/// Writes `text` without what could be a key.
+/// Writes `text` with possible keys masked.
 pub fn mask(text: &str, out: &mut dyn Write) -> fmt::Result {
     let mut rest = text;
     let mut shown = 0;
@@ -36,7 +36,7 @@ pub fn mask(text: &str, out: &mut dyn Write) -> fmt::Result {
             rest = rest.get(shown + found..).unwrap_or_default();
             shown = 0;
         } else {
-            // Only beginnings of characters are looked at; what is masked is ASCII or ends with the text.
+            // Only beginnings of characters are examined; masked text is ASCII or extends to the end.
             shown += 1;
             while !rest.is_char_boundary(shown) {
                 shown += 1;
@@ -46,7 +46,7 @@ pub fn mask(text: &str, out: &mut dyn Write) -> fmt::Result {
     out.write_str(rest)
 }
 
-/// Shows only what [`mask`] lets through.
+/// Displays text as [`mask`] writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Masked<'a>(pub &'a str);
 
@@ -56,10 +56,10 @@ impl fmt::Display for Masked<'_> {
     }
 }
 
-/// Most bytes of a line without an allocator; what is longer is cut off.
+/// Maximum length of a line in bytes, as it is not allocated; longer lines are truncated.
 const LINE: usize = 1024;
 
-/// A line that is put together without allocating, to be masked as a whole.
+/// A line formatted without allocating, to be masked as a whole.
 #[derive(Debug)]
 pub struct Line {
     bytes: [u8; LINE],
@@ -67,10 +67,10 @@ pub struct Line {
 }
 
 impl Line {
-    /// What `arguments` say.
+    /// Formats `arguments`.
     pub fn new(arguments: fmt::Arguments<'_>) -> Self {
         let mut line = Self { bytes: [0; LINE], len: 0 };
-        // Fails only when it is full.
+        // Fails only if the line is full.
         let _ = line.write_fmt(arguments);
         line
     }
@@ -93,7 +93,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Length of a section in PEM: up to its end line, or to the end of the text.
+/// Length of a PEM section: up to its end line, or to the end of the text.
 fn pem(bytes: &[u8]) -> usize {
     let Some(end) = bytes.windows(END.len()).position(|w| w == END) else { return bytes.len() };
     let label = bytes.get(end + END.len()..).unwrap_or_default();
@@ -103,11 +103,11 @@ fn pem(bytes: &[u8]) -> usize {
     }
 }
 
-/// Length of a run of characters that are no words. 0 if there is none.
+/// Length of a run of characters that are not words; 0 if there is none.
 fn code(bytes: &[u8]) -> usize {
     let len = bytes.iter().position(|b| !is_code(*b)).unwrap_or(bytes.len());
     let run = bytes.get(..len).unwrap_or_default();
-    // Whether the kind changes from each letter or digit to the next one.
+    // Whether the class changes between consecutive letters and digits.
     let changes = || {
         let next = run.get(1..).unwrap_or_default();
         run.iter()
@@ -129,7 +129,7 @@ fn code(bytes: &[u8]) -> usize {
     0
 }
 
-/// Length of a list of bytes in decimal or hexadecimal, with anything short between them. 0 if there is none.
+/// Length of a list of decimal or hexadecimal bytes with short separators; 0 if there is none.
 fn numbers(bytes: &[u8]) -> usize {
     let (mut at, mut end, mut count) = (0, 0, 0);
     loop {
@@ -151,7 +151,7 @@ fn numbers(bytes: &[u8]) -> usize {
     if count >= NUMBERS { end } else { 0 }
 }
 
-/// A character of base64, of its form for URLs, or of hexadecimal.
+/// Whether this is a character of base64, base64url or hexadecimal.
 fn is_code(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_')
 }
@@ -172,7 +172,7 @@ mod tests {
         Masked(text).to_string()
     }
 
-    /// Bytes without any order.
+    /// Pseudo-random bytes.
     fn random(len: usize, seed: u64) -> Vec<u8> {
         let mut state = seed;
         let mut next = || {

@@ -1,7 +1,6 @@
-//! What a network card offers to the layer above it.
+//! Interface of a network card to the layer above it.
 //!
-//! The data plane is written against [`Nic`]; [`crate`] implements it for virtio-net, tests and the
-//! simulator implement it for queues in memory.
+//! The data plane uses [`Nic`]; [`crate`] implements it for virtio-net, tests and the simulator for queues in memory.
 
 use crate::transport::Faults;
 
@@ -14,22 +13,22 @@ pub struct NicInfo {
     pub mtu: u16,
     /// The card completes TCP and UDP checksums of frames sent with [`TxOffload::checksum`].
     pub tx_checksum: bool,
-    /// Largest IPv4 TCP frame in bytes, Ethernet header included, that the card cuts into segments itself
-    /// (virtio `HOST_TSO4`); `None` where it cannot.
+    /// Maximum length of an IPv4 TCP frame, including the Ethernet header, that the card segments itself (virtio `HOST_TSO4`);
+    /// `None` if it cannot.
     pub tso4_max: Option<u32>,
 }
 
-/// A received frame whose buffer the caller owns until it gives it back with [`Nic::recycle`]. How many can be held at a
-/// time is the card's affair, at least one.
+/// A received frame. The caller owns its buffer until it is returned with [`Nic::recycle`]. The card limits how many can be held
+/// at a time, at least one.
 #[derive(Debug)]
 pub struct RxFrame<B> {
     /// The Ethernet frame, without any device header.
     pub buffer: B,
-    /// The card (or the host) vouches for the TCP or UDP checksum: it need not be verified again.
+    /// The card (or the host) has verified the TCP or UDP checksum, or vouches for it.
     pub checksum_verified: bool,
 }
 
-/// Work left to the card for one sent frame.
+/// Work left to the card for a sent frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TxOffload {
     /// Complete the transport checksum. The checksum field must hold the folded pseudo-header sum.
@@ -53,16 +52,16 @@ pub struct TxFull;
 
 /// An Ethernet device with preallocated buffers. No call allocates, blocks or waits for the device.
 pub trait Nic {
-    /// A received frame's buffer: memory that the card cannot change any more, so that what was checked stays as it is.
+    /// Buffer of a received frame: memory that the card can no longer change.
     type RxBuffer: AsRef<[u8]> + AsMut<[u8]>;
 
     /// The card's properties.
     fn info(&self) -> NicInfo;
 
-    /// Whether the link is up (always true where the card does not say).
+    /// Whether the link is up (always true if the card does not report it).
     fn link_up(&self) -> bool;
 
-    /// What the card has done wrong since the start.
+    /// Protocol violations of the card since the start.
     fn faults(&self) -> Faults {
         Faults::default()
     }
@@ -70,14 +69,14 @@ pub trait Nic {
     /// Takes the next received frame, if there is one and not too many are held.
     fn receive(&mut self) -> Option<RxFrame<Self::RxBuffer>>;
 
-    /// Gives a received frame's buffer back.
+    /// Returns a received frame's buffer.
     fn recycle(&mut self, buffer: Self::RxBuffer);
 
     /// How many frames [`Nic::transmit`] accepts now without [`TxFull`].
     fn tx_room(&self) -> usize;
 
-    /// How many frames of `len` bytes [`Nic::transmit`] accepts now: for frames to be segmented, which have few
-    /// buffers of their own.
+    /// How many frames of `len` bytes [`Nic::transmit`] accepts now; for frames to be segmented, which have separate, fewer
+    /// buffers.
     fn tx_room_for(&self, len: usize) -> usize {
         let _ = len;
         self.tx_room()

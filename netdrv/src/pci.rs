@@ -20,17 +20,17 @@ const COMMAND_BUS_MASTER: u32 = 1 << 2;
 const COMMAND_INTX_DISABLE: u32 = 1 << 10;
 const STATUS_CAPABILITIES: u32 = 1 << 20;
 const CAPABILITY_MSIX: u8 = 0x11;
-/// At most this many capabilities fit between 0x40 and 0xff; a longer list is a loop.
+/// Maximum number of capabilities that fit between 0x40 and 0xff; a longer list is a loop.
 const MAX_CAPABILITIES: usize = 48;
-/// More buses than this are not scanned: a broken bridge must not make us wander forever.
+/// Maximum number of buses scanned, so that a broken bridge cannot cause an endless scan.
 const MAX_BUSES: usize = 32;
-/// More functions than this are not looked at.
+/// Maximum number of functions examined.
 const MAX_FUNCTIONS: usize = 256;
 
-/// A PCI function that answered the scan.
+/// A PCI function found by the scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciFunction {
-    /// Where it is.
+    /// Its address.
     pub address: PciAddress,
     /// Vendor.
     pub vendor: u16,
@@ -82,7 +82,7 @@ pub fn scan<P: Platform>(platform: &P) -> Vec<PciFunction> {
                         });
                     }
                 }
-                // Without the multi-function bit there is only function 0.
+                // Without the multi-function bit, only function 0 exists.
                 if function == 0 && (id as u16 == 0xffff || header & 0x80 == 0) {
                     break;
                 }
@@ -92,7 +92,7 @@ pub fn scan<P: Platform>(platform: &P) -> Vec<PciFunction> {
     found
 }
 
-/// Lets a function decode its memory, be bus master, and raise no legacy interrupt.
+/// Enables memory decoding and bus mastering, and disables legacy interrupts.
 pub fn enable<P: Platform>(platform: &P, function: PciAddress) {
     let command = platform.pci_read(function, COMMAND) & 0xffff;
     platform.pci_write(
@@ -136,8 +136,8 @@ pub fn capabilities<P: Platform>(platform: &P, function: PciAddress) -> impl Ite
     })
 }
 
-/// Points MSI-X entries 0.. of a function at the given messages and enables MSI-X; entries beyond these stay masked.
-/// False if the function has no usable MSI-X capability.
+/// Points the first MSI-X entries of a function at the given messages and enables MSI-X; other entries stay masked. False if the
+/// function has no usable MSI-X capability.
 pub fn enable_msix<P: Platform>(platform: &P, function: PciAddress, messages: &[MsiMessage]) -> bool {
     let Some((_, capability)) = capabilities(platform, function).find(|&(id, _)| id == CAPABILITY_MSIX)
     else {

@@ -1,8 +1,8 @@
-//! What ring 0 gives the drivers, as a trait, so that they also run on the host against a fake device.
+//! What the drivers need of ring 0, as a trait, so that they also run on the host against a fake device.
 
 use core::ptr::NonNull;
 
-/// A PCI function's place: bus, device (0 to 31) and function (0 to 7).
+/// Address of a PCI function: bus, device (0 to 31) and function (0 to 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PciAddress {
     /// Bus number.
@@ -34,7 +34,7 @@ pub struct MsiMessage {
     pub data: u32,
 }
 
-/// What an interrupt tells the driver.
+/// Kind of a device interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterruptKind {
     /// A virtqueue has used buffers. Only wakes the processor.
@@ -43,8 +43,8 @@ pub enum InterruptKind {
     Config,
 }
 
-/// Zeroed memory shared with a device: page-aligned, contiguous for the device, and never given back, because a
-/// device that has once been told an address may write to it at any time.
+/// Zeroed memory shared with a device: page-aligned, contiguous for the device, and never freed, because a device that knows an
+/// address may write to it at any time.
 #[derive(Debug)]
 pub struct DmaRegion {
     address: NonNull<u8>,
@@ -67,19 +67,19 @@ impl DmaRegion {
         Self { address, device_address, len }
     }
 
-    /// Where the program sees the region.
+    /// Address of the region as seen by the program.
     #[must_use]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.address
     }
 
-    /// Where the device sees the region.
+    /// Address of the region as seen by the device.
     #[must_use]
     pub fn device_address(&self) -> u64 {
         self.device_address
     }
 
-    /// Bytes.
+    /// Length in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
     pub fn len(&self) -> usize {
@@ -87,7 +87,7 @@ impl DmaRegion {
     }
 }
 
-/// The machine under the drivers. A handle: cloning it is cheap, and clones mean the same machine.
+/// The machine below the drivers. A handle: clones are cheap and refer to the same machine.
 ///
 /// The implementation in `crate::hermit` is ring 0 of the unikernel; the one in the tests is a fake device.
 pub trait Platform: Clone {
@@ -117,10 +117,10 @@ pub trait Platform: Clone {
     /// Memory for rings and buffers, `len` bytes rounded up to whole pages of 4096 bytes; `None` if there is none.
     fn dma_alloc(&self, len: usize) -> Option<DmaRegion>;
 
-    /// The message with which a device raises an interrupt of this kind; `None` if the platform only polls.
+    /// The message with which a device raises this kind of interrupt; `None` if the platform only polls.
     fn msi_message(&self, kind: InterruptKind) -> Option<MsiMessage>;
 
-    /// Interrupts of [`InterruptKind::Config`] so far, of all devices together; wraps around.
+    /// Number of [`InterruptKind::Config`] interrupts so far, of all devices together; wraps around.
     fn config_changes(&self) -> u32;
 
     /// Monotonic time in nanoseconds.

@@ -1,9 +1,9 @@
 //! The split virtqueue (virtio 1.2 §2.7), driver side.
 //!
-//! Every buffer is one descriptor (header and data together), so that a packet costs one descriptor, one
-//! available entry and one used entry. The queue owns the buffers it has given to the device. What the device
-//! writes into the used ring is checked against that record: an index that jumps, an id that is not with the
-//! device and a length beyond the buffer are errors, after which the device has to be reset.
+//! Every buffer is one descriptor (header and data together), so a packet costs one descriptor, one available entry and one used
+//! entry. The queue owns the buffers that are with the device, and checks everything the device writes to the used ring against
+//! that record: an index that jumps, an id that is not with the device, or a length beyond the buffer is an error, after which
+//! the device must be reset.
 
 use crate::{dma::DmaBuffer, platform::DmaRegion};
 use alloc::{boxed::Box, vec::Vec};
@@ -13,24 +13,24 @@ use core::{
 };
 use virtio_spec::virtq::{AvailF, Desc, DescF, UsedElem, UsedF};
 
-/// The largest queue this driver builds. Devices offer up to 32768 entries (§2.7); more than this buys nothing here.
+/// Maximum queue size used by this driver. Devices offer up to 32768 entries (§2.7), but more brings no benefit here.
 pub const MAX_QUEUE_SIZE: u16 = 256;
 
-/// What a device did wrong with a used ring. The queue is unusable until the device is reset.
+/// A violation in a used ring. The queue is unusable until the device is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QueueError {
-    /// The used index moved further than there are buffers with the device.
+    /// The used index advanced by more than the number of buffers with the device.
     IndexJump,
     /// A used id beyond the queue's size.
     BadId,
-    /// A used id whose descriptor is not with the device: never given, or completed before.
+    /// A used id whose descriptor is not with the device: never given to it, or already completed.
     NotInFlight,
     /// More bytes written than the buffer holds.
     BadLength,
 }
 
 impl QueueError {
-    /// What is wrong, for a line.
+    /// Description for a message.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl QueueError {
     }
 }
 
-/// Where a queue's three parts lie for the device (§2.7).
+/// Device addresses of a queue's three parts (§2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueAddresses {
     /// Descriptor table, aligned to 16 bytes.
@@ -63,14 +63,14 @@ pub struct SplitQueue<B> {
     size: u16,
     event_idx: bool,
     interrupts_on: bool,
-    /// Next available index to fill; what is published; what was published at the last notification.
+    /// Next available index to fill, the published one, and the one published at the last notification.
     avail_next: u16,
     avail_published: u16,
     avail_notified: u16,
-    /// Next used entry to take, and how far the device had got when last looked at.
+    /// Next used entry to take, and the device's used index when last read.
     used_next: u16,
     used_seen: u16,
-    /// By descriptor: the buffer the device has, and how many of its bytes it may touch.
+    /// By descriptor: the buffer with the device, and how many of its bytes the device may access.
     in_flight: Box<[Option<InFlight<B>>]>,
     free: Vec<u16>,
 }
@@ -87,7 +87,7 @@ unsafe impl<B: Send> Send for SplitQueue<B> {}
 const DESCRIPTOR_BYTES: usize = size_of::<Desc>();
 const USED_BYTES: usize = size_of::<UsedElem>();
 
-/// Bytes of memory that a queue of `size` entries needs, its event indices included.
+/// Bytes of memory needed by a queue of `size` entries, including its event indices.
 #[must_use]
 pub fn memory_for(size: u16) -> usize {
     used_offset(size) + 4 + USED_BYTES * usize::from(size) + 2
@@ -102,8 +102,8 @@ fn used_offset(size: u16) -> usize {
 }
 
 impl<B: DmaBuffer> SplitQueue<B> {
-    /// Lays out a queue of `size` entries (a power of two up to [`MAX_QUEUE_SIZE`]) in `region`, which must hold
-    /// [`memory_for`] that size. `None` if either is not so.
+    /// Creates a queue of `size` entries (a power of two up to [`MAX_QUEUE_SIZE`]) in `region`, which must hold [`memory_for`]
+    /// that size; `None` otherwise.
     #[must_use]
     pub fn new(region: DmaRegion, size: u16) -> Option<Self> {
         if !size.is_power_of_two() || size > MAX_QUEUE_SIZE || region.len() < memory_for(size) {
@@ -139,8 +139,8 @@ impl<B: DmaBuffer> SplitQueue<B> {
         Some(queue)
     }
 
-    /// Puts the queue into its initial state after the device was reset, giving every buffer the device had to
-    /// `reclaim`. Must only be called while the device is in reset.
+    /// Resets the queue to its initial state after a device reset, passing every buffer that was with the device to `reclaim`.
+    /// Must only be called while the device is in reset.
     pub fn restart(&mut self, event_idx: bool, mut reclaim: impl FnMut(B)) {
         for slot in &mut self.in_flight {
             if let Some(InFlight { buffer, .. }) = slot.take() {
@@ -158,7 +158,7 @@ impl<B: DmaBuffer> SplitQueue<B> {
         self.disarm();
     }
 
-    /// Entries.
+    /// Number of entries.
     #[must_use]
     pub fn size(&self) -> u16 {
         self.size
@@ -176,7 +176,7 @@ impl<B: DmaBuffer> SplitQueue<B> {
         self.size - self.free.len() as u16
     }
 
-    /// What to tell the device about this queue.
+    /// The addresses to configure in the device.
     #[must_use]
     pub fn addresses(&self) -> QueueAddresses {
         let base = self.region.device_address();
@@ -187,8 +187,8 @@ impl<B: DmaBuffer> SplitQueue<B> {
         }
     }
 
-    /// Gives the first `len` bytes of a buffer to the device, which learns of it at [`SplitQueue::publish`].
-    /// A full queue gives the buffer back, and so does a `len` beyond the buffer's capacity.
+    /// Gives the first `len` bytes of a buffer to the device, which is told by [`SplitQueue::publish`]. If the queue is full, or
+    /// `len` exceeds the buffer's capacity, the buffer is returned.
     #[inline]
     pub fn push(&mut self, buffer: B, len: u32) -> Result<(), B> {
         if len > buffer.capacity() {
@@ -208,7 +208,7 @@ impl<B: DmaBuffer> SplitQueue<B> {
         Ok(())
     }
 
-    /// Shows the device everything pushed, and says whether it has to be notified (§2.7.13, §2.7.10).
+    /// Makes all pushed buffers visible to the device, and returns whether it must be notified (§2.7.13, §2.7.10).
     #[inline]
     #[must_use]
     pub fn publish(&mut self) -> bool {
@@ -218,7 +218,7 @@ impl<B: DmaBuffer> SplitQueue<B> {
         self.avail_published = self.avail_next;
         // Release: the entries are visible before the index.
         self.word(self.avail, 1).store(self.avail_next.to_le(), Ordering::Release);
-        // The index must be visible before the device's wish is read, or both sides could sleep.
+        // The index must be visible before the device's event index is read, or both sides could sleep.
         fence(Ordering::SeqCst);
         let notify = if self.event_idx {
             let after = 2 + usize::from(self.size) * (USED_BYTES / 2);
@@ -232,8 +232,8 @@ impl<B: DmaBuffer> SplitQueue<B> {
         notify
     }
 
-    /// Takes the next buffer the device has used, with the number of bytes written into it (0 where
-    /// it only reads, whatever it says: §2.7.8.2 leaves it open).
+    /// Takes the next used buffer and the number of bytes written to it (0 for buffers that the device only reads, whatever it
+    /// reports: §2.7.8.2 leaves it undefined).
     #[inline]
     pub fn pop(&mut self) -> Result<Option<(B, u32)>, QueueError> {
         if self.used_next == self.used_seen && !self.look()? {
@@ -256,7 +256,7 @@ impl<B: DmaBuffer> SplitQueue<B> {
         Ok(Some((buffer, written)))
     }
 
-    /// Reads the used index; true if there is something to take.
+    /// Reads the used index; true if there is a used buffer.
     fn look(&mut self) -> Result<bool, QueueError> {
         // Acquire: the elements are read after the index.
         let seen = u16::from_le(self.word(self.used, 1).load(Ordering::Acquire));
@@ -268,8 +268,8 @@ impl<B: DmaBuffer> SplitQueue<B> {
         Ok(ready != 0)
     }
 
-    /// Asks for an interrupt at the next used buffer. False if there is one already (or the ring is broken, which
-    /// [`SplitQueue::pop`] will report): take it instead of sleeping.
+    /// Requests an interrupt for the next used buffer. False if there is one already (or the ring is broken, which
+    /// [`SplitQueue::pop`] will report): handle it instead of sleeping.
     #[must_use]
     pub fn arm(&mut self) -> bool {
         if self.event_idx {
@@ -279,19 +279,19 @@ impl<B: DmaBuffer> SplitQueue<B> {
             self.word(self.avail, 0).store(0, Ordering::Relaxed);
         }
         self.interrupts_on = true;
-        // The wish must be visible before the index is read, or both sides could sleep.
+        // The request must be visible before the index is read, or both sides could sleep.
         fence(Ordering::SeqCst);
         matches!(self.look(), Ok(false))
     }
 
-    /// Tells the device that no interrupts are needed while the driver is polling anyway (a hint: §2.7.7).
+    /// Tells the device that no interrupts are needed while the driver polls (a hint: §2.7.7).
     pub fn disarm(&mut self) {
         if !self.interrupts_on {
             return;
         }
         self.interrupts_on = false;
         if self.event_idx {
-            // An index just passed: it comes round again only after 65,535 more buffers.
+            // An index that was just passed: it is reached again only after 65,535 more buffers.
             let used_event = 2 + usize::from(self.size);
             self.word(self.avail, used_event)
                 .store(self.used_next.wrapping_sub(1).to_le(), Ordering::Relaxed);

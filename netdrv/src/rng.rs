@@ -9,19 +9,19 @@ use crate::{
 
 /// The device type (§5.4.1).
 pub const DEVICE_TYPE: u16 = 4;
-/// Most bytes one request can ask for.
+/// Maximum number of bytes per request.
 pub const MAX_REQUEST: usize = 256;
 
 const REQUEST_QUEUE: u16 = 0;
 const QUEUE_SIZE: u16 = 4;
 
-/// The driver. Ask with [`VirtioRng::request`], look with [`VirtioRng::take`]; nothing blocks.
+/// The driver. Use [`VirtioRng::request`] and [`VirtioRng::take`]; nothing blocks.
 #[derive(Debug)]
 pub struct VirtioRng<P: Platform> {
     transport: Transport<P>,
     queue: SplitQueue<InBuffer>,
     doorbell: Doorbell,
-    /// `None` while the device has it.
+    /// `None` while it is with the device.
     buffer: Option<InBuffer>,
     failed: bool,
 }
@@ -39,7 +39,7 @@ impl<P: Platform> VirtioRng<P> {
         Ok(Self { transport, queue, doorbell, buffer, failed: false })
     }
 
-    /// Asks for up to `len` bytes (at most [`MAX_REQUEST`]). False if a request is under way or the device failed.
+    /// Requests up to `len` bytes (at most [`MAX_REQUEST`]). False if a request is pending or the device failed.
     pub fn request(&mut self, len: usize) -> bool {
         if self.failed {
             return false;
@@ -55,14 +55,13 @@ impl<P: Platform> VirtioRng<P> {
         true
     }
 
-    /// Whether a request is under way.
+    /// Whether a request is pending.
     pub fn pending(&self) -> bool {
         !self.failed && self.buffer.is_none()
     }
 
-    /// Takes the answer, if it is there: copies it to the front of `into`, forgets it, and says how many bytes it
-    /// was (at least 1, at most what was asked for; bytes that do not fit are dropped). A device that breaks the
-    /// protocol is reset and stays off.
+    /// Takes the result, if available: copies it to the start of `into`, erases it, and returns its length (at least 1, at most
+    /// the requested number; bytes that do not fit are dropped). A device that violates the protocol is reset and stays off.
     pub fn take(&mut self, into: &mut [u8]) -> Result<Option<usize>, QueueError> {
         if self.failed {
             return Ok(None);
@@ -70,7 +69,7 @@ impl<P: Platform> VirtioRng<P> {
         match self.queue.pop() {
             Ok(None) => Ok(None),
             Ok(Some((mut buffer, written))) => {
-                // The queue vouches for `written` being at most the buffer's capacity.
+                // The queue guarantees that `written` does not exceed the buffer's capacity.
                 let taken = (written as usize).min(into.len());
                 let copied = buffer.copy_out(0, &mut into[..taken]);
                 buffer.clear(written as usize);
@@ -79,7 +78,7 @@ impl<P: Platform> VirtioRng<P> {
             }
             Err(error) => {
                 self.failed = true;
-                // Whether or not it obeys, its memory is never used for anything else.
+                // Even if the reset fails: its memory is never used for anything else.
                 let _ = self.transport.reset();
                 Err(error)
             }

@@ -1,7 +1,7 @@
-//! What a stream transport between virtual machines (vsock) offers to the layer above it.
+//! Interface of a stream transport between virtual machines (vsock) to the layer above it.
 //!
-//! Streams are reliable, ordered and flow-controlled, but their half-closes cannot be relied upon: the vsock daemons
-//! in use do not pass them on. Frame messages; close whole streams.
+//! Streams are reliable, ordered and flow-controlled, but half-closes are not: the vsock daemons in use do not forward them.
+//! Frame messages; close whole streams.
 
 use crate::transport::Faults;
 
@@ -17,13 +17,12 @@ pub struct VsockAddr {
 /// The host's context identifier.
 pub const HOST_CID: u32 = 2;
 
-/// Names a stream. Never reused for another stream while the transport lives, so that a late event cannot be
-/// taken for another stream's.
+/// Identifies a stream. Never reused while the transport lives, so that a late event cannot be attributed to another stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
-    /// Place in the transport's stream table.
+    /// Slot in the transport's stream table.
     pub slot: u16,
-    /// How often that place had been used before.
+    /// How often that slot was used before.
     pub generation: u32,
 }
 
@@ -32,17 +31,17 @@ pub struct StreamId {
 pub enum CloseReason {
     /// The peer shut both directions down; everything it sent can be read first.
     Shutdown,
-    /// The peer answered with RST: not listening, or it dropped the stream.
+    /// The peer sent RST: it is not listening, or it dropped the stream.
     Reset,
-    /// The peer broke the protocol (credit overrun, bad state).
+    /// The peer violated the protocol (credit overrun, bad state).
     Protocol,
     /// The transport itself was reset (the VM was migrated, the daemon came back): all streams are gone.
     TransportReset,
-    /// No answer to our connection request in time.
+    /// The peer did not reply to a connection request in time.
     TimedOut,
 }
 
-/// What happened to a stream since the last look.
+/// An event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamEvent {
     /// A stream opened with [`StreamTransport::connect`] is established.
@@ -60,11 +59,11 @@ pub enum StreamEvent {
     Readable(StreamId),
     /// There is room to send again, after [`StreamTransport::send`] accepted less than it was given.
     Writable(StreamId),
-    /// The stream ended. What had been received can still be read until [`StreamTransport::release`].
+    /// The stream ended. Received data can still be read until [`StreamTransport::release`].
     Closed(StreamId, CloseReason),
 }
 
-/// A stream could not be opened.
+/// Why a stream could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectError {
     /// The stream table is full.
@@ -75,9 +74,9 @@ pub enum ConnectError {
 
 /// A set of streams over one vsock device. No call blocks; [`StreamTransport::poll`] does all work with the device.
 ///
-/// Every stream, however it ended, must be given back with [`StreamTransport::release`].
+/// Every stream, however it ended, must be released with [`StreamTransport::release`].
 pub trait StreamTransport {
-    /// Handles what the device has for us, and connect timeouts. `now_ns` is monotonic.
+    /// Handles events from the device, and connection timeouts. `now_ns` is monotonic.
     fn poll(&mut self, now_ns: u64);
 
     /// The next event, oldest first.
@@ -86,13 +85,13 @@ pub trait StreamTransport {
     /// When [`StreamTransport::poll`] must run next even if the device stays silent (nanoseconds, monotonic).
     fn next_deadline(&self) -> Option<u64>;
 
-    /// Begins to open a stream. [`StreamEvent::Connected`] or [`StreamEvent::Closed`] follows.
+    /// Starts opening a stream. [`StreamEvent::Connected`] or [`StreamEvent::Closed`] follows.
     fn connect(&mut self, peer: VsockAddr, now_ns: u64) -> Result<StreamId, ConnectError>;
 
     /// Accepts streams on a local port from now on.
     fn listen(&mut self, port: u32);
 
-    /// The bytes received and not yet consumed: the contiguous front part, empty only if there is nothing.
+    /// Received bytes that have not been consumed: the contiguous front part, empty only if there are none.
     fn readable(&self, stream: StreamId) -> &[u8];
 
     /// Marks `n` bytes as read, which returns credit to the peer. Panics if more than `readable().len()`.
@@ -101,41 +100,40 @@ pub trait StreamTransport {
     /// How many bytes [`StreamTransport::send`] would accept now.
     fn send_room(&self, stream: StreamId) -> usize;
 
-    /// Sends as much of `data` as credit and queue allow and returns how much that was.
+    /// Sends as much of `data` as credit and queue allow, and returns how much that was.
     fn send(&mut self, stream: StreamId, data: &[u8]) -> usize;
 
-    /// A question begins with the next byte that is sent: see [`StreamTransport::spoke_early`].
+    /// Marks the next byte sent as the start of a request: see [`StreamTransport::spoke_early`].
     fn ask(&mut self, _stream: StreamId) {}
 
-    /// Something has arrived since [`StreamTransport::ask`] that the peer had sent before it took in any byte of the question:
-    /// whatever it is, it is no answer. Never true of a transport that does not know what its peer has taken in.
+    /// Whether anything has arrived since [`StreamTransport::ask`] that the peer sent before it read any byte of the request, and
+    /// which therefore cannot be a response to it. Never true for a transport that does not know what its peer has read.
     fn spoke_early(&self, _stream: StreamId) -> bool {
         false
     }
 
-    /// Something was sent that the peer is not known to have taken in. Never true of a transport that does not know.
+    /// Whether the peer may not have read everything that was sent. Never true for a transport that does not know.
     fn has_unread(&self, _stream: StreamId) -> bool {
         false
     }
 
-    /// Ends a stream and forgets it: orderly if it is open and everything received was consumed, else by RST.
-    /// Bytes accepted by `send` before are delivered first where the peer still takes them. Unknown or
-    /// already released streams are ignored.
+    /// Releases a stream: closes it in order if it is open and everything received was consumed, otherwise by RST. Bytes already
+    /// accepted by `send` are delivered first if the peer still accepts them. Unknown or already released streams are ignored.
     fn release(&mut self, stream: StreamId);
 
-    /// Tells the device of everything queued since the last call: at most one notification per queue.
+    /// Notifies the device of everything queued since the last call: at most one notification per queue.
     fn flush(&mut self);
 
-    /// Asks for an interrupt at the next packet. Returns false if work came in meanwhile: poll again, do not halt.
+    /// Requests an interrupt for the next packet. Returns false if work has arrived meanwhile: poll again instead of halting.
     fn arm(&mut self) -> bool;
 
-    /// What the device has done wrong since the start.
+    /// Protocol violations of the device since the start.
     fn faults(&self) -> Faults {
         Faults::default()
     }
 }
 
-/// A transport that may not be there: without one, nothing ever connects.
+/// A transport that may be absent: then nothing ever connects.
 impl<T: StreamTransport> StreamTransport for Option<T> {
     fn poll(&mut self, now_ns: u64) {
         self.iter_mut().for_each(|transport| transport.poll(now_ns));

@@ -30,18 +30,18 @@ mod common {
     pub(super) const LEN: u64 = 56;
 }
 
-/// What a device has done wrong since the start.
+/// Protocol violations of a device since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Resets, because it corrupted a ring or asked for one.
+    /// Resets because of a corrupted ring, or at the device's request.
     pub resets: u32,
-    /// Rings that it corrupted.
+    /// Corrupted rings.
     pub ring_errors: u64,
-    /// What was wrong with the last of them.
+    /// The last ring error.
     pub last: Option<QueueError>,
     /// It was reset too often and is no longer used.
     pub given_up: bool,
-    /// Packets dropped because they were damaged, or for another machine.
+    /// Packets dropped because they were malformed, or for another machine.
     pub dropped: u64,
 }
 
@@ -52,7 +52,7 @@ const QUEUE_VECTOR: u16 = 0;
 const CONFIG_VECTOR: u16 = 1;
 /// How long a device may take to reset, in nanoseconds.
 const RESET_TIMEOUT_NS: u64 = 1_000_000_000;
-/// How often a configuration that keeps changing is read again before giving up.
+/// How often a configuration that keeps changing is read again.
 const CONFIG_RETRIES: usize = 16;
 
 /// Why a device cannot be driven.
@@ -62,19 +62,19 @@ pub enum DeviceError {
     NoModernInterface,
     /// The registers could not be mapped.
     Mapping,
-    /// The device does not finish its reset within a second.
+    /// The device did not finish its reset within a second.
     ResetTimeout,
     /// The device does not offer VERSION_1, or something else this driver needs.
     MissingFeature,
-    /// The device refuses the chosen features.
+    /// The device rejected the chosen features.
     FeaturesRefused,
     /// A queue the device type must have is missing, or has an impossible size.
     NoQueue(u16),
     /// No memory for rings or buffers.
     NoMemory,
-    /// The device configuration makes no sense, or keeps changing while it is read.
+    /// The device configuration is invalid, or keeps changing while being read.
     BadConfiguration,
-    /// The device broke the protocol so often that it was given up.
+    /// The device violated the protocol too often.
     GivenUp,
 }
 
@@ -89,7 +89,7 @@ pub struct Transport<P: Platform> {
     msix: bool,
 }
 
-/// Where a queue is notified: hands the write to the device without looking anything up.
+/// Notification register of a queue, resolved in advance.
 #[derive(Clone, Copy, Debug)]
 pub struct Doorbell {
     register: MmioAddress,
@@ -105,7 +105,7 @@ impl Doorbell {
 }
 
 impl<P: Platform> Transport<P> {
-    /// Finds the device's registers, maps them, and sets up its interrupts where it has MSI-X.
+    /// Finds and maps the device's registers, and sets up MSI-X interrupts if available.
     pub fn open(platform: P, function: PciAddress) -> Result<Self, DeviceError> {
         pci::enable(&platform, function);
         let (mut common, mut notify, mut device) = (None, None, None);
@@ -142,7 +142,7 @@ impl<P: Platform> Transport<P> {
         })
     }
 
-    /// The machine the device is in.
+    /// The platform of the device.
     pub fn platform(&self) -> &P {
         &self.platform
     }
@@ -152,7 +152,7 @@ impl<P: Platform> Transport<P> {
         self.msix
     }
 
-    /// Resets the device and waits until it has (§2.1.2, §4.1.4.3.1): from then on it touches no memory.
+    /// Resets the device and waits for completion (§2.1.2, §4.1.4.3.1): from then on it accesses no memory.
     pub fn reset(&self) -> Result<(), DeviceError> {
         self.write8(common::DEVICE_STATUS, 0);
         let start = self.platform.now_ns();
@@ -165,8 +165,8 @@ impl<P: Platform> Transport<P> {
         Ok(())
     }
 
-    /// Resets the device and negotiates: the features that are both offered and in `wanted`, which always
-    /// include VERSION_1 (§3.1.1 steps 1 to 6).
+    /// Resets the device and negotiates features: those offered that are in `wanted`, always including VERSION_1 (§3.1.1 steps 1
+    /// to 6).
     pub fn negotiate(&mut self, wanted: u64) -> Result<u64, DeviceError> {
         self.reset()?;
         self.write8(common::DEVICE_STATUS, DeviceStatus::ACKNOWLEDGE.bits());
@@ -209,7 +209,7 @@ impl<P: Platform> Transport<P> {
         SplitQueue::new(region, size).ok_or(DeviceError::NoQueue(index))
     }
 
-    /// Tells the device where queue `index` is and enables it (§4.1.5.1.3). The queue must be in its initial state.
+    /// Configures and enables queue `index` in the device (§4.1.5.1.3). The queue must be in its initial state.
     pub fn enable_queue<B: DmaBuffer>(
         &mut self,
         index: u16,
@@ -236,7 +236,7 @@ impl<P: Platform> Transport<P> {
         Ok(Doorbell { register: self.notify.0.offset(offset), queue: index })
     }
 
-    /// The driver is ready (§3.1.1 step 8): the device may use its queues.
+    /// Sets DRIVER_OK (§3.1.1 step 8): the device may use its queues.
     pub fn start(&self) {
         self.add_status(DeviceStatus::DRIVER_OK);
     }
@@ -246,7 +246,7 @@ impl<P: Platform> Transport<P> {
         self.add_status(DeviceStatus::FAILED);
     }
 
-    /// Whether the device wants to be reset (§2.1.1: DEVICE_NEEDS_RESET). Costs a register read.
+    /// Whether the device requests a reset (§2.1.1: DEVICE_NEEDS_RESET). Costs a register read.
     pub fn needs_reset(&self) -> bool {
         self.read8(common::DEVICE_STATUS) & DeviceStatus::DEVICE_NEEDS_RESET.bits() != 0
     }

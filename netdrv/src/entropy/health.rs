@@ -1,21 +1,21 @@
-//! Health tests on what a source delivers, before it is used: NIST SP 800-90B §4.4, on bytes.
+//! Health tests for entropy sources, applied before use: NIST SP 800-90B §4.4, on bytes.
 //!
-//! Sources are taken to have at least [`MIN_ENTROPY_BITS`] bits in a byte, far below what virtio-rng and RDSEED promise; the
-//! cut-offs follow from that and from a false alarm in 2³⁰ samples.
+//! Sources are assumed to have at least [`MIN_ENTROPY_BITS`] bits of entropy per byte, far less than virtio-rng and RDSEED
+//! promise. The cut-offs follow from that and from a false alarm rate of one in 2³⁰ samples.
 
 use super::SEED_LEN;
 
-/// What a byte of a source is taken to be worth, in bits; the cut-offs below are for this.
+/// Assumed entropy of a byte in bits; determines the cut-offs below.
 pub const MIN_ENTROPY_BITS: u32 = 4;
-/// Samples that are tested before a source is used at all (§4.3, start-up tests).
+/// Number of samples tested before a source is used at all (§4.3, start-up tests).
 pub const STARTUP_SAMPLES: usize = 1024;
-/// Repetition count test (§4.4.1): so many equal bytes in a row, 1 + ⌈30 / 4⌉.
+/// Repetition count test (§4.4.1): cut-off for consecutive equal bytes, 1 + ⌈30 / 4⌉.
 const REPETITIONS: u32 = 9;
-/// Adaptive proportion test (§4.4.2): so many bytes of a window that equal its first one, 1 + CRITBINOM(512, 2⁻⁴, 1 − 2⁻³⁰).
+/// Adaptive proportion test (§4.4.2): cut-off for bytes of a window equal to its first one, 1 + CRITBINOM(512, 2⁻⁴, 1 − 2⁻³⁰).
 const PROPORTION: u32 = 71;
 const WINDOW: u32 = 512;
 
-/// What is known of a source. Samples that a test refuses make it useless for good.
+/// Test state of a source. A failed test disables the source for good.
 #[derive(Debug, Default)]
 pub struct Health {
     last: Option<u8>,
@@ -24,15 +24,15 @@ pub struct Health {
     seen: u32,
     equal: u32,
     tested: usize,
-    /// Samples in `folded`.
+    /// Number of samples in `folded`.
     fresh: usize,
     failed: bool,
-    /// What the next seed is made of so far.
+    /// The next seed, as far as collected.
     folded: [u8; SEED_LEN],
 }
 
 impl Health {
-    /// Of a source that has delivered nothing yet.
+    /// A source that has delivered nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -48,8 +48,8 @@ impl Health {
         }
     }
 
-    /// Tests samples. Gives a seed made of all since the last one, at least [`SEED_LEN`], once the start-up tests are over;
-    /// `None` before, and when a test has failed.
+    /// Tests samples. Returns a seed made of all samples since the last one, at least [`SEED_LEN`], once the start-up tests have
+    /// passed; `None` before that, and after a failure.
     pub fn take(&mut self, samples: &[u8]) -> Option<[u8; SEED_LEN]> {
         for &sample in samples {
             self.test(sample);
@@ -64,13 +64,13 @@ impl Health {
         Some(core::mem::take(&mut self.folded))
     }
 
-    /// Samples that the next seed still wants.
+    /// Number of samples missing for the next seed.
     #[must_use]
     pub fn wanted(&self) -> usize {
         STARTUP_SAMPLES.saturating_sub(self.tested).max(SEED_LEN.saturating_sub(self.fresh))
     }
 
-    /// A test has failed.
+    /// Whether a test has failed.
     #[must_use]
     pub const fn has_failed(&self) -> bool {
         self.failed
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_prefers_a_value_fails() {
-        // Every fourth byte is the same one, which never stands beside itself.
+        // Every fourth byte is the same, and never next to itself.
         let mut health = Health::new();
         let mut bytes = noise(3, 4096);
         bytes.iter_mut().step_by(4).for_each(|byte| *byte = 0);

@@ -1,11 +1,11 @@
-//! Random bytes: a ChaCha20 generator over the real sources there are.
+//! Random bytes: a ChaCha20 generator seeded from real entropy sources.
 //!
-//! Samples of a source pass [`health`]'s tests first. Seeds of different sources are combined by exclusive or, so that the
-//! result is as good as the best of them as long as they are independent. A new seed is combined with the generator's own
-//! key, so that a bad one does no harm. Without a real source there are no bytes: nothing here falls back on the time.
+//! Samples of a source must pass [`health`]'s tests first. Seeds from different sources are XORed, so that the result is as good
+//! as the best of them if they are independent. A new seed is combined with the generator's key, so a bad one does no harm.
+//! Without a real source there is no output: there is no fallback to the time.
 //!
-//! The generator erases its key with every request (Bernstein, "Fast-key-erasure random-number generators", 2017): the first
-//! bytes of its stream are the next key, so that whoever reads its memory learns nothing of what it gave before.
+//! The generator replaces its key with every request (Bernstein, "Fast-key-erasure random-number generators", 2017): the first
+//! bytes of its stream become the next key, so that reading its memory reveals nothing about earlier output.
 
 pub mod health;
 
@@ -16,33 +16,33 @@ use chacha20::{
 use health::STARTUP_SAMPLES;
 use zeroize::Zeroize;
 
-/// Bytes of a seed.
+/// Length of a seed in bytes.
 pub const SEED_LEN: usize = 32;
-/// After so many bytes of output [`Generator::wants_seed`].
+/// Amount of output after which [`Generator::wants_seed`], in bytes.
 pub const RESEED_AFTER: u64 = 64 * 1024;
-/// And after so many nanoseconds.
+/// Time after which [`Generator::wants_seed`], in nanoseconds.
 pub const RESEED_AFTER_NS: u64 = 300_000_000_000;
 
 /// The generator has never been seeded from a real source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unseeded;
 
-/// What there is of a source.
+/// State of an entropy source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
-    /// This machine does not have it.
+    /// Not available on this machine.
     #[default]
     Absent,
-    /// It delivers.
+    /// Working.
     Good,
-    /// It broke the protocol or failed a health test, and is not used any more.
+    /// It violated the protocol or failed a health test, and is no longer used.
     Failed,
 }
 
-/// The state of the random numbers.
+/// State of the random number generator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// There has been a seed from a real source.
+    /// Whether it was ever seeded from a real source.
     pub seeded: bool,
     /// RDSEED or RDRAND.
     pub processor: Source,
@@ -50,11 +50,11 @@ pub struct Status {
     pub device: Source,
     /// Seeds mixed in since the start.
     pub seeds: u64,
-    /// Bytes given out since the start.
+    /// Bytes of output since the start.
     pub bytes: u64,
 }
 
-/// A ChaCha20 generator that gives nothing before it has been seeded.
+/// A ChaCha20 generator that has no output until it is seeded.
 #[derive(Debug, Default)]
 pub struct Generator {
     key: Option<[u8; SEED_LEN]>,
@@ -82,13 +82,13 @@ impl Generator {
         self.seeds += 1;
     }
 
-    /// Whether there is a seed.
+    /// Whether it has been seeded.
     #[must_use]
     pub fn is_seeded(&self) -> bool {
         self.key.is_some()
     }
 
-    /// Whether it is time for a new seed.
+    /// Whether a new seed is due.
     #[must_use]
     pub fn wants_seed(&self, now_ns: u64) -> bool {
         self.key.is_none()
@@ -99,7 +99,7 @@ impl Generator {
     /// Fills `bytes` with random bytes.
     pub fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Unseeded> {
         let key = self.key.as_mut().ok_or(Unseeded)?;
-        // Overwritten when dropped (the crate's feature `zeroize`).
+        // Erased when dropped (the crate's feature `zeroize`).
         let mut stream = ChaCha20Rng::from_seed(*key);
         stream.fill_bytes(key);
         stream.fill_bytes(bytes);
@@ -108,7 +108,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Seeds mixed in, and bytes given out.
+    /// Number of seeds mixed in, and bytes of output.
     #[must_use]
     pub const fn totals(&self) -> (u64, u64) {
         (self.seeds, self.bytes)
@@ -122,8 +122,7 @@ pub fn processor_is_source() -> bool {
     processor::has_rdseed() || processor::has_rdrand()
 }
 
-/// Fills `samples` from the processor: by RDSEED, or RDRAND where there is no RDSEED. False if it has neither or does not
-/// deliver.
+/// Fills `samples` with RDSEED, or RDRAND if RDSEED is missing. False if both are missing or fail.
 #[cfg(target_arch = "x86_64")]
 #[must_use]
 pub fn processor_samples(samples: &mut [u8; STARTUP_SAMPLES]) -> bool {
@@ -134,8 +133,7 @@ pub fn processor_samples(samples: &mut [u8; STARTUP_SAMPLES]) -> bool {
 mod processor {
     use core::arch::x86_64::{__cpuid, __cpuid_count, _rdrand64_step, _rdseed64_step};
 
-    /// Attempts per word: the instructions may find their buffer empty (Intel's guide: 10 for RDRAND, more for
-    /// RDSEED).
+    /// Attempts per word: the instructions may find their buffer empty (Intel recommends 10 for RDRAND, more for RDSEED).
     const ATTEMPTS: usize = 100;
 
     pub(super) fn has_rdseed() -> bool {
@@ -198,7 +196,7 @@ mod tests {
         };
         assert_eq!(draw(&[[1; 32]]), draw(&[[1; 32]]));
         assert_ne!(draw(&[[1; 32]]), draw(&[[1; 32], [2; 32]]));
-        // A known second seed does not make the output known: it still depends on the first.
+        // A known second seed does not make the output predictable: it still depends on the first.
         assert_ne!(draw(&[[1; 32], [0; 32]]), draw(&[[3; 32], [0; 32]]));
     }
 
@@ -212,7 +210,7 @@ mod tests {
         let between = generator.key;
         generator.fill(&mut second).expect("seeded");
         assert!(before != between && between != generator.key && first != second);
-        // What is in memory now does not give what was given out before.
+        // The current memory does not reveal earlier output.
         for key in [between, generator.key] {
             let mut replay = [0; 64];
             ChaCha20Rng::from_seed(key.expect("seeded")).fill_bytes(&mut replay);

@@ -1,4 +1,4 @@
-//! Every call into the kernel, in one place. An image exports exactly these (and `_start`) from the kernel.
+//! All calls to the kernel. An image exports exactly these (and `_start`) from the kernel.
 //!
 //! | symbol | for |
 //! |---|---|
@@ -7,18 +7,16 @@
 //! | `sys_clock_gettime` | the wall clock, once at start |
 //! | `sys_exit` | power off |
 //!
-//! All four have the same signature in libhermit-rs 0.6 and in every kernel that hermit-abi 0.5 is for. The other
-//! way round, the image supplies `runtime_entry` and its own `sys_read_entropy` (see [`super::random`]); the
-//! kernel's must not be exported.
+//! All four have the same signature in libhermit-rs 0.6 and in every kernel supported by hermit-abi 0.5. In the other direction,
+//! the image provides `runtime_entry` and its own `sys_read_entropy` (see [`super::random`]); the kernel's must not be exported.
 //!
-//! The kernel's system calls return with interrupts on, whatever they were before: they switch stacks, and end that with
-//! `sti`. An interrupt taken then would be missing at the next [`super::cpu::halt`], so every function here turns them off
-//! again.
+//! The kernel's system calls return with interrupts enabled, whatever their state before: they switch stacks, and end with `sti`.
+//! An interrupt taken then would be missed at the next [`super::cpu::halt`], so every function here disables them again.
 
 use super::cpu;
 use core::ptr::NonNull;
 
-/// Memory from the kernel's heap, or `None`.
+/// Allocates memory from the kernel's heap; `None` if it fails.
 pub(super) fn malloc(size: usize, align: usize) -> Option<NonNull<u8>> {
     // SAFETY: sys_malloc takes any size and alignment; it answers null for what it cannot or will not serve.
     let memory = unsafe { hermit_abi::malloc(size, align) };
@@ -26,18 +24,18 @@ pub(super) fn malloc(size: usize, align: usize) -> Option<NonNull<u8>> {
     NonNull::new(memory)
 }
 
-/// Gives memory from [`malloc`] back to the kernel.
+/// Returns memory from [`malloc`] to the kernel.
 ///
 /// # Safety
 ///
-/// `memory` must come from `malloc(size, align)` and not be used any more.
+/// `memory` must come from `malloc(size, align)` and must not be used any more.
 pub(super) unsafe fn free(memory: NonNull<u8>, size: usize, align: usize) {
     // SAFETY: passed on to the caller.
     unsafe { hermit_abi::free(memory.as_ptr(), size, align) };
     cpu::interrupts_off();
 }
 
-/// The kernel's clock as nanoseconds since 1970 (`wall`) or since its start; 0 if it does not say.
+/// The kernel's clock in nanoseconds since 1970 (`wall`) or since its start; 0 if unavailable.
 pub(super) fn kernel_time_ns(wall: bool) -> u64 {
     let mut time = hermit_abi::timespec { tv_sec: 0, tv_nsec: 0 };
     let clock = if wall { hermit_abi::CLOCK_REALTIME } else { hermit_abi::CLOCK_MONOTONIC };

@@ -1,4 +1,4 @@
-//! The local APIC: its timer, and what devices need for MSI (Intel SDM 3A §11).
+//! The local APIC: its timer, and the MSI address for devices (Intel SDM 3A §11).
 
 use super::{
     cpu,
@@ -23,20 +23,20 @@ const DIVIDE: u32 = 0x3e;
 
 const SPURIOUS_APIC_ENABLE: u32 = 1 << 8;
 const LVT_MASKED: u32 = 1 << 16;
-/// Divide by 16: 68 s fit into the counter at 1 GHz, in steps of 16 ns.
+/// Divide by 16: at 1 GHz, 68 s fit into the counter, in steps of 16 ns.
 const DIVIDE_BY_16: u32 = 0b0011;
 
 /// This processor's local APIC.
 #[derive(Debug)]
 pub(super) struct Apic {
-    /// Address of the registers, `None` in x2APIC mode.
+    /// Address of the registers; `None` in x2APIC mode.
     registers: Option<u64>,
-    /// Timer ticks a second.
+    /// Timer ticks per second.
     timer_hz: u64,
 }
 
 impl Apic {
-    /// Takes the APIC over from the kernel: own vectors, own timer. `None` if its registers cannot be mapped.
+    /// Takes the APIC over from the kernel, with our own vectors and timer. `None` if its registers cannot be mapped.
     pub(super) fn new(paging: &mut Paging) -> Option<Self> {
         // SAFETY: every 64-bit processor has this register.
         let base = unsafe { cpu::rdmsr(IA32_APIC_BASE) };
@@ -59,16 +59,16 @@ impl Apic {
         self.write(INITIAL_COUNT, u32::MAX);
     }
 
-    /// Ends the measurement: `pit_ticks` went by since [`Apic::start_measuring`].
+    /// Ends the measurement; `pit_ticks` have passed since [`Apic::start_measuring`].
     pub(super) fn finish_measuring(&mut self, pit_ticks: u64) {
         let ticks = u64::from(u32::MAX - self.read(CURRENT_COUNT));
         self.write(INITIAL_COUNT, 0);
-        // A machine whose timer does not move gets a rate that makes waits short rather than endless.
+        // If the timer does not advance, use a rate that makes waits short rather than endless.
         self.timer_hz = (ticks * Pit::HZ / pit_ticks.max(1)).max(1_000_000);
         self.write(LVT_TIMER, u32::from(TIMER_VECTOR));
     }
 
-    /// Raises an interrupt in `ns` nanoseconds, at most as late as the counter reaches.
+    /// Raises an interrupt in `ns` nanoseconds, or earlier if that exceeds the counter's range.
     pub(super) fn arm_timer(&self, ns: u64) {
         // Beyond a second precision does not matter, and the product cannot overflow.
         let ticks = if ns < 1_000_000_000 {
@@ -84,13 +84,13 @@ impl Apic {
         self.write(INITIAL_COUNT, 0);
     }
 
-    /// What a device writes to interrupt this processor.
+    /// The MSI message with which a device interrupts this processor.
     pub(super) fn msi_message(&self, kind: InterruptKind) -> Option<MsiMessage> {
         let id = match self.registers {
             Some(_) => self.read(ID) >> 24,
             None => self.read(ID),
         };
-        // Message addresses hold eight bits of it (§11.11.1).
+        // Message addresses hold eight bits of the id (§11.11.1).
         let id = u8::try_from(id).ok()?;
         let vector = match kind {
             InterruptKind::Queue => QUEUE_VECTOR,

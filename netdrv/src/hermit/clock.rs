@@ -1,12 +1,12 @@
-//! Time: the time stamp counter, measured against the programmable interval timer.
+//! Time: the time stamp counter, calibrated against the programmable interval timer.
 //!
-//! The kernel measures it too, but to whole megahertz and by counting interrupts, which a busy host delays. Here
-//! each end of the measurement is taken several times and the tightest reading counts, so that a disturbed one
-//! does no harm. Under QEMU's emulator the counter is the host's; this holds for it as for a real machine.
+//! The kernel calibrates it too, but to whole megahertz and by counting interrupts, which a busy host delays. Here both ends of
+//! the measurement are sampled several times and the tightest sample is used, so that a disturbed one does no harm. With QEMU's
+//! emulator the counter is the host's; the method works for it as for a real machine.
 
 use super::{abi, apic::Apic, cpu, pit::Pit};
 
-/// Monotonic time and the wall clock. Copies agree with each other.
+/// Monotonic time and wall clock. Copies agree with each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start_tsc: u64,
@@ -16,11 +16,11 @@ pub struct Clock {
     start_wall_ns: u64,
 }
 
-/// Length of the measurement: 10 ms.
+/// Duration of the calibration: 10 ms.
 const MEASURE_TICKS: u64 = Pit::HZ / 100;
 
 impl Clock {
-    /// Measures for 10 ms, the APIC timer as well.
+    /// Calibrates for 10 ms, the APIC timer as well.
     pub(super) fn measure(apic: &mut Apic) -> Self {
         let start_wall_ns = abi::kernel_time_ns(true);
         let start_tsc = cpu::rdtsc();
@@ -36,7 +36,7 @@ impl Clock {
         let ticks = first_count.saturating_sub(last_count);
         apic.finish_measuring(ticks);
         let counts = last_tsc.wrapping_sub(first_tsc).max(1);
-        // Without a timer chip 1 GHz is as good a guess as any.
+        // Without a timer chip, assume 1 GHz.
         let ns_per_count = if ticks < MEASURE_TICKS {
             1 << 32
         } else {
@@ -45,7 +45,7 @@ impl Clock {
         Self { start_tsc, ns_per_count, start_wall_ns }
     }
 
-    /// Nanoseconds since [`super::Machine::start`]. Never goes back.
+    /// Nanoseconds since [`super::Machine::start`]. Never decreases.
     #[inline]
     #[must_use]
     pub fn now_ns(&self) -> u64 {

@@ -8,7 +8,7 @@ const DATA: u16 = 0x511;
 const DMA_HIGH: u16 = 0x514;
 const DMA_LOW: u16 = 0x518;
 
-/// The device of this machine, if it has one.
+/// The device of this machine, if present.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports;
 

@@ -1,18 +1,17 @@
-//! Measures the machine's memory before the loader runs, and ends a machine that has too little for the image.
+//! Checks the machine's memory before the loader runs, and powers off if there is too little for the image.
 //!
-//! The loader and the kernel take memory for granted: with too little one stands still, the other writes where no memory
-//! is. So the image builder (`image::gate`) takes these bytes out of the linked program, makes them a segment of the
-//! loader and its entry, and writes into them where they lie, how much memory the image needs, and where the loader
-//! itself begins. Here, in the program, nothing calls them.
+//! The loader and the kernel do not check for memory: with too little, one hangs, and the other writes to addresses without
+//! memory. The image builder (`image::gate`) therefore copies these bytes from the linked program to a segment of the loader,
+//! makes them its entry point, and fills in their address, how much memory the image needs, and the loader's own entry point.
+//! Nothing in the program calls them.
 //!
-//! State at entry (Multiboot specification 0.6.96 §3.2): 32-bit protected mode, flat segments, no paging, no stack; EAX has
-//! the magic and EBX the address of the boot information, and both are left as they are. Memory is the end of the
-//! highest region that the memory map calls available; a machine without a map is left to the loader. Whoever has
-//! memory beyond 4 GiB has enough.
+//! State at entry (Multiboot specification 0.6.96 §3.2): 32-bit protected mode, flat segments, no paging, no stack; EAX has the
+//! magic and EBX the address of the boot information, and both are preserved. The amount of memory is the end of the highest
+//! available region in the memory map; a machine without a map is passed to the loader. Memory beyond 4 GiB always suffices.
 //!
-//! A machine with too little writes one line to the first serial port, then a 1 ([`super::EXIT_FAILURE`]) to QEMU's
-//! `isa-debug-exit` device, then powers off at the ACPI ports of QEMU (0x604, with older firmware 0xb004) and
-//! VirtualBox (0x4004). Where none of these is, it halts.
+//! With too little memory it writes one line to the first serial port, 1 ([`super::EXIT_FAILURE`]) to QEMU's `isa-debug-exit`
+//! device, and powers off through the ACPI ports of QEMU (0x604, 0xb004 with older firmware) and VirtualBox (0x4004). If none of
+//! these exists, it halts.
 
 use core::arch::global_asm;
 
@@ -20,7 +19,7 @@ global_asm!(
     ".pushsection .rodata.weir_gate,\"aR\",@progbits",
     ".code32",
     ".balign 16",
-    // What the builder knows of the layout: see `image::gate`.
+    // Layout known to the builder: see `image::gate`.
     ".Lgate:",
     ".ascii \"\\177WEIR-GATE-0001\\n\"",
     ".long .Lgate_end - .Lgate",           // 16: length in bytes

@@ -1,20 +1,20 @@
-//! The program's heap: talc over nearly all memory the kernel has.
+//! The program's heap: talc over nearly all memory of the kernel.
 //!
-//! An allocator of our own costs no switch to the kernel's stack and no interrupt lock per call, rounds nothing up
-//! to cache lines, and does not depend on which of its several allocation calls a kernel has.
+//! A separate allocator avoids switching to the kernel's stack and its interrupt lock for each call, does not round up to cache
+//! lines, and does not depend on which allocation calls a kernel has.
 
 use super::abi;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use talc::{TalcLock, source::Manual};
 
-/// What is left to the kernel, which allocates little once the program runs.
+/// Memory left to the kernel, which allocates little once the program runs.
 const KERNEL_SHARE: usize = 256 * 1024;
-/// Regions smaller than this are not worth taking.
+/// Smaller regions are not used.
 const SMALLEST_REGION: usize = 256 * 1024;
 const LARGEST_REGION: usize = 1 << 40;
-/// How closely the largest region is looked for.
+/// Precision of the search for the largest region.
 const GRANULE: usize = 16 * 1024;
-/// How many regions are taken at most; the kernel's free memory is in one or two.
+/// Maximum number of regions; the kernel's free memory is in one or two.
 const MAX_REGIONS: usize = 8;
 const PAGE: usize = 4096;
 
@@ -23,22 +23,22 @@ static HEAP: TalcLock<SingleCore, Manual> = TalcLock::new(Manual);
 
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
-/// How full the heap is.
+/// Heap usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapUse {
-    /// Bytes the heap has in all.
+    /// Size of the heap in bytes.
     pub total: usize,
-    /// Bytes of it that are allocated.
+    /// Allocated bytes.
     pub allocated: usize,
 }
 
-/// How full the heap is now.
+/// Current heap usage.
 #[must_use]
 pub fn heap_use() -> HeapUse {
     HeapUse { total: TOTAL.load(Ordering::Relaxed), allocated: HEAP.lock().counters().allocated_bytes }
 }
 
-/// Takes over the kernel's free memory. Once, before anything is allocated.
+/// Takes over the kernel's free memory. Call once, before the first allocation.
 pub(super) fn init() {
     let reserve = abi::malloc(KERNEL_SHARE, PAGE);
     for _ in 0..MAX_REGIONS {
@@ -57,7 +57,7 @@ pub(super) fn init() {
     }
 }
 
-/// The largest region the kernel would give now, by bisection: in one piece, so that large allocations find room.
+/// Size of the largest region the kernel would allocate now, by bisection; large regions leave room for large allocations.
 fn largest_free() -> usize {
     let (mut fits, mut fails) = (0, LARGEST_REGION);
     while fails - fits > GRANULE {
@@ -74,7 +74,7 @@ fn largest_free() -> usize {
     fits & !(PAGE - 1)
 }
 
-/// The lock of an allocator that only one processor, and no interrupt gate, uses.
+/// Lock of an allocator used by a single processor and by no interrupt handler.
 pub(super) struct SingleCore(AtomicBool);
 
 // SAFETY: `try_lock` hands the lock to one holder at a time, by an atomic exchange.
@@ -85,7 +85,7 @@ unsafe impl talc::lock_api::RawMutex for SingleCore {
 
     #[inline]
     fn lock(&self) {
-        // Never contended: there is one core, and the interrupt gates do not allocate.
+        // Never contended: there is one core, and interrupt handlers do not allocate.
         while !self.try_lock() {
             core::hint::spin_loop();
         }
@@ -93,8 +93,7 @@ unsafe impl talc::lock_api::RawMutex for SingleCore {
 
     #[inline]
     fn try_lock(&self) -> bool {
-        // A load and a store instead of a locked exchange, which is slow under emulation, would do on one core;
-        // the exchange keeps the promise made to the trait.
+        // On one core a load and a store would suffice, and be faster under emulation; the exchange fulfils the trait's contract.
         !self.0.swap(true, Ordering::Acquire)
     }
 

@@ -1,7 +1,7 @@
-//! Own gates in the kernel's interrupt descriptor table (Intel SDM 3A §6.14).
+//! Our own gates in the kernel's interrupt descriptor table (Intel SDM 3A §6.14).
 //!
-//! The gates do next to nothing: an interrupt's only purpose is to end `hlt`; the program then polls. They are only
-//! taken inside [`super::cpu::halt`], as interrupts are off everywhere else.
+//! The gates do next to nothing: an interrupt only ends `hlt`, and the program then polls. They run only inside
+//! [`super::cpu::halt`], because interrupts are disabled everywhere else.
 
 use super::cpu;
 use core::{
@@ -10,7 +10,7 @@ use core::{
     sync::atomic::{AtomicU32, AtomicU64},
 };
 
-/// Vector of all devices' queues. Above 64 the kernel only has a handler that complains.
+/// Vector of all device queues. Above 64, the kernel only has a handler that prints an error.
 pub(super) const QUEUE_VECTOR: u8 = 0x90;
 /// Vector of configuration changes.
 pub(super) const CONFIG_VECTOR: u8 = 0x91;
@@ -23,7 +23,7 @@ const STACK_VECTOR: u8 = 12;
 const PROTECTION_VECTOR: u8 = 13;
 const PAGE_FAULT_VECTOR: u8 = 14;
 
-/// Configuration-change interrupts so far.
+/// Number of configuration-change interrupts so far.
 pub(super) static CONFIG_CHANGES: AtomicU32 = AtomicU32::new(0);
 /// Address of the local APIC's end-of-interrupt register; 0 means x2APIC mode.
 pub(super) static EOI_REGISTER: AtomicU64 = AtomicU64::new(0);
@@ -35,8 +35,8 @@ pub(super) fn install() {
     set_gate(CONFIG_VECTOR, Gate::to(config_gate as *const () as u64));
 }
 
-/// Installs gates for the exceptions a program can cause, on the stacks the kernel has set aside for them. The
-/// kernel's own would print more, but end the machine as if all were well.
+/// Installs gates for the exceptions a program can cause, on the stacks the kernel provides for them. The kernel's own gates
+/// print more, but end the machine with a success status.
 pub(super) fn install_exceptions() {
     let gates: [(u8, u64); 6] = [
         (DIVIDE_VECTOR, exception_gate::<DIVIDE_VECTOR, 0> as *const () as u64),
@@ -51,7 +51,7 @@ pub(super) fn install_exceptions() {
     }
 }
 
-/// Reads a word that may not be mapped. Interrupts must be off.
+/// Reads a word that may be unmapped. Interrupts must be disabled.
 pub(super) fn probe(address: u64) -> Option<u64> {
     let mut value = 0;
     let kernel_gate = gate(PAGE_FAULT_VECTOR);
@@ -78,8 +78,7 @@ impl Gate {
         Self([low, handler >> 32])
     }
 
-    /// The same gate, switching to the stack that `other` switches to (the interrupt stack table index, bits 32 to
-    /// 34 of the first word).
+    /// The same gate with the interrupt stack table index of `other` (bits 32 to 34 of the first word).
     fn on_stack_of(self, other: Self) -> Self {
         const STACK: u64 = 7 << 32;
         Self([self.0[0] & !STACK | other.0[0] & STACK, self.0[1]])
@@ -132,7 +131,7 @@ extern "C" fn wake_gate() {
     )
 }
 
-/// Counts, then the same.
+/// Counts, then does the same as [`wake_gate`].
 #[unsafe(naked)]
 extern "C" fn config_gate() {
     naked_asm!(
@@ -143,7 +142,7 @@ extern "C" fn config_gate() {
     )
 }
 
-/// `*to = *from` and 1; or 0 if reading faults, by way of [`probe_fault_gate`], which resumes behind the read.
+/// `*to = *from`, returns 1; or returns 0 if the read faults, through [`probe_fault_gate`], which resumes after the read.
 #[unsafe(naked)]
 unsafe extern "C" fn probe_read(from: u64, to: *mut u64) -> u64 {
     naked_asm!(
@@ -154,8 +153,7 @@ unsafe extern "C" fn probe_read(from: u64, to: *mut u64) -> u64 {
     )
 }
 
-/// Steps over the faulting 3-byte read in [`probe_read`] and makes it return 0 (the value stored is then rcx as it
-/// was, which nobody looks at).
+/// Skips the faulting 3-byte read in [`probe_read`] and makes it return 0 (it then stores the old value of rcx, which is unused).
 #[unsafe(naked)]
 extern "C" fn probe_fault_gate() {
     naked_asm!(
@@ -166,8 +164,7 @@ extern "C" fn probe_fault_gate() {
     )
 }
 
-/// Reports an exception and ends the machine. `ERROR_CODE` is how many bytes the processor has pushed before the
-/// address.
+/// Reports an exception and ends the machine. `ERROR_CODE` is the number of bytes the processor pushed before the address.
 #[unsafe(naked)]
 extern "C" fn exception_gate<const VECTOR: u8, const ERROR_CODE: u8>() {
     naked_asm!(
@@ -184,7 +181,7 @@ extern "C" fn exception_gate<const VECTOR: u8, const ERROR_CODE: u8>() {
 }
 
 extern "C" fn exception(vector: u32, at: u64, address: u64) -> ! {
-    // The program is position-independent: what counts is the distance from a function of known name.
+    // The program is position-independent: only the distance from a named function is meaningful.
     let base = exception as *const () as u64;
     crate::println!(
         "exception {vector} at {at:#x} (netdrv's handler is at {base:#x}), page fault address {address:#x}"

@@ -1,4 +1,4 @@
-//! The machine as a program sees it: its devices, its clock, and how it waits.
+//! The machine as seen by a program: devices, clock, and waiting.
 
 use super::{
     clock::Clock,
@@ -23,10 +23,10 @@ pub type Vsock = VirtioVsock<Ring0>;
 /// QEMU's `fw_cfg` device of this machine.
 pub type FwCfg = crate::fwcfg::FwCfg<super::FwCfgPorts>;
 
-/// Longest halt, in nanoseconds, when a device raises no interrupts and has to be polled.
+/// Maximum duration of a halt in nanoseconds if a device has no interrupts and must be polled.
 const POLL_INTERVAL_NS: u64 = 1_000_000;
 
-/// Why the machine cannot be used.
+/// Why the machine is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartError {
     /// [`Machine::start`] was called before.
@@ -56,9 +56,9 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Takes the machine over from the kernel and initialises its devices: the first virtio-net, virtio-vsock and
-    /// virtio-rng on the PCI bus. A device that is missing or broken is reported when it is asked for; only a
-    /// machine with neither network card nor socket device is refused here.
+    /// Takes the machine over from the kernel and initialises the first virtio-net, virtio-vsock and virtio-rng device on the PCI
+    /// bus. A missing or broken device is reported when it is requested; only a machine with neither network card nor socket
+    /// device is rejected here.
     pub fn start() -> Result<Self, StartError> {
         static STARTED: AtomicBool = AtomicBool::new(false);
         if STARTED.swap(true, Ordering::Relaxed) {
@@ -85,12 +85,12 @@ impl Machine {
         Ok(Self { ring0, nic, vsock, entropy, polled })
     }
 
-    /// Hands out the network card.
+    /// Takes the network card.
     pub fn take_nic(&mut self) -> Result<Net, StartError> {
         core::mem::replace(&mut self.nic, Err(StartError::NoNic))
     }
 
-    /// Hands out the stream transport.
+    /// Takes the stream transport.
     pub fn take_vsock(&mut self) -> Result<Vsock, StartError> {
         core::mem::replace(&mut self.vsock, Err(StartError::NoVsock))
     }
@@ -101,27 +101,27 @@ impl Machine {
         self.ring0.clock()
     }
 
-    /// Random bytes.
+    /// The random number generator.
     #[must_use]
     pub fn entropy(&self) -> Entropy {
         self.entropy
     }
 
-    /// QEMU's `fw_cfg` device, `None` on a machine without one.
+    /// QEMU's `fw_cfg` device; `None` if the machine has none.
     #[must_use]
     pub fn fw_cfg(&self) -> Option<FwCfg> {
         FwCfg::find(super::FwCfgPorts, &self.ring0)
     }
 
-    /// The platform, for drivers of further devices.
+    /// The platform, for drivers of other devices.
     #[must_use]
     pub fn platform(&self) -> Ring0 {
         self.ring0
     }
 
-    /// Halts until a device interrupt, or until `deadline_ns` on [`Clock::now_ns`] if that is earlier; may return
-    /// early. No wake-up is lost if every device's `arm` has returned true since it was last polled: an interrupt
-    /// that came in between ends the halt at once.
+    /// Halts until a device interrupt, or until `deadline_ns` on [`Clock::now_ns`] if that is earlier; may return early. No
+    /// wake-up is lost if every device's `arm` has returned true since it was last polled: an interrupt since then ends the halt
+    /// at once.
     pub fn wait(&mut self, deadline_ns: Option<u64>) {
         let deadline_ns = if self.polled {
             let poll_at = self.ring0.now_ns() + POLL_INTERVAL_NS;

@@ -1,6 +1,6 @@
 //! The runtime shared by Weir's Hermit programs: start-up, memory, time, waiting, entropy, panics and exit.
 //!
-//! A program is an entry and a loop:
+//! Example of a program:
 //!
 //! ```ignore
 //! #![no_std]
@@ -58,7 +58,7 @@ pub use serial::Serial;
 
 use core::fmt::Debug;
 
-/// Runs a program from the kernel's entry to the end of the machine. Used by [`crate::entry!`].
+/// Runs a program from the kernel's entry until the machine ends. Used by [`crate::entry!`].
 pub fn run<E: Debug>(main: fn() -> Result<(), E>) -> ! {
     interrupts::install_exceptions();
     heap::init();
@@ -82,7 +82,7 @@ macro_rules! entry {
     };
 }
 
-/// Prints a line on the serial port, without what could be a key ([`mask`](mod@crate::mask)).
+/// Prints a line on the serial port, with possible keys masked ([`mask`](mod@crate::mask)).
 #[macro_export]
 macro_rules! println {
     ($($argument:tt)*) => {{

@@ -1,7 +1,7 @@
 //! The kernel's page tables: translating addresses for devices, and mapping device registers.
 //!
-//! libhermit-rs 0.6 maps the tables recursively (entry 511 of the top table is the top table itself); newer kernels
-//! map all memory at its physical address. Which it is, is found out by looking.
+//! libhermit-rs 0.6 maps the tables recursively (entry 511 of the top table refers to the table itself); newer kernels map all
+//! memory at its physical address. Which of the two applies is detected at startup.
 
 use super::{cpu, interrupts};
 use alloc::alloc::{Layout, alloc_zeroed};
@@ -35,7 +35,7 @@ struct Window {
 }
 
 impl Paging {
-    /// Looks at the page tables. Interrupts must be off.
+    /// Detects how the page tables are mapped. Interrupts must be disabled.
     pub(super) fn new() -> Self {
         let root = cpu::page_table_root();
         let entry = interrupts::probe(entry_address_recursive(4, u64::MAX));
@@ -43,7 +43,7 @@ impl Paging {
         Self { recursive, window: None }
     }
 
-    /// The physical address behind a virtual one, `None` if it is not mapped.
+    /// Physical address of a virtual one; `None` if it is unmapped.
     pub(super) fn physical(&self, address: u64) -> Option<u64> {
         let mut table = cpu::page_table_root();
         for level in (1..=4).rev() {
@@ -60,7 +60,7 @@ impl Paging {
         None
     }
 
-    /// Maps `len` bytes of device registers uncached, and says where. `None` when the window is full or there is no
+    /// Maps `len` bytes of device registers uncached and returns their address. `None` if the window is full or there is no
     /// memory for its tables.
     pub(super) fn map_registers(&mut self, physical: u64, len: u64) -> Option<u64> {
         let first = physical & !(LARGE_PAGE - 1);
@@ -70,7 +70,7 @@ impl Paging {
             self.window = Some(self.open_window()?);
         }
         let window = self.window.as_mut()?;
-        // What is mapped already is used again: several structures usually share a page.
+        // Reuse existing mappings, because several structures usually share a page.
         for index in 0..window.used {
             // SAFETY: index is below `used`, which is at most 512.
             let entry = unsafe { window.directory.add(index as usize).read_volatile() };
@@ -99,10 +99,10 @@ impl Paging {
         Some(start + (physical - first))
     }
 
-    /// Hangs tables of our own into a free entry of the top table.
+    /// Links our own tables to a free entry of the top table.
     fn open_window(&self) -> Option<Window> {
         let root = cpu::page_table_root();
-        // The upper half of the address space below the recursive entry; the kernel uses the lowest entries.
+        // In the upper half of the address space, below the recursive entry; the kernel uses the lowest entries.
         let slot = (256..RECURSIVE_ENTRY).rev().find(|slot| self.read(4, root, slot << 39) & PRESENT == 0)?;
         let (pointers, directory) = (table_page()?, table_page()?);
         let (pointers_at, directory_at) = (self.physical(pointers as u64)?, self.physical(directory as u64)?);
@@ -115,7 +115,7 @@ impl Paging {
         Some(Window { directory, base, used: 0 })
     }
 
-    /// Where the entry for `address` in the table of this level (4 is the top), which lies at `table`, is seen.
+    /// Pointer to the entry for `address` in the table of this level (4 is the top), which is at physical address `table`.
     fn entry(&self, level: u32, table: u64, address: u64) -> *mut u64 {
         if self.recursive {
             entry_address_recursive(level, address) as *mut u64
@@ -135,8 +135,8 @@ fn index(level: u32, address: u64) -> u64 {
     address >> (12 + 9 * (level - 1)) & (ENTRIES - 1)
 }
 
-/// Where recursive mapping shows the entry for `address` at a level: the address shifted right once per level, with
-/// the recursive entry put in front that often.
+/// Virtual address of the entry for `address` at a level with recursive mapping: the address shifted right once per level, with
+/// the recursive entry prepended as often.
 fn entry_address_recursive(level: u32, address: u64) -> u64 {
     let mut at = 0xffff << 48;
     for step in 0..4u32 {

@@ -1,25 +1,25 @@
-//! The bundle that the image builder attached to this program's ELF.
+//! The bundle attached to this program's ELF by the image builder.
 //!
-//! The builder adds a segment behind the program's own and writes into [`MARKER`], which it finds by its magic,
-//! where that segment lies. Nothing is linked again, so another configuration costs no build.
+//! The builder adds a segment after the program's own and writes its position into [`MARKER`], which it finds by its magic.
+//! Nothing is linked again, so changing the configuration needs no build.
 
-/// Where the payload is. The builder (`image::payload`) knows this layout: 16 bytes of magic, then two 64-bit
-/// little-endian integers.
+/// Position of the payload. The builder (`image::payload`) knows this layout: 16 bytes of magic, then two 64-bit little-endian
+/// integers.
 #[repr(C)]
 struct Marker {
     magic: [u8; 16],
-    /// From the start of the marker: the loader chooses the address, but keeps the segments' distances.
+    /// Relative to the start of the marker: the loader chooses the address, but keeps the distances between segments.
     offset: i64,
-    /// In bytes; 0 if nothing was attached.
+    /// Length in bytes; 0 if nothing is attached.
     len: u64,
 }
 
-/// In a writable section: the builder changes it after the link, and nothing may assume its initial value.
+/// In a writable section: the builder changes it after linking, so its initial value must not be assumed.
 #[used]
 #[unsafe(link_section = ".data.weir_payload")]
 static MARKER: Marker = Marker { magic: *b"\x7fWEIR-PAYLOAD-1\n", offset: 0, len: 0 };
 
-/// The payload, or `None` if the builder attached none.
+/// The payload; `None` if nothing is attached.
 pub fn payload() -> Option<&'static [u8]> {
     let marker = &raw const MARKER;
     // SAFETY: a static is always valid to read; volatile, because the builder has changed it since it was compiled.

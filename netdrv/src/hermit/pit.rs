@@ -1,4 +1,4 @@
-//! The programmable interval timer (Intel 8254), whose frequency is known: what other clocks are measured against.
+//! The programmable interval timer (Intel 8254), whose frequency is known, so that other clocks are calibrated against it.
 
 use super::cpu;
 
@@ -11,7 +11,7 @@ impl Pit {
     const CHANNEL_2: u16 = 0x42;
     const COMMAND: u16 = 0x43;
     const GATE: u16 = 0x61;
-    /// Readings per sample; the one that took the shortest time counts.
+    /// Readings per sample; the fastest one is used.
     const READINGS: usize = 5;
 
     /// Starts the count.
@@ -24,9 +24,9 @@ impl Pit {
         cpu::outb(Self::CHANNEL_2, 0xff);
     }
 
-    /// The count now.
+    /// The current count.
     pub(super) fn read() -> u64 {
-        // Latch channel 2, so that both bytes are of one count.
+        // Latch channel 2, so that both bytes belong to the same count.
         cpu::outb(Self::COMMAND, 0b1000_0000);
         let low = cpu::inb(Self::CHANNEL_2);
         let high = cpu::inb(Self::CHANNEL_2);

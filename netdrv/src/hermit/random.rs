@@ -1,8 +1,8 @@
-//! The program's random bytes, and `sys_read_entropy`, which `getrandom` (and so ring and rustls) reads.
+//! Random bytes for the program, and `sys_read_entropy` for `getrandom` (and so for ring and rustls).
 //!
-//! libhermit-rs 0.6 answers that call from a Park–Miller generator when the processor has no RDSEED. An image
-//! therefore does not export the kernel's but uses this one: a ChaCha20 generator fed by virtio-rng and
-//! RDSEED/RDRAND, which answers with an error when there is no real source.
+//! libhermit-rs 0.6 implements that call with a Park–Miller generator if the processor has no RDSEED. Images therefore do not
+//! export the kernel's version but use this one: a ChaCha20 generator seeded by virtio-rng and RDSEED/RDRAND, which fails if
+//! there is no real source.
 
 use super::{heap::SingleCore, ring0::Ring0};
 use crate::{
@@ -16,9 +16,9 @@ use crate::{
 };
 use talc::lock_api::Mutex;
 
-/// How long start-up waits for virtio-rng's first answer, in nanoseconds.
+/// Time limit for virtio-rng's first result during startup, in nanoseconds.
 const FIRST_SEED_TIMEOUT_NS: u64 = 500_000_000;
-/// What `sys_read_entropy` answers without a source: `-ENOSYS`.
+/// Error of `sys_read_entropy` without a source: `-ENOSYS`.
 const ENOSYS: isize = 38;
 
 static SOURCES: Mutex<SingleCore, Sources> = Mutex::new(Sources {
@@ -30,21 +30,21 @@ static SOURCES: Mutex<SingleCore, Sources> = Mutex::new(Sources {
     device_failed: false,
 });
 
-/// There is no real source of random bytes: no virtio-rng, no RDSEED, no RDRAND.
+/// There is no real source of random bytes: no virtio-rng, RDSEED or RDRAND.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntropyError;
 
-/// The program's random bytes. Copies share one generator.
+/// The random number generator. Copies share its state.
 #[derive(Clone, Copy, Debug)]
 pub struct Entropy(());
 
 impl Entropy {
-    /// Fills `bytes`. Reseeds itself every 64 KiB of output and every five minutes.
+    /// Fills `bytes`. Reseeds every 64 KiB of output and every five minutes.
     pub fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         SOURCES.lock().fill(bytes)
     }
 
-    /// A random number, for instance to key a hash table.
+    /// A random number, for instance as the key of a hash table.
     pub fn seed_u64(&self) -> Result<u64, EntropyError> {
         let mut bytes = [0; 8];
         self.fill(&mut bytes)?;
@@ -63,7 +63,7 @@ impl Entropy {
         SOURCES.lock().status()
     }
 
-    /// Sets the sources up and seeds the generator from all of them.
+    /// Initialises the sources and seeds the generator from all of them.
     pub(super) fn start(machine: Ring0, device: Option<VirtioRng<Ring0>>) -> Self {
         let mut sources = SOURCES.lock();
         sources.machine = Some(machine);
@@ -80,7 +80,7 @@ impl Entropy {
 
 struct Sources {
     generator: Generator,
-    /// Tells the time; none before the start.
+    /// Source of the time; `None` before startup.
     machine: Option<Ring0>,
     processor: Health,
     device: Option<VirtioRng<Ring0>>,
@@ -144,7 +144,7 @@ impl Sources {
         }
     }
 
-    /// Takes what the device has delivered: a seed, or, as long as the start-up tests go on, a reason to ask again.
+    /// Collects what the device has delivered: a seed, or, during the start-up tests, a reason to request more.
     fn collect(&mut self) {
         let Some(device) = &mut self.device else { return };
         let mut samples = [0; MAX_REQUEST];
@@ -163,8 +163,8 @@ impl Sources {
     }
 }
 
-/// Fills `len` bytes at `buffer` and answers `len`, or `-ENOSYS` without a real source. `flags` are ignored: it
-/// never blocks, and there is one generator.
+/// Fills `len` bytes at `buffer` and returns `len`, or `-ENOSYS` without a real source. `flags` are ignored, because it never
+/// blocks and there is only one generator.
 ///
 /// # Safety
 ///

@@ -12,7 +12,7 @@ const PCI_ADDRESS_PORT: u16 = 0xcf8;
 const PCI_DATA_PORT: u16 = 0xcfc;
 const PAGE: usize = 4096;
 
-/// The machine the program runs on. There is one; copies mean the same.
+/// The machine the program runs on. There is only one; copies refer to the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring0(&'static State);
 
@@ -27,11 +27,11 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoApic;
 
-/// No halt is longer: what a device that forgets to interrupt may cost.
+/// Maximum duration of a halt, which limits the effect of a device that omits an interrupt.
 const LONGEST_HALT_NS: u64 = 1_000_000_000;
 
 impl Ring0 {
-    /// Takes the machine over: interrupts off, own gates, APIC and clock. Once.
+    /// Takes the machine over: interrupts off, our own gates, APIC and clock. Call once.
     pub(super) fn take_over() -> Result<Self, NoApic> {
         cpu::interrupts_off();
         let mut paging = Paging::new();
@@ -41,14 +41,14 @@ impl Ring0 {
         Ok(Self(Box::leak(Box::new(State { paging: RefCell::new(paging), apic, clock }))))
     }
 
-    /// Its clock.
+    /// The clock.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.0.clock
     }
 
-    /// Halts until an interrupt, or until `deadline_ns` if that is earlier. An interrupt that came since the last
-    /// halt ends this one at once.
+    /// Halts until an interrupt, or until `deadline_ns` if that is earlier. An interrupt since the last halt ends this one at
+    /// once.
     pub(super) fn wait(&self, deadline_ns: Option<u64>) {
         let now = self.0.clock.now_ns();
         let deadline = deadline_ns.unwrap_or(u64::MAX).min(now + LONGEST_HALT_NS);
@@ -120,7 +120,7 @@ impl Platform for Ring0 {
         let start = address.as_ptr() as u64;
         let paging = self.0.paging.borrow();
         let physical = paging.physical(start)?;
-        // The device sees one stretch of memory only if the pages follow each other.
+        // The device needs contiguous memory, so the pages must follow each other.
         let contiguous =
             (0..len as u64).step_by(PAGE).all(|at| paging.physical(start + at) == Some(physical + at));
         if !contiguous {

@@ -6,10 +6,10 @@ use core::fmt;
 const DATA: u16 = 0x3f8;
 const LINE_STATUS: u16 = 0x3fd;
 const TRANSMITTER_EMPTY: u8 = 1 << 5;
-/// Status reads before a byte is written regardless: a port that is not there must not stop the machine.
+/// Maximum number of status reads before a byte is written regardless, so that a missing port does not stop the machine.
 const PATIENCE: u32 = 100_000;
 
-/// Writes to the first serial port; a line feed becomes carriage return and line feed. Never fails.
+/// Writes to the first serial port, converting LF to CR LF. Never fails.
 #[derive(Clone, Copy, Debug)]
 pub struct Serial;
 

@@ -1,4 +1,4 @@
-//! The card's buffers.
+//! Buffers of the network card.
 
 use super::header::HEADER_LEN;
 use crate::{
@@ -8,16 +8,16 @@ use crate::{
 };
 use alloc::{boxed::Box, vec, vec::Vec};
 
-/// Receive buffers, and the size of each: header, an Ethernet frame of up to 2036 bytes.
+/// Number of receive buffers, each for a header and an Ethernet frame of up to 2036 bytes.
 pub(super) const RX_BUFFERS: usize = 256;
 pub(super) const RX_CAPACITY: u32 = 2048;
-/// Transmit buffers for ordinary frames.
+/// Number of transmit buffers for ordinary frames.
 const SMALL_BUFFERS: usize = 256;
 pub(super) const SMALL_CAPACITY: u32 = 2048;
-/// Transmit buffers for frames the card cuts up.
+/// Number of transmit buffers for frames that the card segments.
 const LARGE_BUFFERS: usize = 16;
 pub(super) const LARGE_CAPACITY: u32 = 65_536;
-/// Destination, source and type; a frame without them is not one.
+/// Destination, source and type; anything shorter is not a frame.
 pub(super) const ETHERNET_HEADER: usize = 14;
 
 /// Memory for the receive buffers.
@@ -25,12 +25,12 @@ pub(super) fn rx_region<P: Platform>(platform: &P) -> Result<DmaRegion, DeviceEr
     platform.dma_alloc(RX_BUFFERS * RX_CAPACITY as usize).ok_or(DeviceError::NoMemory)
 }
 
-/// Received frames that can be held at a time. The data plane holds one.
+/// Maximum number of received frames held at a time. The data plane holds one.
 pub(super) const HELD_FRAMES: usize = 8;
 
-/// A received frame, copied out of the buffer that the card wrote into memory that only this program knows.
-/// The card's buffer comes with it and goes back with [`crate::nic::Nic::recycle`]: until then a card that says again that
-/// it has used it is found out. Dropping it instead leaves the card one receive buffer poorer for good.
+/// A received frame, copied from the card's buffer to private memory. The card's buffer is kept with it until
+/// [`crate::nic::Nic::recycle`], so that a card that reports the same buffer twice is detected. Dropping the frame instead loses
+/// a receive buffer for good.
 #[derive(Debug)]
 pub struct RxBuffer {
     bytes: Box<[u8]>,
@@ -39,7 +39,7 @@ pub struct RxBuffer {
 }
 
 impl RxBuffer {
-    /// As many as can be held.
+    /// The maximum number of frames.
     pub(super) fn pool() -> Vec<Self> {
         let buffer = || Self {
             bytes: vec![0; RX_CAPACITY as usize - HEADER_LEN].into_boxed_slice(),
@@ -49,7 +49,7 @@ impl RxBuffer {
         (0..HELD_FRAMES).map(|_| buffer()).collect()
     }
 
-    /// Fills it with the frame of `len` bytes in a card's buffer, which is given back if it does not hold so many.
+    /// Copies a frame of `len` bytes from a card's buffer; returns the buffer if it is shorter.
     #[inline]
     pub(super) fn fill(&mut self, from: InBuffer, len: usize) -> Result<(), InBuffer> {
         if !self.bytes.get_mut(..len).is_some_and(|bytes| from.copy_out(HEADER_LEN, bytes)) {
@@ -107,7 +107,7 @@ impl TxPool {
         self.large.len()
     }
 
-    /// Whether there is no buffer of the fitting kind for this many bytes, header included.
+    /// Whether there is no suitable buffer for this many bytes, including the header.
     pub(super) fn is_short(&self, whole: usize) -> bool {
         if whole <= SMALL_CAPACITY as usize { self.small.is_empty() } else { self.large.is_empty() }
     }
@@ -116,7 +116,7 @@ impl TxPool {
         if whole <= SMALL_CAPACITY as usize { self.small.pop() } else { self.large.pop() }
     }
 
-    /// Never grows a list: every buffer came from it.
+    /// Never grows a list, because every buffer came from it.
     pub(super) fn put(&mut self, buffer: OutBuffer) {
         if buffer.capacity() <= SMALL_CAPACITY { self.small.push(buffer) } else { self.large.push(buffer) }
     }

@@ -1,8 +1,8 @@
-//! Which features are worth having, and what follows from them (virtio 1.2 §5.1.3).
+//! Feature selection, and what follows from it (virtio 1.2 §5.1.3).
 //!
-//! Not used, and why: MRG_RXBUF without GUEST_TSO4 would only make every frame's header longer to parse; GUEST_TSO4
-//! needs it and lets the host hand over frames of 64 KiB, which pays for bulk uploads only and is left to when they
-//! are measured; MQ needs more than one core; INDIRECT saves descriptors for chains, and there are none.
+//! Unused features: MRG_RXBUF without GUEST_TSO4 would only lengthen every frame's header. GUEST_TSO4 requires it and lets the
+//! host pass frames of 64 KiB, which helps bulk uploads only and has not been measured. MQ needs more than one core. INDIRECT
+//! saves descriptors for chains, which are not used.
 
 use super::buffers::{ETHERNET_HEADER, LARGE_CAPACITY, RX_CAPACITY};
 use super::header::HEADER_LEN;
@@ -32,9 +32,9 @@ const CONFIG_MTU: u64 = 10;
 const STATUS_LINK_UP: u16 = 1;
 
 const DEFAULT_MTU: u16 = 1500;
-/// §5.1.4.1: a device must not offer less.
+/// Minimum MTU a device may report (§5.1.4.1).
 const SMALLEST_MTU: u16 = 68;
-/// What a receive buffer holds.
+/// Maximum that fits into a receive buffer.
 const LARGEST_MTU: u16 = RX_CAPACITY as u16 - (HEADER_LEN + ETHERNET_HEADER) as u16;
 
 /// Negotiated feature bits.
@@ -47,8 +47,7 @@ impl Features {
         allowed: u64,
     ) -> Result<Self, DeviceError> {
         let chosen = transport.negotiate(WANTED & allowed)?;
-        // HOST_TSO4 requires CSUM (§5.1.3.1): a device that offers one without the other gets neither, by choosing
-        // again.
+        // HOST_TSO4 requires CSUM (§5.1.3.1): if a device offers it alone, neither is chosen.
         let chosen = if chosen & HOST_TSO4 != 0 && chosen & CSUM == 0 {
             transport.negotiate(WANTED & allowed & !HOST_TSO4)?
         } else {
@@ -71,8 +70,7 @@ impl Features {
             if offered < SMALLEST_MTU {
                 return Err(DeviceError::BadConfiguration);
             }
-            // The device takes a smaller one as well: frames it may not send us are dropped (§5.1.4.2), as on a
-            // real network.
+            // The device must accept a smaller MTU: frames it may not send are dropped (§5.1.4.2), as on a real network.
             offered.min(LARGEST_MTU)
         } else {
             DEFAULT_MTU
@@ -85,7 +83,7 @@ impl Features {
         })
     }
 
-    /// Whether the link is up; always so for a device without STATUS.
+    /// Whether the link is up; always true for a device without STATUS.
     pub(super) fn read_link<P: Platform>(&self, transport: &Transport<P>) -> bool {
         !self.has(STATUS)
             || transport
@@ -93,8 +91,7 @@ impl Features {
                 .is_ok_and(|bytes| u16::from_le_bytes(bytes) & STATUS_LINK_UP != 0)
     }
 
-    /// What of `offload` the device may be asked for: nothing that was not negotiated, and no checksum outside the
-    /// frame.
+    /// Limits `offload` to what was negotiated and to checksums inside the frame.
     #[inline]
     pub(super) fn allowed_offload(&self, offload: TxOffload, len: usize) -> TxOffload {
         let inside = |start: u16, offset: u16| usize::from(start) + usize::from(offset) + 2 <= len;

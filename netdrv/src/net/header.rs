@@ -3,13 +3,13 @@
 use crate::nic::TxOffload;
 use virtio_spec::net::{Hdr, HdrF, HdrGso};
 
-/// Its length with VERSION_1, whether or not buffers are merged.
+/// Length with VERSION_1, whether or not buffers are merged.
 pub(super) const HEADER_LEN: usize = size_of::<Hdr>();
 
 const FLAGS: usize = 0;
 const GSO_TYPE: usize = 1;
 
-/// What a received header says.
+/// Content of a received header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RxHeader {
     /// The host has checked the transport checksum, or the frame never left the host and has none yet: either way
@@ -17,7 +17,7 @@ pub(super) struct RxHeader {
     pub(super) checksum_verified: bool,
 }
 
-/// Reads a received header; `None` for a frame in a form that was never negotiated.
+/// Parses a received header; `None` if it uses a feature that was not negotiated.
 #[inline]
 pub(super) fn read_rx(header: &[u8; HEADER_LEN]) -> Option<RxHeader> {
     let (flags, gso) = (header[FLAGS], header[GSO_TYPE]);
@@ -28,8 +28,8 @@ pub(super) fn read_rx(header: &[u8; HEADER_LEN]) -> Option<RxHeader> {
     Some(RxHeader { checksum_verified: flags & good != 0 })
 }
 
-/// Writes the header of a frame to send (§5.1.6.2). `frame` is only looked at for segmentation, where its TCP data
-/// offset gives the length of its headers.
+/// Writes the header of a frame to send (§5.1.6.2). For segmentation, the length of the frame's headers is taken from its TCP
+/// data offset.
 #[inline]
 pub(super) fn write_tx(head: &mut [u8], frame: &[u8], offload: &TxOffload) {
     let mut header = [0u8; HEADER_LEN];
@@ -41,7 +41,7 @@ pub(super) fn write_tx(head: &mut [u8], frame: &[u8], offload: &TxOffload) {
             let start = usize::from(checksum.start);
             let tcp_header = frame.get(start + 12).map_or(20, |&byte| usize::from(byte >> 4) * 4);
             let headers = start + tcp_header;
-            // One segment is an ordinary frame.
+            // A single segment is an ordinary frame.
             if frame.len() > headers + usize::from(segment) && segment != 0 {
                 header[GSO_TYPE] = HdrGso::Tcpv4.into();
                 header[2..4].copy_from_slice(&(headers as u16).to_le_bytes());

@@ -1,9 +1,8 @@
 //! virtio-net (virtio 1.2 §5.1) as a [`Nic`].
 //!
-//! Every buffer is one descriptor: the 12-byte device header, then the frame. Received frames are copied out of the
-//! buffer the device wrote before anybody looks at them, each byte read once ([`crate::dma`] says why); sent frames are
-//! written where the device reads them. 256 receive and 256 transmit buffers of 2 KiB, and 16 of 64 KiB where the card
-//! cuts large TCP frames itself: at most 2 MiB.
+//! Every buffer is one descriptor: the 12-byte device header, then the frame. Received frames are copied out of the device's
+//! buffer before anything examines them, each byte read once (see [`crate::dma`]); sent frames are written in place. There are
+//! 256 receive and 256 transmit buffers of 2 KiB, and 16 of 64 KiB if the card segments TCP frames: at most 2 MiB.
 
 mod buffers;
 mod features;
@@ -29,19 +28,19 @@ use header::HEADER_LEN;
 const RX_QUEUE: u16 = 0;
 const TX_QUEUE: u16 = 1;
 const QUEUE_SIZE: u16 = 256;
-/// A device that breaks the protocol this often is given up.
+/// Maximum number of resets because of protocol violations; then the device is given up.
 const MAX_RESETS: u32 = 16;
 
-/// What went wrong since the start, for the metrics.
+/// Errors since the start, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetErrors {
-    /// Used rings the device corrupted (each was answered by a reset).
+    /// Used rings corrupted by the device; each caused a reset.
     pub ring: u64,
     /// The last such error.
     pub last: Option<QueueError>,
-    /// Received frames dropped because they were shorter than an Ethernet header, or in a form never negotiated.
+    /// Received frames dropped because they were shorter than an Ethernet header, or in a format that was not negotiated.
     pub rx_malformed: u64,
-    /// Resets, because of ring errors or because the device asked for one.
+    /// Resets because of ring errors, or at the device's request.
     pub resets: u32,
 }
 
@@ -53,10 +52,10 @@ pub struct VirtioNet<P: Platform> {
     info: NicInfo,
     rx: Side<InBuffer>,
     tx: Side<OutBuffer>,
-    /// For received frames: those that nobody holds.
+    /// Buffers for received frames that are not held by anyone.
     rx_free: Vec<RxBuffer>,
     tx_pool: TxPool,
-    /// Length of a frame that was refused for lack of room, 0 if none was: freed buffers are waited for.
+    /// Length of a frame rejected for lack of room, for which a freed buffer is awaited; 0 if none.
     tx_starved: usize,
     link_up: bool,
     config_seen: u32,
@@ -73,9 +72,9 @@ struct Side<B> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
-    /// The device broke the protocol or asked for a reset, which the next call does.
+    /// The device violated the protocol or requested a reset; the next call resets it.
     NeedsReset,
-    /// Given up: no frame comes or goes any more.
+    /// Given up: no frames are received or sent.
     Dead,
 }
 
@@ -124,7 +123,7 @@ impl<P: Platform> VirtioNet<P> {
         card.rx.queue.restart(event_idx, |_| ());
         card.tx.queue.restart(event_idx, |_| ());
         for buffer in rx_buffers.split(RX_CAPACITY).take(RX_BUFFERS) {
-            // A device whose queue is smaller than ours gets fewer buffers.
+            // A device with a smaller queue gets fewer buffers.
             if card.rx.queue.push(buffer, RX_CAPACITY).is_err() {
                 break;
             }
@@ -139,7 +138,7 @@ impl<P: Platform> VirtioNet<P> {
         self.transport.has_interrupts()
     }
 
-    /// What went wrong since the start.
+    /// Errors since the start.
     pub fn errors(&self) -> NetErrors {
         self.errors
     }
@@ -160,7 +159,7 @@ impl<P: Platform> VirtioNet<P> {
         self.state = State::NeedsReset;
     }
 
-    /// True if the card works; resets it first if it has to be.
+    /// Whether the card works, after a reset if necessary.
     #[inline]
     fn ready(&mut self) -> bool {
         match self.state {
@@ -177,16 +176,16 @@ impl<P: Platform> VirtioNet<P> {
         self.state = if restarted { State::Running } else { State::Dead };
         if !restarted {
             self.link_up = false;
-            // Whether or not it obeys: its buffers are never used for anything else.
+            // Even if the reset fails: its buffers are never used for anything else.
             let _ = self.transport.reset();
         }
         restarted
     }
 
-    /// Resets the card and starts it again with the same buffers. Frames it had are lost.
+    /// Resets the card and restarts it with the same buffers. Frames in the queues are lost.
     fn restart(&mut self) -> Result<(), DeviceError> {
         let features = Features::negotiate(&mut self.transport, self.features.bits())?;
-        // The layer above relies on what it was told: a device that changes its mind is not usable.
+        // The layer above relies on these values: a device that changes them is unusable.
         if features != self.features || features.read_info(&self.transport)? != self.info {
             return Err(DeviceError::MissingFeature);
         }
@@ -206,7 +205,7 @@ impl<P: Platform> VirtioNet<P> {
         Ok(())
     }
 
-    /// Takes back the buffers of sent frames.
+    /// Reclaims the buffers of sent frames.
     #[inline]
     fn reclaim(&mut self) {
         loop {
@@ -218,7 +217,7 @@ impl<P: Platform> VirtioNet<P> {
         }
     }
 
-    /// Looks at the device configuration again if an interrupt said that it changed.
+    /// Reads the device configuration again after a configuration change interrupt.
     fn look_at_config(&mut self) {
         let changes = self.transport.platform().config_changes();
         if changes == self.config_seen && self.transport.has_interrupts() {
@@ -277,7 +276,7 @@ impl<P: Platform> Nic for VirtioNet<P> {
                 }
                 Ok(None) => {
                     self.rx_free.push(frame);
-                    // Once a round: the data plane ends every round of receiving here.
+                    // Once per round: the data plane ends every round of receiving here.
                     self.reclaim();
                     return None;
                 }
@@ -293,7 +292,7 @@ impl<P: Platform> Nic for VirtioNet<P> {
     fn recycle(&mut self, mut buffer: RxBuffer) {
         if let Some(buffer) = buffer.take() {
             let len = buffer.capacity().min(RX_CAPACITY);
-            // There is room for every buffer this card handed out; one of another card may find none and is dropped.
+            // There is room for every buffer of this card; one of another card may not fit and is dropped.
             let _ = self.rx.queue.push(buffer, len);
         }
         // Never grows the list.
@@ -354,7 +353,7 @@ impl<P: Platform> Nic for VirtioNet<P> {
         if self.ready() {
             self.rx.publish(self.transport.platform());
             self.tx.publish(self.transport.platform());
-            // Whoever takes no more frames in for want of room to answer them never gets to where receiving reclaims.
+            // A caller that stops receiving for lack of transmit room never reaches the reclaim in `receive`.
             if self.tx_room() == 0 {
                 self.reclaim();
             }

@@ -1,56 +1,56 @@
-//! Flow control (virtio 1.2 §5.10.6.3): free-running counts of bytes, 32 bits each.
+//! Flow control (virtio 1.2 §5.10.6.3): free-running 32-bit byte counters.
 
 use super::RECEIVE_BUFFER;
 
-/// What we have consumed but not told the peer, at which it is told unasked: half the buffer.
+/// Amount of consumed but unreported data at which the peer is told unasked: half the buffer.
 const UPDATE_AFTER: u32 = RECEIVE_BUFFER / 2;
 
 /// The credit of one stream in both directions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Credit {
-    /// Sent by us; of which the peer has consumed; and how much it buffers.
+    /// Bytes sent; how many the peer has consumed; and the size of its buffer.
     sent: u32,
     peer_consumed: u32,
     peer_buffer: u32,
-    /// Received by us; of which consumed; of which told to the peer.
+    /// Bytes received; how many were consumed; and how many were reported to the peer.
     received: u32,
     consumed: u32,
     told: u32,
 }
 
 impl Credit {
-    /// How much may be sent.
+    /// How many bytes may be sent.
     #[inline]
     pub(super) fn sendable(&self) -> u32 {
         self.peer_buffer.saturating_sub(self.sent.wrapping_sub(self.peer_consumed))
     }
 
-    /// `n` bytes were sent, at most [`Credit::sendable`].
+    /// Records that `n` bytes were sent, at most [`Credit::sendable`].
     #[inline]
     pub(super) fn sent(&mut self, n: u32) {
         self.sent = self.sent.wrapping_add(n);
     }
 
-    /// Count of the bytes sent; it wraps.
+    /// Number of bytes sent; wraps around.
     #[inline]
     pub(super) fn sent_count(&self) -> u32 {
         self.sent
     }
 
-    /// The peer has not consumed all that was sent.
+    /// Whether the peer has not consumed everything that was sent.
     #[inline]
     pub(super) fn is_unread(&self) -> bool {
         self.sent != self.peer_consumed
     }
 
-    /// The peer has consumed something that was sent after [`Credit::sent_count`] was `since`. Only good for less than 4 GiB.
+    /// Whether the peer has consumed anything sent after [`Credit::sent_count`] was `since`. Valid for less than 4 GiB.
     #[inline]
     pub(super) fn has_consumed_since(&self, since: u32) -> bool {
         self.sent.wrapping_sub(self.peer_consumed) < self.sent.wrapping_sub(since)
     }
 
-    /// The peer's view from a packet's header. False if it claims to have consumed what was not sent, or takes back
-    /// what it had consumed.
+    /// Updates the peer's state from a packet header. False if it claims to have consumed more than was sent, or less than
+    /// before.
     #[inline]
     pub(super) fn update(&mut self, buf_alloc: u32, fwd_cnt: u32) -> bool {
         let unconsumed = self.sent.wrapping_sub(self.peer_consumed);
@@ -62,7 +62,7 @@ impl Credit {
         true
     }
 
-    /// `n` bytes arrived; false if that is more than the peer had credit for.
+    /// Records that `n` bytes arrived; false if the peer had no credit for them.
     #[inline]
     pub(super) fn received(&mut self, n: u32) -> bool {
         let buffered = self.received.wrapping_sub(self.consumed);
@@ -73,20 +73,20 @@ impl Credit {
         true
     }
 
-    /// `n` received bytes were consumed. True if the peer should be told now.
+    /// Records that `n` received bytes were consumed. True if the peer should be told now.
     #[inline]
     pub(super) fn consumed(&mut self, n: u32) -> bool {
         self.consumed = self.consumed.wrapping_add(n);
         self.consumed.wrapping_sub(self.told) >= UPDATE_AFTER
     }
 
-    /// The count for a packet's `fwd_cnt`.
+    /// The value for a packet's `fwd_cnt`.
     #[inline]
     pub(super) fn consumed_count(&self) -> u32 {
         self.consumed
     }
 
-    /// A packet with [`Credit::consumed_count`] is on its way: the peer will know it.
+    /// Records that a packet with [`Credit::consumed_count`] is being sent.
     #[inline]
     pub(super) fn tell(&mut self) {
         self.told = self.consumed;

@@ -1,4 +1,4 @@
-//! The device under the streams: its queues and buffers, resets, and the event queue.
+//! The device below the streams: queues and buffers, resets, and the event queue.
 
 use super::packet::HEADER_LEN;
 use super::{
@@ -37,7 +37,7 @@ fn buffers<P: Platform>(platform: &P, count: usize, size: u32) -> Result<Vec<InB
     Ok(region.split(size).take(count).collect())
 }
 
-/// Makes a queue; the device only looks at it once it is started.
+/// Creates a queue; the device uses it only once started.
 fn side<P: Platform, B: DmaBuffer>(
     index: u16,
     size: u16,
@@ -79,7 +79,7 @@ impl<P: Platform> VirtioVsock<P> {
         let now_ns = transport.platform().now_ns();
         Ok(Self {
             config_seen: transport.platform().config_changes(),
-            // Not always the same, so that a peer that outlived our last boot does not take us for that.
+            // Varies, so that a peer that outlived our last boot does not mistake this one for it.
             next_port: FIRST_EPHEMERAL_PORT | (now_ns as u32 & 0xffff) << 8,
             transport,
             features,
@@ -100,7 +100,7 @@ impl<P: Platform> VirtioVsock<P> {
         self.state = State::NeedsReset;
     }
 
-    /// Resets a device that broke the protocol or asked for it. All streams are lost.
+    /// Resets a device that violated the protocol or requested it. All streams are lost.
     #[cold]
     pub(super) fn recover(&mut self) {
         self.drop_all_streams();
@@ -109,7 +109,7 @@ impl<P: Platform> VirtioVsock<P> {
             self.state = State::Running;
         } else {
             self.state = State::Dead;
-            // Whether or not it obeys: its buffers are never used for anything else.
+            // Even if the reset fails: its buffers are never used for anything else.
             let _ = self.transport.reset();
         }
     }
@@ -139,7 +139,7 @@ impl<P: Platform> VirtioVsock<P> {
         Ok(())
     }
 
-    /// Takes what the event queue has (§5.10.6.7).
+    /// Handles the event queue (§5.10.6.7).
     pub(super) fn take_events(&mut self) {
         self.queues.events.queue.disarm();
         loop {
@@ -165,7 +165,7 @@ impl<P: Platform> VirtioVsock<P> {
         }
     }
 
-    /// Does what a change of configuration asks for, if an interrupt said that there was one.
+    /// Handles a configuration change, if an interrupt reported one.
     pub(super) fn look_at_config(&mut self) {
         let changes = self.transport.platform().config_changes();
         let changed = changes != self.config_seen || !self.transport.has_interrupts();
@@ -176,7 +176,7 @@ impl<P: Platform> VirtioVsock<P> {
     }
 }
 
-/// Our context identifier (§5.10.4); 0 to 2 and the all-ones "any" are never a guest's.
+/// Our context identifier (§5.10.4); 0 to 2 and the all-ones wildcard are never a guest's.
 fn read_cid<P: Platform>(transport: &Transport<P>) -> Result<u32, DeviceError> {
     match u32::try_from(u64::from_le_bytes(transport.config(0)?)) {
         Ok(cid @ 3..=0xffff_fffe) => Ok(cid),

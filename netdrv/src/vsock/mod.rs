@@ -1,12 +1,12 @@
 //! virtio-vsock (virtio 1.2 §5.10) as a [`StreamTransport`].
 //!
-//! Streams with credit in both directions; a receive buffer of 64 KiB each. Received packets are copied from the
-//! device's buffers into their streams' at once, so that one slow stream holds up no other. Sent bytes are copied
-//! into transmit buffers: of 32 KiB for bulk, of 2 KiB for small messages and control packets, some of which are
-//! kept back for the latter. 448 KiB of device-shared memory in all.
+//! Streams have credit in both directions and a receive buffer of 64 KiB each. Received packets are copied from the device's
+//! buffers to their streams' at once, so that a slow stream delays no other. Sent bytes are copied to transmit buffers: 32 KiB
+//! for bulk data, 2 KiB for small messages and control packets, some of which are reserved for control packets. Device-shared
+//! memory is 448 KiB in all.
 //!
-//! Whatever a peer sends, nothing grows: streams have slots, events and waiting packets are flags of a slot, and
-//! answers to packets that belong to no stream wait in a short list that drops what does not fit.
+//! Whatever a peer sends, memory use is bounded: streams have slots, events and pending packets are flags of a slot, and replies
+//! to packets that belong to no stream wait in a short list that drops what does not fit.
 
 mod credit;
 mod driver;
@@ -32,26 +32,26 @@ use virtio_spec::vsock::Op;
 
 /// The device type (§5.10.1).
 pub const DEVICE_TYPE: u16 = 19;
-/// Streams at once, those included that are still closing.
+/// Maximum number of streams, including those that are still closing.
 pub const MAX_STREAMS: usize = 256;
-/// Receive buffer of a stream, in bytes: what a peer may send before we consume.
+/// Receive buffer of a stream in bytes: how much a peer may send before we consume.
 pub const RECEIVE_BUFFER: u32 = 64 * 1024;
-/// How long a connection request may go unanswered, in nanoseconds.
+/// Time limit for a reply to a connection request, in nanoseconds.
 pub const CONNECT_TIMEOUT_NS: u64 = 2_000_000_000;
-/// How long a peer may take to answer our shutdown, in nanoseconds; then the stream is reset.
+/// Time limit for the peer to reply to our shutdown, in nanoseconds; then the stream is reset.
 pub const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
-/// Ports that can be listened on at once.
+/// Maximum number of ports listened on.
 pub const MAX_LISTENERS: usize = 32;
 
-/// Where ports of our own choice begin.
+/// First port of our own choice.
 const FIRST_EPHEMERAL_PORT: u32 = 0x4000_0000;
-/// A device that breaks the protocol this often is given up.
+/// Maximum number of resets because of protocol violations; then the device is given up.
 const MAX_RESETS: u32 = 16;
 
-/// What went wrong since the start, for the metrics.
+/// Errors since the start, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VsockErrors {
-    /// Used rings the device corrupted (each was answered by a reset).
+    /// Used rings corrupted by the device; each caused a reset.
     pub ring: u64,
     /// The last such error.
     pub last: Option<QueueError>,
@@ -61,22 +61,22 @@ pub struct VsockErrors {
     pub misdirected: u64,
     /// Packets for no stream, answered by RST.
     pub unknown_stream: u64,
-    /// Answers dropped because too many were waiting.
+    /// Replies dropped because too many were waiting.
     pub answers_dropped: u64,
-    /// Streams ended because their peer broke the protocol.
+    /// Streams ended because their peer violated the protocol.
     pub protocol: u64,
     /// Connections refused because the stream table was full, or memory was short.
     pub refused: u64,
-    /// Resets, because of ring errors or because the device asked for one.
+    /// Resets because of ring errors, or at the device's request.
     pub resets: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
-    /// The device broke the protocol or asked for a reset, which the next poll does.
+    /// The device violated the protocol or requested a reset; the next poll resets it.
     NeedsReset,
-    /// Given up: no stream can be opened any more.
+    /// Given up: no stream can be opened.
     Dead,
 }
 
@@ -108,7 +108,7 @@ impl<P: Platform> VirtioVsock<P> {
         self.transport.has_interrupts()
     }
 
-    /// What went wrong since the start.
+    /// Errors since the start.
     pub fn errors(&self) -> VsockErrors {
         self.errors
     }
@@ -133,7 +133,7 @@ impl<P: Platform> VirtioVsock<P> {
         }
     }
 
-    /// Ends a stream because its peer broke the protocol.
+    /// Ends a stream because its peer violated the protocol.
     fn violated(&mut self, index: u16) {
         self.errors.protocol += 1;
         self.answer_reset(index);
@@ -151,14 +151,14 @@ impl<P: Platform> VirtioVsock<P> {
         self.answer(header);
     }
 
-    /// Queues an answer that belongs to no stream, or to one that is about to be forgotten.
+    /// Queues a reply that belongs to no stream, or to one that is about to be released.
     fn answer(&mut self, header: Header) {
         if !self.sender.add_answer(header) {
             self.errors.answers_dropped += 1;
         }
     }
 
-    /// Ends what has timed out.
+    /// Ends streams whose time limits have passed.
     fn expire(&mut self) {
         if self.table.earliest().is_none_or(|at| at > self.now_ns) {
             return;
@@ -183,7 +183,7 @@ impl<P: Platform> VirtioVsock<P> {
         self.table.renew_earliest();
     }
 
-    /// All streams are gone: the peers know nothing of them any more.
+    /// Drops all streams, about which the peers no longer know anything.
     fn drop_all_streams(&mut self) {
         for index in self.table.indices() {
             match self.table.slot(index).phase {
@@ -208,7 +208,7 @@ impl<P: Platform> StreamTransport for VirtioVsock<P> {
             self.take_packets();
             self.take_sent();
         }
-        // Also without a device: time-outs of streams that can no longer be told.
+        // Also without a device: time limits of streams whose peers can no longer be told.
         self.expire();
         if self.state == State::Running {
             self.send_pending();
@@ -323,7 +323,7 @@ impl<P: Platform> StreamTransport for VirtioVsock<P> {
             State::Running => {}
         }
         let mut idle = self.queues.rx.queue.arm() & self.queues.events.queue.arm();
-        // Sent buffers are only waited for when somebody wants one.
+        // Sent buffers are awaited only if something needs one.
         if self.sender.is_starved() || self.table.next_pending().is_some() || self.sender.has_answers() {
             idle &= self.queues.tx.queue.arm();
         } else {

@@ -6,19 +6,19 @@ use virtio_spec::vsock::{Hdr, Op, Type};
 /// Its length; the payload follows in the same buffer.
 pub(super) const HEADER_LEN: usize = size_of::<Hdr>();
 
-/// Shutdown flags (§5.10.6.6): the sender will receive no more; will send no more.
+/// Shutdown flags (§5.10.6.6): the sender will receive no more, or send no more.
 pub(super) const SHUTDOWN_RECEIVE: u32 = 1;
 pub(super) const SHUTDOWN_SEND: u32 = 2;
 pub(super) const SHUTDOWN_BOTH: u32 = SHUTDOWN_RECEIVE | SHUTDOWN_SEND;
 
-/// A header in native form, copied out of shared memory before anything in it is checked.
+/// A header in native byte order, copied out of shared memory before anything in it is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) source: VsockAddr,
     pub(super) destination: VsockAddr,
     pub(super) len: u32,
     pub(super) stream_type: bool,
-    /// `None` for an operation this version of the protocol does not have.
+    /// `None` for an unknown operation.
     pub(super) op: Option<Op>,
     pub(super) flags: u32,
     pub(super) buf_alloc: u32,
@@ -40,7 +40,7 @@ impl Header {
         }
     }
 
-    /// Reads a header. `None` if a context identifier cannot be one (§5.10.4: the upper 32 bits are reserved and zero).
+    /// Parses a header. `None` if a context identifier is invalid (§5.10.4: the upper 32 bits are reserved and zero).
     pub(super) fn read(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);

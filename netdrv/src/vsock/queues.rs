@@ -1,4 +1,4 @@
-//! The queues under the streams, and telling the device that there is something in them.
+//! The queues below the streams, and notifying the device.
 
 use crate::{
     dma::{DmaBuffer, InBuffer, OutBuffer},
@@ -7,7 +7,7 @@ use crate::{
     transport::Doorbell,
 };
 
-/// A queue and where it is notified.
+/// A queue and its notification register.
 #[derive(Debug)]
 pub(super) struct Side<B> {
     pub(super) queue: SplitQueue<B>,

@@ -1,4 +1,4 @@
-//! What peers send (virtio 1.2 §5.10.6).
+//! Handling of packets from peers (virtio 1.2 §5.10.6).
 
 use super::{
     State, VirtioVsock,
@@ -13,14 +13,14 @@ use crate::{
 use virtio_spec::vsock::Op;
 
 impl<P: Platform> VirtioVsock<P> {
-    /// Takes all received packets. Bounded by the queue: buffers given back are shown to the device at `flush`.
+    /// Handles all received packets. Bounded by the queue: returned buffers are given to the device at `flush`.
     pub(super) fn take_packets(&mut self) {
         self.queues.rx.queue.disarm();
         while self.state == State::Running {
             match self.queues.rx.queue.pop() {
                 Ok(Some((mut buffer, written))) => {
                     self.packet(&buffer, written as usize);
-                    // What the device gives back unwritten must not say its last packet again.
+                    // A buffer that the device returns unwritten must not look like its last packet.
                     buffer.clear(HEADER_LEN);
                     let len = buffer.capacity();
                     let _ = self.queues.rx.queue.push(buffer, len);
@@ -35,14 +35,14 @@ impl<P: Platform> VirtioVsock<P> {
         if written == 0 {
             return;
         }
-        // The only time that the header is read; the payload is read when it is copied into its stream's ring.
+        // The header is read only here; the payload is read when it is copied to its stream's ring.
         let bytes = if written < HEADER_LEN { None } else { buffer.read::<HEADER_LEN>(0) };
-        // vhost-device-vsock gives a buffer back unwritten when the connection that it had something for is gone meanwhile,
-        // and 0.3 says that a header was written.
+        // vhost-device-vsock returns a buffer unwritten if the connection for which it had data has gone, and version 0.3 reports
+        // that a header was written.
         if written == HEADER_LEN && bytes == Some([0; HEADER_LEN]) {
             return;
         }
-        // The queue vouches for `written` being at most the buffer's capacity.
+        // The queue guarantees that `written` does not exceed the buffer's capacity.
         let Some(header) = bytes.as_ref().and_then(Header::read).filter(|header| fits(header, written))
         else {
             self.errors.malformed += 1;
@@ -62,7 +62,7 @@ impl<P: Platform> VirtioVsock<P> {
         }
     }
 
-    /// A packet that belongs to no stream is answered by RST, unless it is one (§5.10.6.4.1).
+    /// Replies with RST to a packet that belongs to no stream, unless it is an RST (§5.10.6.4.1).
     fn unknown(&mut self, header: &Header) {
         if header.op != Some(Op::Rst) {
             self.errors.unknown_stream += 1;
@@ -72,7 +72,7 @@ impl<P: Platform> VirtioVsock<P> {
         }
     }
 
-    /// Somebody connects.
+    /// Handles a connection request.
     fn request(&mut self, header: &Header) {
         let port = header.destination.port;
         if !self.listeners.contains(&port) {
@@ -82,7 +82,7 @@ impl<P: Platform> VirtioVsock<P> {
             self.errors.refused += 1;
             return self.answer(Header::new(Op::Rst, header.destination, header.source));
         };
-        // A new stream has sent nothing, so any other count is wrong.
+        // Nothing has been sent on a new stream, so any other count is wrong.
         if !self.table.slot_mut(index).credit.update(header.buf_alloc, header.fwd_cnt) {
             self.errors.protocol += 1;
             self.answer_reset(index);
@@ -104,7 +104,7 @@ impl<P: Platform> VirtioVsock<P> {
         if !slot.credit.update(header.buf_alloc, header.fwd_cnt) {
             return self.violated(index);
         }
-        // With every packet: the counts wrap.
+        // With every packet, because the counts wrap.
         slot.asked = slot.asked.filter(|since| !slot.credit.has_consumed_since(*since));
         match (header.op, phase) {
             (Some(Op::Response), Phase::Connecting) => {
@@ -122,17 +122,17 @@ impl<P: Platform> VirtioVsock<P> {
                     self.table.add_event(index, event::READABLE);
                 }
             }
-            // vhost-device-vsock 0.3 sends a header without an operation where it finds nothing to read, or answers a
-            // credit request with data still to come; its credit is good. Linux ignores the rest of it, too.
+            // vhost-device-vsock 0.3 sends a header without an operation when it finds nothing to read, or in reply to a credit
+            // request while data is still pending; its credit is valid. Linux ignores the rest too.
             (Some(Op::CreditUpdate | Op::Invalid), Phase::Open | Phase::Closing) => {}
             (Some(Op::CreditRequest), Phase::Open) => self.table.add_pending(index, pending::CREDIT_UPDATE),
             (Some(Op::Shutdown), Phase::Open) => return self.peer_shutdown(index, header.flags),
-            // Both sides closed at once: theirs is the answer to ours, ours to theirs.
+            // Both sides closed at once: each shutdown is the reply to the other.
             (Some(Op::Shutdown), Phase::Closing) if header.flags & SHUTDOWN_BOTH == SHUTDOWN_BOTH => {
                 self.answer_reset(index);
                 return self.table.free(index);
             }
-            // What was under way when we closed; nobody is left to read it.
+            // In transit when we closed; nobody is left to read it.
             (Some(Op::Rw | Op::CreditRequest | Op::Shutdown), Phase::Closing) => {}
             _ => return self.violated(index),
         }
@@ -143,8 +143,8 @@ impl<P: Platform> VirtioVsock<P> {
         }
     }
 
-    /// The peer will send no more, receive no more, or (which ends the stream) both. One direction alone is only
-    /// remembered: half-closes do not exist for the layers above.
+    /// Handles a shutdown: the peer will send no more, receive no more, or (which ends the stream) both. One direction alone is
+    /// only recorded, because the layers above know no half-closes.
     fn peer_shutdown(&mut self, index: u16, flags: u32) {
         let slot = self.table.slot_mut(index);
         slot.peer_shutdown |= flags & SHUTDOWN_BOTH;
@@ -155,7 +155,7 @@ impl<P: Platform> VirtioVsock<P> {
     }
 }
 
-/// The packet is as long as its header says, and only a data packet has a payload.
+/// Whether the packet is as long as its header says, and only a data packet has a payload.
 fn fits(header: &Header, written: usize) -> bool {
     let whole = HEADER_LEN.checked_add(header.len as usize);
     whole.is_some_and(|whole| whole <= written) && (header.len == 0 || header.op == Some(Op::Rw))

@@ -3,7 +3,7 @@
 use super::RECEIVE_BUFFER;
 use alloc::{boxed::Box, vec::Vec};
 
-/// How many unused buffers are kept for the next streams.
+/// Maximum number of unused buffers kept for new streams.
 const SPARE_BUFFERS: usize = 32;
 
 /// Bytes received and not yet consumed. Without a buffer it is always empty.
@@ -23,7 +23,7 @@ impl ReceiveRing {
         self.len == 0
     }
 
-    /// The contiguous front part; empty only if there is nothing.
+    /// The contiguous front part; empty only if there are no bytes.
     #[inline]
     pub(super) fn front(&self) -> &[u8] {
         match &self.buffer {
@@ -37,14 +37,14 @@ impl ReceiveRing {
     pub(super) fn consume(&mut self, n: usize) {
         self.len -= n;
         self.start += n;
-        // An empty ring starts over, so that what comes next is in one piece.
+        // An empty ring restarts at 0, so that the next bytes are contiguous.
         if self.len == 0 || self.buffer.as_ref().is_none_or(|buffer| self.start == buffer.len()) {
             self.start = 0;
         }
     }
 
-    /// Appends `len` bytes, which `copy` writes piece by piece, told where in the data each begins. False, and nothing
-    /// appended, if there is too little room or `copy` says so.
+    /// Appends `len` bytes. `copy` writes them piece by piece and is given the offset of each in the data. False, with nothing
+    /// appended, if there is too little room or `copy` fails.
     #[inline]
     pub(super) fn append(&mut self, len: usize, mut copy: impl FnMut(usize, &mut [u8]) -> bool) -> bool {
         let Some(buffer) = &mut self.buffer else { return len == 0 };
@@ -79,7 +79,7 @@ impl BufferPool {
         Self(Vec::with_capacity(SPARE_BUFFERS))
     }
 
-    /// A buffer, `None` if memory is short.
+    /// A buffer; `None` if memory is short.
     pub(super) fn take(&mut self) -> Option<Box<[u8]>> {
         if let Some(buffer) = self.0.pop() {
             return Some(buffer);

@@ -1,5 +1,4 @@
-//! The stream table: slots, lookup by address, pending events and pending packets. All of it is bounded by the
-//! number of slots, whatever a peer sends.
+//! The stream table: slots, lookup by address, pending events and pending packets, all bounded by the number of slots.
 
 use super::{
     MAX_STREAMS,
@@ -9,16 +8,16 @@ use super::{
 use crate::stream::{CloseReason, StreamEvent, StreamId, VsockAddr};
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
-/// Where a stream is in its life.
+/// Phase of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Free,
-    /// Request sent, no answer yet.
+    /// Request sent, no reply yet.
     Connecting,
     Open,
-    /// Over, but not released: what was received can still be read.
+    /// Ended, but not released: received data can still be read.
     Ended,
-    /// Released while open: shutdown sent, the peer's RST is awaited.
+    /// Released while open: shutdown sent, waiting for the peer's RST.
     Closing,
 }
 
@@ -35,7 +34,7 @@ impl Flags {
         self.0 & flag != 0
     }
 
-    /// Removes a flag; true if it was there.
+    /// Clears a flag; true if it was set.
     pub(super) fn take(&mut self, flag: u8) -> bool {
         let had = self.contains(flag);
         self.0 &= !flag;
@@ -47,7 +46,7 @@ impl Flags {
     }
 }
 
-/// Events of a stream not yet reported.
+/// Unreported events of a stream.
 pub(super) mod event {
     pub(in super::super) const CONNECTED: u8 = 1;
     pub(in super::super) const ACCEPTED: u8 = 2;
@@ -74,16 +73,16 @@ pub(super) struct Slot {
     pub(super) peer: VsockAddr,
     pub(super) credit: Credit,
     pub(super) received: ReceiveRing,
-    /// When connecting or closing has to be over.
+    /// When connecting or closing must be finished.
     pub(super) deadline: u64,
     pub(super) reason: CloseReason,
-    /// Shutdown flags the peer has sent.
+    /// Shutdown flags sent by the peer.
     pub(super) peer_shutdown: u32,
-    /// `send` accepted less than it was given.
+    /// Whether `send` accepted less than it was given.
     pub(super) wants_room: bool,
-    /// Count of sent bytes at which a question began of which the peer has not consumed anything.
+    /// Count of sent bytes at the start of a request of which the peer has not consumed anything.
     pub(super) asked: Option<u32>,
-    /// Something arrived meanwhile.
+    /// Whether anything arrived since then.
     pub(super) early: bool,
     pub(super) pending: Flags,
     pending_queued: bool,
@@ -101,7 +100,7 @@ pub(super) struct Table {
     slots: Box<[Slot]>,
     buckets: Box<[u16]>,
     free: Vec<u16>,
-    /// Slots with events, and with pending packets, each at most once: never longer than the table.
+    /// Slots with events, and with pending packets, each at most once, so never longer than the table.
     event_queue: VecDeque<u16>,
     pending_queue: VecDeque<u16>,
     buffers: BufferPool,
@@ -155,7 +154,7 @@ impl Table {
         &self.slots[usize::from(index)]
     }
 
-    /// As [`Table::slot`].
+    /// Like [`Table::slot`].
     #[inline]
     pub(super) fn slot_mut(&mut self, index: u16) -> &mut Slot {
         &mut self.slots[usize::from(index)]
@@ -195,7 +194,7 @@ impl Table {
         Some(index)
     }
 
-    /// Ends a stream: it is no longer found by its address; what was received can still be read.
+    /// Ends a stream: it can no longer be found by its address, but received data can still be read.
     pub(super) fn end(&mut self, index: u16, reason: CloseReason) {
         if !matches!(self.slot(index).phase, Phase::Connecting | Phase::Open) {
             return;
@@ -209,14 +208,14 @@ impl Table {
         self.add_event(index, event::CLOSED);
     }
 
-    /// Released but not over: forgets buffer and events, waits until `deadline`.
+    /// Releases a stream that has not ended: drops buffer and events, and waits until `deadline`.
     pub(super) fn close(&mut self, index: u16, deadline: u64) {
         self.drop_contents(index);
         self.slot_mut(index).phase = Phase::Closing;
         self.set_deadline(index, deadline);
     }
 
-    /// Frees a slot for good. Its generation moves on, so that late uses of the old id find nothing.
+    /// Frees a slot. Its generation advances, so that late uses of the old id find nothing.
     pub(super) fn free(&mut self, index: u16) {
         if self.slot(index).phase != Phase::Ended {
             self.unlink(index);
@@ -225,7 +224,7 @@ impl Table {
         let slot = self.slot_mut(index);
         slot.pending = Flags::default();
         slot.phase = Phase::Free;
-        // A slot whose generations are used up is never used again: an id must not come twice.
+        // A slot that has used up its generations is never used again, because ids must be unique.
         if let Some(generation) = slot.generation.checked_add(1) {
             slot.generation = generation;
             self.free.push(index);
@@ -261,7 +260,7 @@ impl Table {
         }
     }
 
-    /// Slots in use, released ones that are still closing included.
+    /// Slots in use, including released streams that are still closing.
     pub(super) fn indices(&self) -> impl Iterator<Item = u16> + use<> {
         0..self.slots.len() as u16
     }
@@ -271,12 +270,12 @@ impl Table {
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
-    /// When the next time-out may be due.
+    /// When the next time limit may pass.
     pub(super) fn earliest(&self) -> Option<u64> {
         self.earliest
     }
 
-    /// Finds the earliest deadline anew.
+    /// Recomputes the earliest deadline.
     pub(super) fn renew_earliest(&mut self) {
         let waiting = |slot: &&Slot| matches!(slot.phase, Phase::Connecting | Phase::Closing);
         self.earliest = self.slots.iter().filter(waiting).map(|slot| slot.deadline).min();
@@ -300,12 +299,12 @@ impl Table {
         }
     }
 
-    /// The slot whose pending packets are next.
+    /// The slot whose pending packets are sent next.
     pub(super) fn next_pending(&self) -> Option<u16> {
         self.pending_queue.front().copied()
     }
 
-    /// The packets of [`Table::next_pending`] have all been sent.
+    /// Records that the packets of [`Table::next_pending`] have all been sent.
     pub(super) fn pending_done(&mut self) {
         if let Some(index) = self.pending_queue.pop_front() {
             self.slot_mut(index).pending_queued = false;
@@ -316,7 +315,7 @@ impl Table {
         !self.event_queue.is_empty()
     }
 
-    /// The next event: of the stream that has waited longest, in the order in which they make sense.
+    /// The next event, of the stream that has waited longest, in a meaningful order.
     pub(super) fn next_event(&mut self) -> Option<StreamEvent> {
         while let Some(&index) = self.event_queue.front() {
             let stream = self.id(index);

@@ -1,4 +1,4 @@
-//! What we send: data, and the packets that keep streams going.
+//! Sending: data, and control packets of streams.
 
 use super::{
     RECEIVE_BUFFER, SHUTDOWN_BOTH, VirtioVsock,
@@ -16,25 +16,25 @@ use virtio_spec::vsock::Op;
 
 const SMALL_BUFFERS: usize = 32;
 const SMALL_CAPACITY: u32 = 2048;
-/// Small buffers that data leaves to control packets.
+/// Small buffers reserved for control packets.
 const CONTROL_RESERVE: usize = 8;
 const LARGE_BUFFERS: usize = 4;
 const LARGE_CAPACITY: u32 = 32 * 1024;
 
-/// Payload of a packet in either kind.
+/// Payload of a packet in either kind of buffer.
 const SMALL_PAYLOAD: usize = SMALL_CAPACITY as usize - HEADER_LEN;
 const LARGE_PAYLOAD: usize = LARGE_CAPACITY as usize - HEADER_LEN;
 
-/// Answers to packets of no stream that may wait at once.
+/// Maximum number of waiting replies to packets of no stream.
 const MAX_ANSWERS: usize = 320;
 
-/// Transmit buffers, and answers that wait for one.
+/// Transmit buffers, and replies that wait for one.
 #[derive(Debug)]
 pub(super) struct Sender {
     small: Vec<OutBuffer>,
     large: Vec<OutBuffer>,
     answers: VecDeque<Header>,
-    /// Some stream was refused room since the last time buffers came back.
+    /// Whether a stream was refused room since buffers last came back.
     starved: bool,
 }
 
@@ -52,7 +52,7 @@ impl Sender {
         })
     }
 
-    /// Takes a buffer back. Never grows a list: every buffer came from it.
+    /// Returns a buffer. Never grows a list, because every buffer came from it.
     pub(super) fn put(&mut self, buffer: OutBuffer) {
         if buffer.capacity() <= SMALL_CAPACITY { self.small.push(buffer) } else { self.large.push(buffer) }
     }
@@ -77,7 +77,7 @@ impl Sender {
         large * LARGE_PAYLOAD + small * SMALL_PAYLOAD
     }
 
-    /// Queues an answer; false if too many wait already.
+    /// Queues a reply; false if too many are waiting.
     pub(super) fn add_answer(&mut self, header: Header) -> bool {
         let fits = self.answers.len() < MAX_ANSWERS;
         if fits {
@@ -98,7 +98,7 @@ impl Sender {
         self.starved
     }
 
-    /// Sends a packet without payload; false if there is no buffer or no place for it.
+    /// Sends a packet without payload; false if there is no buffer or no room in the queue.
     fn control(&mut self, tx: &mut Side<OutBuffer>, header: &Header) -> bool {
         if tx.queue.room() == 0 {
             return false;
@@ -116,7 +116,7 @@ impl Sender {
 }
 
 impl<P: Platform> VirtioVsock<P> {
-    /// Takes back the buffers of sent packets and tells the streams that waited for them.
+    /// Reclaims the buffers of sent packets and notifies the streams that waited for them.
     pub(super) fn take_sent(&mut self) {
         let mut freed = false;
         loop {
@@ -140,7 +140,7 @@ impl<P: Platform> VirtioVsock<P> {
         }
     }
 
-    /// Sends the control packets that wait, as far as there is room.
+    /// Sends waiting control packets, as far as there is room.
     pub(super) fn send_pending(&mut self) {
         while let Some(header) = self.sender.answers.front().copied() {
             if !self.sender.control(&mut self.queues.tx, &header) {
@@ -165,7 +165,7 @@ impl<P: Platform> VirtioVsock<P> {
         }
     }
 
-    /// Whether the stream takes data: open, and its own first packet is on its way.
+    /// Whether the stream accepts data: open, and its first packet has been sent.
     pub(super) fn may_send(&self, index: u16) -> bool {
         let slot = self.table.slot(index);
         slot.phase == Phase::Open && !slot.pending.contains(pending::RESPONSE)
@@ -196,7 +196,7 @@ impl<P: Platform> VirtioVsock<P> {
         if sent < data.len() {
             self.table.slot_mut(index).wants_room = true;
             if rest.is_empty() {
-                // Stopped by the peer: ask, in case its update went missing or it only answers questions.
+                // Blocked by the peer: request credit, in case its update was lost or it only replies to requests.
                 self.table.add_pending(index, pending::CREDIT_REQUEST);
             } else {
                 self.sender.starved = true;
@@ -215,7 +215,7 @@ impl<P: Platform> VirtioVsock<P> {
     }
 }
 
-/// The first of a stream's waiting packets, in the order in which they must go.
+/// The first of a stream's waiting packets, in the required order.
 fn next_packet(waiting: super::table::Flags) -> Option<(u8, Op)> {
     const ORDER: [(u8, Op); 5] = [
         (pending::REQUEST, Op::Request),
