@@ -1,4 +1,4 @@
-# Sourced by qemu/up, qemu/weir, tests/run and tests/bench: installs what is missing and builds the host command.
+# Sourced by qemu/up, qemu/weir, tests/run and tests/bench: installs missing packages and builds the host command.
 # The sourcing script sets $root to the checkout.
 
 name=$(basename "$0")
@@ -6,7 +6,7 @@ say() { echo "[$name] $*" >&2; }
 die() { echo "$name: $*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Runs a command so that ending this script ends it and everything it started.
+# Runs a command so that it and everything it started end with this script.
 run() {
     setsid "$@" &
     child=$!
@@ -17,7 +17,7 @@ run() {
     return $status
 }
 
-# Does any toolchain have the library's source, which `-Z build-std` needs?
+# Whether any toolchain has the library's source, which `-Z build-std` needs.
 have_rust_src() {
     for rustc in $(
         { have rustup && rustup toolchain list | while read -r toolchain _; do rustup which --toolchain "$toolchain" rustc; done
@@ -28,7 +28,7 @@ have_rust_src() {
     return 1
 }
 
-# ensure COMMAND PACKAGE...: notes the packages if the command is missing.
+# ensure COMMAND PACKAGE...: requests the packages if the command is missing.
 missing=
 ensure() {
     tool=$1
@@ -36,27 +36,27 @@ ensure() {
     have "$tool" || missing="$missing $*"
 }
 
-# The same for a package that brings a service which is not to run: not now, and not after the next boot.
+# The same for a package with a service that must not be started, neither now nor at the next boot.
 services=
 ensure_without_service() {
     have "$1" || services="$services $3"
     ensure "$1" "$2"
 }
 
-# LLVM's tools may be there under a version's own directory only.
+# LLVM's tools may exist only in a version's own directory.
 have_llvm() {
     have "$1" || ls /usr/lib/llvm-*/bin/"$1" >/dev/null 2>&1
 }
 
-# As long as this is there nothing starts because it is installed (policy-rc.d(8)). Somebody's own stays as it is.
+# While this file exists, installing a package starts no service (policy-rc.d(8)). An existing file of others is not replaced.
 policy=/usr/sbin/policy-rc.d
 mark="# weir's: nothing starts that is installed for its tests, and this file goes when that is done"
 keep_services_still() {
     if [ -e "$policy" ] || [ -L "$policy" ]; then
-        # One that a killed run has left does as well.
+        # One left by a killed run serves as well.
         grep -qxF "$mark" "$policy" 2>/dev/null || return 0
     else
-        # Whole or not there, and in place of nothing.
+        # Created atomically, replacing nothing.
         printf '%s\n' '#!/bin/sh' "$mark" 'exit 101' >"$policy.$$" && chmod 755 "$policy.$$" && ln "$policy.$$" "$policy"
         rm -f "$policy.$$"
     fi
@@ -67,7 +67,7 @@ release_services() {
     trap - INT TERM HUP
 }
 
-# Services of packages that were not there before stay off after a boot, too. A machine without an init has none to switch off.
+# Services of newly installed packages also stay off at boot. A machine without an init system needs no action.
 disable_services() {
     for service in $services; do
         ! have systemctl || systemctl disable --quiet "$service.service"
@@ -76,7 +76,7 @@ disable_services() {
     services=
 }
 
-# Installs Debian packages, or says in one line what to install.
+# Installs Debian packages, or prints in one line what to install.
 install_missing() {
     [ -n "$missing" ] || return 0
     have apt-get || die "missing, and no apt-get here: install the equivalents of$missing"
@@ -85,7 +85,7 @@ install_missing() {
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
     keep_services_still
-    # Package lists may be older than the packages in them.
+    # Package lists may be outdated.
     { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1
     status=$?
     [ $status != 0 ] || disable_services >>"$log" 2>&1
@@ -99,32 +99,32 @@ install_missing() {
     missing=
 }
 
-# What building and running need.
+# Requirements for building and running.
 install_basics() {
     have_rust_src || missing="$missing rustc-web cargo-web rust-web-src"
     have_llvm ld.lld || missing="$missing lld"
     have_llvm llvm-objcopy || missing="$missing llvm"
     have_llvm llvm-ar || missing="$missing llvm"
     ensure qemu-system-x86_64 qemu-system-x86 seabios
-    # The appliance's network: QEMU's own loses clients where many come at once.
+    # The default network: QEMU's own loses clients if many arrive at once.
     ensure passt passt
     ensure cc gcc libc6-dev
     install_missing
-    # A fresh rustup may not be in PATH yet; Debian's cargo builds the host programs as well.
+    # A newly installed rustup may not be in PATH yet; Debian's cargo can build the host programs as well.
     have cargo || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
     have cargo || die "no cargo in PATH"
     export PATH
     install_vsock_daemon
 }
 
-# What images in the formats of disks and ISOs take. Without them `weir image build` says what to install.
+# Requirements for disk and ISO images. Without them, `weir image build` says what to install.
 ensure_image_tools() {
     ensure grub-mkimage grub-common
     [ -f /usr/lib/grub/i386-pc/kernel.img ] || missing="$missing grub-pc-bin"
     [ -f /usr/lib/grub/x86_64-efi/kernel.img ] || missing="$missing grub-efi-amd64-bin"
     ensure xorriso xorriso
     ensure qemu-img qemu-utils
-    # To boot them by UEFI.
+    # For booting them with UEFI.
     [ -f /usr/share/OVMF/OVMF_CODE.fd ] || missing="$missing ovmf"
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A Linux worker machine with httpbin in gunicorn, both from Debian: httpbin.sh [DIR], target/httpbin if left out.
+# Builds a Linux worker VM with httpbin in gunicorn, both from Debian: httpbin.sh [DIR], default target/httpbin.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=${1:-$here/../../target/httpbin}

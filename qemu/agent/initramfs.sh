@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes a Linux worker machine of Debian packages: a kernel, weir-agent as its first process, and a server. No shell, no init system.
-#   initramfs.sh DIR PACKAGES AGENT-ARGUMENT...    leaves DIR/vmlinuz and DIR/initrd
-# PACKAGES (one word, separated by spaces) come with all they depend on; they are downloaded and unpacked in DIR, not installed, and
-# their install scripts do not run. What is there already and was made of the same things is left as it is.
+# Builds a Linux worker VM from Debian packages: a kernel, weir-agent as init, and a server. No shell, no init system.
+#   initramfs.sh DIR PACKAGES AGENT-ARGUMENT...    writes DIR/vmlinuz and DIR/initrd
+# PACKAGES (one word, separated by spaces) and their dependencies are downloaded and unpacked in DIR, not installed, and their install
+# scripts are not run. If DIR is up to date, nothing is done.
 #   initramfs.sh target/httpbin "gunicorn python3-httpbin" --to tcp:127.0.0.1:8000 -- gunicorn --bind 127.0.0.1:8000 httpbin:app
 set -eu
 [ $# -ge 3 ] || { sed -n '3,6s/^# *//p' "$0" >&2; exit 2; }
@@ -15,10 +15,10 @@ dir=$(cd "$1" && pwd)
 packages=$2
 shift 2
 
-# In this order. The kernel's package has no list of what depends on what.
+# In this order: the kernel's package has no list of module dependencies.
 modules="virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci rng-core virtio-rng
     vsock vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport"
-# Dependencies of packages' tools and install scripts, not of servers.
+# Dependencies of packages' tools and install scripts, which servers do not need.
 unwanted='^(perl|libperl|dpkg|tar|debconf|install-info|mailcap|mime-support|libjs-|readline-common|gcc-.*-base|python3-(distutils|lib2to3)|libdb5|libgdbm)'
 
 say "building weir-agent"
@@ -46,7 +46,7 @@ download() {
 }
 say "packages: $packages"
 if ! download 2>/dev/null; then
-    # The lists may be older than the packages in them.
+    # Package lists may be outdated.
     apt-get update -qq || true
     download || die "downloading $packages failed"
 fi
@@ -60,7 +60,7 @@ for file in $files; do
         *) dpkg-deb -x "$deb" "$root" ;;
     esac
 done
-# One place for what older packages put into two.
+# A single directory for what older packages put into two.
 for part in bin sbin lib lib64; do
     if [ -d "$root/$part" ] && [ ! -L "$root/$part" ]; then
         mkdir -p "$root/usr/$part"
@@ -76,7 +76,7 @@ for part in test tests idlelib ensurepip pydoc_data lib2to3; do
     rm -rf "$root"/usr/lib/python3.*/"$part"
 done
 find "$root/usr/lib" -name '*.a' -delete
-# What packages do in their install scripts: compile. With the machine's own interpreter, whatever runs here.
+# Compilation that packages do in their install scripts, with the VM's own interpreter, whatever the host has.
 if [ -x "$root/usr/bin/python3" ]; then
     for libs in "$root"/usr/lib/python3*; do
         PYTHONHOME=$root/usr "$root"/lib64/ld-linux-*.so.* --library-path "$root/usr/lib/x86_64-linux-gnu" "$root/usr/bin/python3" \

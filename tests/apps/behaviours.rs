@@ -1,4 +1,4 @@
-//! What every server is put through: the columns of the table, each with the one outcome that is right.
+//! The behaviours tested with every server: the columns of the table, each with its expected outcome.
 
 use crate::http::{Answer, Client, Head};
 use crate::servers::{By, Server, Stage};
@@ -11,16 +11,16 @@ use std::time::Duration;
 use weir_tests::curl::curl;
 use weir_tests::pattern;
 
-/// Bytes of an answer that breaks off, sent before it does.
+/// Bytes of a truncated response sent before it ends.
 pub(crate) const HALF: usize = 500_000;
 const UPLOAD: usize = 20_000_000;
 const REFUSED: usize = 5_000_000;
-/// What curl waits at most.
+/// Time limit of curl in seconds.
 const CURL_LIMIT_S: u32 = 240;
 
 type Check = fn(&Scene) -> Result<()>;
 
-/// In the order in which they run: what harms the server comes last.
+/// In order of execution; those that harm the server come last.
 const COLUMNS: &[(&str, Check)] = &[
     ("GET", get),
     ("HEAD", head),
@@ -51,7 +51,7 @@ struct Scene<'a> {
     stage: &'a Stage,
 }
 
-/// Puts a server through everything.
+/// Runs all behaviours with a server.
 pub(crate) fn run(server: &Server, at: SocketAddr, stage: &Stage) -> Row {
     let scene = Scene { server, at, stage };
     let cell = |(column, check): &(&'static str, Check)| {
@@ -67,7 +67,7 @@ pub(crate) fn run(server: &Server, at: SocketAddr, stage: &Stage) -> Row {
     Row { server: server.name, cells: COLUMNS.iter().map(cell).collect() }
 }
 
-/// What `/down` gives, as `common.py` has it.
+/// Content of `/down`, as in `common.py`.
 pub(crate) fn down() -> Vec<u8> {
     (0..30).flat_map(|n| vec![b'a' + n % 26; 10_000]).collect()
 }
@@ -91,7 +91,7 @@ impl Scene<'_> {
         client.answer().with_context(|| what.to_owned())
     }
 
-    /// The server answers as ever, and so does this connection.
+    /// Checks that the server still responds, and that the connection is open.
     fn goes_on(&self, client: &mut Client) -> Result<()> {
         let answer = self.get(client, "get").context("afterwards")?;
         self.is_hello(&answer).context("afterwards")
@@ -102,12 +102,12 @@ impl Scene<'_> {
         is(answer, 200, expected.as_bytes())
     }
 
-    /// Where content goes, and the method for it.
+    /// Path and method for uploads.
     fn upload_path(&self, file: &str) -> (&'static str, String) {
         if self.server.stores { ("PUT", format!("put/{file}")) } else { ("POST", "sum".into()) }
     }
 
-    /// The server's answer to an upload says that all of it has arrived, or what it has stored is that.
+    /// Checks that the upload arrived completely, by the server's response or by fetching it.
     fn has_arrived(&self, answer: &Answer, what: &str, content: &[u8]) -> Result<()> {
         if !self.server.stores {
             return is(answer, 200, sha256(content)?.as_bytes());
@@ -125,7 +125,7 @@ fn is(answer: &Answer, status: u16, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// By coreutils: the applications have their own.
+/// With coreutils, as an independent implementation.
 fn sha256(content: &[u8]) -> Result<String> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), content)?;
@@ -140,7 +140,7 @@ fn get(scene: &Scene) -> Result<()> {
     scene.goes_on(&mut client)
 }
 
-/// Applications send content even so; what counts is where the answer ends.
+/// Applications send content regardless; what matters is where the response ends.
 fn head(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     for _ in 0..3 {
@@ -173,7 +173,7 @@ fn not_modified(scene: &Scene) -> Result<()> {
     scene.goes_on(&mut client)
 }
 
-/// The answer comes before the content has, and the client gets it.
+/// The response comes before all content has been sent, and the client gets it.
 fn early(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     client.send(scene.head("POST", "early", "Content-Length: 1000000\r\n"))?;
@@ -186,7 +186,7 @@ fn early(scene: &Scene) -> Result<()> {
     scene.goes_on(&mut scene.client()?)
 }
 
-/// By curl, which waits for 100 Continue.
+/// With curl, which waits for 100 Continue.
 fn upload(scene: &Scene) -> Result<()> {
     let (content, (_, what)) = (pattern(UPLOAD), scene.upload_path("upload"));
     let file = tempfile::NamedTempFile::new()?;
@@ -204,7 +204,7 @@ fn upload(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A refusal while the content is still on its way reaches the client.
+/// A rejection while content is still being sent reaches the client.
 fn refused(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     let method = if scene.server.stores { "PUT" } else { "POST" };
@@ -246,7 +246,7 @@ fn chunked_down(scene: &Scene) -> Result<()> {
     scene.goes_on(&mut client)
 }
 
-/// Among them names that no trailer may have: they are dropped or passed on, the answer stands.
+/// Including names that are forbidden in trailers: they are dropped or forwarded, and the response is intact.
 fn trailers_down(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     let answer = scene.get(&mut client, "trailers")?;
@@ -255,7 +255,7 @@ fn trailers_down(scene: &Scene) -> Result<()> {
     scene.goes_on(&mut client)
 }
 
-/// The example of RFC 6455, section 1.3, and a frame there and back.
+/// The example of RFC 6455, section 1.3, and a frame in each direction.
 fn upgrade(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -276,7 +276,7 @@ fn upgrade(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The second event is made when the first has been seen.
+/// The second event is sent once the first has been seen.
 fn events(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     client.send(scene.head("GET", "sse", ""))?;
@@ -293,7 +293,7 @@ fn events(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A worker that closes after each answer: the client's connection stays.
+/// A worker that closes after each response: the client's connection stays open.
 fn close(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     for round in 0..10 {
@@ -303,8 +303,8 @@ fn close(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Every server closes links that were idle for a second. Whenever the next request comes, it is answered: the pauses are chosen
-/// to come close to that moment, and none of them may matter.
+/// Every server closes links that were idle for a second. The next request succeeds whenever it comes: the pauses are chosen to
+/// be close to that moment, but the result must not depend on them.
 fn idle(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     for round in 0..10 {
@@ -314,7 +314,7 @@ fn idle(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Without Host; chunks are nothing that this client knows.
+/// Without Host; this client does not know chunked coding.
 fn old_client(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     client.send(format!("GET {} HTTP/1.0\r\n\r\n", scene.path("down")))?;
@@ -332,7 +332,7 @@ fn reset(scene: &Scene) -> Result<()> {
     breaks_off(scene, "reset", By::Application)
 }
 
-/// The client has seen a part, and must not take it for the whole.
+/// The client has received a part, and must not take it for the whole.
 fn breaks_off(scene: &Scene, what: &str, by: By) -> Result<()> {
     let mut client = scene.client()?;
     client.send(scene.head("GET", what, ""))?;
@@ -348,7 +348,7 @@ fn breaks_off(scene: &Scene, what: &str, by: By) -> Result<()> {
     scene.goes_on(&mut scene.client()?)
 }
 
-/// 504 after the pool's response_timeout, and then it is well again.
+/// 504 after the pool's response_timeout, then normal service.
 fn hang(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     let answer = match scene.server.hang_by {
@@ -369,7 +369,7 @@ fn hang(scene: &Scene) -> Result<()> {
     scene.goes_on(&mut scene.client()?)
 }
 
-/// Nobody sees it who only reads.
+/// Not visible to a client that only reads.
 fn crash(scene: &Scene) -> Result<()> {
     let mut client = scene.client()?;
     match scene.server.crash_by {

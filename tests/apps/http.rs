@@ -1,11 +1,11 @@
-//! A client that reads any answer by its framing, and tells a whole one from one that is cut off.
+//! A client that reads any response by its framing, and distinguishes complete from truncated ones.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use weir_tests::PATIENCE;
 
-/// Status line and fields of an answer.
+/// Status line and fields of a response.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) status: u16,
@@ -25,7 +25,7 @@ impl Head {
     }
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) head: Head,
@@ -51,18 +51,18 @@ impl Client {
         self.stream.get_mut().write_all(bytes.as_ref()).context("sending")
     }
 
-    /// Sends on a thread of its own until all is sent, or nobody takes it any more.
+    /// Sends on another thread until everything is sent, or the peer stops reading.
     pub(crate) fn send_beside(&self, bytes: Vec<u8>) -> Result<std::thread::JoinHandle<()>> {
         let mut stream = self.stream.get_ref().try_clone()?;
         Ok(std::thread::spawn(move || drop(stream.write_all(&bytes))))
     }
 
-    /// Nobody reads or sends any more.
+    /// Closes both directions.
     pub(crate) fn shut(&self) {
         let _ = self.stream.get_ref().shutdown(Shutdown::Both);
     }
 
-    /// The next head that is not interim.
+    /// The next final head.
     pub(crate) fn head(&mut self) -> Result<Head> {
         loop {
             let head = self.any_head()?;
@@ -85,14 +85,14 @@ impl Client {
         }
     }
 
-    /// The next answer, whole. An error says where it is cut off.
+    /// The next complete response. The error says where it is truncated.
     pub(crate) fn answer(&mut self) -> Result<Answer> {
         let head = self.head()?;
         let content = self.content(&head)?;
         Ok(Answer { head, content })
     }
 
-    /// The content that belongs to this head, which must not be an answer to HEAD.
+    /// The content for this head, which must not be a response to HEAD.
     pub(crate) fn content(&mut self, head: &Head) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         if matches!(head.status, 100..200 | 204 | 304) {
@@ -110,7 +110,7 @@ impl Client {
         Ok(content)
     }
 
-    /// The next chunk; `None` is the last, with its trailers.
+    /// The next chunk; `None` for the last one, with its trailers.
     pub(crate) fn chunk(&mut self) -> Result<Option<Vec<u8>>> {
         let line = self.line()?;
         let size = line.split(';').next().unwrap_or_default().trim();
@@ -124,14 +124,14 @@ impl Client {
         Ok(Some(piece))
     }
 
-    /// So many bytes.
+    /// This many bytes.
     pub(crate) fn exactly(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.stream.read_exact(&mut bytes).with_context(|| format!("cut off within {length} bytes"))?;
         Ok(bytes)
     }
 
-    /// Fails unless the connection has ended and nothing more has come.
+    /// Fails unless the connection has ended without further data.
     pub(crate) fn is_over(&mut self) -> Result<()> {
         match self.stream.fill_buf() {
             Ok([]) => Ok(()),

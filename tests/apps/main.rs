@@ -1,7 +1,7 @@
-//! Unmodified servers as workers: each through one list of behaviours, against the real image in QEMU.
+//! Unmodified servers as workers, all with the same behaviours, against the real image in QEMU.
 //!
-//! One appliance, a pool for each server. A test is a server, so that `./tests/run nginx` runs one; what came of all is printed as
-//! a table. `tests/apps/README.md` says what each column is.
+//! One appliance has a pool for each server. Each server is a test, so that `./tests/run nginx` runs one; the results are printed
+//! as a table. `tests/apps/README.md` describes the columns.
 
 mod behaviours;
 mod http;
@@ -18,14 +18,14 @@ use std::time::Duration;
 use table::Row;
 use weir_tests::weir::{Weir, command, program};
 
-/// The images may have to be built first.
+/// Includes the time to build the images.
 const START: Duration = Duration::from_secs(900);
-/// Longest run of everything; a test that hangs ends here.
+/// Time limit for everything, in case a test hangs.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They wait more than they work.
+    // They mostly wait.
     arguments.test_threads = arguments.test_threads.or(Some(SERVERS.len()));
     if arguments.list {
         return libtest_mimic::run(
@@ -70,12 +70,12 @@ fn name(server: &Server) -> String {
     format!("apps::{}", server.name)
 }
 
-/// Starts servers and appliance. On the main thread, whose end ends them.
+/// Starts servers and appliance. Must be called on the main thread, whose end ends them.
 fn start() -> Result<(Stage, Weir, SocketAddr)> {
     let stage = Stage::set()?;
     let mut up = command(program());
     let port = weir_tests::free_port()?.to_string();
-    // What servers do is seen best over the network that has no pace of its own: passt slows ten large uploads at once.
+    // A network without delays of its own: passt slows ten simultaneous large uploads.
     up.arg("up").arg(stage.path("weir.toml")).args(["--http-port", &port, "--net", "user"]);
     up.envs(stage.variables());
     let mut weir = Weir::start_command(&mut up)?;

@@ -1,4 +1,4 @@
-//! The servers, how each is started, and what it cannot do.
+//! The servers: how each is started, and what it does not support.
 
 use anyhow::{Context, Result, ensure};
 use std::fmt::Write as _;
@@ -13,25 +13,24 @@ use weir_tests::process::{Process, descendants};
 use weir_tests::weir::command;
 use weir_tests::{free_port, wait_for, workspace};
 
-/// A worker that is silent for so long with a request in hand has lost it: far more than any answer here takes, and the time that
-/// the column `hang` takes.
+/// The pools' response timeout: far more than any response here takes, and the duration of the column `hang`.
 const RESPONSE_TIMEOUT_S: u64 = 20;
 
-/// Who starts it.
+/// How a server is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// `weir up`, with these words.
+    /// By `weir up`, with this command.
     Process(&'static [&'static str]),
-    /// The test, with these words; it listens at this address.
+    /// By the test, with this command; it listens at this address.
     Address(&'static str, &'static [&'static str]),
 }
 
-/// How a server is brought to do what it would never do by itself.
+/// How a server is made to misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
-    /// The application does it.
+    /// By the application.
     Application,
-    /// Its processes with this in their command line are signalled.
+    /// By signals to its processes, which have this in their command line.
     Signal(&'static str),
 }
 
@@ -40,16 +39,16 @@ pub(crate) enum By {
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// It reads all of the content before it answers.
+    /// It reads all content before it responds.
     pub(crate) reads_first: bool,
-    /// Uploads are PUT at `/NAME/put/FILE` and fetched again, since there is no program in it.
+    /// Uploads are PUT to `/NAME/put/FILE` and fetched again, because it runs no program.
     pub(crate) stores: bool,
-    /// The application sends content with 204, and the server lets it.
+    /// The application sends content with 204, and the server permits it.
     pub(crate) adds_to_204: bool,
     pub(crate) cut_by: By,
     pub(crate) hang_by: By,
     pub(crate) crash_by: By,
-    /// Columns, and why it cannot do that.
+    /// Unsupported columns, with the reason.
     pub(crate) cannot: &'static [(&'static str, &'static str)],
 }
 
@@ -179,7 +178,7 @@ pub(crate) const SERVERS: &[Server] = &[
         name: "httpd",
         kind: Kind::Process(&["sh", "-c", "PORT={port} exec apache2 -f @DIR@/httpd.conf -DFOREGROUND"]),
         reads_first: true,
-        // It does not believe a program's Content-Length, so that one that ends early is whole to it.
+        // It does not verify a program's Content-Length, so a truncated response looks complete to it.
         cut_by: By::Signal("@DIR@/httpd.conf"),
         crash_by: By::Signal("@DIR@/httpd.conf"),
         cannot: &[NO_TRAILERS, NO_UPGRADE, NO_RESET],
@@ -195,7 +194,7 @@ pub(crate) const SERVERS: &[Server] = &[
     },
 ];
 
-/// The directory in which servers, their files and the tests' signs are; servers that are addresses run for as long as it.
+/// The directory of the servers' files and of signals to applications; servers at addresses run as long as it exists.
 #[derive(Debug)]
 pub(crate) struct Stage {
     directory: TempDir,
@@ -204,7 +203,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Writes files and starts servers. To be called on the main thread, whose end ends them.
+    /// Writes files and starts servers. Must be called on the main thread, whose end ends them.
     pub(crate) fn set() -> Result<Self> {
         let mut stage = Self { directory: TempDir::new()?, port: free_port()?, children: Vec::new() };
         let venv = venv();
@@ -213,7 +212,7 @@ impl Stage {
             "no Python servers in {}: ./tests/run installs them",
             venv.display()
         );
-        // Apache's own user has to get in.
+        // Apache's user needs access.
         fs::set_permissions(stage.directory.path(), fs::Permissions::from_mode(0o777))?;
         for file in ["nginx.conf", "httpd.conf", "lighttpd.conf", "cgi.sh"] {
             let text = fs::read_to_string(applications().join(file)).context(file)?;
@@ -232,17 +231,17 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The directory's file of this name.
+    /// Path of a file in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Tells an application what it waits for.
+    /// Sends an application the signal it waits for.
     pub(crate) fn tell(&self, server: &Server, what: &str) -> Result<()> {
         fs::write(self.path(&format!("{}-{what}", server.name)), "").context("telling the application")
     }
 
-    /// The processes of ours with this in their command line, as of [`By::Signal`].
+    /// Our processes with this in their command line, as in [`By::Signal`].
     pub(crate) fn processes(&self, mark: &str) -> Result<Vec<Process>> {
         let (mark, me) = (self.filled(mark), i32::try_from(std::process::id())?);
         let found: Vec<_> = descendants(me).into_iter().filter(|p| p.command.contains(&mark)).collect();
@@ -250,13 +249,13 @@ impl Stage {
         Ok(found)
     }
 
-    /// What servers find in their environment.
+    /// Environment variables of servers.
     pub(crate) fn variables(&self) -> [(&'static str, PathBuf); 3] {
         let bytecode = self.path("bytecode");
         [
             ("WEIR_APPS", self.directory.path().to_owned()),
             ("PYTHONPATH", applications()),
-            // Nothing is to be written beside the sources.
+            // Keeps Python from writing beside the sources.
             ("PYTHONPYCACHEPREFIX", bytecode),
         ]
     }
@@ -334,7 +333,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         for child in &mut self.children {
             if let Some(process) = i32::try_from(child.id()).ok().and_then(Process::find) {
-                // Both have children of their own, which they end.
+                // Both have child processes, which they end themselves.
                 process.signal(rustix::process::Signal::TERM);
             }
             let _ = child.wait();

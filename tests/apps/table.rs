@@ -1,20 +1,20 @@
-//! What is printed: servers by behaviours.
+//! The printed table of servers and behaviours.
 
 use anyhow::{Result, bail};
 use std::fmt::Write as _;
 
-/// What came of one behaviour at one server.
+/// Result of one behaviour with one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
-    /// As it should be.
+    /// As expected.
     Good,
-    /// The server cannot do it, and why.
+    /// Not supported by the server, with the reason.
     Cannot(&'static str),
     /// What happened instead.
     Bad(String),
 }
 
-/// A server's cells, in the order of the columns.
+/// A server's results, in the order of the columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) server: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// An error with every cell that is not as it should be.
+    /// An error with all unexpected results.
     pub(crate) fn verdict(&self) -> Result<()> {
         let bad = |(column, cell): &(&str, Cell)| match cell {
             Cell::Bad(what) => Some(format!("{column}: {what}")),

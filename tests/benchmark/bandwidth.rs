@@ -1,6 +1,6 @@
-//! Bandwidth control on the tap, side by side: Weir's sites with ceilings, weights and guarantees, and the nearest that nginx
-//! (`limit_rate`) and HAProxy have. Clients are `curl` processes, each with as many connections as it is told and an
-//! address of its own; what counts is bytes that came out of them.
+//! Bandwidth control over a tap interface, side by side: Weir's sites with ceilings, weights and guarantees, and the nearest
+//! equivalents of nginx (`limit_rate`) and HAProxy. Clients are `curl` processes with a number of connections each and their own
+//! addresses; bytes are counted at their output.
 
 use crate::curl::Curl;
 use crate::machine::{Kind, Lab, Machine};
@@ -22,7 +22,7 @@ const STEP: Duration = Duration::from_millis(100);
 const KIB: f64 = 1024.0;
 const MIB: f64 = KIB * KIB;
 
-/// Whom to ask.
+/// The server under test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Peer {
     Weir,
@@ -75,7 +75,7 @@ fn client_address(client: u8) -> String {
     format!("192.168.77.{}", 100 + client)
 }
 
-/// Sums of bytes of each group over time.
+/// Cumulative bytes of each group over time.
 struct Samples {
     at: Vec<f64>,
     sums: Vec<Vec<f64>>,
@@ -100,13 +100,13 @@ fn watch(groups: &[&[&AtomicU64]], duration: Duration) -> Samples {
 }
 
 impl Samples {
-    /// Mean rate of a group over everything, in bytes per second.
+    /// Mean rate of a group over the whole time, in bytes per second.
     fn rate(&self, group: usize) -> f64 {
         let (Some(first), Some(last)) = (self.sums.first(), self.sums.last()) else { return f64::NAN };
         (last[group] - first[group]) / (self.at[self.at.len() - 1] - self.at[0])
     }
 
-    /// Largest relative error of a window of one second, in percent.
+    /// Largest relative error of any one-second window, in percent.
     fn worst(&self, group: usize, want: f64) -> f64 {
         let len = (SECOND.as_millis() / STEP.as_millis()) as usize;
         let rate =
@@ -202,7 +202,7 @@ async fn boot(lab: &Lab, kind: Kind) -> Result<Machine> {
     Ok(machine)
 }
 
-/// What the simulator left in the same directory: exact, in virtual time.
+/// Results of the simulator in the same directory: exact, in virtual time.
 fn simulated(report: &mut Report) -> Result<()> {
     let mut names: Vec<_> = std::fs::read_dir(report.dir)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -243,7 +243,7 @@ fn caps(peer: Peer, options: &Options, report: &mut Report) -> Result<()> {
     for (host, limit) in [("cap16k.test", 16.0 * KIB), ("cap1m.test", MIB), ("cap8m.test", 8.0 * MIB)] {
         for connections in [1, 10, 100] {
             let clients = [Puller::start(peer, host, connections, 0)?];
-            // The first second does not count; slow starts of many connections on a busy host take a little longer.
+            // The first second is not counted; slow starts of many connections take longer on a busy host.
             std::thread::sleep(2 * SECOND);
             let samples = watch(&[&got(&clients)], Duration::from_secs(options.seconds.into()));
             let rate = samples.rate(0);
@@ -263,7 +263,7 @@ fn caps(peer: Peer, options: &Options, report: &mut Report) -> Result<()> {
     report.plot(&name, &format!("{}: 1 MiB/s, 1, 10 and 100 connections", peer.name()), &curves)
 }
 
-/// Counted where they arrive, at the worker.
+/// Counted at the worker.
 fn uploads(lab: &Lab, options: &Options, report: &mut Report) -> Result<()> {
     report.line("### Uploads to one site with a limit of 1 MiB/s\n");
     report.line("| connections | measured, KiB/s | of the limit | worst 1 s window |\n|---|---|---|---|");
@@ -281,7 +281,7 @@ fn uploads(lab: &Lab, options: &Options, report: &mut Report) -> Result<()> {
     report.plot("qemu-uploads", "Uploads at 1 MiB/s over 1, 10 and 100 connections", &curves)
 }
 
-/// Many small responses on kept-alive connections, as `wrk` asks for them.
+/// Many small responses on keep-alive connections, requested by `wrk`.
 fn requests(report: &mut Report) -> Result<()> {
     report.line("### Responses of 4 KiB from one site with a limit of 1 MiB/s, asked for by wrk\n");
     report.line("| connections | requests/s | KiB/s | of the limit | p99 |\n|---|---|---|---|---|");
@@ -331,7 +331,7 @@ fn comes_back(report: &mut Report) -> Result<()> {
     std::thread::sleep(2 * SECOND);
     let returning = [Puller::start(Peer::Weir, "promised.test", 4, 1)?];
     let samples = watch(&[&got(&returning), &got(&busy)], 4 * SECOND);
-    // From the first byte: what comes before is curl's own start.
+    // From the first byte, to exclude curl's own start.
     let first = samples.sums.iter().position(|s| s[0] > 0.0).unwrap_or(0);
     let promised = 4.0 * MIB;
     let slow = samples.sums.windows(3).enumerate().rposition(|(i, w)| {
@@ -390,7 +390,7 @@ fn small(peer: Peer, report: &mut Report) -> Result<()> {
         times.sort_by(f64::total_cmp);
         Ok(times[times.len() * 99 / 100])
     };
-    // A server that is not held to its rate may leave no time for it at all.
+    // A server without rate limiting may leave no capacity for it at all.
     let show =
         |times: Result<f64>| times.map_or_else(|e| format!("none ({e:#})"), |ms| format!("{ms:.1} ms"));
     let unloaded = show(times(100));

@@ -1,4 +1,4 @@
-//! Running `curl` for as long as it is wanted.
+//! Runs `curl` until dropped.
 
 use anyhow::{Context, Result};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use weir_tests::net::GUEST;
 pub(crate) struct Curl(Child);
 
 impl Curl {
-    /// A silent `curl` that will use so many connections at once, and knows where `host` is.
+    /// A silent `curl` that uses this many connections at once, and resolves `host`.
     pub(crate) fn command(host: &str, port: u16, connections: u32) -> Command {
         let mut curl = Command::new("curl");
         curl.args(["-s", "-g", "-Z", "--parallel-immediate", "--noproxy", "*", "--max-time", "60"])
@@ -19,12 +19,12 @@ impl Curl {
         curl
     }
 
-    /// Starts a prepared one.
+    /// Starts a prepared command.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         Ok(Self(command.spawn().context("starting curl")?))
     }
 
-    /// What it writes to its standard output, if that is piped and was not taken before.
+    /// Its standard output, if piped and not taken before.
     pub(crate) fn output(&mut self) -> Option<std::process::ChildStdout> {
         self.0.stdout.take()
     }

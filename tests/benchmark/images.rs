@@ -1,4 +1,4 @@
-//! Measures deployed images and prints Markdown tables: build time, size by part, boot time and smallest memory.
+//! Measures deployed images and prints Markdown tables: build time, sizes of parts, boot time and minimum memory.
 //! `tests/bench images` builds what it needs.
 
 use anyhow::{Context, Result, ensure};
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_tests::machine::{Machine, Setup, has_uefi};
 
-/// What `tests/bench images` passes on.
+/// Arguments passed on by `tests/bench images`.
 #[derive(Parser, Clone, Debug)]
 struct Options {
     /// The `weir` program.
     #[arg(long)]
     weir: PathBuf,
-    /// Boots of each format; the median counts.
+    /// Boots per format; the median is reported.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Also build kernel and appliance from nothing, in a directory of its own. Takes minutes.
+    /// Also build kernel and appliance from scratch, in a separate directory. Takes minutes.
     #[arg(long)]
     cold: bool,
 }
@@ -53,7 +53,7 @@ fn measure(options: &Options) -> Result<()> {
     println!("|---|---|---|---|---|---|---|---|---|");
     for format in Format::ALL {
         let out = path(&format!("weir.{format}"));
-        // The first build may compile; what counts is the one after it.
+        // The first build may compile; the next one is measured.
         build(options, format, &path("weir.toml"), &out, None)?;
         let took = build(options, format, &path("weir.toml"), &out, None)?;
         let manifest = std::fs::read_to_string(path(&format!("weir.{format}.json")))?;
@@ -105,7 +105,7 @@ fn measure(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds an image; how long that took.
+/// Builds an image and returns the duration.
 fn build(
     options: &Options,
     format: Format,
@@ -124,7 +124,7 @@ fn build(
     Ok(start.elapsed())
 }
 
-/// The least memory that the image serves with, by bisection.
+/// The minimum memory that the image serves with, by bisection.
 fn smallest(setup: &Setup) -> Result<u32> {
     let (mut fails, mut serves) = (*MEMORY_MIB.start(), setup.memory_mib.min(*MEMORY_MIB.end()));
     while serves - fails > 1 {

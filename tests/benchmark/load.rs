@@ -1,4 +1,4 @@
-//! Requests per second, side by side. The machines take turns, so that a busy moment of the host falls on both.
+//! Requests per second, side by side. The machines take turns, so that load on the host affects both.
 
 use crate::machine::{Kind, Lab};
 use crate::wrk::Wrk;
@@ -13,10 +13,10 @@ const ROWS: [(&str, &str, bool); 4] = [
     ("1 MiB, keep-alive", "/1m.bin", false),
     ("128 bytes, a connection each", "/128", true),
 ];
-/// With everything on one processor figures are steadier: wake-ups across processors are what varies.
+/// With everything on one processor, results are steadier, because wake-ups across processors vary.
 pub(crate) const PINNED_CPU: usize = 1;
 
-/// What a machine did under load.
+/// Results of a machine under load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) per_second: f64,

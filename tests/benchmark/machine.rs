@@ -1,4 +1,4 @@
-//! The machines under test, booted alike: q35, one processor under TCG, virtio-net on the tap.
+//! The machines under test, booted alike: q35, one processor under TCG, virtio-net over the tap interface.
 
 use crate::Options;
 use anyhow::{Context, Result, ensure};
@@ -20,14 +20,14 @@ use weir_tests::net::{GUEST, TAP};
 use weir_tests::process::{Process, descendants};
 use weir_tests::raw::Connection;
 
-/// Which server.
+/// The server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Weir,
     Nginx,
 }
 
-/// Memory of each while under load, in MiB.
+/// Memory of each under load, in MiB.
 const MEMORY_MIB: u32 = 512;
 
 /// Images and programs.
@@ -36,7 +36,7 @@ pub(crate) struct Lab {
     pub(crate) appliance: Image,
     pub(crate) worker: Image,
     pub(crate) directory: TempDir,
-    /// Of the certificates of both servers.
+    /// CA of both servers' certificates.
     pub(crate) authority: PathBuf,
     nginx: PathBuf,
     nginx_initrd: PathBuf,
@@ -50,7 +50,7 @@ pub(crate) struct Machine {
     _vm: Running,
 }
 
-/// Held for its end.
+/// Kept so that it lives as long as the machine.
 #[allow(dead_code)]
 enum Running {
     Weir(Box<Vm>),
@@ -66,7 +66,7 @@ impl Lab {
         let mut config = image::check(&build.workspace.join(&options.config))?;
         config.address = Some(parse_address(&format!("{GUEST}/24"))?);
         let progress = |line: &str| eprintln!("[image] {line}");
-        // What `dev` in the demo's configuration leads to.
+        // Matches `dev` in the demo's configuration.
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let certificate = image::cert::dev(&build.target_dir.join("dev"), &names)?;
         Ok(Self {
@@ -164,7 +164,7 @@ impl Machine {
     /// Waits for the first 200 and returns the time since QEMU's start in seconds.
     pub(crate) fn first_200(&self, patience: Duration) -> Result<f64> {
         loop {
-            // Fresh connections: a SYN that came too early is only repeated after a second.
+            // New connections each time: a SYN that comes too early is only repeated after a second.
             if get("/128", Duration::from_millis(60)).is_ok_and(|len| len == 128) {
                 return Ok(self.began.elapsed().as_secs_f64());
             }
@@ -184,7 +184,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The share of one processor that QEMU uses over some time, in percent.
+    /// QEMU's share of one processor over this time, in percent.
     pub(crate) fn cpu_share(&self, over: Duration) -> Result<f64> {
         let ticks = || self.qemu.cpu_ticks().context("the machine ended");
         let before = ticks()?;
@@ -194,7 +194,7 @@ impl Machine {
     }
 }
 
-/// A copy of an initrd with `/etc/tls.pem` and `/etc/tls.key`: an archive more, which the kernel unpacks after the others.
+/// A copy of an initrd with `/etc/tls.pem` and `/etc/tls.key`, in an additional archive that the kernel unpacks after the others.
 fn with_certificate(initrd: &Path, certificate: &DevCertificate, dir: &Path) -> Result<PathBuf> {
     let tree = dir.join("nginx");
     std::fs::create_dir_all(tree.join("etc"))?;
@@ -211,7 +211,7 @@ fn with_certificate(initrd: &Path, certificate: &DevCertificate, dir: &Path) -> 
     Ok(made)
 }
 
-/// Fetches a path; the length of its content if the answer is 200.
+/// Fetches a path; returns the length of the content of a 200 response.
 pub(crate) fn get(path: &str, patience: Duration) -> Result<usize> {
     let mut connection = Connection::open(SocketAddr::new(GUEST.parse()?, 80), patience)?;
     connection.send(format!("GET {path} HTTP/1.1\r\nHost: {GUEST}\r\nConnection: close\r\n\r\n"))?;
@@ -220,7 +220,7 @@ pub(crate) fn get(path: &str, patience: Duration) -> Result<usize> {
     Ok(response.content.len())
 }
 
-/// The QEMU just started. The launcher becomes QEMU a moment after it was started itself.
+/// The QEMU process just started. The launcher becomes QEMU a moment after its own start.
 fn find_qemu() -> Result<Process> {
     let own = i32::try_from(std::process::id())?;
     let limit = Instant::now() + Duration::from_secs(5);

@@ -1,5 +1,5 @@
 //! Measures Weir beside nginx on Debian's kernel, both in the same QEMU on this machine, and prints Markdown tables.
-//! `tests/bench` builds what it needs; everything happens in a network namespace of its own.
+//! `tests/bench` builds what it needs; everything runs in a separate network namespace.
 
 mod bandwidth;
 mod curl;
@@ -19,31 +19,31 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use weir_tests::net::Namespace;
 
-/// What `tests/bench` passes on.
+/// Arguments passed on by `tests/bench`.
 #[derive(Parser, Clone, Debug)]
 struct Options {
     /// The `weir` program.
     #[arg(long)]
     weir: PathBuf,
-    /// Directory with the other machine's `vmlinuz` and `initrd`.
+    /// Directory of the other machine's `vmlinuz` and `initrd`.
     #[arg(long)]
     nginx: PathBuf,
-    /// Rounds of load; the median counts.
+    /// Rounds of load; the median is reported.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round.
+    /// Seconds of load per round.
     #[arg(long, default_value_t = 5)]
     seconds: u32,
-    /// Only these parts: single, relay, load, tls, bandwidth, pools.
+    /// Run only these parts: single, relay, load, tls, bandwidth, pools.
     #[arg(long, value_delimiter = ',', default_values = ["single", "relay", "load", "tls"])]
     only: Vec<String>,
-    /// The appliance's configuration, from the checkout.
+    /// Configuration of the appliance, relative to the checkout.
     #[arg(long, default_value = "qemu/demo/weir.toml")]
     config: PathBuf,
-    /// Where the report on bandwidth goes.
+    /// Directory for the bandwidth report.
     #[arg(long)]
     report: Option<PathBuf>,
-    /// Set when running inside the namespace.
+    /// Set inside the namespace.
     #[arg(long, hide = true)]
     inside: bool,
 }
@@ -96,7 +96,7 @@ fn measure(options: &Options) -> Result<()> {
     })
 }
 
-/// The host in a few words. Whatever else runs on it costs both machines, and the one with more threads more.
+/// A description of the host. Other load slows both machines, and the one with more threads more.
 fn host() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
@@ -106,7 +106,7 @@ fn host() -> String {
     )
 }
 
-/// The middle one of some measurements.
+/// The median.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

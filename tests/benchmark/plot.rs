@@ -1,4 +1,4 @@
-//! Curves as SVG, with as little as a report needs.
+//! Minimal SVG plots for reports.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! What one dead pool costs another: requests through a healthy pool while many clients ask a pool without workers, whose
-//! queue is full, over and over. And how long it takes until the supervisor is told that a pool needs a worker.
+//! Cost of a dead pool for another: load on a healthy pool while many clients keep requesting a pool without workers, whose queue
+//! is full. Also measures how long it takes until the supervisor is told that a pool needs a worker.
 
 use crate::machine::{Kind, Lab};
 use crate::uploads::Sink;
@@ -18,14 +18,14 @@ use tokio::time::{Instant, sleep, timeout};
 use weir::supervisor::client::{Client, News};
 use weir_tests::net::GUEST;
 
-/// Clients of the dead pool; a thousand of them may wait, the others are refused.
+/// Clients of the dead pool; a thousand of them are queued, the others are rejected.
 const FLOOD: usize = 1200;
 const QUEUE: u64 = 1000;
-/// Between a refusal and the next request of the same client.
+/// Delay between a rejection and the next request of the same client.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often it is measured how long a demand takes.
+/// Number of demand measurements.
 const DEMANDS: usize = 21;
-/// For the flood to fill the queue, and for what it held to be given back.
+/// Time limit for the flood to fill the queue, and for its memory to be freed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
@@ -73,12 +73,12 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// From a request's first byte on the host to the supervisor's side of the control connection, and back to nothing.
+/// From the first byte of a request on the host to the supervisor's end of the control connection, and back to an idle state.
 async fn demand(client: &Client, mut told: mpsc::UnboundedReceiver<News>) -> Result<()> {
     let mut took = Vec::new();
     for _ in 0..DEMANDS {
         let mut stream = connect(at()?).await?;
-        // Until now is what no supervisor can shorten.
+        // No supervisor can shorten the time until now.
         sleep(Duration::from_millis(20)).await;
         let began = Instant::now();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: cold.test\r\n\r\n").await?;
@@ -107,7 +107,7 @@ async fn run(wrk: Wrk) -> Result<Figures> {
     tokio::task::spawn_blocking(move || wrk.run()).await.context("wrk")?
 }
 
-/// Requests that wait for this pool, and bytes of heads and content held for all.
+/// Requests queued for this pool, and bytes of heads and content held for all.
 async fn state(client: &Client, pool: &str) -> Result<(u64, u64)> {
     let Answer::Pools(pools) = client.ask(Request::Pools(PoolId(0))).await?? else {
         anyhow::bail!("no pools")
@@ -129,7 +129,7 @@ async fn waits_for(client: &Client, pool: &str, enough: impl Fn(u64, u64) -> boo
     }
 }
 
-/// Clients that ask the dead pool, and ask again when they are refused, until this is dropped.
+/// Clients that request the dead pool, and retry after rejections, until dropped.
 struct Flood {
     _clients: JoinSet<()>,
 }
@@ -141,7 +141,7 @@ impl Flood {
         for _ in 0..FLOOD {
             clients.spawn(async move {
                 loop {
-                    // A connection that was refused or ended is one more of the clients that come back.
+                    // A rejected or closed connection belongs to a client that comes back.
                     let _ = ask(at).await;
                     sleep(RETRY).await;
                 }
@@ -151,7 +151,7 @@ impl Flood {
     }
 }
 
-/// Its end is a reset: one that only says no more may still wait for its answer.
+/// Ends with a reset, because after an orderly end it might still wait for its response.
 async fn connect(at: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(at).await?;
     stream.set_zero_linger()?;

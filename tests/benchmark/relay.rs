@@ -1,4 +1,4 @@
-//! What the relay costs: the same bytes from a worker VM straight out of its vsock daemon, and through the relay.
+//! Cost of the relay: the same bytes from a worker VM directly from its vsock daemon, and through the relay.
 
 use crate::machine::Lab;
 use crate::median;
@@ -59,7 +59,7 @@ pub(crate) async fn measure(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The relay gets a thread of its own, as the supervisor is a process of its own.
+/// The relay gets its own thread, because the supervisor is a separate process.
 fn spawn_relay(
     path: std::path::PathBuf,
     target: watch::Receiver<Option<Running>>,
@@ -130,7 +130,7 @@ async fn round_trip(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Resul
     Ok(began.elapsed().as_secs_f64() * 1e3 / REQUESTS as f64)
 }
 
-/// Reads a head away.
+/// Reads and discards a head.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Result<()> {
     until(stream, b"\r\n\r\n").await
 }

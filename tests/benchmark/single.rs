@@ -1,4 +1,4 @@
-//! Figures of one machine: start, size, memory, idling.
+//! Single-machine figures: start, size, memory, idle load.
 
 use crate::machine::{Kind, Lab, get};
 use crate::median;
@@ -6,7 +6,7 @@ use anyhow::Result;
 use std::time::Duration;
 
 const BOOTS: usize = 5;
-/// Memory sizes tried, in MiB. QEMU's firmware does not work below the first.
+/// Memory sizes tried, in MiB. QEMU's firmware does not work below the first one.
 const MEMORY_MIB: std::ops::RangeInclusive<u32> = 8..=64;
 
 pub(crate) async fn measure(lab: &Lab) -> Result<()> {

@@ -1,8 +1,8 @@
-//! TLS beside nginx with OpenSSL: handshakes, and requests over connections that are kept.
+//! TLS beside nginx with OpenSSL: handshakes, and requests over keep-alive connections.
 //!
-//! The client is rustls on threads that block: unlike `wrk` it keeps handshakes apart from what follows them, says whether
-//! one was resumed, and does not spin meanwhile. Both servers have an ECDSA P-256 certificate by the same authority, and the
-//! client offers one suite and one group, so that both do the same work.
+//! The client is rustls on blocking threads: unlike `wrk` it measures handshakes separately, reports whether they were resumed,
+//! and does not busy-wait. Both servers have an ECDSA P-256 certificate from the same CA, and the client offers one cipher suite
+//! and one group, so that both do the same work.
 
 use crate::load::{CONNECTIONS, PINNED_CPU, Sample};
 use crate::machine::{Kind, Lab};
@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use weir_tests::net::GUEST;
 
-/// Clients that do handshakes at the same time.
+/// Clients that perform handshakes concurrently.
 const HANDSHAKERS: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -75,7 +75,7 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Has all clients work for so long. Each has a connection before the time begins.
+/// Runs all clients for this long. Each has a connection before the time begins.
 fn load(work: Work, authority: &Path, duration: Duration) -> Result<Sample> {
     let clients = if matches!(work, Work::Requests(..)) { CONNECTIONS } else { HANDSHAKERS };
     let barrier = Barrier::new(clients as usize);
@@ -96,13 +96,13 @@ fn load(work: Work, authority: &Path, duration: Duration) -> Result<Sample> {
     Ok(Sample { per_second: times.len() as f64 / duration.as_secs_f64(), p99_ms: p99.as_secs_f64() * 1e3 })
 }
 
-/// Works until the time is over; what was done by then and how long each took.
+/// Works until the time is over; returns what was done, and how long each item took.
 fn client(work: Work, authority: &Path, duration: Duration, barrier: &Barrier) -> Result<Vec<Duration>> {
     let mut cpus = CpuSet::new();
     cpus.set(PINNED_CPU);
     sched_setaffinity(None, &cpus).context("binding to a processor")?;
     let first = config(work, authority).and_then(|config| Ok((connect(&config)?, config)));
-    // Also after an error: the others wait.
+    // Even after an error, because the others wait.
     barrier.wait();
     let (mut stream, config) = first?;
     let end = Instant::now() + duration;
@@ -162,7 +162,7 @@ fn connect(config: &Arc<ClientConfig>) -> Result<Stream> {
     Ok(StreamOwned::new(tls, socket))
 }
 
-/// Says that this is all, and reads the tickets.
+/// Closes the connection, and reads the tickets.
 fn finish(mut stream: Stream, buffer: &mut [u8]) -> Result<()> {
     stream.conn.send_close_notify();
     stream.flush()?;
@@ -178,7 +178,7 @@ fn finish(mut stream: Stream, buffer: &mut [u8]) -> Result<()> {
     }
 }
 
-/// Reads a response whose content is so long.
+/// Reads a response with this length of content.
 fn response(stream: &mut Stream, len: usize, buffer: &mut [u8]) -> Result<()> {
     let (mut have, mut whole) = (0, None);
     while whole.is_none_or(|whole| have < whole) {

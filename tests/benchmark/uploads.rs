@@ -1,4 +1,4 @@
-//! Uploads in the bandwidth report: `curl` processes that send, and a worker on the host that counts what arrives.
+//! Uploads in the bandwidth report: `curl` processes that send, and a worker on the host that counts received bytes.
 
 use crate::curl::Curl;
 use anyhow::{Context, Result};
@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir::relay::Relay;
 
-/// The host's vsock port at which `shaping/weir.toml` looks for its worker.
+/// The host's vsock port of the worker in `shaping/weir.toml`.
 const PORT: u32 = 10_000;
-/// More than any of the measurements takes.
+/// More than any measurement takes.
 const FILE_BYTES: u64 = 1 << 30;
 
-/// A worker that reads content away.
+/// A worker that discards content.
 pub(crate) struct Sink {
     /// Bytes of content so far.
     pub(crate) got: Arc<AtomicU64>,
@@ -32,7 +32,7 @@ impl Sink {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let counter = counter.clone();
-                // A stream that breaks off is an upload that was stopped.
+                // A stream that ends early is an upload that was stopped.
                 std::thread::spawn(move || serve(&stream, &counter));
             }
         });
@@ -73,7 +73,7 @@ fn serve(stream: &UnixStream, got: &AtomicU64) -> std::io::Result<()> {
 
 /// One `curl` that uploads over several connections until it is dropped.
 pub(crate) fn push(host: &str, connections: u32, directory: &Path) -> Result<Curl> {
-    // Takes no room on the disk.
+    // Sparse, so it takes no space on disk.
     let file = directory.join("upload");
     std::fs::File::create(&file)?.set_len(FILE_BYTES)?;
     let mut curl = Curl::command(host, 80, connections);

@@ -5,37 +5,37 @@ use anyhow::{Context, Result, ensure};
 use std::process::Command;
 use weir_tests::net::GUEST;
 
-/// Seconds that `wrk` may take longer than it is to measure.
+/// Seconds that `wrk` may take beyond its measurement.
 const PATIENCE_S: u32 = 20;
 
-/// What `wrk` is to do. One thread.
+/// A `wrk` run with one thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wrk {
     pub(crate) path: &'static str,
-    /// For the Host field, where it is not the address.
+    /// Host field, if not the address.
     pub(crate) host: Option<&'static str>,
     pub(crate) connections: u32,
-    /// A connection for each request.
+    /// Use a new connection for each request.
     pub(crate) close: bool,
-    /// On [`PINNED_CPU`].
+    /// Run on [`PINNED_CPU`].
     pub(crate) pinned: bool,
     pub(crate) seconds: u32,
 }
 
-/// What it said.
+/// Results.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figures {
-    /// Responses a second.
+    /// Responses per second.
     pub(crate) per_second: f64,
-    /// Bytes a second of whole responses, heads included.
+    /// Bytes per second of whole responses, including heads.
     pub(crate) bytes_per_second: f64,
-    /// 99 of 100 responses were there within so many milliseconds.
+    /// 99th percentile of response times in milliseconds.
     pub(crate) p99_ms: f64,
 }
 
 impl Wrk {
     pub(crate) fn run(self) -> Result<Figures> {
-        // It waits for its first connection without limit.
+        // It waits for its first connection without a limit.
         let mut command = Command::new("timeout");
         command.arg((self.seconds + PATIENCE_S).to_string());
         if self.pinned {
@@ -68,13 +68,13 @@ impl Wrk {
     }
 }
 
-/// Reads a number and its unit.
+/// Parses a number and its unit.
 fn split(text: &str) -> Option<(f64, &str)> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_alphabetic())?);
     Some((number.parse().ok()?, unit))
 }
 
-/// Reads wrk's times: `312.00us`, `1.20ms`, `2.01s`.
+/// Parses times of wrk: `312.00us`, `1.20ms`, `2.01s`.
 fn milliseconds(text: &str) -> Option<f64> {
     let (number, unit) = split(text)?;
     let factor = match unit {
@@ -87,7 +87,7 @@ fn milliseconds(text: &str) -> Option<f64> {
     Some(number * factor)
 }
 
-/// Reads wrk's sizes, whose units are powers of 1024: `812.00B`, `1.20KB`, `2.01MB`.
+/// Parses sizes of wrk, whose units are powers of 1024: `812.00B`, `1.20KB`, `2.01MB`.
 fn bytes(text: &str) -> Option<f64> {
     let (number, unit) = split(text)?;
     let power = ["B", "KB", "MB", "GB"].iter().position(|name| *name == unit)?;

@@ -1,14 +1,14 @@
-//! What our parser accepts, hyper and llhttp accept as well, and it means the same to them; where not, it is listed here with
+//! Requests accepted by our parser are also accepted by hyper and llhttp, with the same meaning; exceptions are listed here, with
 //! the reason why ours is right.
 
 use crate::host::{Meaning, judge};
 use crate::{hyper, llhttp};
 use weir_tests::corpus::{Row, rows};
 
-/// What another implementation makes of a request: a meaning without its length, or an error in its words.
+/// Result of another implementation: a meaning without its length, or its error message.
 pub type Other = Result<Meaning, String>;
 
-/// Rows of which hyper says something else, and why ours is right.
+/// Rows on which hyper differs, and why ours is right.
 const HYPER: &[(&str, &str)] = &[
     (
         "ok/absolute-form-no-path",
@@ -17,13 +17,13 @@ const HYPER: &[(&str, &str)] = &[
     ("ok/absolute-form-case", "RFC 9110 §4.2.3: schemes have no case; hyper shows the target in lower case"),
 ];
 
-/// As above, for llhttp.
+/// The same for llhttp.
 const LLHTTP: &[(&str, &str)] = &[
     ("method/x-of-a-file", "RFC 9110 §9.1: any token is a method; llhttp has a list"),
     ("limit/method-32", "as above"),
 ];
 
-/// Accepted rows with what we make of them.
+/// Accepted rows with our interpretation.
 fn accepted() -> Vec<(Row, Meaning)> {
     let rows = rows().expect("the corpus is well-formed");
     rows.into_iter()
@@ -34,7 +34,7 @@ fn accepted() -> Vec<(Row, Meaning)> {
         .collect()
 }
 
-/// Compares and reports every disagreement that is not listed, and every one listed that is none.
+/// Reports every unlisted disagreement, and every listed one that does not occur.
 fn compare(who: &str, listed: &[(&str, &str)], ours: &[(Row, Meaning)], theirs: &[Other]) {
     assert_eq!(ours.len(), theirs.len(), "{who} did not answer for every request");
     let mut wrong = Vec::new();

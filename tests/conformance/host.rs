@@ -6,10 +6,10 @@ use appliance::http::{Framing, RequestHead, RequestLimits};
 use model::url::Scheme;
 use weir_tests::corpus::{Refused, Row, rows};
 
-/// Heads longer than this are split at some bytes only.
+/// Longer heads are split at some bytes only.
 const SPLIT_EVERYWHERE: usize = 700;
 
-/// What a request is taken for: what there is to know of it, or why not.
+/// The parser's verdict: the meaning of a request, or why it was rejected.
 pub type Verdict = Result<Meaning, Refused>;
 
 /// What an accepted request means.
@@ -19,11 +19,11 @@ pub struct Meaning {
     pub target: String,
     pub version: (u8, u8),
     pub host: String,
-    /// Names in lower case, and values; sorted by name, in their order for each.
+    /// Names in lower case, and values; sorted by name, preserving the order of values.
     pub fields: Vec<(String, Vec<u8>)>,
     pub content: Vec<u8>,
     pub keep_alive: bool,
-    /// Bytes that belong to it.
+    /// Its length in bytes.
     pub len: usize,
 }
 
@@ -47,7 +47,7 @@ pub fn judge(pieces: &[&[u8]]) -> Option<Verdict> {
                     return Some(refused(refusal.status, refusal.reason.as_str()));
                 }
                 let mut meaning = meaning(&head, len);
-                // The rest comes in the same pieces.
+                // The rest arrives in the same pieces.
                 let whole = pieces.concat();
                 let cut = input.len();
                 return content(head.framing, &mut meaning, [&whole[len..cut], &whole[cut..]]);

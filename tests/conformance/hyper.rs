@@ -1,4 +1,4 @@
-//! hyper's server as another reader of requests.
+//! hyper's server as a second request parser.
 
 use crate::differential::Other;
 use crate::host::Meaning;
@@ -32,7 +32,7 @@ pub fn read(request: &[u8]) -> Other {
         );
         let mut answer = Vec::new();
         let ended = async {
-            // Not shut down before the answer has begun: hyper would take it for the end of the client.
+            // Not closed before the response has begun: hyper would consider the client gone.
             while !answer.windows(9).any(|w| w == b"HTTP/1.1 " || w == b"HTTP/1.0 ") || is_interim(&answer) {
                 if client.read_buf(&mut answer).await.unwrap_or(0) == 0 {
                     break;
@@ -50,7 +50,7 @@ pub fn read(request: &[u8]) -> Other {
     }
 }
 
-/// Only 100 (Continue) has come.
+/// Whether only 100 (Continue) has arrived.
 fn is_interim(answer: &[u8]) -> bool {
     answer.starts_with(b"HTTP/1.1 100") && answer.len() < 40
 }
@@ -77,7 +77,7 @@ async fn meaning(request: Request<Incoming>) -> Other {
     })
 }
 
-/// A map keeps the order of a name's values only: sorted by name, as ours is for the comparison.
+/// Sorts by name, as ours is for the comparison, because a map only preserves the order of a name's values.
 pub fn in_order(mut fields: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
     fields.sort_by(|a, b| a.0.cmp(&b.0));
     fields

@@ -1,4 +1,4 @@
-//! llhttp, inside Node.js, as another reader of requests.
+//! llhttp, inside Node.js, as a second request parser.
 
 use crate::differential::Other;
 use crate::host::Meaning;
@@ -30,7 +30,7 @@ fn answer(answer: &Value) -> Other {
     let version = text("version").unwrap_or_default();
     let words: Vec<String> =
         serde_json::from_value(answer["fields"].clone()).expect("an array of names and values");
-    // Node shows bytes as the characters of the same number.
+    // Node represents bytes as characters with the same number.
     let latin = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<_>>();
     let fields = words.chunks(2).map(|pair| (pair[0].to_ascii_lowercase(), latin(&pair[1]))).collect();
     let content = text("content").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What cannot work is refused in one line, and nothing is left running.
+//! Invalid input is rejected in one line, and no process remains.
 
 use crate::lab::Lab;
 use crate::lifecycle::files_only;
@@ -24,7 +24,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("bad_input::a_key_is_never_shown", a_key_is_never_shown),
 ];
 
-/// Runs a `weir` command that has to fail; returns its one line.
+/// Runs a `weir` command that must fail; returns its one line of output.
 fn refused(command: &mut Command) -> Result<String> {
     let mut weir = Weir::start_command(command)?;
     let mut seen = Vec::new();
@@ -72,8 +72,7 @@ fn no_qemu() -> Result<()> {
 }
 
 fn no_toolchain() -> Result<()> {
-    // Debian's compiler is looked for where it is, so it has to be hidden there: in a mount namespace of this one
-    // command, which takes root.
+    // Debian's compiler is found by its absolute path, so it is hidden in a mount namespace of this command, which requires root.
     if !rustix::process::getuid().is_root() {
         eprintln!("no_toolchain: skipped, needs root");
         return Ok(());
@@ -147,7 +146,7 @@ fn all_errors_at_once() -> Result<()> {
     Ok(())
 }
 
-/// A private key in every place where one might be by mistake, in every form that it may have lost its way in.
+/// A private key wherever one might be put by mistake, in every form it may have been mangled to.
 fn a_key_is_never_shown() -> Result<()> {
     let lab = Lab::new()?;
     lab.openssl("ecparam -genkey -name prime256v1 -noout -out shop.key")?;
@@ -175,7 +174,7 @@ fn a_key_is_never_shown() -> Result<()> {
     let hex = |separator: &str| der.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(separator);
     let decimal = |separator: &str| der.iter().map(u8::to_string).collect::<Vec<_>>().join(separator);
     let characters = |text: &str| text.bytes().map(|b| b.to_string()).collect::<Vec<_>>().join(", ");
-    // Some of the middle: what comes first is the same in all keys.
+    // A part of the middle, because all keys begin alike.
     let middle = |text: String| text[text.len() / 2..text.len() / 2 + 20].to_owned();
     let traces = [
         body[60..76].to_owned(),

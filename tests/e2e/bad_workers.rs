@@ -1,4 +1,4 @@
-//! Workers that do what they should not: half an answer, no reading, a vsock that stands still.
+//! Misbehaving workers: half a response, no reading, a stalled vsock.
 
 use crate::bench::{Bench, get, processes, vms};
 use anyhow::{Context, Result, ensure};
@@ -18,12 +18,12 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("bad_workers::a_stalled_vsock", stalled_vsock),
 ];
 
-/// How long the vsock stands still. Nothing is expected to be faster or slower than this.
+/// Duration of the stall. Nothing is expected to be faster or slower than this.
 const STALL: Duration = Duration::from_secs(3);
-/// Answers that have been seen when it begins.
+/// Number of responses before the stall.
 const BEFORE_STALL: usize = 20;
 
-/// Small responses are all or nothing; of large ones it is seen that they were cut off.
+/// Small responses are all or nothing; truncation of large ones is visible.
 fn half_answers() -> Result<()> {
     let bench = Bench::start(|directory| processes(directory, "min_workers = 1\n", 1))?;
     let once = bench.get("/api/once/10000")?;
@@ -40,8 +40,8 @@ fn half_answers() -> Result<()> {
     Ok(())
 }
 
-/// One link, somebody who has the worker send more than an answer, and somebody who waits behind it: the answer stands, and
-/// what is too much of it reaches neither.
+/// One link, a client that makes the worker send more than a response, and a client waiting behind it: the response is intact,
+/// and the surplus reaches neither.
 fn surplus_answers_nobody() -> Result<()> {
     let bench = Bench::start(|dir| processes(dir, "min_workers = 1\nrequests_per_worker = 1\n", 1))?;
     for (kind, status) in [
@@ -67,7 +67,7 @@ fn surplus_answers_nobody() -> Result<()> {
     Ok(())
 }
 
-/// An upload that nobody reads takes bounded memory, and nothing from others; its end is the client's.
+/// An upload that the worker does not read uses bounded memory and affects nobody; its end is the client's decision.
 fn stops_reading() -> Result<()> {
     const CONTENT: usize = 20 << 20;
     let bench = Bench::start(|directory| processes(directory, "min_workers = 1\n", 1))?;
@@ -95,7 +95,7 @@ fn stops_reading() -> Result<()> {
     Ok(())
 }
 
-/// The vsock daemon of a worker VM stands still for three seconds: requests wait, and none is lost.
+/// The vsock daemon of a worker VM is stopped for three seconds: requests wait, and none is lost.
 fn stalled_vsock() -> Result<()> {
     let bench = Bench::start(|_| vms("min_workers = 2\n", 2))?;
     let daemon = |p: &Process| p.command.contains("vhost-device-vsock") && p.command.contains("app-0");

@@ -1,4 +1,4 @@
-//! An appliance with a configuration of the test's own, most often a pool.
+//! An appliance with a configuration of the test's own, usually with a pool.
 
 use crate::lifecycle::START;
 use anyhow::{Context, Result, ensure};
@@ -43,7 +43,7 @@ impl Bench {
         Self::boot_with(directory, &config, &more)
     }
 
-    /// Starts a supervisor for an appliance without one, and waits until it has the workers that are kept running.
+    /// Starts a supervisor for an appliance without one, and waits for its minimum of workers.
     pub(crate) fn supervise(&self) -> Result<Weir> {
         let path = |name: &str| self.directory.path().join(name);
         let mut command = command(program());
@@ -53,7 +53,7 @@ impl Bench {
         Ok(supervisor)
     }
 
-    /// Boots what this configuration says; the directory is where its relative paths begin.
+    /// Boots with this configuration; relative paths start at the directory.
     pub(crate) fn boot(directory: TempDir, config: &str) -> Result<Self> {
         Self::boot_with(directory, config, &[])
     }
@@ -70,12 +70,12 @@ impl Bench {
         Ok(Self { weir, at, directory })
     }
 
-    /// Asks `weir up`.
+    /// Runs `weir ctl` on the socket of `weir up`.
     pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<String> {
         self.ctl_at("control", arguments)
     }
 
-    /// Asks whoever has this socket: `control`, or `supervisor` where that is a process of its own.
+    /// Runs `weir ctl` on a socket: `control`, or `supervisor` for a separate supervisor.
     pub(crate) fn ctl_at(&self, socket: &str, arguments: &[&str]) -> Result<String> {
         let control = self.directory.path().join(socket);
         let output =
@@ -107,7 +107,7 @@ pub(crate) fn processes(directory: &Path, keys: &str, instances: u32) -> String 
     processes_with(directory, keys, instances, &[])
 }
 
-/// As [`processes`], with further arguments.
+/// Like [`processes`], with additional arguments.
 pub(crate) fn processes_with(directory: &Path, keys: &str, instances: u32, arguments: &[&str]) -> String {
     let more: String = arguments.iter().map(|argument| format!(", {argument:?}")).collect();
     let [python, worker, port, pattern, log] = python(directory);
@@ -117,13 +117,13 @@ pub(crate) fn processes_with(directory: &Path, keys: &str, instances: u32, argum
     )
 }
 
-/// One process worker whose command is this line of a shell, in which `$worker` starts it.
+/// A process worker with this shell command line, in which `$worker` starts it.
 pub(crate) fn shell(directory: &Path, keys: &str, line: &str) -> String {
     let line = line.replace("$worker", &python(directory).join(" "));
     format!("{keys}[[pool.worker]]\nkind = \"process\"\ncommand = [\"sh\", \"-c\", {line:?}]\n")
 }
 
-/// The words that start `worker.py`.
+/// The command that starts `worker.py`.
 fn python(directory: &Path) -> [String; 5] {
     let worker = workspace().join("tests/e2e/worker.py");
     let (pattern_file, log) = (directory.join("pattern"), directory.join("log"));

@@ -1,4 +1,4 @@
-//! The corpus against the image: status, reason in the error log, and fate of the connection, row by row.
+//! The corpus against the image: status, reason in the error log, and state of the connection, row by row.
 
 use crate::logs::Logged;
 use anyhow::{Context, Result, ensure};
@@ -22,7 +22,7 @@ fn every_request() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{} rows: {wrong:#?}", wrong.len());
-    // Requests arrive in the order of the log: one line each, and one more for each that was refused.
+    // Requests are sent in log order: one line each, and one more for each that is rejected.
     let expected: Vec<String> =
         asked.iter().filter_map(|(row, _)| Some(row.refused.as_ref()?.reason.clone())).collect();
     let reasons = || -> Result<Vec<String>> {
@@ -41,10 +41,10 @@ fn every_request() -> Result<()> {
     Ok(())
 }
 
-/// Sends a row and follows the connection to what becomes of it.
+/// Sends a row and checks what happens to the connection.
 fn ask(at: SocketAddr, row: &Row) -> Result<()> {
     let mut connection = Connection::open(at, PATIENCE)?;
-    // A long one may be refused before it is sent.
+    // A long request may be rejected before all of it is sent.
     let sent = connection.send(&row.request);
     if row.refused.is_none() {
         sent?;

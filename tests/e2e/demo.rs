@@ -1,4 +1,4 @@
-//! The appliance that most tests share: the demo as `qemu/up` serves it.
+//! The appliance shared by most tests: the demo as `qemu/up` serves it.
 
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
@@ -22,8 +22,8 @@ impl Demo {
     pub(crate) const PATIENCE: Duration = weir_tests::PATIENCE;
 
     pub(crate) fn start(&self) -> Result<()> {
-        // The network that has no pace of its own: behind passt a transfer may stand still for a minute on a busy machine.
-        // What the default network does is shown by `network`.
+        // A network without delays of its own: behind passt a transfer may stall for a minute on a busy machine. `network` tests
+        // the default network.
         let mut weir = Weir::start([
             "--net",
             "user",

@@ -1,4 +1,4 @@
-//! The end of a `weir up` that is asked to go while requests are under way.
+//! Shutdown of `weir up` while requests are in progress.
 
 use crate::bench::Bench;
 use crate::logs::read_logs;
@@ -22,12 +22,12 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("drain::takes_no_longer_than_its_limit", limit),
 ];
 
-/// What takes minutes at the site's ceiling, which a test takes away when it has seen what it wants.
+/// Content that takes minutes at the site's ceiling, which a test removes once it has seen what it needs.
 const LEN: usize = 6 * (64 << 10);
-/// More time than a test takes before it does so.
+/// More time than a test needs to get there.
 const LONG: &str = "shutdown_limit = 300\n";
 
-/// A site that takes its time; `server`: lines of `[server]`.
+/// A slow site; `server`: lines of `[server]`.
 fn start(server: &str) -> Result<Bench> {
     let directory = TempDir::new()?;
     let path = |name: &str| directory.path().join(name);
@@ -45,7 +45,7 @@ fn got(bench: &Bench) -> PathBuf {
     bench.directory.path().join("got.bin")
 }
 
-/// Begins a download that takes a while.
+/// Starts a download that takes a while.
 fn download(bench: &Bench) -> Result<Child> {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--max-time", "300", "-D"]).arg(bench.directory.path().join("head")).arg("-o");
@@ -95,7 +95,7 @@ fn second_signal() -> Result<()> {
     bench.weir.signal(Signal::TERM)?;
     bench.weir.says("repeat to stop at once")?;
     ensure!(download.try_wait()?.is_none(), "the first signal lets it go on");
-    // Signals that come in one moment are one order, so another is sent until one counts.
+    // Signals in quick succession count as one, so more are sent until one counts.
     let ended = (0..400).find_map(|_| {
         bench.weir.signal(Signal::INT).ok()?;
         bench.weir.wait(Duration::from_millis(300)).ok()

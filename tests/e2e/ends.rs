@@ -1,5 +1,5 @@
-//! Signals that reach everybody: a terminal's go to the whole process group, those of `timeout` too, systemd's to every process
-//! of the service. Whatever is under way is finished all the same.
+//! Signals that also reach the children of `weir`: from a terminal or `timeout` to the process group, from systemd to every
+//! process of the service. Requests in progress are completed all the same.
 
 use crate::bench::{Bench, vms};
 use crate::lifecycle::START;
@@ -20,10 +20,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("ends::sighup_of_a_terminal_that_is_gone_loses_nothing", terminal_gone),
 ];
 
-/// What a download has, so many KiB a second of it.
+/// Length of a download, at this many KiB per second.
 const LEN: usize = 4 * (64 << 10);
 
-/// A site that takes its time, with files and a pool of one VM.
+/// A slow site with files and a pool of one VM.
 fn config(directory: &TempDir) -> Result<String> {
     let www = directory.path().join("www");
     std::fs::create_dir(&www)?;
@@ -36,7 +36,7 @@ fn config(directory: &TempDir) -> Result<String> {
     ))
 }
 
-/// Begins a download; returns when its first bytes are there.
+/// Starts a download; returns when its first bytes have arrived.
 fn download(bench: &Bench, path: &str, name: &str) -> Result<(Child, PathBuf)> {
     let got = bench.directory.path().join(name);
     let mut curl = Command::new("curl");
@@ -54,7 +54,7 @@ fn group(signal: Signal) -> impl Fn(&Bench) -> Result<()> {
     }
 }
 
-/// As systemd does with `KillMode=control-group`; and twice, as `timeout` does.
+/// Signals all processes, as systemd does with `KillMode=control-group`; and twice, as `timeout` does.
 fn everybody(bench: &Bench) -> Result<()> {
     let children = bench.weir.processes();
     ensure!(children.len() >= 4, "expected two QEMUs and two daemons at least: {children:#?}");
@@ -90,7 +90,7 @@ fn finish(bench: &mut Bench, end: &dyn Fn(&Bench) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// Nobody reads what is said any more: that must not be an end of its own.
+/// Output is no longer read: that alone must not end anything.
 fn terminal_gone() -> Result<()> {
     let directory = TempDir::new()?;
     let config = config(&directory)?;

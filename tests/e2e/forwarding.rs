@@ -94,7 +94,7 @@ fn ten_megabytes_are_exact(demo: &Demo) -> Result<()> {
     Ok(())
 }
 
-/// Others are answered before the sleepers.
+/// Other requests are served before sleeping ones.
 fn sleeping_requests_do_not_hold_others(demo: &Demo) -> Result<()> {
     let sleep = |ms: u32| {
         let mut connection = demo.connect()?;
@@ -145,7 +145,7 @@ fn client_that_leaves(demo: &Demo) -> Result<()> {
 }
 
 fn slow_reader(demo: &Demo) -> Result<()> {
-    // More than all buffers on the way hold, from readers that take nothing: the appliance must not fill up.
+    // More than all buffers on the way hold, for clients that do not read: the appliance's memory must not fill up.
     let mut readers = (0..8)
         .map(|_| {
             let mut connection = demo.connect()?;

@@ -1,5 +1,5 @@
-//! What stands in front, in the image: `curl` that speaks the PROXY protocol, trusted proxies, and paths and fields that would
-//! pass round a rule.
+//! Proxies in front of the image: `curl` with the PROXY protocol, trusted proxies, and paths and fields that try to bypass a
+//! rule.
 
 use crate::demo::{Demo, SharedTest};
 use crate::logs::Logged;
@@ -23,7 +23,7 @@ fn paths_that_lead_round_a_prefix(demo: &Demo) -> Result<()> {
         let status = curl(["--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", &demo.url(path)])?;
         ensure!(status.text() == "400", "{path}: {}", status.text());
     }
-    // Below one prefix in every reading.
+    // Below the same prefix under every normalisation.
     for (path, expected) in
         [("/api//hello", "404"), ("/api/a%2Fb;c", "404"), ("/API/hello", "404"), ("//nothing", "404")]
     {
@@ -43,7 +43,7 @@ fn what_a_worker_is_told(demo: &Demo) -> Result<()> {
         let told = String::from_utf8_lossy(&response.content).to_ascii_lowercase();
         ensure!(response.status == 200 && !told.contains("6.6.6.6") && !told.contains("upgrade"), "{told}");
         let port = host.split(':').nth(1).unwrap_or("80");
-        // Without a host, the address is the network's.
+        // Without a Host field, the address is the network's.
         let ours = ["host", "x-forwarded-host"].map(|name| {
             let start = format!("[\"{name}\",\"");
             let value = told.split(&start).nth(1).and_then(|rest| rest.split('"').next());
@@ -62,7 +62,7 @@ fn proxy_protocol() -> Result<()> {
                     [server]\ntrusted_proxies = [\"0.0.0.0/0\", \"::/0\"]\nproxy_protocol = [80]\n";
     let machine = Logged::start(settings)?;
     let url = |path: &str| format!("http://{}{path}", machine.at);
-    // curl tells its own end of the connection.
+    // curl reports its own end of the connection.
     let got = curl(["--haproxy-protocol", "-o", "/dev/null", "-w", "%{http_code}", &url("/curl")])?;
     ensure!(got.text() == "404", "{}", got.text());
     let line = machine.wait_for("access-", " /curl ")?;
@@ -74,7 +74,7 @@ fn proxy_protocol() -> Result<()> {
         ensure!(connection.response()?.context("no response")?.status == 404);
         ensure!(machine.wait_for("access-", path)? == format!("203.0.113.8 4711 {path} 404"));
     }
-    // Without a header there is no answer.
+    // Without a header there is no response.
     let mut connection = Connection::open(machine.at, PATIENCE)?;
     connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")?;
     ensure!(!matches!(connection.response(), Ok(Some(_))), "an answer without a header");

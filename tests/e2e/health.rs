@@ -1,4 +1,4 @@
-//! Workers that are dead, hung, or not there, and what is seen of them: in answers, on standard error and in `weir ctl status`.
+//! Workers that are dead, hung or absent, and how they show in responses, on standard error and in `weir ctl status`.
 
 use crate::bench::Bench;
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +16,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("health::a_pool_that_failed_is_tried_again", tried_again),
 ];
 
-/// A server that was started here.
+/// A server started by the test.
 struct Server(Child);
 
 impl Drop for Server {
@@ -43,7 +43,7 @@ fn script() -> String {
     workspace().join("tests/e2e/unwell.py").display().to_string()
 }
 
-/// A process, a server at an address, and a name that does not exist, each in a pool of its own.
+/// A process, a server at an address, and a name that does not exist, each in its own pool.
 fn bench(port: u16) -> Result<Bench> {
     let directory = TempDir::new()?;
     std::fs::create_dir(directory.path().join("www"))?;
@@ -68,12 +68,12 @@ fn bench(port: u16) -> Result<Bench> {
 }
 
 impl Bench {
-    /// What curl makes of a path: an error if the answer is not whole.
+    /// Fetches a path with curl; an error if the response is incomplete.
     fn fetch(&self, path: &str) -> Result<String> {
         Ok(curl(["--fail".to_owned(), format!("http://{}{path}", self.at)])?.text())
     }
 
-    /// Waits until `weir ctl status` says this.
+    /// Waits until `weir ctl status` shows this.
     fn status_says(&self, what: &[&str]) -> Result<String> {
         let says = || {
             let status = self.ctl(&["status"])?;
@@ -95,7 +95,7 @@ fn ends_hangs_and_deaths() -> Result<()> {
     deaths(&bench)
 }
 
-/// An answer whose length only its end tells.
+/// A response whose end is marked only by the end of the connection.
 fn ends(bench: &Bench) -> Result<()> {
     for pool in ["process", "there"] {
         for len in [0, 100, 300_000] {
@@ -115,7 +115,7 @@ fn ends(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// One that is stopped accepts connections and nothing else.
+/// A stopped process accepts connections and does nothing else.
 fn hangs(bench: &Bench, server: &Server, port: u16) -> Result<()> {
     let pid: i32 = bench.fetch("/process/pid")?.parse()?;
     let worker = Process::find(pid).context("the worker is gone")?;
@@ -134,12 +134,12 @@ fn hangs(bench: &Bench, server: &Server, port: u16) -> Result<()> {
     Ok(())
 }
 
-/// A request that its worker dies of is given to two, and then to none.
+/// A request that kills its worker is given to two workers, and then to none.
 fn deaths(bench: &Bench) -> Result<()> {
-    // Of the death in the middle of an answer, known by now: another one has started since.
+    // The death in the middle of a response has been counted by now: another worker has started since.
     let before = bench.counter("weir_fatal_targets_total")?;
     ensure!(bench.get("/process/kill")?.0 == 502);
-    // Told by the supervisor, a moment after the streams have ended.
+    // Reported by the supervisor, a moment after the streams have ended.
     let told = || Ok((bench.counter("weir_fatal_targets_total")? != before).then_some(()));
     wait_for(|| bench.weir.log(), told)?;
     let pid = bench.fetch("/process/pid")?;
@@ -152,7 +152,7 @@ fn deaths(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// A pool that went out of service says why and comes back by itself once its workers start.
+/// A pool that went out of service says why, and comes back by itself once its workers start.
 fn tried_again() -> Result<()> {
     let directory = TempDir::new()?;
     std::fs::create_dir(directory.path().join("www"))?;

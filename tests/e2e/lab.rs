@@ -1,4 +1,4 @@
-//! Certificates made by OpenSSL.
+//! Certificates issued by OpenSSL.
 
 use anyhow::{Context, Result, ensure};
 use std::process::{Command, Output, Stdio};
@@ -12,7 +12,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A directory with a certification authority in it, and what it has issued.
+/// A directory with a CA and the certificates it has issued.
 pub(crate) struct Lab(pub(crate) TempDir);
 
 impl Lab {

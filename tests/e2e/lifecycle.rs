@@ -1,4 +1,4 @@
-//! Machines that start, stop and die.
+//! Start, stop and death of machines.
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -64,7 +64,7 @@ fn worker_vm_killed() -> Result<()> {
     for round in 0..3 {
         ensure!(curl([&hello])?.text() == "hello from a worker VM\n");
         weir.qemu("app-0")?.kill();
-        // The appliance may answer 502 for as long as it takes the worker to come back.
+        // The appliance may respond with 502 until the worker is back.
         let comes_back = || {
             ensure!(curl([format!("{url}/128")])?.stdout == pattern(128), "static files go on");
             Ok(curl([&hello]).is_ok_and(|got| got.text() == "hello from a worker VM\n").then_some(()))
@@ -101,7 +101,7 @@ fn vsock_daemon_killed() -> Result<()> {
     ends_with_an_error(weir, &victim)
 }
 
-/// A configuration with one file tree and no worker.
+/// A configuration with one directory of files and no workers.
 pub(crate) fn files_only(directory: &Path) -> Result<String> {
     std::fs::create_dir(directory.join("files"))?;
     let config = directory.join("weir.toml");
@@ -125,7 +125,7 @@ fn static_address_and_large_file() -> Result<()> {
     Ok(())
 }
 
-/// Over a tap: QEMU's user network accepts only a few connections at a time.
+/// Over a tap interface, because QEMU's user network accepts only a few connections at a time.
 fn hundred_parallel_clients() -> Result<()> {
     if !Namespace::is_possible() {
         eprintln!("hundred_parallel_clients: skipped, needs root and iproute2");

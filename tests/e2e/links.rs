@@ -1,4 +1,4 @@
-//! Links to workers over TLS: `weir-agent`'s end of them, and OpenSSL's.
+//! Links to workers over TLS: with `weir-agent`, and with OpenSSL.
 
 use crate::bench::{Bench, get, processes, processes_with};
 use crate::lab::Lab;
@@ -22,7 +22,7 @@ pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] = &[
 
 const EC: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
 
-/// Certificates for the appliance, for its workers and for somebody else.
+/// Certificates for the appliance, for its workers and for an impostor.
 fn lab() -> Result<Lab> {
     let lab = Lab::new()?;
     lab.certificate("weir", EC, "ca", "weir.appliance", 30)?;
@@ -63,7 +63,7 @@ impl Drop for Application {
     }
 }
 
-/// Small and large, both ways, many at a time.
+/// Small and large, in both directions, many at a time.
 fn exchange(bench: &Bench) -> Result<()> {
     ensure!(bench.get("/api/bytes/1000")? == (200, pattern(1000)));
     let at = bench.at;
@@ -111,7 +111,7 @@ fn weir_agent() -> Result<()> {
         name: "weir.appliance".into(),
     };
     let tls = Tls::load(&files).map_err(anyhow::Error::msg)?;
-    // The host has no vsock of its own: a Unix socket stands in for the worker's.
+    // The host has no vsock, so a Unix socket takes the place of the worker's.
     let socket = directory.join("agent");
     let listener = UnixListener::bind(&socket)?;
     let (counters, stop) = (Arc::<Counters>::default(), Arc::new(Bell::new()?));
@@ -131,7 +131,7 @@ fn weir_agent() -> Result<()> {
     told
 }
 
-/// Python's ssl module: an RSA certificate, and tickets that nobody asked for.
+/// Python's ssl module: an RSA certificate, and unsolicited tickets.
 fn openssl() -> Result<()> {
     let lab = lab()?;
     let files = ["rsa.pem", "rsa.key", "ca.pem"].map(|name| lab.path(name));
@@ -141,7 +141,7 @@ fn openssl() -> Result<()> {
     exchange(&bench)
 }
 
-/// Nothing is asked of them, and the counters say what is wrong.
+/// Impostors get no requests, and the counters show why.
 fn impostors() -> Result<()> {
     let lab = lab()?;
     let keys = "min_workers = 1\nqueue_timeout = 3\n";

@@ -1,4 +1,4 @@
-//! A worker VM that runs Linux, weir-agent and a server nobody here wrote: httpbin in gunicorn, from Debian's packages.
+//! A Linux worker VM with weir-agent and an unmodified server: httpbin in gunicorn, from Debian packages.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -19,7 +19,7 @@ type Test = fn() -> Result<()>;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[("linux::python_wsgi_server", python_wsgi_server)];
 
-/// Boot of the appliance and of a Linux with an interpreter, on a busy host.
+/// Time limit for booting the appliance and Linux with an interpreter, on a busy host.
 const START: Duration = Duration::from_secs(120);
 
 fn python_wsgi_server() -> Result<()> {
@@ -53,7 +53,7 @@ fn python_wsgi_server() -> Result<()> {
     is_recycled_in_order(&weir, &url, &control)
 }
 
-/// The kernel and initial RAM file system, made once.
+/// The kernel and initial RAM file system, built once.
 fn machine() -> Result<PathBuf> {
     let directory = workspace().join("target/httpbin");
     let output = Command::new(workspace().join("qemu/agent/httpbin.sh"))
@@ -74,7 +74,7 @@ fn pages(url: &str) -> Result<()> {
     ensure!(!forged.contains("192.0.2.66"), "{forged}");
     let missing = curl(["-o", "/dev/null", "-w", "%{http_code}", &format!("{url}/status/418")])?;
     ensure!(missing.text() == "418", "{}", missing.text());
-    // The alphabet again and again; 100 KiB is the most that httpbin gives.
+    // The alphabet, repeated; httpbin serves at most 100 KiB.
     let range = curl([format!("{url}/range/102400")])?.stdout;
     let alphabet: Vec<u8> = (b'a'..=b'z').cycle().take(102_400).collect();
     ensure!(range == alphabet, "{} bytes, which differ", range.len());
@@ -84,7 +84,7 @@ fn pages(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Megabytes up and, in the answer, down again.
+/// Megabytes up and, in the response, down again.
 fn uploads(url: &str) -> Result<()> {
     let form = curl(["--data", "a=1&b=two", &format!("{url}/post")])?.text();
     let form: Value = serde_json::from_str(&form).with_context(|| form.clone())?;
@@ -135,7 +135,7 @@ fn in_parallel(url: &str) -> Result<()> {
 }
 
 fn dies_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
-    // In the middle of a response, whose first byte has come.
+    // In the middle of a response whose first byte has arrived.
     let victim = weir.qemu("python-0")?;
     let (slow, got) = (format!("{url}/drip?duration=4&numbytes=20&code=200"), NamedTempFile::new()?);
     let path = got.path().to_owned();
@@ -146,7 +146,7 @@ fn dies_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
     wait_for(|| format!("no answer begins: {}", weir.log()), begun)?;
     victim.kill();
     let outcome = waiting.join();
-    // Whole after a replay, or an error; never silence.
+    // Complete after a replay, or an error; never silence.
     if let Ok(Ok(got)) = outcome {
         let whole = got.stdout == [b'*'; 20];
         ensure!(whole || got.text().contains("502"), "{} bytes without an error", got.stdout.len());
@@ -170,7 +170,7 @@ fn ends_in_order_and_comes_back(weir: &Weir, url: &str) -> Result<()> {
     comes_back(weir, url)
 }
 
-/// Its successor answers before it is asked to end, and the server in it is asked, too.
+/// Its successor is ready before it is asked to end, and the server in it is asked too.
 fn is_recycled_in_order(weir: &Weir, url: &str, control: &Path) -> Result<()> {
     let before = weir.log().len();
     let is_over = || {

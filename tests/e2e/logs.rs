@@ -1,4 +1,4 @@
-//! Logs as files on the host.
+//! Log files on the host.
 
 use crate::lifecycle::START;
 use anyhow::{Context, Result, ensure};
@@ -41,19 +41,19 @@ impl Logged {
         self.directory.path().join("logs")
     }
 
-    /// The lines of the files whose names begin so.
+    /// The lines of the files with this prefix.
     pub(crate) fn lines(&self, start: &str) -> Result<Vec<String>> {
         read_logs(&self.logs(), start)
     }
 
-    /// Waits until a line of such a file contains this, and returns it.
+    /// Waits until a line of a file with this prefix contains this, and returns it.
     pub(crate) fn wait_for(&self, start: &str, text: &str) -> Result<String> {
         let missing = || format!("no line with {text:?} in {start}: {:#?}", self.lines(start));
         wait_for(missing, || Ok(self.lines(start)?.into_iter().find(|line| line.contains(text))))
     }
 }
 
-/// The lines of the files in a directory whose names begin so.
+/// The lines of the files in a directory with this prefix.
 pub(crate) fn read_logs(directory: &Path, start: &str) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(directory)? {
@@ -82,7 +82,7 @@ fn files_on_the_host() -> Result<()> {
     ensure!(first[6].parse::<u64>()? > 128 && first[9] == "-", "{first:?}");
     let second = words(&machine.wait_for("access-", " second ")?);
     let taken: u64 = second[7].parse()?;
-    // The line was written after all that it says had happened; the appliance's clock is not this one.
+    // The line was written after everything it records; the appliance's clock is not this one.
     let until_seen = u64::try_from(asked.elapsed().as_millis())?;
     ensure!(
         (300..=until_seen + 1000).contains(&taken) && second[8] == "evil+agent+x" && second[9] == "app",

@@ -1,7 +1,7 @@
-//! End to end: `weir up` in QEMU, the real `curl` in front of it.
+//! End-to-end tests: `weir up` in QEMU, with the real `curl` as the client.
 //!
-//! `WEIR` names the `weir` program to test, `WEIR_TEST_LOG=1` shows what it prints. The tests of one appliance share it
-//! and run side by side; those that start or kill machines have their own.
+//! `WEIR` is the `weir` program to test; `WEIR_TEST_LOG=1` shows its output. Most tests share one appliance and run in parallel;
+//! those that start or kill machines have their own.
 
 mod bad_input;
 mod bad_workers;
@@ -35,12 +35,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest run of everything, which only one that hangs reaches.
+/// Time limit for everything, reached only if a test hangs.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Two machines and a load generator on two cores: more threads measure patience.
+    // Two machines and a load generator on two cores: with more threads, tests would mostly wait.
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let demo = Arc::new(Demo::default());
     let mut trials = Vec::new();
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     {
         trials.push(Trial::test(*name, move || test().map_err(failed)));
     }
-    // Those that take long or measure: `-- --ignored FILTER` runs them.
+    // Long-running tests and measurements: `-- --ignored FILTER` runs them.
     for (name, test) in slow_clients::TESTS.iter().chain(linux_worker::TESTS) {
         trials.push(Trial::test(*name, move || test().map_err(failed)).with_ignored_flag(true));
     }

@@ -1,4 +1,4 @@
-//! The network between clients and the appliance: how many it takes at once, and whom the appliance sees.
+//! The network between clients and the appliance: simultaneous connections, and client addresses seen by the appliance.
 
 use crate::bench::Bench;
 use crate::lifecycle::START;
@@ -31,14 +31,14 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 const CLIENTS: usize = 1000;
 const FILE: usize = 4096;
 
-/// A site of files; `more`: further lines.
+/// A site with files; `more`: additional lines.
 fn site(directory: &Path, more: &str) -> Result<String> {
     std::fs::create_dir(directory.join("www"))?;
     std::fs::write(directory.join("www/file"), pattern(FILE))?;
     Ok(format!("{more}[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n"))
 }
 
-/// All connect, and when the last one is connected all ask.
+/// All clients connect, and send their requests once the last one is connected.
 fn thousand() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
@@ -79,7 +79,7 @@ async fn client(at: SocketAddr, connected: Arc<Barrier>) -> Result<()> {
     Ok(())
 }
 
-/// In a network of its own, where this machine has several addresses.
+/// In a separate network namespace where this machine has several addresses.
 fn addresses() -> Result<()> {
     if !Namespace::is_possible() {
         eprintln!("clients_have_their_addresses: skipped, needs root and iproute2");
@@ -107,7 +107,7 @@ fn addresses() -> Result<()> {
     weir.signal(rustix::process::Signal::TERM)?;
     ensure!(weir.wait(PATIENCE)?.success(), "{}", weir.log());
     let lines = read_logs(&directory.path().join("logs"), "access")?;
-    // This machine itself is the gateway of the appliance's network.
+    // This machine is the gateway of the appliance's network.
     for line in ["192.0.2.7 /seven", "192.0.2.8 /eight", "10.0.2.2 /itself"] {
         ensure!(lines.iter().any(|found| found == line), "no {line:?}: {lines:#?}");
     }
@@ -115,7 +115,7 @@ fn addresses() -> Result<()> {
 }
 
 fn without_passt() -> Result<()> {
-    // Hidden from this one command, in a mount namespace of its own, which takes root.
+    // Hidden from this command in a mount namespace, which requires root.
     if !rustix::process::getuid().is_root() {
         eprintln!("without_passt: skipped, needs root");
         return Ok(());
@@ -155,7 +155,7 @@ fn passt_killed() -> Result<()> {
     Ok(())
 }
 
-/// Its ports at this machine's, and everything gone at the end; after a killed run, with the next one.
+/// Its ports are forwarded from this machine's, and everything is removed at the end, or, after a killed run, by the next one.
 fn own_tap() -> Result<()> {
     if !Namespace::is_possible() || image::toolchain::in_path("nft").is_none() {
         eprintln!("a_tap_of_its_own_comes_and_goes: skipped, needs root, iproute2 and nftables");

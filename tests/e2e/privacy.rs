@@ -1,4 +1,5 @@
-//! What `weir` writes is its owner's alone, whatever the umask; and it writes over nothing, and removes nothing, that is not its own.
+//! Everything `weir` writes is accessible only to its owner, whatever the umask, and it neither overwrites nor removes files of
+//! others.
 
 use crate::bench::vms;
 use crate::lifecycle::START;
@@ -39,7 +40,7 @@ fn config(directory: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// `weir ARGS` for everybody to read and write, if it does nothing about it, with this directory for temporary files.
+/// `weir ARGS` with a umask of 0 and this directory for temporary files.
 fn open_to_all(temporary: &Path, args: &[&OsStr]) -> Command {
     let mut weir = command("sh");
     weir.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(program()).args(args).env("TMPDIR", temporary);
@@ -56,7 +57,7 @@ fn up(temporary: &Path, config: &Path, more: &[&OsStr]) -> Result<Weir> {
     Ok(weir)
 }
 
-/// Everything below a directory, itself included, and how many of these are sockets.
+/// Everything below a directory, including itself, and the number of sockets among it.
 fn below(path: &Path) -> Result<(Vec<PathBuf>, usize)> {
     let (mut found, mut sockets) = (vec![path.to_owned()], 0);
     let mut next = 0;
@@ -82,7 +83,7 @@ fn others_can_open(paths: &[PathBuf]) -> Vec<String> {
 }
 
 fn output(temporary: &Path, args: &[&OsStr]) -> Result<Output> {
-    // What should have been refused may serve instead, for ever.
+    // A command that should fail might serve forever instead.
     let mut weir = command("timeout");
     weir.args(["120", "sh", "-c", "umask 0; exec \"$@\"", "sh"]).arg(program()).args(args);
     weir.env("TMPDIR", temporary).output().context("starting weir")
@@ -135,7 +136,7 @@ fn killed() -> Result<()> {
     std::fs::create_dir(&temporary)?;
     let (config, control) = (config(directory.path())?, directory.path().join("control"));
     let more = ["--control".as_ref(), control.as_os_str()];
-    // Somebody's own, which looks like ours.
+    // A file of someone else that resembles ours.
     let mine = temporary.join("weir-notes1");
     std::fs::create_dir(&mine)?;
     let left = || -> Result<Vec<PathBuf>> {

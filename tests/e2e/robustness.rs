@@ -1,4 +1,4 @@
-//! Requests that nobody should send.
+//! Malformed requests.
 
 use crate::demo::{Demo, SharedTest};
 use anyhow::{Context, Result, ensure};
@@ -38,7 +38,7 @@ fn malformed_requests_are_refused(demo: &Demo) -> Result<()> {
     for (what, request) in MALFORMED {
         let mut connection = demo.connect()?;
         connection.send(request)?;
-        // A response other than a refusal would be an answer to something the client did not say.
+        // Any other response than an error would answer something the client did not send.
         while let Some(response) = connection.response().with_context(|| what.to_string())? {
             let refused =
                 matches!(response.status, 400 | 403 | 404 | 411 | 413 | 414 | 431 | 501 | 502 | 505);
@@ -56,7 +56,7 @@ fn oversized_heads_are_refused(demo: &Demo) -> Result<()> {
         format!("GET /128 HTTP/1.1\r\nHost: a\r\n{}\r\n", "Z: 1\r\n".repeat(20_000)),
     ] {
         let mut connection = demo.connect()?;
-        // It may be refused long before it is sent.
+        // It may be rejected long before all of it is sent.
         let _ = connection.send(&request);
         if let Some(response) = connection.response()? {
             ensure!((400..500).contains(&response.status), "{:.40}: {}", request, response.head);

@@ -1,5 +1,5 @@
-//! `slowhttptest` with 2,000 connections beside a well-behaved client. Not run with the others, because what they hold to is a
-//! time: `cargo test -p weir-tests --test e2e -- --ignored slow_clients`, with `WEIR` naming the program to test.
+//! `slowhttptest` with 2,000 connections beside a well-behaved client. Not run by default, because it measures time: `cargo test
+//! -p weir-tests --test e2e -- --ignored slow_clients`, with the program to test in `WEIR`.
 
 use crate::lifecycle::START;
 use anyhow::{Context, Result, ensure};
@@ -16,18 +16,18 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("slow_clients::reading", || attack(&["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "1"], "/1m.bin")),
 ];
 
-/// How long the attack goes on.
+/// Duration of the attack.
 const ATTACK: Duration = Duration::from_secs(40);
-/// By then all connections are open.
+/// Time by which all connections are open.
 const OPENED: Duration = Duration::from_secs(10);
-/// Connections that have to be open for it to be an attack.
+/// Minimum number of open connections for a valid attack.
 const LEAST_OPEN: usize = 1000;
-/// What the scheduler of a host with two cores and more programs than that adds to any request.
+/// Delay that the scheduler of a busy two-core host may add to any request.
 const SLICE: Duration = Duration::from_millis(10);
-/// Requests of the well-behaved client in a round, each on a connection of its own.
+/// Requests of the well-behaved client per round, each on its own connection.
 const REQUESTS: usize = 200;
 
-/// Rounds without an attack: enough for the hundredth part of them to be more than chance.
+/// Rounds without an attack: enough for a meaningful p99.
 const QUIET_ROUNDS: usize = 25;
 
 /// A child that ends with its owner.
@@ -47,7 +47,7 @@ fn attack(mode: &[&str], path: &str) -> Result<()> {
     up.args(["up", "--net", &format!("tap:{TAP}"), "--address", &format!("{GUEST}/24")]);
     let mut weir = Weir::start_command(&mut up)?;
     weir.ready(START)?;
-    // What is done for the first time is slower.
+    // The first run is slower.
     times(&namespace)?;
     let mut quiet = Vec::new();
     for _ in 0..QUIET_ROUNDS {
@@ -81,7 +81,7 @@ fn attack(mode: &[&str], path: &str) -> Result<()> {
     Ok(())
 }
 
-/// How long each request took.
+/// Duration of each request.
 fn times(namespace: &Namespace) -> Result<Vec<Duration>> {
     let url = format!("http://{GUEST}/128?[1-{REQUESTS}]");
     let output = namespace
@@ -114,7 +114,7 @@ fn p99(times: &mut [Duration]) -> Duration {
     times.get(times.len() * 99 / 100).copied().unwrap_or_default()
 }
 
-/// Connections that the attacker has open.
+/// Number of the attacker's open connections.
 fn connections(namespace: &Namespace) -> Result<usize> {
     let output =
         namespace.command("ss").args(["-Htn", "state", "established"]).output().context("ss (iproute2)")?;

@@ -1,4 +1,4 @@
-//! The demo's site `slow.test`, held to 512 KiB/s.
+//! The demo's site `slow.test`, limited to 512 KiB/s.
 
 use crate::demo::{Demo, SharedTest};
 use anyhow::{Result, ensure};
@@ -13,7 +13,7 @@ fn takes_its_time(demo: &Demo) -> Result<()> {
     let got = curl(["-H", "Host: slow.test", &demo.url("/8m.bin")])?.stdout;
     let seconds = began.elapsed().as_secs_f64();
     ensure!(got == pattern(8 << 20), "{} bytes, which differ", got.len());
-    // 16 s less the burst; how much more it is, is the host's affair here: the simulator measures to the byte.
+    // 16 s minus the burst. How much longer it takes depends on the host; the simulator measures it exactly.
     ensure!(seconds >= 15.5, "8 MiB in {seconds:.2} s");
     Ok(())
 }

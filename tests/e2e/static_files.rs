@@ -1,4 +1,4 @@
-//! Files from the appliance's memory.
+//! Static files from the appliance's memory.
 
 use crate::demo::{Demo, SharedTest};
 use anyhow::{Context, Result, ensure};
@@ -40,7 +40,7 @@ fn head_has_no_content(demo: &Demo) -> Result<()> {
     connection.send(
         "HEAD /4k HTTP/1.1\r\nHost: a\r\n\r\nGET /128 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     )?;
-    // Were there content, the next response would not begin here.
+    // If there were content, the next response would not begin here.
     let mut wire = Vec::new();
     while let Some(line) = connection.line()? {
         wire.push(line);

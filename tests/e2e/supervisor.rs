@@ -1,4 +1,4 @@
-//! The supervisor as a process of its own: it dies and comes back, ends in order, and is refused where it does not belong.
+//! The supervisor as a separate process: it is killed and replaced, stops in order, and is rejected where it does not fit.
 
 use crate::bench::{Bench, get, shell, vms};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -20,19 +20,19 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 ];
 
 const ROUNDS: u64 = 3;
-/// Answers that are seen before a supervisor is killed, and files while there is none.
+/// Number of responses before a supervisor is killed, and of files while there is none.
 const ANSWERS: u64 = 20;
 
-/// What clients got, and the longest that one of them waited, in milliseconds.
+/// Client statistics, and the longest wait in milliseconds.
 #[derive(Default)]
 struct Tally {
     answered: AtomicU64,
     longest_ms: AtomicU64,
-    /// Answered 502: all workers die at once, and a replay that went to one whose death was not known yet is not repeated.
+    /// Requests that got 502: all workers die at once, and a replay to a worker not yet known to be dead is not repeated.
     died_twice: AtomicU64,
 }
 
-/// Asks one thing after the other until told to stop. Every answer must be right, or say that workers died twice.
+/// Sends requests until told to stop. Every response must be correct, or say that workers died twice.
 fn load(at: SocketAddr, path: &str, content: &[u8], stop: &AtomicBool, tally: &Tally) -> Result<()> {
     let mut connection = Connection::open(at, PATIENCE)?;
     while !stop.load(Ordering::Relaxed) {
@@ -51,7 +51,7 @@ fn load(at: SocketAddr, path: &str, content: &[u8], stop: &AtomicBool, tally: &T
     Ok(())
 }
 
-/// Files are served as if nothing had happened, what is for workers waits, and nothing is lost.
+/// Files are served as usual, requests for workers wait, and nothing is lost.
 fn killed_under_load() -> Result<()> {
     let bench = Bench::apart(|_| vms("min_workers = 2\n", 2))?;
     let (stop, files, pool) = (AtomicBool::new(false), Tally::default(), Tally::default());
@@ -65,7 +65,7 @@ fn killed_under_load() -> Result<()> {
             clients.push(scope.spawn(move || load(at, &path, content, stop, pool)));
         }
         let rounds = (0..ROUNDS).try_for_each(|_| die_and_come_back(&bench, files, pool));
-        // The last supervisor is still needed by those that wait.
+        // The last supervisor is still needed by waiting requests.
         let last = rounds.and_then(|()| bench.supervise());
         stop.store(true, Ordering::Relaxed);
         let ends = clients.into_iter().map(|c| c.join().unwrap_or_else(|_| Err(anyhow!("panicked"))));
@@ -94,7 +94,7 @@ fn killed_under_load() -> Result<()> {
     Ok(())
 }
 
-/// A supervisor that serves for a while, and is killed; its absence, in which files are served and workers' requests wait.
+/// A supervisor that serves for a while and is killed; then, without one, files are served and requests for workers wait.
 fn die_and_come_back(bench: &Bench, files: &Tally, pool: &Tally) -> Result<()> {
     let answered = |tally: &Tally| tally.answered.load(Ordering::Relaxed);
     let before = answered(pool);
@@ -107,10 +107,10 @@ fn die_and_come_back(bench: &Bench, files: &Tally, pool: &Tally) -> Result<()> {
     wait_for(|| "files are not served without a supervisor".into(), served)
 }
 
-/// Nothing that it started itself outlives it.
+/// Nothing it started directly outlives it.
 fn kill(supervisor: &mut Weir) -> Result<()> {
     let mut children = supervisor.processes();
-    // A worker's own children are for the next supervisor to find.
+    // A worker's own children are left for the next supervisor.
     children.retain(|process| !is_grandchild(process));
     supervisor.signal(Signal::KILL)?;
     supervisor.wait(PATIENCE)?;
@@ -124,7 +124,7 @@ fn is_grandchild(process: &Process) -> bool {
     process.command.contains("worker.py") && !process.command.contains("sh -c ")
 }
 
-/// What an earlier supervisor has left behind is ended, what an administrator has ordered holds.
+/// Leftovers of an earlier supervisor are ended, and administrators' commands stay in effect.
 fn takes_over() -> Result<()> {
     let bench = Bench::apart(|directory| shell(directory, "min_workers = 1\n", "$worker & wait"))?;
     let ask = || bench.get("/api/bytes/1000").map(|(status, content)| (status, content == pattern(1000)));
@@ -158,7 +158,7 @@ fn takes_over() -> Result<()> {
     Ok(())
 }
 
-/// A supervisor that is asked to end lets its workers finish what they have; what comes then waits for the next one.
+/// A supervisor that is stopped lets its workers finish their requests; new ones wait for the next supervisor.
 fn ends_in_order() -> Result<()> {
     let bench = Bench::apart(|directory| shell(directory, "min_workers = 1\n", "exec $worker"))?;
     let mut supervisor = bench.supervise()?;
@@ -170,7 +170,7 @@ fn ends_in_order() -> Result<()> {
         let in_hand = || bench.counter("weir_links_in_use").map(|links| (links == 1).then_some(()));
         let begun = wait_for(|| "the worker has nothing in hand".into(), in_hand).and_then(|()| {
             supervisor.signal(Signal::TERM)?;
-            // Also the appliance knows: it gives the worker nothing more.
+            // The appliance knows too, and gives the worker no more requests.
             let leaves = || Ok(bench.ctl(&["status"])?.contains("leaving").then_some(()));
             wait_for(|| format!("the worker does not leave: {}", supervisor.log()), leaves)
         });

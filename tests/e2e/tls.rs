@@ -1,4 +1,4 @@
-//! TLS with clients that are not ours: curl and OpenSSL.
+//! TLS with independent clients: curl and OpenSSL.
 
 mod alerts;
 mod entropy;
@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] =
 
 const START: Duration = Duration::from_secs(300);
 
-/// Certificates of all kinds and the configuration that names them.
+/// Certificates of all kinds, and a configuration with them.
 fn prepare() -> Result<Lab> {
     let lab = Lab::new()?;
     lab.certificate("ec", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "ec.test", 30)?;
@@ -135,7 +135,7 @@ fn sites() -> String {
     all
 }
 
-/// The clients' side.
+/// The client side.
 struct Client<'l> {
     lab: &'l Lab,
     http: SocketAddr,
@@ -143,7 +143,7 @@ struct Client<'l> {
 }
 
 impl Client<'_> {
-    /// What `curl` got, its exit code, and what it said: with `%{http_code}` and the like at the end of standard error.
+    /// Output of `curl`, its exit code, and its standard error, with `%{http_code}` and the like at the end.
     fn curl(&self, host: &str, path: &str, more: &[&str]) -> Result<(i32, String, String)> {
         let port = self.https.port();
         let done = output(
@@ -163,13 +163,13 @@ impl Client<'_> {
         Ok(out)
     }
 
-    /// What `openssl s_client` says after a request.
+    /// Output of `openssl s_client` after a request.
     fn s_client(&self, host: &str, more: &str) -> Result<String> {
         let request = format!("GET /128 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         self.s_client_given(host, more, &request)
     }
 
-    /// What `openssl s_client` says until it ends, with this on its standard input.
+    /// Output of `openssl s_client` until it ends, with this standard input.
     fn s_client_given(&self, host: &str, more: &str, input: &str) -> Result<String> {
         let port = self.https.port();
         let name = if host.is_empty() { "-noservername".into() } else { format!("-servername {host}") };
@@ -184,7 +184,7 @@ impl Client<'_> {
         let mut stdin = client.stdin.take().context("stdin")?;
         // It may have ended already, with an alert.
         let _ = std::io::Write::write_all(&mut stdin, input.as_bytes());
-        // Its input stays open until it has ended: at its end it would not wait for the answer.
+        // Keep its input open until it has ended: otherwise it would not wait for the response.
         let ended = wait_for(|| "openssl s_client goes on".into(), || Ok(client.try_wait()?.map(drop)));
         if ended.is_err() {
             client.kill()?;
@@ -266,7 +266,7 @@ fn names(client: &Client<'_>) -> Result<()> {
     }
     let said = client.s_client("", "")?;
     ensure!(said.contains("subject=CN = default.test"), "{said}");
-    // A host of another site than the handshake's.
+    // A host of a site other than the handshake's.
     let (_, out, _) = client.curl("ec.test", "/128", &["-H", "Host: rsa.test", "-w", "%{http_code}"])?;
     ensure!(out.starts_with("421") && out.contains("Misdirected") && out.ends_with("421"), "{out}");
     Ok(())
@@ -279,7 +279,7 @@ fn resumption(client: &Client<'_>) -> Result<()> {
         ensure!(said.contains("New, TLS"), "{version}: {said}");
         let said = client.s_client("ec.test", &format!("{version} -sess_in {ticket}"))?;
         ensure!(said.contains("Reused, TLS") && said.contains("200 OK"), "{version}: {said}");
-        // A ticket of one site is worth nothing at another.
+        // A ticket of one site is not accepted by another.
         let said = client.s_client("p384.test", &format!("{version} -sess_in {ticket}"))?;
         ensure!(said.contains("New, TLS"), "{version}: {said}");
     }
@@ -339,7 +339,7 @@ fn client_certificates(client: &Client<'_>) -> Result<()> {
         )?;
         ensure!(code == 0 && out.contains("3000000"), "{more:?}: {code} {out} {err}");
     }
-    // Where one is only asked for, and where not even that.
+    // Where certificates are only requested, and where they are not.
     let out = get("/headers", None)?;
     ensure!(!out.ends_with("\n403"), "{out}");
     ensure!(get("/open/128", None)?.ends_with("\n200"));
@@ -376,7 +376,7 @@ fn bad_input(client: &Client<'_>) -> Result<()> {
         out.starts_with("HTTP/1.1 400 ") && out.contains("plain HTTP was sent to an HTTPS port"),
         "{out}"
     );
-    // A renegotiation is refused, and answered no further.
+    // A renegotiation is rejected, and gets no further response.
     let out = client.s_client_given("ec.test", "-tls1_2", "R\n")?;
     ensure!(out.contains("RENEGOTIATING"), "{out}");
     ensure!(out.contains("no renegotiation") || out.contains("alert") || out.contains("error"), "{out}");

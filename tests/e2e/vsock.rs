@@ -1,4 +1,4 @@
-//! The vsock daemon, whose event loop does not survive a connection from the host while QEMU sets its queues up.
+//! The vsock daemon, whose event loop does not survive a connection from the host while QEMU sets up its queues.
 
 use crate::bench::{Bench, processes};
 use crate::lifecycle::{START, files_only};
@@ -24,7 +24,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 const DAEMON: &str = "vhost-device-vsock";
 
-/// Connects to a socket over and over, as supervisors do that wait for a VM, only more often.
+/// Connects to a socket repeatedly, like supervisors waiting for a VM, only more often.
 struct Eager {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -48,14 +48,14 @@ impl Eager {
 }
 
 impl Drop for Eager {
-    /// After the VM, whose end ends what is under way.
+    /// After the VM, whose end ends open connections.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 
-/// Asks for a port at which nobody listens, and waits for the answer: the daemon does not survive those who do not.
+/// Connects to a port without a listener and waits for the reply, because the daemon does not survive clients that do not wait.
 fn ask(path: &Path) -> std::io::Result<usize> {
     let mut stream = UnixStream::connect(path)?;
     stream.write_all(b"CONNECT 4321\n")?;
@@ -73,8 +73,8 @@ fn connected_to_while_it_boots() -> Result<()> {
     Ok(())
 }
 
-/// `weir up` ends, for whoever looks after it to start it again. The fault is made by a daemon of the test's own: the real one, and beside it what
-/// `weir up` takes for its event loop, which ends when it is told to.
+/// `weir up` ends, so that a service manager can restart it. The fault comes from a daemon of the test's own: the real one,
+/// beside a process that `weir up` takes for its event loop and that ends on request.
 fn a_dead_one_is_noticed() -> Result<()> {
     let directory = TempDir::new()?;
     let config = files_only(directory.path())?;

@@ -1,6 +1,6 @@
-//! Workers that come on demand, die, are replaced, or never start: what clients see of it.
+//! Workers that are started on demand, die, are replaced, or never start, as seen by clients.
 //!
-//! `WEIR_CHAOS_SECONDS` says how long chaos lasts, 20 if it does not.
+//! `WEIR_CHAOS_SECONDS` is the duration of the chaos test; default 20.
 
 use crate::bench::{Bench, get, processes, shell, vms};
 use anyhow::{Context, Result, ensure};
@@ -15,7 +15,7 @@ use weir_tests::{PATIENCE, pattern, wait_for};
 
 type Test = fn() -> Result<()>;
 
-/// Least number of times that something is wrecked, however long that takes, and answers before each.
+/// Minimum number of faults, however long that takes, and of responses before each.
 const WRECKED_MIN: u64 = 4;
 const ANSWERS_BETWEEN: u64 = 20;
 
@@ -49,7 +49,7 @@ fn chaos_seconds() -> Duration {
     Duration::from_secs(said.unwrap_or(20))
 }
 
-/// What clients saw.
+/// Client statistics.
 #[derive(Default)]
 struct Tally {
     answered: AtomicU64,
@@ -58,7 +58,7 @@ struct Tally {
     refused_posts: AtomicU64,
 }
 
-/// Steady load from four clients until `stop`: GETs of up to 16 KiB that must not fail, large ones that may be cut off but
+/// Steady load from four clients until `stop`: GETs of up to 16 KiB that must not fail, large ones that may be truncated but
 /// never wrong, and POSTs if `marks`.
 fn load(at: SocketAddr, stop: &AtomicBool, tally: &Tally, marks: bool) -> Result<()> {
     let content = pattern(1 << 20);
@@ -99,7 +99,7 @@ fn load(at: SocketAddr, stop: &AtomicBool, tally: &Tally, marks: bool) -> Result
                             ensure!(got == content, "a large response that is wrong");
                             connection = Some(open);
                         }
-                        // The second worker died under it as well.
+                        // The second worker died as well.
                         Ok((502, _)) | Err(_) => drop(tally.cut_off.fetch_add(1, Ordering::Relaxed)),
                         Ok((status, _)) => anyhow::bail!("a large GET was answered {status}"),
                     }
@@ -125,7 +125,7 @@ fn load(at: SocketAddr, stop: &AtomicBool, tally: &Tally, marks: bool) -> Result
     })
 }
 
-/// Load while `wreck` does its worst every other second, but not before there have been answers since the last time.
+/// Load while `wreck` causes a fault every other second, but only after there have been responses since the last one.
 fn chaos(bench: &Bench, marks: bool, mut wreck: impl FnMut() -> Result<()>) -> Result<Tally> {
     let (stop, tally, at) = (AtomicBool::new(false), Tally::default(), bench.at);
     let wrecked = std::thread::scope(|scope| -> Result<()> {
@@ -157,7 +157,7 @@ fn chaos(bench: &Bench, marks: bool, mut wreck: impl FnMut() -> Result<()>) -> R
         bench.counter("weir_links_in_use")? == 0 && bench.counter("weir_held_bytes")? == 0,
         "something is left"
     );
-    // Whatever was queued was served, cut off or refused.
+    // Everything queued was served, truncated or rejected.
     let (truncated, malformed) =
         (bench.counter("weir_truncated_total")?, bench.counter("weir_malformed_responses_total")?);
     let refused = tally.refused_posts.load(Ordering::Relaxed);
@@ -219,7 +219,7 @@ fn recycling_is_not_seen() -> Result<()> {
     wait_for(|| format!("old workers are left: {}", bench.weir.log()), alone)
 }
 
-/// A process that takes no notice of SIGTERM is killed after its stop limit.
+/// A process that ignores SIGTERM is killed after its stop limit.
 fn does_not_end() -> Result<()> {
     const STOP_LIMIT: Duration = Duration::from_secs(2);
     let keys = "min_workers = 1\nstop_limit = 2\n";
@@ -250,7 +250,7 @@ fn never_starts() -> Result<()> {
     Ok(())
 }
 
-/// A server that says where it is and who: at the socket in its argument, or at PORT.
+/// A server that reports where and as which user it runs: at the socket in its argument, or at PORT.
 const TELLER: &str = r"
 import http.server, os, socketserver, sys
 class Teller(http.server.BaseHTTPRequestHandler):
@@ -271,11 +271,11 @@ else:
 server.serve_forever()
 ";
 
-/// Directory, environment and user of process workers; one that names no place to listen is told PORT.
+/// Directory, environment and user of process workers; a command without a placeholder gets PORT.
 fn surroundings() -> Result<()> {
     let directory = TempDir::new()?;
     std::fs::create_dir(directory.path().join("www"))?;
-    // One below a home directory is not for every user.
+    // A directory below a home directory may be inaccessible to other users.
     let python = ["/usr/bin/python3", "python3"][usize::from(!Path::new("/usr/bin/python3").is_file())];
     let pool = |name: &str, words: &str, keys: &str| {
         let prefix = format!("[[site.prefix]]\nurl = \"http://*:80/{name}/\"\npool = \"{name}\"\n");
@@ -336,7 +336,7 @@ fn orders() -> Result<()> {
     let began = Instant::now();
     ensure!(bench.get("/api/bytes/200000")? == (200, pattern(200_000)));
     let seconds = began.elapsed().as_secs_f64();
-    // How much more it is, is the host's affair.
+    // How much more it is depends on the host.
     ensure!(seconds >= 2.5, "200,000 bytes at 64 KiB/s in {seconds:.2} s");
     bench.ctl(&["site", "a", "--ceil", "none"])?;
     for (arguments, says) in [

@@ -1,8 +1,8 @@
-//! Tests against real machines wait for what happens, through `weir_tests::wait_for` and its like, and compare no times: a busy
-//! machine would fail them. Those that look at a clock are listed here, with the reason why that cannot break them.
+//! Tests with real machines wait for events with `weir_tests::wait_for` and similar functions, and never compare times, because a
+//! busy machine would make them fail. Exceptions are listed here, each with the reason why it is safe.
 
 const DIRECTORIES: &[&str] = &["tests/e2e", "tests/apps", "tests/images"];
-/// How a clock is looked at, or waited for.
+/// Ways to read a clock, or to wait for one.
 const CLOCKS: &[&str] = &["thread::sleep", "Instant::now", ".elapsed()", "SystemTime::now"];
 const ALLOWED: &[(&str, &str)] = &[
     ("tests/apps/behaviours.rs", "requests after pauses of any length are answered"),

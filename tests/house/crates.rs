@@ -1,23 +1,23 @@
-//! Which crate may depend on which: the host's tools do without the data plane, and what is shared depends on nobody.
+//! Dependencies between crates: host tools do not depend on the data plane, and shared crates depend on nothing.
 
 use std::collections::BTreeSet;
 
-/// Each crate, and all of the workspace's own that it may depend on, for tests as well.
+/// Each crate, and all workspace crates it may depend on, including for tests.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("netdrv", &[]),
     ("appliance/model", &[]),
     ("appliance", &["netdrv", "weir-model"]),
-    // The appliance for the dry runs of `weir check`, netdrv for the filter of what is said.
+    // The appliance for dry runs in `weir check`, netdrv for masking messages.
     ("image", &["appliance", "netdrv", "weir-model"]),
     ("qemu/agent", &[]),
     ("qemu/worker", &["netdrv"]),
     ("qemu", &["netdrv", "weir-agent", "weir-image", "weir-model", "weir-worker"]),
 ];
-/// What the workspace's own crates are called where they are depended on.
+/// Names of workspace crates in dependency tables.
 const OURS: &[&str] =
     &["appliance", "netdrv", "weir", "weir-agent", "weir-image", "weir-model", "weir-tests", "weir-worker"];
 
-/// The workspace's own crates that a manifest depends on.
+/// The workspace crates that a manifest depends on.
 fn dependencies(manifest: &str) -> BTreeSet<&str> {
     let mut in_dependencies = false;
     let name = |line: &'_ str| {

@@ -1,4 +1,4 @@
-//! No file imports another that leads back to it: a part can be read, tested and replaced without what uses it.
+//! The import graph has no cycles, so each part can be read, tested and replaced without its users.
 
 use crate::modules::{Crate, Module};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use std::path::Path;
 const CRATES: &[&str] =
     &["appliance", "appliance/model", "image", "netdrv", "qemu", "qemu/agent", "qemu/worker"];
 
-/// Which files a file imports.
+/// The files that each file imports.
 type Imports<'a> = BTreeMap<&'a Path, BTreeSet<&'a Path>>;
 
 #[test]
@@ -30,7 +30,7 @@ fn no_circles() {
     assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
-/// The files from which imports lead back to them, and through which others.
+/// The files on a cycle, and through which others.
 fn circles_of(imports: &Imports<'_>, root: &Path) -> BTreeMap<String, String> {
     let leads_back = |start: &&Path| {
         let mut seen = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The rules of the house that no compiler holds: which file may import which, and which crate
-//! which, that nothing is removed unseen, that no test waits for a clock, that every promise has its test, and that every reason and status is used.
+//! Project rules that no compiler checks: imports between files, dependencies between crates, safe removal of files, no tests
+//! that depend on the clock, a test for every guarantee, and a use of every reason and status.
 
 mod clocks;
 mod crates;
@@ -12,7 +12,7 @@ mod specification;
 
 use std::path::{Path, PathBuf};
 
-/// Every file below `directory` with this ending, build directories left out.
+/// All files below `directory` with this extension, except in build directories.
 fn files(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     let entries =
         std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));

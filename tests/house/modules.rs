@@ -1,4 +1,4 @@
-//! The modules of one crate, and what each imports from the others.
+//! The modules of a crate, and the imports between them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ type ModulePath = Vec<String>;
 
 /// One source file.
 pub(crate) struct Module {
-    /// Where it is.
+    /// Its path.
     pub(crate) file: PathBuf,
-    /// What its `use` items name, each resolved against the crate's root.
+    /// Names in its `use` items, resolved against the crate's root.
     imports: Vec<ModulePath>,
-    /// What it re-exports: the name here, and where that comes from.
+    /// Its re-exports: the name here, and its origin.
     exports: Vec<(String, ModulePath)>,
 }
 
-/// A crate's files, tests left out.
+/// Files of a crate, except tests.
 pub(crate) struct Crate {
     modules: BTreeMap<ModulePath, Module>,
 }
@@ -38,8 +38,8 @@ impl Crate {
         Self { modules: modules.collect() }
     }
 
-    /// Every import between two files: who imports, and from whom. A module that uses what its parent defines is a part of
-    /// the parent, as an `impl` block in a file of its own is, and not an import.
+    /// All imports between two files: importer and imported. A module that uses what its parent defines is a part of the parent,
+    /// like an `impl` block in a separate file, and does not count.
     pub(crate) fn edges(&self) -> Vec<(&Module, &Module)> {
         let mut edges = Vec::new();
         for (path, module) in &self.modules {
@@ -52,7 +52,7 @@ impl Crate {
         edges
     }
 
-    /// The module in which an imported name is defined, re-exports followed.
+    /// The module in which an imported name is defined, following re-exports.
     fn origin(&self, import: &[String], depth: usize) -> Option<&ModulePath> {
         let (path, module) =
             (0..=import.len()).rev().find_map(|len| self.modules.get_key_value(&import[..len]))?;
@@ -67,7 +67,7 @@ impl Crate {
     }
 }
 
-/// Whether the file holds tests, by its name.
+/// Whether the file contains tests, by its name.
 pub(crate) fn is_test(src: &Path, file: &Path) -> bool {
     let file = file.strip_prefix(src).expect("a file below src");
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -91,7 +91,7 @@ fn module_path(src: &Path, file: &Path) -> ModulePath {
     path
 }
 
-/// Gathers `use` items, and leaves out what is only there for tests.
+/// Collects `use` items, except those for tests.
 struct Uses {
     here: ModulePath,
     imports: Vec<ModulePath>,
@@ -138,7 +138,7 @@ impl Uses {
             path.push(name.to_string());
         }
         let Some(path) = self.resolve(&path) else { return };
-        // A re-export hands a name on without needing it.
+        // A re-export passes on a name without depending on it.
         if is_public {
             self.exports.push((known_as.to_string(), path));
         } else {
@@ -146,14 +146,14 @@ impl Uses {
         }
     }
 
-    /// The path from the crate's root; none for what other crates have.
+    /// The path from the crate's root; `None` for other crates.
     fn resolve(&self, path: &[String]) -> Option<ModulePath> {
         let (first, rest) = path.split_first()?;
         let mut resolved = match first.as_str() {
             "crate" => Vec::new(),
             "self" => self.here.clone(),
             "super" => self.here[..self.here.len().checked_sub(1)?].to_vec(),
-            // A child module named without `self::`.
+            // A child module, referred to without `self::`.
             _ => [&self.here[..], std::slice::from_ref(first)].concat(),
         };
         for part in rest {

@@ -1,16 +1,16 @@
-//! Only `image/src/place.rs` removes or renames what lies at a path of the host: it looks first at what is there.
+//! Only `image/src/place.rs` removes or renames files on the host, because it checks first what is there.
 
 use crate::modules::{is_for_tests, is_test};
 use std::path::Path;
 use syn::visit::{self, Visit};
 
-/// The host's programs.
+/// The host programs.
 const SOURCES: &[&str] = &["image/src", "qemu/src", "qemu/agent/src"];
-/// The one file with the rule.
+/// The file with the checks.
 const RULE: &str = "image/src/place.rs";
-/// The module that file is.
+/// The module of that file.
 const PLACE: &str = "place";
-/// Functions that do it without looking, in std, rustix, nix and libc.
+/// Functions without checks, in std, rustix, nix and libc.
 const BLIND: &[&str] = &[
     "rename",
     "renameat",
@@ -23,10 +23,10 @@ const BLIND: &[&str] = &[
     "unlink",
     "unlinkat",
 ];
-/// Methods of tempfile that do.
+/// Methods of tempfile without checks.
 const BLIND_METHODS: &[&str] = &["persist", "persist_noclobber"];
 
-/// What is called, or imported, outside of tests, past the rule.
+/// Calls and imports outside of tests that bypass the checks.
 #[derive(Default)]
 struct Blind(Vec<String>);
 
@@ -80,7 +80,7 @@ impl<'ast> Visit<'ast> for Blind {
         visit::visit_expr_method_call(self, call);
     }
 
-    /// What a macro is handed is not parsed: its words are read.
+    // Macro arguments are not parsed; their words are examined.
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
         let words = called.tokens.to_string().replace(' ', "");
         for name in BLIND.iter().filter(|name| words.contains(&format!("fs::{name}("))) {

@@ -1,9 +1,9 @@
-//! The data plane's rooms stand one above the other: a room imports only from those below it.
+//! The data plane has layers: a module imports only from layers below its own.
 
 use crate::modules::Crate;
 use std::path::Path;
 
-/// From the top: what is further down knows nothing of what is further up.
+/// The layers from top to bottom.
 const APPLIANCE: &[&str] = &[
     "main",
     "boot",
@@ -33,7 +33,7 @@ fn no_import_upward() {
         let first = file.strip_prefix(&src).expect("a file below src").with_extension("");
         let room = first.iter().next().expect("a name").to_string_lossy().into_owned();
         let at = APPLIANCE.iter().position(|name| *name == room);
-        at.unwrap_or_else(|| panic!("{}: say where the room {room} stands", file.display()))
+        at.unwrap_or_else(|| panic!("{}: add the module {room} to the list of layers", file.display()))
     };
     let is_root = |file: &Path| file.ends_with("src/lib.rs");
     let edges = found.edges();
@@ -41,7 +41,11 @@ fn no_import_upward() {
     let mut upward = Vec::new();
     for (from, to) in edges {
         if !is_root(&from.file) && !is_root(&to.file) && place(&to.file) < place(&from.file) {
-            upward.push(format!("{} imports {}, which is above it", from.file.display(), to.file.display()));
+            upward.push(format!(
+                "{} imports {}, which is in a layer above",
+                from.file.display(),
+                to.file.display()
+            ));
         }
     }
     assert!(upward.is_empty(), "{}", upward.join("\n"));

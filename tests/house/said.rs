@@ -1,4 +1,4 @@
-//! Every reason and every status of our own is given somewhere: what nobody gives is taken off its list.
+//! Every reason and every error status is used; unused ones must be removed.
 
 use crate::modules::{is_for_tests, is_test};
 use appliance::http::error::phrase;
@@ -6,10 +6,10 @@ use model::reason::Reason;
 use std::collections::BTreeSet;
 use syn::visit::{self, Visit};
 
-/// What expressions outside of tests say. What a pattern names, or a macro that is handed it, only asks for it.
+/// Names and numbers in expressions outside of tests. Patterns and macro arguments only test for values, so they do not count.
 #[derive(Default)]
 struct Said {
-    /// The variants behind `Reason::`.
+    /// Variants after `Reason::`.
     reasons: BTreeSet<String>,
     numbers: BTreeSet<u16>,
 }
@@ -54,10 +54,10 @@ fn every_reason_and_status_is_given() {
     let said = Said::in_appliance();
     let reasons: BTreeSet<_> = Reason::ALL.iter().map(|reason| format!("{reason:?}")).collect();
     let unsaid: Vec<_> = reasons.difference(&said.reasons).collect();
-    assert!(unsaid.is_empty(), "reasons that nothing is refused for: {unsaid:?}");
+    assert!(unsaid.is_empty(), "unused reasons: {unsaid:?}");
     let statuses = (400..600).filter(|status| phrase(*status) != "Unknown");
     let unsaid: Vec<_> = statuses.filter(|status| !said.numbers.contains(status)).collect();
-    assert!(unsaid.is_empty(), "statuses that nothing is answered with: {unsaid:?}");
+    assert!(unsaid.is_empty(), "unused statuses: {unsaid:?}");
 }
 
 #[test]

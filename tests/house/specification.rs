@@ -1,4 +1,4 @@
-//! Every row of SPECIFICATION.md has an id of its own, and what it says it is held by exists.
+//! Every row of SPECIFICATION.md has a unique id, and the tests it names exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,18 +19,18 @@ fn rows(text: &str) -> Vec<Row> {
     let row = |line: &str| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let id = cells.get(1).filter(|id| is_id(id))?;
-        assert_eq!(cells.len(), 6, "{id}: id, promise, number, held by");
+        assert_eq!(cells.len(), 6, "{id}: expected id, guarantee, number, enforced by");
         Some(Row { id: (*id).to_owned(), held_by: cells[4].to_owned() })
     };
     text.lines().filter_map(row).collect()
 }
 
-/// What the tests of this checkout are called.
+/// Names of the tests in this checkout.
 struct Known {
     root: PathBuf,
-    /// Functions, modules, and names in string literals, such as the end-to-end tests have.
+    /// Functions, modules, and test names in string literals (end-to-end tests).
     names: BTreeSet<String>,
-    /// By file: the folders that it is in and its own name, and what it has of the above.
+    /// By file: its folders and its own name, and the names in it.
     files: Vec<(BTreeSet<String>, BTreeSet<String>)>,
 }
 
@@ -43,7 +43,7 @@ impl Known {
             let place = file.strip_prefix(root).unwrap_or(&file).with_extension("");
             let mut names: BTreeSet<String> =
                 place.file_name().map(|stem| stem.to_string_lossy().into_owned()).into_iter().collect();
-            // Tests beside the code are in `x_tests.rs`, and are called after `x`.
+            // Unit tests of `x` are in `x_tests.rs`.
             let part = |part: &std::ffi::OsStr| part.to_string_lossy().trim_end_matches("_tests").to_owned();
             let modules: BTreeSet<String> = place.iter().map(part).collect();
             let text = crate::read(&file);
@@ -61,7 +61,7 @@ impl Known {
         Self { root: root.to_owned(), names: all, files }
     }
 
-    /// `name` as the specification writes it: `module::test`, `module::*`, `the_beginning_of…`, a path, or a command.
+    /// Whether `name` exists: `module::test`, `module::*`, `prefix_of_a_test…`, a path, or a command.
     fn has(&self, name: &str) -> bool {
         let first = name.split_whitespace().next().unwrap_or_default();
         if first == "cargo" || first.starts_with("--") || first.contains('=') {
@@ -76,7 +76,7 @@ impl Known {
         };
         match name.rsplit_once("::") {
             Some((module, "*")) => among(&self.names, module.rsplit("::").next().unwrap_or(module)),
-            // In a file of that module: a test that has moved is to be found where the specification says.
+            // Must be in a file of that module.
             Some((modules, test)) => {
                 let inner = modules.split("::").filter(|module| *module != "tests").last().unwrap_or(modules);
                 let mut files = self.files.iter().filter(|(modules, _)| modules.contains(inner));
@@ -95,15 +95,15 @@ fn every_promise_has_its_test() {
     let mut wrong = Vec::new();
     for row in rows(&crate::read(&root.join("tests/SPECIFICATION.md"))) {
         if !ids.insert(row.id.clone()) {
-            wrong.push(format!("{}: there are two of it", row.id));
+            wrong.push(format!("{}: duplicate id", row.id));
         }
-        // Between backticks stands what can be looked for.
+        // Names are in backticks.
         let names: Vec<_> = row.held_by.split('`').skip(1).step_by(2).collect();
         if names.is_empty() {
-            wrong.push(format!("{}: held by nothing", row.id));
+            wrong.push(format!("{}: no test named", row.id));
         }
         let missing = names.into_iter().filter(|name| !known.has(name));
-        wrong.extend(missing.map(|name| format!("{}: there is no `{name}`", row.id)));
+        wrong.extend(missing.map(|name| format!("{}: `{name}` does not exist", row.id)));
     }
     assert!(ids.len() > 40, "the rows were not read");
     assert!(wrong.is_empty(), "tests/SPECIFICATION.md:\n{}", wrong.join("\n"));

@@ -1,4 +1,4 @@
-//! Every format boots and serves its page.
+//! Images of every format boot and serve their page.
 
 use crate::Test;
 use crate::shelf::{PAGE, Shelf};
@@ -45,8 +45,8 @@ fn serves(setup: &Setup) -> Result<()> {
     Ok(())
 }
 
-/// The address comes by interrupts alone: without a vsock device nothing else wakes the machine, and when the interrupt of
-/// the address's frame was lost, it slept until its longest halt of a second was over.
+/// The appliance gets its address through interrupts alone: without a vsock device nothing else wakes the machine. When the
+/// interrupt of the frame with the address was lost, it slept for its maximum halt of a second.
 fn no_interrupt_is_lost(shelf: &Shelf) -> Result<()> {
     let setup = Setup::new(Format::Raw, &shelf.image(Format::Raw)?);
     let address = || -> Result<Duration> {
@@ -54,7 +54,8 @@ fn no_interrupt_is_lost(shelf: &Shelf) -> Result<()> {
         let ready = machine.line("weir: 1 sites", PATIENCE)?;
         Ok(machine.line("weir: serving at", PATIENCE)?.saturating_sub(ready))
     };
-    // One that slept needs a second each time; one that did not may need as long on a busy host, but not in all of so many boots.
+    // If an interrupt is lost, it takes a second each time; without a loss it may take as long on a busy host, but not in all of
+    // so many boots.
     let mut all = Vec::new();
     while all.len() < 20 {
         let took = address()?;
@@ -66,7 +67,7 @@ fn no_interrupt_is_lost(shelf: &Shelf) -> Result<()> {
     anyhow::bail!("{all:?} from the start to an address")
 }
 
-/// Unpacked by GNU tar, as whoever receives it does.
+/// Unpacked with GNU tar, as on import.
 fn gcp(shelf: &Shelf) -> Result<()> {
     let tarball = shelf.image(Format::Gcp)?;
     let directory = shelf.path("gcp");

@@ -1,4 +1,4 @@
-//! What a build leaves: the same bytes each time, everything listed, nothing half-written.
+//! Results of a build: the same bytes each time, everything listed, no partial files.
 
 use crate::Test;
 use crate::shelf::Shelf;
@@ -35,7 +35,7 @@ fn twice_the_same_bytes(shelf: &Shelf) -> Result<()> {
     Ok(())
 }
 
-/// Both programs share a target directory: what one needs must not make the other's crates out of date.
+/// Both programs share a target directory, so the requirements of one must not invalidate the other's crates.
 fn unchanged_compiles_nothing(_: &Shelf) -> Result<()> {
     let options = image::Options::new()?;
     for program in [Program::Worker, Program::Appliance, Program::Worker] {
@@ -88,7 +88,7 @@ fn bill_of_materials(shelf: &Shelf) -> Result<()> {
     Ok(())
 }
 
-/// Ends a build with `signal` after `delay`; true if it was done before.
+/// Ends a build with `signal` after `delay`; true if it had finished before.
 fn cut_off(shelf: &Shelf, out: &str, signal: Signal, delay: Duration) -> Result<bool> {
     let mut build = Command::new(program());
     build

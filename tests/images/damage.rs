@@ -1,4 +1,4 @@
-//! Truncated and bit-flipped images, given to `inspect` and to the boot.
+//! Truncated and bit-flipped images, with `inspect` and at boot.
 
 use crate::Test;
 use crate::shelf::{PAGE, Shelf};
@@ -43,7 +43,7 @@ fn inspect_truncated(shelf: &Shelf) -> Result<()> {
     for format in Format::ALL {
         let image = shelf.image(format)?;
         let len = std::fs::metadata(&image)?.len() as usize;
-        // qcow2 and VMDK files may end in padding, so the last byte alone may not matter to them.
+        // qcow2 and VMDK files may end with padding, so truncating the last byte may have no effect.
         for keep in [0, 1, 511, len / 3, len / 2, len - len / 8] {
             let damaged = shelf.damaged(&image, |content| content.truncate(keep))?;
             refused(shelf, &damaged, &format!("{format} of {keep} bytes"))?;
@@ -56,7 +56,7 @@ fn inspect_flipped(shelf: &Shelf) -> Result<()> {
     for format in Format::ALL {
         let image = shelf.image(format)?;
         let content = std::fs::read(&image)?;
-        // Somewhere in the middle of the bundle; compressed, there is nothing to look for.
+        // Somewhere in the middle of the bundle; compressed images cannot be searched.
         let page = find(&content, PAGE).unwrap_or(content.len() / 2);
         for bit in [0, 5] {
             let damaged = shelf.damaged(&image, |content| content[page] ^= 1 << bit)?;
@@ -66,12 +66,12 @@ fn inspect_flipped(shelf: &Shelf) -> Result<()> {
     Ok(())
 }
 
-/// Where a part of some content begins.
+/// Offset of a part in some content.
 pub(crate) fn find(content: &[u8], part: &[u8]) -> Option<usize> {
     content.windows(part.len()).position(|w| w == part)
 }
 
-/// Boots and expects the machine to end with a failure and these words.
+/// Boots and expects the machine to end with this failure status and message.
 fn fails(setup: &Setup, status: i32, words: &str) -> Result<()> {
     let (code, log) = Machine::boot(setup)?.ended(PATIENCE)?;
     ensure!(code == Some(status), "QEMU's exit code {code:?}: {log}");
@@ -84,12 +84,12 @@ const GRUB: &str = "error: image damaged";
 
 fn truncated_disk(shelf: &Shelf) -> Result<()> {
     let image = shelf.image(Format::Raw)?;
-    // GRUB is still there, the ELF only in part.
+    // GRUB is intact, the ELF is truncated.
     let damaged = shelf.damaged(&image, |content| content.truncate(0x15_0000))?;
     fails(&Setup::new(Format::Raw, &damaged), 3, GRUB)?;
     let damaged =
         shelf.damaged(&shelf.image(Format::Qcow2)?, |content| content.truncate(content.len() / 2))?;
-    // QEMU itself, or GRUB, depending on which half has the tables.
+    // QEMU or GRUB detects it, depending on which half has the tables.
     let (code, log) = Machine::boot(&Setup::new(Format::Qcow2, &damaged))?.ended(PATIENCE)?;
     ensure!(matches!(code, Some(1 | 3)) && !log.trim().is_empty(), "{code:?}: {log}");
     Ok(())
@@ -106,7 +106,7 @@ fn flipped_disk(shelf: &Shelf) -> Result<()> {
     Ok(())
 }
 
-/// Nothing checks the ELF before it runs, so it checks its bundle itself.
+/// Nothing checks the ELF before it runs, so the program checks its bundle itself.
 fn flipped_bundle(shelf: &Shelf) -> Result<()> {
     let image = shelf.image(Format::Elf)?;
     let content = std::fs::read(&image)?;

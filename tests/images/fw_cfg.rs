@@ -43,7 +43,7 @@ fn wins(shelf: &Shelf) -> Result<()> {
     Ok(())
 }
 
-/// An https site whose key is in neither the image nor the configuration, but in a file of its own on the host.
+/// An https site whose key is in neither the image nor the configuration, but in a separate file on the host.
 fn keys_from_the_host(shelf: &Shelf) -> Result<()> {
     const NAME: &str = "handed.test";
     let directory = shelf.path("certificates");

@@ -1,7 +1,7 @@
-//! Images as operators deploy them: built in every format, booted in QEMU, cut off, damaged.
+//! Images as operators deploy them: built in every format, booted in QEMU, truncated, damaged.
 //!
-//! `WEIR` names the `weir` program to test. One test at a time, on the main thread, which is whose end the machines
-//! follow.
+//! `WEIR` is the `weir` program to test. Tests run one at a time, on the main thread, because machines end with the thread that
+//! started them.
 
 mod boots;
 mod builds;

@@ -1,4 +1,4 @@
-//! Machines with too little memory: each says so and ends, whoever booted it and whatever of it was too little for.
+//! Machines with too little memory: each reports it and ends, however it was booted and at whatever stage.
 
 use crate::Test;
 use crate::damage::find;
@@ -23,11 +23,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("memory::a_heap_that_runs_full", full),
 ];
 
-/// QEMU's status of a machine that ended with an error, and of one that panicked.
+/// QEMU's exit status of a machine that ended with an error, and of one that panicked.
 const FAILURE: i32 = 3;
 const PANIC: i32 = 5;
 
-/// Boots with so much memory, with `isa-debug-exit` and without: the machine has to end by itself, with this line.
+/// Boots with this much memory, with and without `isa-debug-exit`: the machine must end by itself, with this line.
 fn ends(setup: &Setup, memory_mib: u32, status: i32, line: &str) -> Result<()> {
     for (debug_exit, status) in [(true, status), (false, 0)] {
         let setup = Setup { memory_mib, debug_exit, ..setup.clone() };
@@ -51,7 +51,7 @@ fn serves(setup: &Setup, memory_mib: u32, page: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// What `weir image build` said that an image needs is what the machine holds to.
+/// The machine enforces the same minimum that `weir image build` printed.
 fn least(image: &Path) -> Result<u32> {
     Ok(least_memory_mib(bundle_len(image)?))
 }
@@ -76,17 +76,17 @@ fn large(shelf: &Shelf) -> Result<()> {
     shelf.configuration("large", &page)?;
     let image = shelf.image_of("large", Format::Elf)?;
     let (setup, least) = (Setup::new(Format::Elf, &image), least(&image)?);
-    // The loader stands still with 24 to 32 and resets with 40, the kernel panics with 64.
+    // The loader hangs with 24 to 32 and resets with 40; the kernel panics with 64.
     for has in [16, 24, 32, 40, 64, least - 1] {
         too_little(&setup, has, least)?;
     }
     serves(&setup, least, &page)?;
     let image = shelf.image_of("large", Format::Iso)?;
-    // With much less GRUB itself has no room for the image.
+    // With much less, GRUB itself has no room for the image.
     too_little(&Setup::new(Format::Iso, &image), least - 1, least)
 }
 
-/// The image with a loader whose entry is its own again: what runs behind the check has less memory than the check saw.
+/// The image with the loader's original entry point, so that later stages have less memory than the check would require.
 fn unchecked(shelf: &Shelf) -> Result<Setup> {
     let image = shelf.damaged(&shelf.image(Format::Elf)?, |_| ())?;
     let path = shelf.path("damaged.loader");
@@ -110,8 +110,8 @@ fn kernel(shelf: &Shelf) -> Result<()> {
 fn uefi(shelf: &Shelf) -> Result<()> {
     ensure!(has_uefi(), "no UEFI firmware: install ovmf");
     let setup = Setup { uefi: true, ..Setup::new(Format::Raw, &shelf.image(Format::Raw)?) };
-    // GRUB runs before anything of Weir's does, and knows only that it could not read the image.
-    // Its words come twice: over the serial line and from the console that the firmware shows there.
+    // GRUB runs before anything of Weir, and only knows that it could not read the image. Its message appears twice: on the
+    // serial line, and from the firmware's console, which is redirected there.
     ends(&setup, 44, FAILURE, "memory")
 }
 
@@ -127,7 +127,7 @@ fn handed(shelf: &Shelf) -> Result<()> {
     serves(&setup, needs, &page)
 }
 
-/// A bundle of names: it fits, but what the program makes of them does not.
+/// A bundle of names: it fits, but what the program builds from it does not.
 fn full(shelf: &Shelf) -> Result<()> {
     let bundle = shelf.path("names.bundle");
     let nothing = File {

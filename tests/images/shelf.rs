@@ -1,4 +1,4 @@
-//! The images that the tests share, each built when it is first asked for.
+//! The images shared by the tests, each built when first needed.
 
 use anyhow::{Context, Result, ensure};
 use image::deploy::Format;
@@ -8,10 +8,10 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use weir_tests::weir::program;
 
-/// What the page says.
+/// Content of the page.
 pub(crate) const PAGE: &[u8] = b"<p>from the image</p>\n";
 
-/// A directory with a configuration and what was built from it.
+/// A directory with a configuration and images built from it.
 pub(crate) struct Shelf(TempDir);
 
 impl Shelf {

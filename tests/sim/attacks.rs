@@ -1,4 +1,4 @@
-//! Attacks that HTTP.sys and its peers have had to survive, each by its name.
+//! Named attacks that HTTP.sys and its peers had to survive.
 
 use crate::client::{Exchange, Expected};
 use crate::network::Quality;
@@ -14,14 +14,14 @@ fn raw(request: impl Into<Vec<u8>>, status: u16, content: Option<Vec<u8>>) -> Ex
     Exchange { request: request.into(), expected: Expected { status, content }, may_break: false }
 }
 
-/// All of these on one connection, and after each of them another request that must be answered right.
+/// Sends all of these on one connection, each followed by a request that must succeed.
 fn survives(world: &mut World, exchanges: Vec<Exchange>) {
     let script = exchanges.into_iter().flat_map(|exchange| [exchange, requests::file(128)]).collect();
     world.add_client(script, 65_535, 1);
     world.run(600 * SECOND).expect("every answer is right");
 }
 
-/// MS15-034: a range up to the last number there is overflowed, in the kernel's cache.
+/// MS15-034: a range up to the maximum integer overflowed in the kernel's cache.
 #[test]
 fn cve_2015_1635_range_overflow() {
     let mut world = World::with(&settings(&["*"]));
@@ -39,7 +39,7 @@ fn cve_2015_1635_range_overflow() {
         range("0-0", 206, Some(whole[..1].to_vec())),
     ];
     survives(&mut world, script);
-    // What cannot be satisfied, and numbers of more than 64 bits: an answer, and never more bytes than there are.
+    // Unsatisfiable ranges, and numbers of more than 64 bits: always a response, and never more bytes than the file has.
     for text in
         [format!("{max}-"), format!("{max}-{max}"), "4096-".into(), format!("0-{max}0"), format!("{max}0-")]
     {
@@ -81,7 +81,7 @@ fn cve_2021_31166_empty_list_elements() {
     let mut script = Vec::new();
     for name in names {
         for value in ["", ",", ", ,", ",,,,,,,,", "\t,\t", " , , "] {
-            // A list of nothing matches nothing.
+            // An empty list matches nothing.
             let status = if name == "If-Match" { 412 } else { 200 };
             let content = if status == 200 { pattern(128) } else { b"412 Precondition Failed\n".to_vec() };
             let request = format!("GET /f/128 HTTP/1.1\r\nHost: sim\r\n{name}: {value}\r\n\r\n");
@@ -91,7 +91,7 @@ fn cve_2021_31166_empty_list_elements() {
     survives(&mut world, script);
 }
 
-/// Trailers met memory that nobody had written.
+/// Trailers used uninitialised memory.
 #[test]
 fn cve_2022_21907_trailers() {
     let post = |trailers: &str, status, content| {
@@ -130,7 +130,7 @@ fn cve_2022_21907_trailers() {
     }
 }
 
-/// Sixteen bits were not enough for the length of a head.
+/// The length of a head overflowed 16 bits.
 #[test]
 fn cve_2026_47291_heads_around_sixteen_bits() {
     let http = Http { max_request_bytes: Some(200_000), max_field_length: Some(65_534), ..Http::default() };
@@ -138,7 +138,7 @@ fn cve_2026_47291_heads_around_sixteen_bits() {
         let mut head = "GET /f/1024 HTTP/1.1\r\nHost: sim\r\n".to_owned();
         while head.len() < total - 2 {
             let field = (total - 2 - head.len()).min(60_000);
-            // Nothing shorter than a field may be left.
+            // The remainder must not be shorter than a field.
             let field = if total - 2 - head.len() - field < 8 { total - 2 - head.len() } else { field };
             head.push_str(&format!("X: {}\r\n", "x".repeat(field - 5)));
         }
@@ -163,7 +163,7 @@ fn cve_2026_47291_heads_around_sixteen_bits() {
     }
 }
 
-/// About 4,000 chunked POSTs on one connection ended in a reset.
+/// About 4,000 chunked POSTs on one connection caused a reset.
 #[test]
 fn kb967853_chunked_posts_on_one_connection() {
     let mut world = World::with(&settings(&["*"]));
@@ -174,7 +174,7 @@ fn kb967853_chunked_posts_on_one_connection() {
     assert_eq!((world.clients[client].tally.answered, world.clients[client].tally.connections), (5000, 1));
 }
 
-/// The slowest of a well-behaved client's answers, in nanoseconds, while others do what they do.
+/// The longest response time of a well-behaved client beside others, in nanoseconds.
 fn slowest(world: &mut World) -> u64 {
     (0..50)
         .map(|_| {
@@ -199,7 +199,7 @@ fn attackers(world: &mut World, attack: Exchange, deaf: bool) -> Vec<usize> {
     attackers.collect()
 }
 
-/// Each of them sends so little more.
+/// Each of them sends this little more.
 fn drip(world: &mut World, attackers: &[usize], drop_of: &[u8]) {
     for &attacker in attackers {
         if !world.clients[attacker].is_done() {
@@ -225,7 +225,7 @@ fn attacked(attack: Exchange, deaf: bool, drop_of: &[u8]) {
     assert_eq!(connected, 0, "attackers are still connected");
 }
 
-/// The same with memory for fewer of them than there are: who keeps us waiting makes room.
+/// The same with memory for only some of them: slow clients are dropped to make room.
 fn crowded(attack: Exchange, deaf: bool, drop_of: &[u8]) {
     let world = || World::with_quality(&settings(&["*"]), 1, Quality::LAN, 3 << 20);
     let unloaded = slowest(&mut world());
@@ -255,7 +255,7 @@ fn slow_body() {
     attacked(raw(head, 0, None), false, b"x");
 }
 
-/// Whoever does not read has a window of zero after 2 KiB.
+/// A client that does not read has a window of zero after 2 KiB.
 #[test]
 fn slow_read_and_zero_window() {
     let attack = raw("GET /f/300000 HTTP/1.1\r\nHost: sim\r\n\r\n", 0, None);
@@ -263,7 +263,7 @@ fn slow_read_and_zero_window() {
     crowded(attack, true, b"");
 }
 
-/// One dead pool, its queue full: neither files nor another pool's requests notice.
+/// One dead pool with a full queue affects neither files nor another pool's requests.
 #[test]
 fn a_dead_pool_takes_nothing_from_others() {
     let alive = settings(&["*"]);
@@ -282,7 +282,7 @@ fn a_dead_pool_takes_nothing_from_others() {
             world.add_client(vec![raw("GET /dead/x HTTP/1.1\r\nHost: sim\r\n\r\n", 503, None)], 2048, 1);
         world.clients[client].stay = true;
     }
-    // They come faster than there is room for half-open connections, so some have to try again.
+    // They arrive faster than half-open connections are allowed, so some must retry.
     world.run_for(20 * SECOND);
     assert_eq!(world.shard.hub().pools().waiting(), 1000);
     assert_eq!(world.shard.counters().of(Reason::QueueFull), 100);

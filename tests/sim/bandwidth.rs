@@ -1,6 +1,6 @@
-//! Rates, shares and limits of the whole appliance, measured where clients measure them: bytes that have arrived.
+//! Rates, shares and limits of the whole appliance, measured at the clients as bytes received.
 //!
-//! With `WEIR_BANDWIDTH_REPORT=DIR` the measured figures and the curves behind them are written there for the report.
+//! With `WEIR_BANDWIDTH_REPORT=DIR` the figures and curves are written to that directory for the report.
 
 use crate::network::Quality;
 use crate::requests;
@@ -26,7 +26,7 @@ fn got(world: &World, clients: &[usize]) -> u64 {
     clients.iter().map(|&number| world.clients[number].got).sum()
 }
 
-/// Sums of bytes received by each group, now and after every `step` until `end`.
+/// Bytes received by each group so far, sampled now and after every `step` until `end`.
 fn sample(world: &mut World, groups: &[&[usize]], step: u64, end: u64) -> Vec<Vec<u64>> {
     let mut sums = vec![groups.iter().map(|group| got(world, group)).collect()];
     while world.now_ns < end {
@@ -43,7 +43,7 @@ fn worst(sums: &[Vec<u64>], group: usize, len: usize, want: f64) -> f64 {
     errors.fold(0.0, f64::max)
 }
 
-/// Leaves a measured figure and a curve (bytes per second, one column a group) for the report.
+/// Writes a figure and a curve (bytes per second, one column per group) for the report.
 fn report(name: &str, what: &str, reach: &str, measured: &str, curve: &[(u64, Vec<f64>)]) {
     println!("{what} | {reach} | {measured}");
     let Some(dir) = std::env::var_os("WEIR_BANDWIDTH_REPORT") else { return };
@@ -138,7 +138,7 @@ fn an_idle_site_gets_its_rate_back() {
     let start = world.now_ns;
     let a = [world.pull("a", "/f/300000", None)];
     let sums = sample(&mut world, &[&a, &b], 20 * MS, start + 2 * SECOND);
-    // From when on every 100 ms bring what is guaranteed.
+    // The time from which every 100 ms carry the guaranteed amount.
     let rate = ((2 * KIB) << 10) as f64 / 10.0;
     let slow = sums.windows(6).rposition(|w| ((w[5][0] - w[0][0]) as f64) < rate * 0.95);
     let back_ms = slow.map_or(0, |n| (n as u64 + 1) * 20);
@@ -172,7 +172,7 @@ fn clients_share_equally_whatever_they_open() {
     assert!(jain >= 0.99, "{jain}: {shares:?}");
 }
 
-/// Times of `count` small requests, one every `pause`, sorted.
+/// Response times of `count` small requests, one every `pause`, sorted.
 fn small_requests(world: &mut World, count: usize, pause: u64) -> Vec<u64> {
     let request = || {
         let mut exchange = requests::file(1024);
@@ -185,7 +185,7 @@ fn small_requests(world: &mut World, count: usize, pause: u64) -> Vec<u64> {
     world.run(60 * SECOND).expect("answered");
     let mut times: Vec<u64> = (0..count)
         .map(|n| {
-            // Not in step with anything.
+            // Out of step with any other period.
             world.run_for(pause + n as u64 * 12_347);
             let asked = world.now_ns;
             world.ask(client, request());
@@ -340,7 +340,7 @@ fn limits_on_connections_and_requests() {
         world.clients[client].stay = true;
         world.run(SECOND).expect("answered as expected");
     }
-    // The burst of three, one refused; half a second later there is one again.
+    // The burst of three, then one rejected; half a second later one is allowed again.
     for (status, pause) in [(200, 0), (200, 0), (200, 0), (429, 500), (200, 0)] {
         world.add_client(vec![to("b", status)], 65_535, 1);
         world.run(SECOND).expect("answered as expected");
@@ -356,7 +356,7 @@ fn limits_on_connections_and_requests() {
 #[test]
 fn who_drains_more_slowly_than_the_floor_is_ended_and_who_is_held_back_is_not() {
     let mut settings = world::settings(&["a", "b"]);
-    // 64 KiB in the send buffer and what the client takes: about 20 s at this floor.
+    // 64 KiB in the send buffer plus what the client accepts: about 20 s at this minimum rate.
     settings.sites[0].limits.min_send_rate = Some(6000);
     settings.sites[1].bandwidth.ceil = Some(1024);
     settings.sites[1].limits.min_send_rate = Some(6000);
@@ -369,7 +369,7 @@ fn who_drains_more_slowly_than_the_floor_is_ended_and_who_is_held_back_is_not() 
     world.run_for(20 * SECOND);
     assert_eq!(world.metrics(0).too_slow, 1);
     world.run_for(100 * SECOND);
-    // Our own ceiling of 205 B/s each is far below the floor, and nobody was ended for it.
+    // Our own ceiling of 205 B/s each is far below the minimum rate, and nobody was disconnected for it.
     assert_eq!((world.metrics(1).too_slow, world.metrics(1).connections), (0, 5));
     assert!(got(&world, &held) >= 100 * 1024);
 }

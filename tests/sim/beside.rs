@@ -1,4 +1,4 @@
-//! Requests whose answers fail, beside good ones at the same healthy workers: nobody waits for them.
+//! Failing requests beside good ones at the same healthy workers: they delay nobody.
 //!
 //! `WEIR_SIM_CHAOS_SEEDS=N` sets how many runs there are.
 
@@ -12,7 +12,7 @@ use crate::world::World;
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
 
-/// What a request does to the worker that gets it, whichever that is. The worker itself is healthy.
+/// What a request makes the worker do that serves it. The worker itself is healthy.
 fn bad(kind: u8) -> Vec<Action> {
     match kind {
         0 => vec![],
@@ -34,7 +34,7 @@ fn run(seed: u64) -> Result<(), String> {
             Some((head_end(input)?, actions))
         }))
     });
-    // Ten of each kind: those that are never answered leave most of the machine's 32 links to others.
+    // Ten of each kind: those without a response leave most of the machine's 32 links to others.
     for kind in 0..6 {
         let method = ["GET", "POST"][rng.usize(..2)];
         for _ in 0..10 {

@@ -1,7 +1,7 @@
-//! Chaos: several workers that crash, stall, lie and break off, under a mix of requests.
+//! Chaos: several workers that crash, stall, send wrong data and abort, under a mix of requests.
 //!
-//! Whatever happens, every request is answered once and right, or visibly not at all; no POST reaches two workers; and
-//! nothing is left behind. `WEIR_SIM_CHAOS_SEEDS=N` sets how many runs there are.
+//! Invariants: every request gets one correct response, or visibly none; no POST reaches two workers; and nothing is leaked.
+//! `WEIR_SIM_CHAOS_SEEDS=N` sets the number of runs.
 
 use crate::client::{Exchange, Expected};
 use crate::pools::pool;
@@ -19,7 +19,7 @@ const REQUESTS: usize = 6;
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
 
-/// A worker that knows `GET /api/bytes/N` and `POST` or `PUT /api/echo/…`, and does neither reliably.
+/// A worker that implements `GET /api/bytes/N` and `POST` or `PUT /api/echo/…`, unreliably.
 fn worker(mut rng: fastrand::Rng, badness: u8, secured: bool) -> Script {
     Script::new(Box::new(move |input| {
         let end = input.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
@@ -66,12 +66,12 @@ fn answer(content: &[u8], badness: u8, secured: bool, rng: &mut fastrand::Rng) -
         0 => vec![first, Action::Reset],
         1 => vec![first, Action::End],
         2 => vec![first, late, Action::Reset],
-        // Silence, before or in the middle.
+        // Silence, before or during the response.
         3 => vec![first, Action::Wait(600 * SECOND)],
         4 => vec![Action::Send(b"nonsense\r\n\r\n".to_vec())],
         5 => vec![Action::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec())],
-        // More than was asked for, at once or when somebody else may wait for an answer. Not the latter over TLS, which takes in
-        // the next request before this program reads it.
+        // Surplus bytes, at once or later, when another request may be waiting. Not later with TLS, which may deliver the next
+        // request before this program reads it.
         kind if kind == 6 || secured => {
             vec![Action::Send([&bytes[..], b"HTTP/1.1 200 OK\r\n\r\nunasked"].concat())]
         }
@@ -99,7 +99,7 @@ fn run(seed: u64) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let workers = rng.usize(1..4);
     let badness = [0, 5, 30][rng.usize(..3)];
-    // Handshakes cost more than all the rest of a run.
+    // Handshakes dominate the cost of a run.
     let links = seed.is_multiple_of(64).then(|| AUTHORITY.links("app.workers"));
     let (ours, theirs) = links.unzip();
     let secured = theirs.is_some();
@@ -144,7 +144,7 @@ fn chaos() {
     over_seeds("chaos", run);
 }
 
-/// Runs a test of this name with many seeds, on all processors.
+/// Runs the test of this name with many seeds, on all processors.
 pub fn over_seeds(name: &str, run: fn(u64) -> Result<(), String>) {
     let seeds = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
     if let Some(seed) = seeds("WEIR_SIM_SEED") {

@@ -1,4 +1,4 @@
-//! A client machine: one address, one connection at a time, a script of requests, and a check of every answer's bytes.
+//! A client machine: one address, one connection at a time, a script of requests, and a check of every response byte.
 
 use crate::nic::MAC;
 use crate::rough::Rough;
@@ -10,24 +10,24 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address};
 use std::collections::VecDeque;
 
-/// What an answer must look like.
+/// Expected response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     pub status: u16,
-    /// The whole content, or `None` where a HEAD or 304 must have none.
+    /// Expected content; `None` for a HEAD or 304, which must have none.
     pub content: Option<Vec<u8>>,
 }
 
-/// A request and its answer.
+/// A request and its expected response.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     pub request: Vec<u8>,
     pub expected: Expected,
-    /// The answer may break off visibly instead, because a worker may die.
+    /// The response may be visibly truncated instead, because a worker may crash.
     pub may_break: bool,
 }
 
-/// How it went for a client, once it is done.
+/// Result of a client that is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub answered: usize,
@@ -43,29 +43,29 @@ pub struct Client {
     address: [u8; 4],
     port: u16,
     todo: VecDeque<Exchange>,
-    /// Requests sent at once before their answers are awaited.
+    /// Number of requests sent before waiting for their responses.
     pipeline: usize,
     sent: usize,
     saying: Vec<u8>,
     received: Vec<u8>,
     started: bool,
-    /// Stay connected when the script is over.
+    /// Stay connected after the script.
     pub stay: bool,
-    /// Ask again if a connection ends before the answer's first byte, as clients do with kept-alive connections.
+    /// Retry if a connection ends before the first byte of the response, as clients do with keep-alive connections.
     pub retries: bool,
-    /// Do not ask again for what may have been asked for, even if not a byte of an answer came.
+    /// Never repeat a request that may have been received, even without a single byte of a response.
     pub gives_up: bool,
     /// Never read anything.
     pub deaf: bool,
-    /// Its machine is gone without a word: it neither hears nor says anything.
+    /// The machine has vanished: it neither receives nor sends.
     pub dead: bool,
     /// Send requests in one piece.
     pub whole: bool,
     /// Port of the appliance.
     pub server_port: u16,
-    /// TLS, if it is spoken.
+    /// TLS, if used.
     pub secure: Option<Box<Secure>>,
-    /// Send this over and over and throw the answers away.
+    /// Send this repeatedly and discard the responses.
     pub pull: Option<Vec<u8>>,
     /// Do this instead of a script, on one connection.
     pub rough: Option<Rough>,
@@ -132,7 +132,7 @@ impl Client {
         }
     }
 
-    /// As another client's second connection: from its address, with another port.
+    /// Acts as another client's second connection: from its address, with another port.
     pub fn share(&mut self, number: usize, port: u16) {
         self.address = Self::address_of(number);
         self.port = port;
@@ -158,42 +158,42 @@ impl Client {
         self.wire.arriving.push_back(frame[14..].to_vec());
     }
 
-    /// Gives the client more to do on the connection it has.
+    /// Adds requests for the existing connection.
     pub fn ask(&mut self, exchange: Exchange) {
         self.todo.push_back(exchange);
     }
 
-    /// Goes away in the middle of whatever it does.
+    /// Disconnects in the middle of whatever it is doing.
     pub fn leave(&mut self) {
         self.todo.clear();
         self.stay = false;
         self.sockets.get_mut::<tcp::Socket>(self.handle).abort();
     }
 
-    /// Sends FIN after what it has sent, and reads on; it does not connect again.
+    /// Sends FIN after everything sent so far, and keeps reading; it does not connect again.
     pub fn half_close(&mut self) {
         self.stay = false;
         self.sockets.get_mut::<tcp::Socket>(self.handle).close();
     }
 
-    /// Sends bytes that are no request.
+    /// Sends bytes that are not a request.
     pub fn say(&mut self, bytes: &[u8]) {
         self.saying.extend_from_slice(bytes);
     }
 
-    /// These bytes are among those received and not taken as an answer.
+    /// Whether these bytes are among those received that are not part of a response.
     pub fn has_received(&self, bytes: &[u8]) -> bool {
         self.received.windows(bytes.len()).any(|w| w == bytes)
     }
 
-    /// Which client a frame from the appliance is for.
+    /// The client that a frame from the appliance is for.
     pub fn number_of(frame: &[u8]) -> Option<usize> {
         let to = frame.get(30..34).filter(|_| frame[12..14] == [8, 0])?;
         (to[0] == 10 && to[1] >= 1)
             .then(|| usize::from(to[1] - 1) << 16 | usize::from(to[2]) << 8 | usize::from(to[3]))
     }
 
-    /// Does all there is to do now; returns frames to send and when to look again.
+    /// Does everything possible now; returns frames to send, and when to run again.
     pub fn poll(&mut self, now_ns: u64) -> (Vec<Vec<u8>>, Option<u64>) {
         if self.dead {
             return (Vec::new(), None);
@@ -298,13 +298,12 @@ impl Client {
                 Ok(None) => break,
                 Ok(Some(len)) => {
                     self.received.drain(..len);
-                    // An answer may come before all of the request was sent.
+                    // A response may arrive before all of the request was sent.
                     self.sent = self.sent.saturating_sub(exchange.request.len());
                     self.todo.pop_front();
                     self.tally.answered += 1;
                 }
-                // The refusal of an exchange that lost its worker twice, or whose worker was silent; the connection ends
-                // after it.
+                // The error for an exchange that lost its worker twice, or whose worker was silent; the connection ends after it.
                 Err(Wrong::Status(502 | 504)) if exchange.may_break => break,
                 Err(why) => {
                     self.failure = Some(why.to_string());
@@ -325,7 +324,7 @@ impl Client {
         if let Some(rest) = unsent
             && socket.can_send()
         {
-            // In pieces of any size: a head may be split anywhere.
+            // In pieces of any size, because a head may be split anywhere.
             let piece = if self.whole { rest.len() } else { self.rng.usize(1..=rest.len()) };
             self.sent += match &mut self.secure {
                 Some(secure) => {
@@ -362,7 +361,7 @@ impl Client {
     }
 }
 
-/// What is wrong with an answer.
+/// Describes what is wrong with a response.
 enum Wrong {
     Status(u16),
     Other(String),
@@ -377,7 +376,7 @@ impl std::fmt::Display for Wrong {
     }
 }
 
-/// The length of a complete and right answer at the front of `bytes`; `None` while it is incomplete.
+/// The length of a complete and correct response at the start of `bytes`; `None` while it is incomplete.
 fn answer(bytes: &[u8], expected: &Expected) -> Result<Option<usize>, Wrong> {
     let mut fields = [httparse::EMPTY_HEADER; 512];
     let mut head = httparse::Response::new(&mut fields);

@@ -1,4 +1,4 @@
-//! The host's log collector, which may be away.
+//! The host's log collector, which may be absent.
 
 use crate::streams::{Packet, SimStreams};
 use netdrv::stream::{StreamEvent, StreamId, StreamTransport};
@@ -11,11 +11,11 @@ pub const PORT: u32 = 9_999;
 pub struct Collector {
     streams: SimStreams,
     unfinished: HashMap<StreamId, Vec<u8>>,
-    /// Whole lines in the order in which they came, each with its first byte.
+    /// Whole lines in order of arrival, each with its kind byte.
     pub lines: Vec<String>,
-    /// It does not answer.
+    /// It does not respond.
     pub away: bool,
-    /// It takes nothing in.
+    /// It reads nothing.
     pub stuck: bool,
 }
 
@@ -31,7 +31,7 @@ impl Collector {
         self.streams.numbers()
     }
 
-    /// Dies and is there again, with nothing of what it had in hand.
+    /// Crashes and restarts, losing everything unfinished.
     pub fn restart(&mut self) {
         let lines = std::mem::take(&mut self.lines);
         *self = Self { lines, ..Self::new() };
@@ -71,7 +71,7 @@ impl Collector {
         std::mem::take(&mut self.streams.outgoing)
     }
 
-    /// Lines of a kind, without their first byte.
+    /// Lines of a kind, without the kind byte.
     pub fn of(&self, kind: char) -> Vec<&str> {
         self.lines.iter().filter_map(|line| line.strip_prefix(kind)).collect()
     }

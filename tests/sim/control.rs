@@ -1,4 +1,4 @@
-//! The control connection, as the host sees it.
+//! The control connection, from the host's side.
 
 use crate::pools::{head_end, pool, right};
 use crate::requests::get;
@@ -62,7 +62,7 @@ impl Host {
             .map(|message| message.expect("a message"))
     }
 
-    /// Takes everything that has come: demands are kept, the last reply is returned.
+    /// Handles everything received: keeps demands, returns the last reply.
     fn listen(&mut self, world: &mut World) -> Option<(u32, Result<Answer, Refusal>)> {
         let mut last = None;
         while let Some(message) = self.take(world) {
@@ -100,7 +100,7 @@ impl Host {
     }
 }
 
-/// A pool that knows of no worker until it is told.
+/// A pool that knows no workers until they are announced.
 fn unmanned() -> World {
     World::scripted(1, pool(0), |_, _| {
         Script::new(Box::new(|input| Some((head_end(input)?, right(b"right")))))
@@ -212,7 +212,7 @@ fn a_worker_that_leaves_gets_nothing_new() {
 
 #[test]
 fn a_worker_that_is_said_to_be_gone_is_gone_at_once() {
-    // The first worker never answers, and the transport never says that it is gone.
+    // The first worker never responds, and the transport never reports that it is gone.
     let mut world = World::scripted(1, pool(2), |number, _| {
         Script::new(Box::new(move |input| {
             let end = head_end(input)?;
@@ -326,7 +326,7 @@ fn a_peer_that_takes_no_replies_is_given_up() {
     for id in 0..2000 {
         assert!(encode(&Ask { id, request: Request::Status }, &mut asks));
     }
-    // Nothing is read on this side: the appliance stops reading, holds little, and does not fall over.
+    // This side reads nothing: the appliance stops reading, buffers little, and does not fail.
     for piece in asks.chunks(1000) {
         let n = world.host.send(host.stream, piece);
         world.send_from_host();

@@ -1,4 +1,4 @@
-//! A graceful end: what is under way is finished, nothing new begins, and the time for it is bounded.
+//! Graceful shutdown: requests in progress are completed, nothing new begins, and the time for it is limited.
 
 use crate::control::Host;
 use crate::logs::{errors, logged, raw};
@@ -40,7 +40,7 @@ fn what_is_under_way_is_finished_and_nothing_new_begins() {
     assert_eq!(world.shard.tcp().established(), 4);
     let left = drain(&mut host, &mut world, 10_000);
     assert_eq!(left.connections, 4, "{left:?}");
-    // Its request may have been on its way.
+    // Its request may have been in transit.
     world.run_for(100 * MS);
     assert_eq!(world.shard.tcp().established(), 3, "the idle one is closed");
     assert!(world.clients[silent].failure.is_none());

@@ -1,5 +1,4 @@
-//! What stands in front: proxies whose word is taken, load balancers that speak the PROXY protocol, and clients that would pass
-//! round both, or round a prefix.
+//! Proxies in front: trusted proxies, load balancers with the PROXY protocol, and clients that try to bypass either, or a prefix.
 
 use crate::client::Exchange;
 use crate::logs::{logged, raw};
@@ -21,7 +20,7 @@ fn trust(network: &str, len: u8, proxy_protocol: &[u16]) -> Trust {
     Trust { networks: vec![network], proxy_protocol, field: ClientField::XForwardedFor }
 }
 
-/// Logs who asked and what was answered.
+/// Logs client addresses and statuses.
 fn trusting(trust: Trust) -> Settings {
     let mut settings = logged();
     settings.server.trust = trust;
@@ -50,7 +49,7 @@ fn the_proxy_protocol_says_whose_a_connection_is() {
         (b"PROXY UNKNOWN\r\n", "/unknown"),
         (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "/local"),
     ] {
-        // The second request on a connection has no header any more.
+        // The second request on a connection has no header.
         world.add_client(vec![ask(header, path, "", 404), ask(b"", path, "", 404)], 4096, 1);
     }
     world.run(5 * SECOND).expect("all are answered");
@@ -82,7 +81,7 @@ fn whoever_does_not_say_so_or_is_not_to_is_cut_off() {
             "{errors:?}"
         );
     }
-    // One that never comes is waited for as a head is.
+    // A header that never arrives is timed out like a head.
     let mut world = World::with(&trusting(trust("10.0.0.0", 8, &[80])));
     let client = world.add_client(vec![raw(b"PROXY TCP4 203.0", 0)], 4096, 1);
     world.clients[client].stay = true;
@@ -126,7 +125,7 @@ fn a_trusted_proxys_clients_have_limits_and_lines_of_their_own() {
     settings.sites[0].limits.client_requests = Some(RequestRate { requests: 1, per_secs: 1000, burst: 1 });
     let mut world = World::with(&settings);
     let of = |address: &str, status| ask(b"", "/x", &format!("X-Forwarded-For: {address}\r\n"), status);
-    // Several clients on the proxy's one connection.
+    // Several clients on the proxy's single connection.
     let script = vec![of("203.0.113.1", 404), of("203.0.113.2", 404), of("9.9.9.9, 203.0.113.3", 404)];
     world.add_client(script, 4096, 1);
     world.run(5 * SECOND).expect("each of them has one");
@@ -143,7 +142,7 @@ fn a_trusted_proxys_clients_have_limits_and_lines_of_their_own() {
     };
     assert_eq!(words(0), ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.1", "203.0.113.3"]);
     assert_eq!(words(3), ["404", "404", "404", "429", "429"]);
-    // Who is not trusted cannot choose.
+    // Untrusted clients cannot choose.
     settings.server.trust = trust("192.168.0.0", 16, &[]);
     let mut world = World::with(&settings);
     world.add_client(vec![of("203.0.113.1", 404)], 4096, 1);
@@ -152,7 +151,8 @@ fn a_trusted_proxys_clients_have_limits_and_lines_of_their_own() {
     assert!(world.collector.of('a')[0].starts_with("10."), "{:?}", world.collector.of('a'));
 }
 
-/// A site whose `/api/` allows these protocols, and a worker that answers with `answer` what does not lack `must` or have `never`.
+/// A site whose `/api/` allows these protocols, and a worker that responds with `answer` to requests that contain `must` and not
+/// `never`.
 fn changing(upgrade: &[&str], must: &'static str, never: &'static str, answer: &'static str) -> World {
     let mut settings = settings(&["*"]);
     settings.sites[0].prefixes[1].passthrough =
@@ -193,7 +193,7 @@ fn no_worker_changes_to_a_protocol_that_was_not_allowed() {
     changed(changing(&["websocket"], "get", "http2-settings", OK), "GET", smuggled, 204);
     let both = "Upgrade: h2c\r\nUpgrade: websocket\r\n";
     changed(changing(&["websocket"], "\r\nupgrade: websocket\r\n", "h2c", OK), "GET", both, 204);
-    // A worker that changes all the same has not answered.
+    // A worker that switches protocols regardless has not responded.
     let world = changed(changing(&["websocket"], "", "", H2C), "GET", smuggled, 502);
     assert_eq!(world.shard.counters().malformed, 1);
     let world = changed(changing(&["websocket"], "", "", H2C), "GET", "Upgrade: websocket\r\n", 502);
@@ -206,14 +206,14 @@ fn other_protocols_are_allowed_by_name_and_begin_after_the_request() {
     let world = changed(changing(&["tcp"], "\r\nupgrade: tcp\r\n", "", TCP), "POST", tcp, 101);
     assert_eq!(world.shard.counters().upgraded, 1);
     changed(changing(&["websocket"], "post", "upgrade", OK), "POST", tcp, 204);
-    // The request's content is not complete: what comes would be taken for the other protocol.
+    // The request's content is incomplete: further content would be taken for the other protocol.
     let early = "Upgrade: tcp\r\nContent-Length: 10\r\n";
     let world = changed(changing(&["tcp"], "\r\nupgrade: tcp\r\n", "", TCP), "POST", early, 502);
     assert_eq!(world.shard.counters().upgraded, 0);
 }
 
 #[test]
-fn no_path_leads_round_a_prefix() {
+fn no_path_bypasses_a_prefix() {
     let mut settings = logged();
     settings.sites[0].prefixes.push(Prefix {
         url: "http://*:80/api/admin/".into(),

@@ -1,4 +1,4 @@
-//! What one request may do to the workers that others need, and ends that only look like ends.
+//! How far a request can affect workers that others need, and ends of streams that only look orderly.
 
 use crate::client::{Exchange, Expected};
 use crate::control::Host;
@@ -66,7 +66,7 @@ fn failed_answers_and_an_open_tunnel_take_a_pool_away_from_nobody() {
     world.run(SECOND).expect("answers after many bad ones in a row, too");
 }
 
-/// A world with one worker behind a relay, whose every answer ends with its stream; and the names of the streams.
+/// A world with one worker behind a relay, each of whose responses ends with its stream; and the identifiers of the streams.
 fn relayed() -> (World, Host, Rc<RefCell<Vec<u64>>>) {
     let names = Rc::new(RefCell::new(Vec::new()));
     let seen = names.clone();

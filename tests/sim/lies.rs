@@ -1,8 +1,7 @@
-//! Workers that send any bytes at any time, and clients that do anything: nobody gets another's answer.
+//! Workers that send any bytes at any time, and clients that do anything: no client gets another's response.
 //!
-//! Every byte above 0x7f that a worker sends is the mark of the request that it has read last on that stream (or 0xff), so
-//! that every byte of any answer's content and a field of its head say whose it is. `WEIR_SIM_CHAOS_SEEDS=N` sets how many
-//! runs there are.
+//! Every byte above 0x7f that a worker sends is the mark of the request it has last read on that stream (or 0xff), so every
+//! content byte of a response, and a field in its head, identify the request. `WEIR_SIM_CHAOS_SEEDS=N` sets the number of runs.
 
 use crate::chaos::over_seeds;
 use crate::pools::{head_end, pool};
@@ -14,7 +13,7 @@ use model::settings::Pool;
 
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
-/// The mark of what was sent before anything was asked.
+/// Mark of bytes sent before any request.
 const NOBODY: u8 = 0xff;
 const CLIENTS: usize = 8;
 const REQUESTS: usize = 4;
@@ -24,7 +23,7 @@ fn head(status: u16, mark: u8, framing: &str) -> Vec<u8> {
     [start.as_bytes(), &[mark; 3], b"\r\n", framing.as_bytes(), b"\r\n"].concat()
 }
 
-/// A whole answer with so many bytes of content.
+/// A complete response with this much content.
 fn whole(mark: u8, len: usize, rng: &mut fastrand::Rng) -> Vec<u8> {
     if rng.bool() {
         let start = head(200, mark, &format!("Content-Length: {len}\r\n"));
@@ -41,7 +40,7 @@ fn whole(mark: u8, len: usize, rng: &mut fastrand::Rng) -> Vec<u8> {
     out
 }
 
-/// Something that could pass for an answer, or for nothing.
+/// Something that may or may not look like a response.
 fn surplus(mark: u8, rng: &mut fastrand::Rng) -> Vec<u8> {
     match rng.u8(..6) {
         0 => vec![mark; rng.usize(1..40)],
@@ -53,7 +52,7 @@ fn surplus(mark: u8, rng: &mut fastrand::Rng) -> Vec<u8> {
     }
 }
 
-/// What a liar does about a request.
+/// What a misbehaving worker does about a request.
 fn lie(mark: u8, method: &[u8], rng: &mut fastrand::Rng) -> Vec<Action> {
     let len = [0, 10, 3000, 40_000][rng.usize(..4)];
     let late = Action::Wait(if rng.bool() { rng.u64(..400_000) } else { rng.u64(..40 * MS) });
@@ -93,7 +92,7 @@ fn liar(mut rng: fastrand::Rng) -> Script {
         let number: u8 = text.split(' ').nth(1)?.strip_prefix("/api/t/")?.parse().ok()?;
         let length = text.split("Content-Length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
         let length: usize = length.and_then(|n| n.parse().ok()).unwrap_or(0);
-        // Sometimes before the content is there.
+        // Sometimes before the content has arrived.
         let end = if rng.u8(..4) == 0 { end } else { end + length };
         let method = input.split(|b| *b == b' ').next()?;
         (input.len() >= end).then(|| (end, lie(0x80 + number, method, &mut rng)))
@@ -114,7 +113,7 @@ fn request(number: usize, rng: &mut fastrand::Rng) -> Vec<u8> {
     [head.into_bytes(), vec![b'c'; content]].concat()
 }
 
-/// What a client does that asks for these numbers.
+/// Actions of a client that sends these requests.
 fn client(numbers: std::ops::Range<usize>, rng: &mut fastrand::Rng) -> Vec<Step> {
     let mut steps = vec![Step::Wait(rng.u64(..20 * MS))];
     let pipelines = rng.bool();
@@ -138,7 +137,7 @@ fn client(numbers: std::ops::Range<usize>, rng: &mut fastrand::Rng) -> Vec<Step>
     steps
 }
 
-/// Everything marked that a client heard belongs to what it had asked, in that order.
+/// Checks that everything marked that a client received belongs to its own requests, in order.
 fn check(heard: &[u8], numbers: &std::ops::Range<usize>) -> Result<(), String> {
     let mut last = numbers.start;
     for (at, mark) in heard.iter().enumerate().filter(|(_, byte)| **byte >= 0x80) {

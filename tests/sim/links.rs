@@ -1,4 +1,4 @@
-//! TLS on the links to workers: the appliance's own against rustls.
+//! TLS on links to workers: the appliance's implementation against rustls.
 
 use crate::client::Expected;
 use crate::pools::{head_end, pool, right};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const SECOND: u64 = 1_000_000_000;
 const NAME: &str = "app.workers";
 
-/// Workers answer everything with these actions.
+/// Workers respond to everything with these actions.
 fn world(ours: LinkTls, theirs: Option<Arc<ServerConfig>>, actions: Vec<Action>) -> World {
     let pool = Pool { tls: Some(ours), queue_timeout_s: Some(20), ..pool(1) };
     World::scripted_with(1, pool, theirs, move |_, _| {
@@ -64,7 +64,7 @@ fn a_slow_client_makes_a_secured_link_hold_little_more_than_a_bare_one() {
         }
     }));
     let secured = held(world(ours, Some(theirs), right(&content)));
-    // A session, a record each way, and a future.
+    // A session, a record in each direction, and a future.
     assert!(secured - bare < 80_000, "{} bytes", secured - bare);
 }
 
@@ -80,9 +80,9 @@ fn workers_that_are_not_who_they_should_be_get_nothing() {
     let cases: [(&LinkTls, Option<Arc<ServerConfig>>, u16, Count); 4] = [
         (&ours, Some(strangers), 503, |c| c.untrusted),
         (&ours, Some(namesakes), 503, |c| c.other_name),
-        // Without TLS it sees a ClientHello, which is no request.
+        // A plain worker sees a ClientHello, which is not a request.
         (&ours, None, 503, |c| c.failed),
-        // One that refuses us says so when the handshake is over for us, and a request is under way.
+        // A worker that rejects our certificate says so after our handshake is complete and a request is in progress.
         (&unknown, Some(theirs), 502, |c| c.broken),
     ];
     for (number, (ours, theirs, status, count)) in cases.into_iter().enumerate() {
@@ -121,7 +121,7 @@ fn an_answer_without_length_is_whole_only_if_the_worker_says_so() {
     whole.run(60 * SECOND).expect("all of it");
     assert_eq!(secured(&whole).cut, 0);
 
-    // After enough of it that a replay is out of the question.
+    // After so much of it that it cannot be replayed.
     let mut cut = world(ours, Some(theirs), vec![answer, Action::Wait(SECOND), Action::Reset]);
     let mut exchange = get("/api/x", body);
     exchange.may_break = true;

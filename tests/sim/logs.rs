@@ -1,4 +1,4 @@
-//! Logs: a line for every request and every reason, bounded, and delivered again after the collector was away.
+//! Logs: a line for every request and every rejection, bounded, and delivered again after the collector was absent.
 
 use crate::client::{Exchange, Expected};
 use crate::requests;
@@ -36,7 +36,7 @@ pub fn raw(request: &[u8], status: u16) -> Exchange {
     Exchange { request: request.to_vec(), expected: Expected { status, content: None }, may_break: false }
 }
 
-/// Sends this on a connection of its own and waits for so many seconds.
+/// Sends this on its own connection and waits for this many seconds.
 fn say(world: &mut World, request: &[u8], seconds: u64) {
     let client = world.add_client(vec![raw(request, 0)], 2048, 1);
     world.clients[client].stay = true;
@@ -44,7 +44,7 @@ fn say(world: &mut World, request: &[u8], seconds: u64) {
     world.run_for(seconds * SECOND);
 }
 
-/// The phrase of each error line, with method, URI and status.
+/// Reason phrase, method, URI and status of each error line.
 pub fn errors(world: &World) -> Vec<String> {
     let line = |line: &&str| {
         let words: Vec<&str> = line.split(' ').collect();
@@ -153,7 +153,7 @@ fn timers_have_a_line() {
         })
         .collect();
     let line = |stem: &str, status: &str, why: &str| (stem.into(), status.into(), why.into());
-    // 121: a timer; both had got a part of their answer.
+    // 121: a timer; both had received part of their response.
     assert_eq!(
         ends,
         [line("/api/echo", "200", "121"), line("/f/128", "200", "0"), line("/f/300000", "200", "121")]
@@ -197,7 +197,7 @@ fn what_comes_while_the_collector_is_away_waits_and_what_finds_no_room_is_counte
     world.collector.away = false;
     world.run_for(10 * SECOND);
     assert_eq!(world.collector.of('a').len(), 50);
-    // 262,144 bytes of lines of about 60 each.
+    // 262,144 bytes of lines of about 60 bytes each.
     world.collector.away = true;
     world.restart_collector();
     world.collector.away = true;
@@ -233,7 +233,7 @@ fn a_collector_that_is_started_again_gets_whole_lines() {
     world.run_for(20 * SECOND);
     let lines = world.collector.of('a');
     assert!(lines.iter().all(|line| line.starts_with("GET /f/1024 - 200 ")), "{lines:#?}");
-    // What was under way to a collector that died was sent again.
+    // Lines in transit to a collector that crashed were sent again.
     assert!(lines.len() >= 400, "{}", lines.len());
     assert_eq!(world.shard.log().spool.len(), 0);
 }
@@ -250,7 +250,7 @@ fn connections_that_find_or_make_room_have_a_line() {
     let evicted = world.shard.counters().evicted;
     assert!(evicted > 5, "{evicted} evicted");
     assert_eq!(errors(&world), vec!["Timer_ConnectionIdle - - - -"; evicted as usize]);
-    // A flood is counted; the log has a few lines of it in every second.
+    // A flood is counted; the log has a few lines of it per second.
     let mut rng = fastrand::Rng::with_seed(1);
     for _ in 0..2000 {
         world.shard.nic().deliver(crate::scenarios::syn(&mut rng));

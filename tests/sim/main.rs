@@ -1,6 +1,6 @@
-//! The deterministic simulator: the whole data plane against many clients and a worker, in virtual time, over a network
-//! that loses, doubles and reorders. A failing seed is printed; `WEIR_SIM_SEED=N` runs just that one.
-//! `WEIR_SIM_SEEDS=N` sets how many are tried, `WEIR_SIM_TRACE=1` prints every frame.
+//! The deterministic simulator: the whole data plane with many clients and workers, in virtual time, over a network that loses,
+//! duplicates and reorders packets. A failing test prints its seed, and `WEIR_SIM_SEED=N` runs only that one. `WEIR_SIM_SEEDS=N`
+//! sets the number of seeds, and `WEIR_SIM_TRACE=1` prints every frame.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program has no users")]
 

@@ -1,18 +1,18 @@
-//! The way between the appliance and its clients: loses, doubles, delays and so reorders frames.
+//! The network between the appliance and its clients: loses, duplicates, delays and thereby reorders frames.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// How bad the way is.
+/// Quality of the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Quality {
-    /// Shortest time a frame takes, ns.
+    /// Minimum latency of a frame, ns.
     pub delay_ns: u64,
-    /// Longest additional time, ns.
+    /// Maximum additional latency, ns.
     pub jitter_ns: u64,
     /// Frames lost, per thousand.
     pub loss_permille: u64,
-    /// Frames that arrive twice, per thousand.
+    /// Frames duplicated, per thousand.
     pub duplicate_permille: u64,
 }
 
@@ -21,17 +21,17 @@ impl Quality {
     pub const LAN: Self = Self { delay_ns: 100_000, jitter_ns: 0, loss_permille: 0, duplicate_permille: 0 };
 }
 
-/// Where a frame is going.
+/// Destination of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum To {
     Appliance,
     Client(usize),
 }
 
-/// A frame under way: time of arrival, number, where to. The number keeps frames of one moment in order.
+/// A frame in transit: time of arrival, number, destination. The number orders frames that arrive at the same time.
 type UnderWay = (u64, u64, To, Vec<u8>);
 
-/// Frames under way, by time of arrival.
+/// Frames in transit, by time of arrival.
 pub struct Network {
     pub quality: Quality,
     under_way: BinaryHeap<Reverse<UnderWay>>,

@@ -1,4 +1,4 @@
-//! A card in memory, and what a real one would do with the work left to it.
+//! An in-memory network card that does the offloaded work of a real one.
 
 use netdrv::nic::{Nic, NicInfo, RxFrame, TxFull, TxOffload};
 use std::collections::VecDeque;
@@ -11,9 +11,9 @@ const TX_SLOTS: usize = 64;
 pub struct SimNic {
     info: NicInfo,
     received: VecDeque<Vec<u8>>,
-    /// Buffers for frames to be sent, so that sending allocates as little as on a real card.
+    /// Buffers for transmitted frames, so that sending allocates as little as with a real card.
     spare: Vec<Vec<u8>>,
-    /// Received frames that were dealt with. Not freed here, where the appliance's use of the heap is measured.
+    /// Received frames that have been handled. Not freed here, where the appliance's heap use is measured.
     recycled: Vec<Vec<u8>>,
     pub sent: VecDeque<Vec<u8>>,
 }
@@ -33,12 +33,12 @@ impl SimNic {
         }
     }
 
-    /// Frees the frames that were dealt with.
+    /// Frees the handled frames.
     pub fn free_recycled(&mut self) {
         self.recycled.clear();
     }
 
-    /// A sent frame has arrived: its buffer can be used again.
+    /// A transmitted frame has arrived, so its buffer can be reused.
     pub fn take_back(&mut self, frame: Vec<u8>) {
         if self.spare.len() < 2 * TX_SLOTS {
             self.spare.push(frame);
@@ -117,13 +117,13 @@ fn fold(mut sum: u64) -> u16 {
     sum as u16
 }
 
-/// Finishes a checksum whose field holds the pseudo-header's sum (virtio 1.2 §5.1.6.2).
+/// Completes a checksum whose field contains the pseudo-header sum (virtio 1.2 §5.1.6.2).
 fn complete(frame: &mut [u8], start: usize, offset: usize) {
     let checksum = !fold(sum(&frame[start..]));
     frame[start + offset..start + offset + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// Cuts an IPv4 TCP frame into segments as a card with HOST_TSO4 does.
+/// Segments an IPv4 TCP frame like a card with HOST_TSO4.
 fn cut(frame: &[u8], segment: usize) -> Vec<Vec<u8>> {
     let ip = 14;
     let tcp = ip + usize::from(frame[ip] & 15) * 4;

@@ -1,4 +1,4 @@
-//! Pools whose workers do one particular thing.
+//! Pools whose workers misbehave in one particular way.
 
 use crate::client::{Exchange, Expected};
 use crate::requests::get;
@@ -24,7 +24,7 @@ pub fn head_end(input: &[u8]) -> Option<usize> {
     input.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// Every worker answers every request with these actions, whatever it is; from its second life on it answers right.
+/// Every worker responds to every request with these actions; after a restart it responds correctly.
 pub fn world_of(workers: u32, first_life: Vec<Action>) -> World {
     World::scripted(1, pool(workers), move |number, life| {
         let first_life = first_life.clone();
@@ -56,7 +56,7 @@ fn refused(status: u16) -> Exchange {
     exchange
 }
 
-/// What a client gets that asks once.
+/// The response to a client that sends one request.
 pub fn ask(world: &mut World, exchange: Exchange) {
     world.add_client(vec![exchange], 65_535, 1);
     world.run(200 * SECOND).expect("the expected answer");
@@ -254,7 +254,7 @@ fn a_pool_out_of_service_says_so_at_once() {
         let mut exchange = refused(503);
         exchange.expected.content = says.map(|text| text.as_bytes().to_vec());
         if says.is_none() {
-            // Asks again and again, until the pool is back.
+            // Retries until the pool is back.
             exchange = get("/api/x", b"right".to_vec());
             exchange.may_break = true;
         }

@@ -1,4 +1,4 @@
-//! Requests that clients make, with the answers they must get.
+//! Client requests and their expected responses.
 
 use crate::client::{Exchange, Expected};
 use crate::world::{ETAG, FILES, pattern};
@@ -23,7 +23,7 @@ pub fn echo(content: &[u8], chunked: bool, rng: &mut fastrand::Rng) -> Exchange 
     post("echo", content, chunked, content.to_vec(), rng)
 }
 
-/// Content that the worker only counts: nothing comes back before all of it has gone up.
+/// Content that the worker only counts: it responds once all of it has arrived.
 pub fn discard(content: &[u8], chunked: bool, rng: &mut fastrand::Rng) -> Exchange {
     let (len, crc) = (content.len(), crc32fast::hash(content));
     let answer = format!("{{\"bytes\":{len},\"crc32\":\"{crc:08x}\"}}\n");
@@ -52,7 +52,7 @@ fn post(handler: &str, content: &[u8], chunked: bool, answer: Vec<u8>, rng: &mut
     exchange(request, 200, Some(answer))
 }
 
-/// Any request the appliance should answer, from memory or by a worker.
+/// Any valid request, served from memory or by a worker.
 pub fn any(rng: &mut fastrand::Rng) -> Exchange {
     let len = FILES[rng.usize(..FILES.len())];
     match rng.u8(..10) {

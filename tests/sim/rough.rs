@@ -1,31 +1,31 @@
-//! A client that does one thing after the other on one connection, whatever comes back, and remembers what it heard.
+//! A client that executes a list of actions on one connection, whatever it receives, and records it.
 
 use smoltcp::socket::tcp;
 use std::collections::VecDeque;
 
-/// What a client does. Times are in nanoseconds.
+/// Actions of a client. Times are in nanoseconds.
 #[derive(Clone, Debug)]
 pub enum Step {
     Say(Vec<u8>),
-    /// Until something new is heard, the connection has ended, or so long.
+    /// Until something new is received, the connection has ended, or this time has passed.
     Hear(u64),
     Wait(u64),
-    /// Ends its half of the connection.
+    /// Closes its sending direction.
     HalfClose,
-    /// Leaves with RST.
+    /// Aborts with RST.
     Abort,
 }
 
 #[derive(Default)]
 pub struct Rough {
     steps: VecDeque<Step>,
-    /// When the step under way has taken long enough.
+    /// When the current step times out.
     due: Option<u64>,
-    /// When something was last said, and how much had been heard by then.
+    /// When it last sent something, and how much it had received by then.
     said: (u64, usize),
-    /// Everything that was heard.
+    /// Everything received.
     pub heard: Vec<u8>,
-    /// How long the first bytes after something said took to come.
+    /// Time from sending something until the first bytes arrive.
     pub waits: Vec<u64>,
 }
 
@@ -42,7 +42,7 @@ impl Rough {
         self.due
     }
 
-    /// Does what can be done now. The socket is open.
+    /// Does what is possible now. The socket is open.
     pub fn talk(&mut self, socket: &mut tcp::Socket<'_>, now_ns: u64) {
         while socket.can_recv() {
             let heard = &mut self.heard;
@@ -56,7 +56,7 @@ impl Rough {
         while let Some(step) = self.steps.front_mut() {
             let late = self.due.is_some_and(|due| due <= now_ns);
             match step {
-                // To nobody any more.
+                // The peer has gone.
                 Step::Say(_) if over => {}
                 Step::Say(bytes) => {
                     let sent = if socket.can_send() { socket.send_slice(bytes).unwrap_or(0) } else { 0 };

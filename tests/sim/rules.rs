@@ -1,4 +1,4 @@
-//! Limits and timers of sites and of the server, and prefixes that nobody serves.
+//! Limits and timers of sites and of the server, and prefixes that nothing serves.
 
 use crate::client::{Exchange, Expected};
 use crate::requests;
@@ -12,7 +12,7 @@ fn raw(request: &[u8], status: u16) -> Exchange {
     Exchange { request: request.to_vec(), expected: Expected { status, content: None }, may_break: false }
 }
 
-/// The connection gets this status for this request, and the reason is counted.
+/// Checks that the connection gets this status for this request, and that the reason is counted.
 fn refused(settings: &Settings, request: &str, status: u16, reason: Reason) {
     let mut world = World::with(settings);
     let client = world.add_client(vec![], 4096, 1);
@@ -143,7 +143,7 @@ fn prefixes_that_nobody_serves() {
     refused(&settings, &get("/disabled/"), 503, Reason::Disabled);
 }
 
-/// Sends a byte of content every so many seconds until the connection ends; returns for how long it lasted.
+/// Sends a byte of content at this interval until the connection ends; returns how long it lasted.
 fn drip(seconds: u64, bytes: &[u8], limit: u64) -> u64 {
     let mut world = World::with(&settings(&["*"]));
     let head = b"POST /api/discard HTTP/1.1\r\nHost: sim\r\nContent-Length: 1000000\r\n\r\n";
@@ -163,7 +163,7 @@ fn drip(seconds: u64, bytes: &[u8], limit: u64) -> u64 {
 
 #[test]
 fn a_byte_now_and_then_does_not_live_for_ever() {
-    // Each byte comes in time; 60 s in all are granted, and 240 B/s.
+    // Each byte arrives in time; the limit is 60 s in all, plus the time at 240 B/s.
     let lasted = drip(20, b"x", 3600);
     assert!((60..=100).contains(&lasted), "{lasted} s");
     assert_eq!(drip(5, &[b'x'; 2000], 600), 600, "400 B/s are enough");
@@ -185,7 +185,7 @@ fn trace_is_refused_unless_it_is_switched_on() {
     let file = answered(trace("/f/128", ""), 405, b"405 Method Not Allowed\n".to_vec());
     world.add_client(vec![echo, file, requests::hello()], 4096, 1);
     world.run(5 * SECOND).expect("it is answered here; a file has no TRACE");
-    // One site may have it and another not.
+    // Allowed for one site and not for another.
     let mut one = settings(&["sim", "other"]);
     one.sites[1].http.trace = Some(true);
     refused(&one, &trace("/api/hello", ""), 501, Reason::NotImplemented);

@@ -1,5 +1,5 @@
-//! What connections and packets cost: allocations in steady state, memory of ten thousand idle connections, and work per
-//! packet at ten connections and at ten thousand.
+//! Cost of connections and packets: allocations in steady state, memory of ten thousand idle connections, and work per packet
+//! with ten and with ten thousand connections.
 
 use crate::network::Quality;
 use crate::requests;
@@ -7,13 +7,13 @@ use crate::world::World;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A world with so many connections that are open and idle.
+/// A world with this many idle open connections.
 fn idle_world(connections: usize, buffer_bytes: usize) -> World {
     let mut world = World::new(1, Quality::LAN, false, buffer_bytes);
     for number in 0..connections {
         let client = world.add_client(vec![requests::file(128)], 2048, 1);
         world.clients[client].stay = true;
-        // Not all at once: the bound on half-open connections is part of the design.
+        // Not all at once, because half-open connections are limited by design.
         if number % 100 == 99 {
             world.run(60 * SECOND).expect("clients are served");
         }
@@ -23,7 +23,7 @@ fn idle_world(connections: usize, buffer_bytes: usize) -> World {
     world
 }
 
-/// Asks once over every `step`th connection.
+/// Sends one request on every `step`th connection.
 fn ask_around(world: &mut World, step: usize) {
     for client in (0..world.clients.len()).step_by(step) {
         world.ask(client, requests::file(128));

@@ -1,4 +1,4 @@
-//! Many clients, one appliance, bad networks, dying workers.
+//! Many clients, one appliance, bad networks, crashing workers.
 
 use crate::network::Quality;
 use crate::requests;
@@ -7,7 +7,7 @@ use crate::world::World;
 const SECOND: u64 = 1_000_000_000;
 const BUFFERS: usize = 8 << 20;
 
-/// Runs `scenario` for every seed, or for the one named in the environment.
+/// Runs `scenario` for every seed, or for the one in the environment.
 pub fn for_seeds(default: u64, scenario: impl Fn(u64) -> Result<(), String>) {
     let from_env = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
     let seeds = match from_env("WEIR_SIM_SEED") {
@@ -33,7 +33,7 @@ pub fn quality(rng: &mut fastrand::Rng) -> Quality {
     }
 }
 
-/// After the clients have gone, nothing may be left of them.
+/// Checks that nothing remains of the clients after they have gone.
 pub fn nothing_leaks(world: &mut World) -> Result<(), String> {
     world.run_for(200 * SECOND);
     let stack = world.shard.tcp();
@@ -88,7 +88,7 @@ fn memory_for_a_handful_of_connections_serves_many_clients_one_after_the_other()
         let mut world = World::new(seed, Quality::LAN, true, 100 << 10);
         for _ in 0..60 {
             let client = world.add_client(vec![requests::file(4096), requests::hello()], 4096, 1);
-            // Its idle connection may be closed to make room for another's.
+            // Its idle connection may be closed to make room for another.
             world.clients[client].retries = true;
         }
         world.run(900 * SECOND)?;
@@ -109,8 +109,8 @@ fn small_reads_survive_a_dying_worker() {
                         1 => requests::get("/api/sleep/20", b"slept 20 ms\n".to_vec()),
                         _ => requests::get("/api/bytes/100000", crate::world::pattern(100_000)),
                     };
-                    // What was under way may break off or be refused with 502 once its one replay is used up, but never
-                    // be wrong.
+                    // Requests in progress may be truncated, or fail with 502 after their single replay, but responses are never
+                    // wrong.
                     exchange.may_break = true;
                     exchange
                 })
@@ -174,7 +174,7 @@ fn frames_of_noise_stop_nothing() {
     });
 }
 
-/// A SYN from somewhere, with a right checksum.
+/// A SYN from an arbitrary address, with a correct checksum.
 pub fn syn(rng: &mut fastrand::Rng) -> Vec<u8> {
     use smoltcp::wire::{
         IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,

@@ -1,31 +1,31 @@
-//! A worker that says what the test wants, right or wrong.
+//! A worker that sends what the test specifies, correct or not.
 
 use crate::worker_streams::WorkerStreams;
 use netdrv::stream::{StreamEvent, StreamId, StreamTransport};
 use std::collections::{BTreeMap, VecDeque};
 
-/// What a worker does, one thing after the other.
+/// An action of a worker.
 #[derive(Clone, Debug)]
 pub enum Action {
     Send(Vec<u8>),
     /// Nanoseconds.
     Wait(u64),
-    /// Orderly.
+    /// In order.
     End,
     Reset,
 }
 
-/// Told what has arrived and was not consumed; says how much of that it takes and what it does about it.
+/// Called with the received, unconsumed bytes; returns how many of them it consumes, and its actions.
 pub type Reply = Box<dyn FnMut(&[u8]) -> Option<(usize, Vec<Action>)>>;
 
-/// What it says to whoever connects, before it is asked anything.
+/// What it sends to a new connection before any request.
 pub type Greeting = Box<dyn FnMut() -> Vec<Action>>;
 
 pub struct Script {
     reply: Reply,
     greeting: Greeting,
     talks: BTreeMap<StreamId, VecDeque<Action>>,
-    /// When the first action of a stream goes on.
+    /// When the first action of a stream continues.
     due: BTreeMap<StreamId, u64>,
 }
 

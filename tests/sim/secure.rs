@@ -1,5 +1,5 @@
-//! A client's TLS: rustls between its requests and its socket. Keys and nonces are rustls's own and differ from run to run,
-//! so that a seed decides everything but them and the length of a signature.
+//! A client's TLS: rustls between its requests and its socket. Keys and nonces are rustls's own and differ between runs, so a
+//! seed determines everything but those and the length of signatures.
 
 use crate::world::UNIX_TIME;
 use model::settings::{Certificate, Key, LinkTls, Prefix, Secret, Settings, Site, Tls};
@@ -16,7 +16,7 @@ use rustls::{
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
-/// Clients trust the certificates of this world alone.
+/// Clients trust only this world's certificates.
 pub struct Authority {
     params: CertificateParams,
     key: KeyPair,
@@ -41,7 +41,7 @@ impl Authority {
         Self { params, key, certificate }
     }
 
-    /// A certificate with its key, as settings hold it.
+    /// A certificate with its key, in the format of the settings.
     pub fn certificate(&self, name: &str) -> Certificate {
         let key = KeyPair::generate().expect("random bytes");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a host name");
@@ -52,7 +52,7 @@ impl Authority {
         Certificate { chain, key: Key::Der(Secret::new(key.serialize_der())), ocsp: None }
     }
 
-    /// What the appliance secures links with, and what workers of the name do.
+    /// Credentials of the appliance for links, and of the workers of that name.
     pub fn links(&self, name: &str) -> (LinkTls, Arc<ServerConfig>) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -69,7 +69,7 @@ impl Authority {
         (LinkTls { name: name.into(), anchors, certificate: self.certificate("weir") }, Arc::new(server))
     }
 
-    /// The site's prefixes over https as well, with a certificate for `sim`.
+    /// Adds the site's prefixes with https, and a certificate for `sim`.
     pub fn secure(&self, settings: &Settings) -> Settings {
         let secure = |site: &Site| {
             let mut prefixes = site.prefixes.clone();
@@ -84,12 +84,12 @@ impl Authority {
         Settings { sites: settings.sites.iter().map(secure).collect(), ..settings.clone() }
     }
 
-    /// What clients are configured with; those who share it resume each other's sessions.
+    /// Client configuration; clients that share it resume each other's sessions.
     pub fn clients(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         Arc::new(self.builder(versions).with_no_client_auth())
     }
 
-    /// The same for clients that show this certificate.
+    /// The same for clients with this certificate.
     pub fn clients_with(&self, certificate: &Certificate) -> Arc<ClientConfig> {
         let (chain, key) = shown(certificate);
         Arc::new(self.builder(&[&TLS13]).with_client_auth_cert(chain, key).expect("they belong together"))
@@ -113,27 +113,27 @@ impl Authority {
     }
 }
 
-/// As rustls takes it.
+/// In rustls's format.
 fn shown(certificate: &Certificate) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let Key::Der(key) = &certificate.key else { panic!("a certificate of this world") };
     let key = PrivateKeyDer::try_from(key.expose().to_vec()).expect("a key");
     (certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect(), key)
 }
 
-/// One client's connections.
+/// TLS state of one client.
 pub struct Secure {
     config: Arc<ClientConfig>,
     connection: ClientConnection,
     /// Ciphertext that is still to be sent.
     leaving: Vec<u8>,
-    /// Most bytes of ciphertext that are sent at once.
+    /// Maximum bytes of ciphertext sent at once.
     pub piece: usize,
-    /// Put every byte of handshake messages into a record of its own, as long as they are in the clear.
+    /// Put every byte of handshake messages into a record of its own, while they are unencrypted.
     pub byte_by_byte: bool,
-    /// How often which handshake came to its end.
+    /// Number of completed handshakes of each kind.
     pub full: usize,
     pub resumed: usize,
-    /// Records received since the connection began, those of the handshake included.
+    /// Records received since the connection began, including those of the handshake.
     pub records: usize,
     header: Vec<u8>,
     skip: usize,
@@ -157,7 +157,7 @@ impl Secure {
         })
     }
 
-    /// Begins a connection.
+    /// Starts a connection.
     pub fn begin(&mut self) {
         self.connection = connection(&self.config);
         self.leaving.clear();
@@ -165,12 +165,12 @@ impl Secure {
         (self.records, self.skip, self.was_handshaking) = (0, 0, true);
     }
 
-    /// The certificate that the server showed, in DER.
+    /// The server's certificate, in DER.
     pub fn server_certificate(&self) -> Option<&[u8]> {
         self.connection.peer_certificates().and_then(|chain| chain.first()).map(|der| &der[..])
     }
 
-    /// Takes ciphertext; plaintext goes to `received`.
+    /// Processes ciphertext; plaintext is appended to `received`.
     pub fn receive(&mut self, mut bytes: &[u8], received: &mut Vec<u8>) -> Result<(), Error> {
         self.count_records(bytes);
         while !bytes.is_empty() {
@@ -205,7 +205,7 @@ impl Secure {
         }
     }
 
-    /// Takes plaintext; nothing before the handshake is complete. Returns how many bytes.
+    /// Accepts plaintext; nothing before the handshake is complete. Returns the number of bytes.
     pub fn write(&mut self, plain: &[u8]) -> usize {
         if self.connection.is_handshaking() {
             return 0;
@@ -213,7 +213,7 @@ impl Secure {
         self.connection.writer().write(plain).unwrap_or(0)
     }
 
-    /// Sends what there is to send through `socket`, which says how much it takes.
+    /// Sends pending data through `socket`, which returns how much it accepts.
     pub fn send(&mut self, socket: impl FnOnce(&[u8]) -> usize) {
         while self.connection.wants_write() {
             let start = self.leaving.len();
@@ -229,7 +229,7 @@ impl Secure {
         }
     }
 
-    /// There is more to send, but not now.
+    /// Whether there is more to send, but not now.
     pub fn sends_in_pieces(&self) -> bool {
         self.piece < usize::MAX && !self.leaving.is_empty()
     }
@@ -240,7 +240,7 @@ fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(config.clone(), name).expect("a configuration that fits")
 }
 
-/// The handshake messages up to the first other record (after which they may be encrypted) with a byte in every record.
+/// The handshake messages up to the first other record (after which they may be encrypted), with one byte per record.
 pub fn fragmented(mut records: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let [22, major, minor, high, low, rest @ ..] = records {
@@ -252,7 +252,7 @@ pub fn fragmented(mut records: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The first bytes that a client would send.
+/// The first bytes a client sends.
 pub fn client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
     let mut hello = Vec::new();
     connection(config).write_tls(&mut hello).expect("a vector takes everything");

@@ -1,4 +1,4 @@
-//! Answers and upgraded connections in which nobody says anything for a long time.
+//! Responses and upgraded connections that are idle for a long time.
 
 use crate::client::{Exchange, Expected};
 use crate::pools::{head_end, pool};
@@ -11,7 +11,7 @@ use model::settings::{Http, Settings};
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;
 
-/// Answers the first request with `head`, then gives back all that comes, with no framing but that of `head`.
+/// Responds to the first request with `head`, then echoes everything received, without further framing.
 fn world(head: &'static str, http: Http) -> World {
     let mut settings = Settings { pools: vec![pool(1)], ..settings(&["*"]) };
     settings.sites[0].http = http;
@@ -33,7 +33,7 @@ const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nev
 const WEBSOCKET: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
 
-/// Asks, and gets what there is at first.
+/// Sends the request and receives the first part of the response.
 fn begin(world: &mut World, upgrade: bool) -> usize {
     let fields = if upgrade { "Connection: Upgrade\r\nUpgrade: websocket\r\n" } else { "" };
     let request = format!("GET /api/x HTTP/1.1\r\nHost: sim\r\n{fields}\r\n").into_bytes();
@@ -45,7 +45,7 @@ fn begin(world: &mut World, upgrade: bool) -> usize {
     client
 }
 
-/// The connection is there until so many seconds have passed, and then gone for this reason.
+/// Checks that the connection stays open for this many seconds, and is then closed for this reason.
 fn ends_after(mut world: World, seconds: u64, reason: Reason) -> World {
     world.run_for((seconds - 4) * SECOND);
     assert_eq!((world.shard.tcp().established(), world.shard.counters().of(reason)), (1, 0), "too early");
@@ -56,7 +56,7 @@ fn ends_after(mut world: World, seconds: u64, reason: Reason) -> World {
     world
 }
 
-/// `response_timeout` is 5 s here; it counts until the head, not between two events.
+/// `response_timeout` is 5 s here; it applies until the head arrives, not between two events.
 #[test]
 fn a_stream_may_be_silent_for_ten_minutes() {
     for head in [EVENTS, UNTIL_CLOSE] {
@@ -68,7 +68,7 @@ fn a_stream_may_be_silent_for_ten_minutes() {
     }
 }
 
-/// An answer whose length is known is not a stream: a worker that stops in the middle of it has lost it.
+/// A response with a known length is not a stream: a worker that stops in the middle has lost it.
 #[test]
 fn an_answer_of_known_length_may_not() {
     let mut world = world("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nevent\n", Http::default());
@@ -96,7 +96,7 @@ fn streams_and_tunnels_end_with_timers_of_their_own() {
     }
 }
 
-/// Both sides are told by a close frame, "going away", and not in the middle of a frame.
+/// Both sides get a close frame, "going away", and never in the middle of a frame.
 #[test]
 fn a_silent_websocket_is_closed_by_its_own_means() {
     let ping = [0x89, 0x80, 1, 2, 3, 4];
@@ -110,19 +110,19 @@ fn a_silent_websocket_is_closed_by_its_own_means() {
         assert!(!world.clients[client].has_received(&close));
         let world = ends_after(world, 100, Reason::TimerConnectionIdle);
         assert_eq!(world.clients[client].has_received(&close), told);
-        // What the client said, and to the worker a close frame: a header, a key, two bytes.
+        // What the client sent, and to the worker a close frame: a header, a key, two bytes.
         assert_eq!(world.shard.counters().tunnel_bytes_in, said.len() as u64);
         assert!(world.clients[client].failure.is_none(), "{:?}", world.clients[client].failure);
     }
 }
 
-/// Nobody would ever hear that a machine was switched off, were it not asked.
+/// A machine that was switched off can only be detected by probing it.
 #[test]
 fn a_client_that_is_gone_is_found() {
     for (head, upgrade) in [(EVENTS, false), (WEBSOCKET, true)] {
         let mut world = world(head, Http::default());
         let client = begin(&mut world, upgrade);
-        // One that is there answers.
+        // A live client responds.
         world.run_for(5 * MINUTE);
         assert_eq!(world.shard.tcp().established(), 1);
         world.clients[client].dead = true;

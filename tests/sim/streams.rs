@@ -1,4 +1,4 @@
-//! A vsock transport in memory. Each machine has an end; the world carries packets between ends, late or never.
+//! An in-memory vsock transport. Each machine has an end; the world carries packets between ends, late or never.
 
 use netdrv::stream::{CloseReason, ConnectError, StreamEvent, StreamId, StreamTransport, VsockAddr};
 use std::collections::{BTreeMap, VecDeque};
@@ -8,7 +8,7 @@ const MAX_PAYLOAD: usize = 16 << 10;
 const CONNECT_TIMEOUT_NS: u64 = 2_000_000_000;
 const MAX_STREAMS: usize = 256;
 
-/// What travels between two ends of a stream.
+/// A packet between two ends of a stream.
 #[derive(Clone, Debug)]
 pub enum Packet {
     Request(VsockAddr),
@@ -30,7 +30,7 @@ struct End {
     sent: u64,
     peer_read: u64,
     blocked: bool,
-    /// Bytes sent when a question began of which the peer has read nothing.
+    /// Bytes sent at the start of a request of which the peer has read nothing.
     asked: Option<u64>,
     early: bool,
     give_up_at: Option<u64>,
@@ -41,7 +41,7 @@ struct End {
 pub struct SimStreams {
     ends: BTreeMap<StreamId, End>,
     events: VecDeque<StreamEvent>,
-    /// Packets to be carried to the other machine, with the number of the stream.
+    /// Packets for the other machine, with the number of the stream.
     pub outgoing: Vec<(u64, Packet)>,
     listening: Option<u32>,
     opened: u32,
@@ -50,12 +50,12 @@ pub struct SimStreams {
 }
 
 impl SimStreams {
-    /// An end whose own streams have numbers from `first`, so that they differ from the other end's.
+    /// An end whose own streams are numbered from `first`, so that they differ from the other end's.
     pub fn numbered_from(first: u64) -> Self {
         Self { first, ..Self::default() }
     }
 
-    /// Numbers of all streams that exist here.
+    /// Numbers of all streams of this end.
     pub fn numbers(&self) -> Vec<u64> {
         self.ends.values().map(|end| end.stream).collect()
     }
@@ -68,7 +68,7 @@ impl SimStreams {
         self.forget(id);
     }
 
-    /// The device is reset: all streams are gone, and the other machine is not told.
+    /// Resets the device: all streams are gone, and the other machine is not notified.
     pub fn reset_transport(&mut self) {
         let all: Vec<StreamId> = self.ends.keys().copied().collect();
         all.into_iter().for_each(|id| self.close(id, CloseReason::TransportReset));

@@ -1,4 +1,4 @@
-//! What workers answer wrongly, and what becomes of it: surplus bytes, trailers, silence, unusual statuses, long heads.
+//! Incorrect responses of workers: surplus bytes, trailers, silence, unusual statuses, long heads.
 
 use crate::client::{Exchange, Expected};
 use crate::pools::{ask, asking, head_end, pool, right, send, world_of};
@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 const SECOND: u64 = 1_000_000_000;
 const US: u64 = 1000;
-/// An answer of somebody else's choice, as surplus.
+/// A response chosen by an attacker, as surplus.
 const EVIL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
 
 fn answered(method: &str, status: u16, content: &str) -> Exchange {
@@ -21,7 +21,7 @@ fn answered(method: &str, status: u16, content: &str) -> Exchange {
     Exchange { expected: Expected { status, content }, ..asking(method, status) }
 }
 
-/// RFC 9112 §6.3: the answer ends where its framing says. What comes after it is thrown away with the link.
+/// RFC 9112 §6.3: the response ends where its framing says. Later bytes are discarded with the link.
 #[test]
 fn surplus_is_thrown_away_and_the_answer_stands() {
     let ok = "HTTP/1.1 200 OK\r\n";
@@ -61,7 +61,7 @@ fn surplus_is_thrown_away_and_the_answer_stands() {
     assert_eq!(world.shard.hub().pools().links(), 0);
 }
 
-/// Trailers are dropped by RFC 9110 §6.5.1, whatever they are called; once the last chunk is there, the content is complete.
+/// Trailers are dropped (RFC 9110 §6.5.1), whatever their names; the content is complete with the last chunk.
 #[test]
 fn no_trailer_costs_the_answer() {
     let chunk = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nright\r\n0\r\n";
@@ -95,8 +95,8 @@ fn no_trailer_costs_the_answer() {
     }
 }
 
-/// One link, a request that somebody else has the worker answer with more than an answer, and one that waits behind it:
-/// whenever the surplus comes before the worker has read the next request, it reaches nobody.
+/// One link, a request that makes the worker send more than a response, and another one waiting behind it: surplus that arrives
+/// before the worker has read the next request reaches no client.
 #[test]
 fn surplus_never_answers_the_next_request() {
     let ok = "HTTP/1.1 200 OK\r\n";
@@ -144,7 +144,7 @@ fn surplus_never_answers_the_next_request() {
     }
 }
 
-/// A worker that answers without reading the content may take it for the beginning of the next request: it gets none.
+/// A worker that responds without reading the content might take it for the start of the next request, so it gets none.
 #[test]
 fn content_that_a_worker_leaves_unread_begins_no_request() {
     let one_at_a_time = Pool { requests_per_worker: Some(1), ..pool(1) };
@@ -169,7 +169,7 @@ fn content_that_a_worker_leaves_unread_begins_no_request() {
     world.run(10 * SECOND).expect("the victim's own answer");
 }
 
-/// What a worker says before it was asked anything is no answer.
+/// What a worker sends before any request is not a response.
 #[test]
 fn a_greeting_answers_nothing() {
     for late in [0, 10, 60, 90, 110, 1000] {
@@ -191,7 +191,7 @@ fn a_greeting_answers_nothing() {
     }
 }
 
-/// A world whose workers never answer, and who was asked how often.
+/// A world whose workers never respond, and how many requests each got.
 fn silence(workers: u32, silent: usize) -> (World, Rc<RefCell<Vec<usize>>>) {
     let asked = Rc::new(RefCell::new(vec![0; workers as usize]));
     let log = asked.clone();
@@ -219,7 +219,7 @@ fn a_silent_worker_is_504_and_asked_once() {
         assert_eq!(counters.of(Reason::ConnectionAbandonedByAppPool), 0, "{method}");
         nothing_leaks(&mut world).expect("nothing is left");
     }
-    // Another worker may be asked what may be repeated, once.
+    // A repeatable request is replayed to another worker once.
     let (mut world, asked) = silence(2, 1);
     (0..2).for_each(|_| ask(&mut world, answered("GET", 200, "right")));
     assert!(asked.borrow()[0] <= 1 && asked.borrow()[1] == 2, "{asked:?}");
@@ -255,7 +255,7 @@ fn any_status_of_three_digits_passes_on() {
     }
 }
 
-/// A head of so many bytes and fields, and content.
+/// A head of this many bytes and fields, and content.
 fn long_head(bytes: usize, fields: usize) -> String {
     let start = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nC: ";
     let others = "X: y\r\n".repeat(fields - 2);
@@ -292,7 +292,7 @@ fn long_heads_pass_up_to_the_pools_limits() {
     }
 }
 
-/// Heads that never end hold no more memory than there is for heads, and others are still answered.
+/// Endless heads use no more memory than is allotted to heads, and others are still served.
 #[test]
 fn long_heads_take_bounded_memory() {
     let settings = Pool { response_head_bytes: Some(262_144), ..pool(1) };

@@ -1,4 +1,4 @@
-//! Clients that are slow on purpose, and workers that are not there.
+//! Deliberately slow clients, and absent workers.
 
 use crate::client::{Exchange, Expected};
 use crate::network::Quality;
@@ -8,7 +8,7 @@ use model::reason::Reason;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A world with one client that sends this and stays, whatever the answer.
+/// A world with one client that sends this and stays connected, whatever the response.
 fn world_with(request: &[u8]) -> World {
     let mut world = World::new(1, Quality::LAN, true, 8 << 20);
     let expected = Expected { status: 200, content: None };
@@ -18,7 +18,7 @@ fn world_with(request: &[u8]) -> World {
     world
 }
 
-/// The connection is there until `after` seconds have passed, then it is gone for this reason.
+/// Checks that the connection stays open for `after` seconds, and is then closed for this reason.
 fn ends(mut world: World, after: u64, reason: Reason) {
     world.run_for((after - 1) * SECOND);
     assert_eq!((world.shard.tcp().established(), world.shard.counters().of(reason)), (1, 0), "too early");
@@ -47,7 +47,7 @@ fn a_head_that_its_client_cuts_off_is_not_waited_for() {
         let counters = world.shard.counters();
         assert_eq!((counters.of(Reason::ConnectionDropped), counters.of(Reason::TimerHeaderWait)), (1, 0));
     }
-    // What is whole is answered all the same.
+    // Complete requests are served all the same.
     let mut world = world_with(b"GET /f/128 HTTP/1.1\r\nHost: sim\r\n\r\n");
     world.clients[0].deaf = true;
     world.run_for(SECOND / 2);
@@ -116,7 +116,7 @@ fn a_worker_that_comes_back_serves_what_waited() {
     }
     world.run_for(10 * SECOND);
     assert_eq!(world.shard.hub().pools().waiting(), 50);
-    // At most one more attempt to connect, and its time-out, after the worker is back.
+    // At most one more connection attempt, with its timeout, after the worker is back.
     world.run(15 * SECOND).expect("every request is answered");
 }
 
@@ -133,7 +133,7 @@ fn heads_that_do_not_end_take_bounded_memory_and_others_are_served() {
         }
     }
     world.run_for(5 * SECOND);
-    // Of the 16 MiB that the simulated machine has free, 2 MiB are for heads: 128 of the longest.
+    // Of the 16 MiB of free memory in the simulated machine, 2 MiB are for heads: 128 of the longest.
     let refused = world.shard.counters().of(Reason::NotAvailable);
     assert!((300..600).contains(&refused), "{refused} refused");
     let honest = world.add_client(vec![requests::file(4096)], 4096, 1);

@@ -1,4 +1,4 @@
-//! https over bad networks, hostile handshakes, floods of them, and what idle connections cost.
+//! https over bad networks, hostile handshakes, floods of handshakes, and the cost of idle connections.
 
 use crate::client::{Exchange, Expected};
 use crate::control::Host;
@@ -19,10 +19,10 @@ use std::sync::{Arc, LazyLock};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
-/// Handshakes in progress at most, and those that go a step further in one turn of the shard.
+/// Maximum number of handshakes in progress, and of those advanced per poll of the shard.
 const MAX_HANDSHAKES: usize = 256;
 const TURNS: usize = 8;
-/// Kept alive, in bytes: what an idle connection over TLS may take, the TCP socket with its buffers included.
+/// Maximum memory of an idle TLS connection in bytes, including its TCP socket and buffers.
 const MAX_IDLE: usize = 24 << 10;
 
 pub static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
@@ -44,7 +44,7 @@ fn add(world: &mut World, config: &Arc<ClientConfig>, script: Vec<Exchange>, buf
     number
 }
 
-/// A client that sends these bytes to the port for https and waits for what comes.
+/// A client that sends these bytes to the https port and waits for the response.
 fn add_raw(world: &mut World, bytes: &[u8]) -> usize {
     let expected = Expected { status: 0, content: None };
     let exchange = Exchange { request: bytes.to_vec(), expected, may_break: false };
@@ -54,7 +54,7 @@ fn add_raw(world: &mut World, bytes: &[u8]) -> usize {
     number
 }
 
-/// Everything in its right place again.
+/// Checks that nothing is leaked.
 fn ended(world: &mut World) -> Result<(), String> {
     nothing_leaks(world)?;
     match world.shard.tls_handshakes() {
@@ -83,7 +83,7 @@ fn every_request_is_answered_right_over_tls() {
         if counters.failed + counters.broken + counters.oversized + counters.garbage > 0 {
             return Err(format!("{counters:?}"));
         }
-        // A session is resumed where there is one.
+        // Sessions are resumed if there is one.
         let resumed: usize = world.clients.iter().flat_map(|c| &c.secure).map(|s| s.resumed).sum();
         if counters.resumed != resumed as u64 || counters.handshakes < count as u64 {
             return Err(format!("{resumed} resumed by clients, {counters:?}"));
@@ -143,7 +143,7 @@ fn what_is_no_handshake_has_an_alert_and_a_counter() {
         let [high, low] = u16::try_from(content.len()).expect("a record").to_be_bytes();
         [&[22, 3, 1, high, low], content].concat()
     };
-    // A ClientHello of a million bytes, as far as one record goes.
+    // A ClientHello of a million bytes, as far as a record permits.
     let oversized = record(&[&[1, 0x0f, 0x42, 0x40][..], &[0; 10_000]].concat());
     let mut altered = hello.clone();
     altered[9] ^= 0xff;
@@ -168,7 +168,7 @@ fn what_is_no_handshake_has_an_alert_and_a_counter() {
             ended(&mut world).expect("nothing is left");
         }
     }
-    // However it is cut off, it ends without a trace, and nobody waits for long.
+    // Wherever it is truncated, it ends without a trace, and nobody waits for long.
     for len in 1..hello.len() {
         let mut world = world();
         add_raw(&mut world, &hello[..len]);
@@ -261,7 +261,7 @@ fn refusals_over_tls_have_hsts_as_well() {
     }
 }
 
-/// A client over TLS that shows all it gets as bytes that nobody asked for.
+/// A TLS client that records everything it gets as unsolicited bytes.
 fn add_client(world: &mut World, exchange: Exchange) -> usize {
     let number = add(world, &clients(), vec![exchange], 65_535);
     world.clients[number].stay = true;
@@ -271,7 +271,7 @@ fn add_client(world: &mut World, exchange: Exchange) -> usize {
 #[test]
 fn an_answer_that_is_awaited_for_too_long() {
     let mut world = world();
-    // All of a ClientHello, and then nothing.
+    // A complete ClientHello, and then nothing.
     let silent = add_raw(&mut world, &client_hello(&clients()));
     world.clients[silent].deaf = true;
     world.run_for(9 * SECOND);
@@ -299,7 +299,7 @@ fn handshakes_that_do_not_end_give_way() {
     }
     assert_eq!(world.shard.tls_handshakes(), MAX_HANDSHAKES);
     assert_eq!(world.shard.tls_counters().evicted, 600 - MAX_HANDSHAKES as u64);
-    // An honest client comes in, and who is in is served.
+    // An honest client gets in, and established connections are served.
     let honest = add(&mut world, &config, vec![requests::file(4096)], 65_535);
     world.ask(established, requests::file(128));
     world.wake(established);
@@ -324,7 +324,7 @@ fn a_flood_of_handshakes_leaves_established_connections_their_turn() {
     world.run_for(2 * Quality::LAN.delay_ns);
     world.ask(established, requests::file(128));
     while world.shard.counters().requests < 2 && world.step() {}
-    // Handshakes are taken a step further only now, a few in each turn.
+    // Handshakes are advanced only now, a few per poll.
     let (arrived, mut turns) = (world.now_ns, 0);
     while world.now_ns < arrived + Quality::LAN.delay_ns && world.step() {
         turns += 1;
@@ -346,7 +346,7 @@ fn a_thousand_idle_connections_take_at_most_24_kib_each() {
         if number % 50 == 49 {
             world.run(60 * SECOND).expect("clients are served");
             world.run_for(SECOND);
-            // Once there are only small buffers, each costs the same.
+            // Once only small buffers are left, each connection costs the same.
             let last = std::mem::replace(&mut before, world.work.heap_bytes);
             counted = before - last;
         }
@@ -357,7 +357,7 @@ fn a_thousand_idle_connections_take_at_most_24_kib_each() {
     assert!((6 << 10..=MAX_IDLE as i64).contains(&each), "{each} bytes");
 }
 
-/// A client of its own asks for a file; the certificate that it was shown, and whether its session was resumed.
+/// A separate client requests a file; returns the certificate it was shown, and whether its session was resumed.
 fn shown(world: &mut World, config: &Arc<ClientConfig>) -> (Vec<u8>, bool) {
     let number = add(world, config, vec![requests::file(128)], 65_535);
     world.run(SECOND).expect("the client is served");
@@ -391,7 +391,7 @@ fn certificates_are_replaced_without_dropping_a_connection() {
     }
     assert_eq!(host.ask(&mut world, set("sim", vec![new.clone()])), Ok(Answer::Done));
     assert_eq!(shown(&mut world, &clients()).0, new.chain[0]);
-    // Sessions go on, and so do connections.
+    // Sessions and connections continue.
     assert!(shown(&mut world, &config).1, "tickets are still good");
     world.ask(established, requests::file(4096));
     world.run(SECOND).expect("the connection is still there");

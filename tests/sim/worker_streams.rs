@@ -1,4 +1,4 @@
-//! A worker's end of its streams: bare, or with TLS as `weir-agent` has it, by rustls.
+//! A worker's end of its streams: plain, or with TLS by rustls as in `weir-agent`.
 
 use crate::streams::SimStreams;
 use netdrv::stream::{ConnectError, StreamEvent, StreamId, StreamTransport, VsockAddr};
@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
-/// More than a record adds to what it carries.
+/// Upper bound of the overhead of a record.
 const OVERHEAD: usize = 64;
 
 struct Session {
     connection: ServerConnection,
-    /// Told when the handshake is complete.
+    /// Notified when the handshake is complete.
     accepted: Option<StreamEvent>,
     plaintext: Vec<u8>,
-    /// Ciphertext that found no room.
+    /// Ciphertext for which there was no room.
     leaving: Vec<u8>,
 }
 
@@ -60,7 +60,7 @@ impl WorkerStreams {
         while !input.is_empty() {
             let taken = session.connection.read_tls(&mut &input[..]).expect("reading from memory");
             input.drain(..taken);
-            // What is wrong with it is sent as an alert.
+            // The error is sent as an alert.
             let broken = session.connection.process_new_packets().is_err();
             let _ = session.connection.reader().read_to_end(&mut session.plaintext);
             if broken || taken == 0 {

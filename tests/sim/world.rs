@@ -1,4 +1,4 @@
-//! One appliance, its workers and its clients in virtual time. One seed, one run.
+//! One appliance, its workers and its clients in virtual time: one seed determines a run.
 
 mod workers;
 
@@ -29,10 +29,10 @@ use weir_worker::server::Server;
 pub const FILES: [usize; 7] = [0, 128, 1024, 1459, 4096, 70_000, 300_000];
 /// The port the worker listens on.
 pub const WORKER: VsockAddr = VsockAddr { cid: 2, port: 10_000 };
-/// Seconds since 1970-01-01 UTC at which every world begins.
+/// Start time of every world, in seconds since 1970-01-01 UTC.
 pub const UNIX_TIME: u64 = 1_790_000_000;
 const STREAM_DELAY_NS: u64 = 50_000;
-/// Numbers of streams that the host opens start here.
+/// First number of streams opened by the host.
 const HOST_STREAMS: u64 = 1 << 40;
 
 /// Content of `/f/SIZE` and of `/api/bytes/SIZE`.
@@ -47,7 +47,7 @@ pub const ETAG: &str = "\"0123456789abcdef\"";
 
 static BUNDLE: LazyLock<Vec<u8>> = LazyLock::new(|| bundle(&settings(&["*"])));
 
-/// One site for each host, with files and a worker.
+/// One site per host, with files and a worker.
 pub fn settings(hosts: &[&str]) -> Settings {
     let prefix = |url: String, handler| Prefix {
         url,
@@ -99,7 +99,7 @@ struct WorkerVm {
     program: Program,
 }
 
-/// What runs in a worker.
+/// The program of a worker.
 enum Program {
     Demo(Server),
     Script(Script),
@@ -119,32 +119,32 @@ impl Program {
 struct Seat {
     vm: Option<WorkerVm>,
     revive_at: Option<u64>,
-    /// It does nothing until then, nor do packets reach it.
+    /// It is paused until then, and packets do not reach it.
     stalled_until: Option<u64>,
-    /// What had arrived meanwhile.
+    /// Packets that arrived meanwhile.
     held: Vec<(u64, Packet)>,
     lives: u32,
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// The worker dies and is back after so many nanoseconds.
+    /// The worker crashes and restarts after this many nanoseconds.
     Crash(usize, u64),
-    /// The worker stands still for so many nanoseconds.
+    /// The worker is paused for this many nanoseconds.
     Stall(usize, u64),
     /// The appliance's vsock device is reset.
     TransportReset,
 }
 
-/// What [`Shard::poll`] costs.
+/// Cost of [`Shard::poll`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Work {
     /// Heap allocations.
     pub allocations: u64,
-    /// Bytes on the heap: allocated less freed.
+    /// Bytes on the heap: allocated minus freed.
     pub heap_bytes: i64,
-    /// Time, in nanoseconds of the machine that runs the simulator.
+    /// Real time in nanoseconds.
     pub elapsed_ns: u64,
 }
 
@@ -153,32 +153,32 @@ pub struct World {
     pub shard: Shard<SimNic, Machine<SimStreams>>,
     wake: Option<u64>,
     pub clients: Vec<Client>,
-    /// When to look at which client; may name one more often than needed.
+    /// When to run each client; may contain a client more often than needed.
     client_wakes: BinaryHeap<Reverse<(u64, usize)>>,
     unfinished: usize,
-    /// What the shard alone did, in all its polls.
+    /// Cost of the shard alone, in all its polls.
     pub work: Work,
     pub network: Network,
     seats: Vec<Seat>,
-    /// The host's own streams: control connections.
+    /// The host's own streams, for control connections.
     pub host: SimStreams,
     pub collector: Collector,
-    /// What workers secure their streams with.
+    /// TLS configuration of workers' streams.
     worker_tls: Option<Arc<ServerConfig>>,
-    /// Makes the programs of workers that are not demo workers.
+    /// Creates the programs of workers other than demo workers.
     script: Option<Box<dyn Fn(usize, u32) -> Script>>,
-    /// Which worker a stream goes to.
+    /// The worker of each stream.
     stream_seats: std::collections::HashMap<u64, usize>,
-    /// Every life of a worker to which a request with this mark was delivered.
+    /// All workers and lives to which a request with this mark was delivered.
     pub delivered: std::collections::HashMap<Vec<u8>, Vec<(usize, u32)>>,
-    /// Stream packets under way: time, to the worker, number, packet. In order.
+    /// Stream packets in transit, in order: time, whether to the worker, number, packet.
     stream_packets: std::collections::VecDeque<(u64, bool, u64, Packet)>,
     rng: fastrand::Rng,
-    /// Clients at another's address, by that one and their port.
+    /// Clients that share another client's address, by that client and their port.
     shared: std::collections::HashMap<(usize, u16), usize>,
-    /// Times at which the first worker dies, and for how long.
+    /// When the first worker crashes, and for how long.
     pub crashes: Vec<(u64, u64)>,
-    /// What else goes wrong, and when; in order.
+    /// Other faults and their times, in order.
     pub faults: std::collections::VecDeque<(u64, Fault)>,
 }
 
@@ -197,12 +197,12 @@ impl World {
         Self::serving(bundle(settings).leak(), seed, quality, true, buffer_bytes)
     }
 
-    /// A world whose pool is this and whose workers run what `script` makes for a worker's number and life.
+    /// A world with this pool, whose workers run `script` of their number and life.
     pub fn scripted(seed: u64, pool: Pool, script: impl Fn(usize, u32) -> Script + 'static) -> Self {
         Self::scripted_with(seed, pool, None, script)
     }
 
-    /// The same, with what workers secure their streams by.
+    /// The same, with TLS for workers' streams.
     pub fn scripted_with(
         seed: u64,
         pool: Pool,
@@ -210,7 +210,7 @@ impl World {
         script: impl Fn(usize, u32) -> Script + 'static,
     ) -> Self {
         let mut settings = Settings { pools: vec![pool], ..settings(&["*"]) };
-        // The end of an answer that stands still is seen before a run is over.
+        // A stalled end of a response is noticed before the run is over.
         settings.server.http.stream_idle_s = Some(90);
         Self::scripted_in(seed, &settings, worker_tls, script)
     }
@@ -248,7 +248,7 @@ impl World {
         let mut config =
             ShardConfig { buffer_bytes, tls_bytes: if tls { buffer_bytes } else { 0 }, ..memory };
         if quality.loss_permille > 0 {
-            // A client whose retransmission time-out has doubled to a minute is unlucky, not slow on purpose.
+            // A client whose retransmission timeout has doubled to a minute is unlucky, not deliberately slow.
             config.timers.entity_body = std::time::Duration::from_secs(300);
         }
         let shard = Shard::new(
@@ -295,15 +295,15 @@ impl World {
         number
     }
 
-    /// A connection that does what it is told, whatever comes back.
+    /// A connection that executes actions, whatever it receives.
     pub fn add_rough(&mut self, rough: Rough) -> usize {
         let number = self.add_client(Vec::new(), 16_384, 1);
         self.clients[number].rough = Some(rough);
         number
     }
 
-    /// A connection that asks for `path` of the site `host` over and over and reads what comes; from the address of an
-    /// earlier client, or from one of its own.
+    /// A connection that requests `path` of the site `host` repeatedly and reads the responses; from the address of an earlier
+    /// client, or from its own.
     pub fn pull(&mut self, host: &str, path: &str, address_of: Option<usize>) -> usize {
         let number = self.clients.len();
         let seed = self.rng.u64(..);
@@ -327,19 +327,19 @@ impl World {
         result
     }
 
-    /// What a site has done.
+    /// Usage of a site.
     pub fn metrics(&self, site: u16) -> model::metrics::SiteMetrics {
         self.shard.site_metrics(SiteId(site), Instant::from_nanos(self.now_ns)).expect("the site exists")
     }
 
-    /// Gives a client that has stayed connected another request.
+    /// Gives a connected client another request.
     pub fn ask(&mut self, number: usize, exchange: Exchange) {
         self.unfinished += usize::from(self.clients[number].is_done());
         self.clients[number].ask(exchange);
         self.wake_client(number);
     }
 
-    /// Lets a client look at what it has to do.
+    /// Makes a client check what it has to do.
     pub fn wake(&mut self, number: usize) {
         self.wake_client(number);
     }
@@ -372,7 +372,7 @@ impl World {
         })
     }
 
-    /// Goes on for so long, whatever happens.
+    /// Runs for this long, whatever happens.
     pub fn run_for(&mut self, ns: u64) {
         let end = self.now_ns + ns;
         while self.next_event().is_some_and(|at| at <= end) && self.step() {}
@@ -395,7 +395,7 @@ impl World {
         times.into_iter().chain(workers).flatten().min()
     }
 
-    /// Moves to the next moment at which something happens.
+    /// Advances to the next event.
     pub fn step(&mut self) -> bool {
         let Some(next) = self.next_event() else { return false };
         self.now_ns = self.now_ns.max(next);
@@ -436,7 +436,7 @@ impl World {
         }
     }
 
-    /// Polls the shard once and takes away what it sent.
+    /// Polls the shard once and collects what it sent.
     pub fn poll_shard(&mut self) {
         let now = Instant::from_nanos(self.now_ns);
         let mut wake = Wake::Now;

@@ -1,8 +1,8 @@
-//! The corpus of requests, `tests/corpus/requests.txt`: what each is, and what becomes of it.
+//! The corpus of requests, `tests/corpus/requests.txt`: each request with its expected outcome.
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// A refusal: status and HTTPERR reason phrase.
+/// A rejection: status and HTTPERR reason phrase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Status of the response.
@@ -18,9 +18,9 @@ pub struct Row {
     pub name: String,
     /// `None`: accepted.
     pub refused: Option<Refused>,
-    /// What the image answers; 0 where the resource decides.
+    /// Status sent by the image; 0 if it depends on the resource.
     pub status: u16,
-    /// The connection is closed after the answer.
+    /// Whether the connection is closed after the response.
     pub closes: bool,
     /// The bytes.
     pub request: Vec<u8>,

@@ -4,10 +4,10 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
-/// The slowest that is asked for, 200 MB through every buffer, takes a tenth of this.
+/// The slowest transfer, 200 MB through every buffer, takes a tenth of this.
 const MAX_SECONDS: u32 = 300;
 
-/// What a run of curl gave.
+/// Result of a curl run.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// Standard output.
@@ -31,7 +31,8 @@ impl Output {
     }
 }
 
-/// Runs `curl -sS`, for as long as only a failure takes ([`crate::PATIENCE`] and more, for large files); any exit status but 0 is an error.
+/// Runs `curl -sS` with a time limit that only a failure reaches ([`crate::PATIENCE`] and more, for large files). Any exit status
+/// but 0 is an error.
 pub fn curl(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Output> {
     let output = Command::new("curl")
         .args(["-sS", "--max-time", &MAX_SECONDS.to_string(), "--noproxy", "*"])

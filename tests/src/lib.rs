@@ -1,4 +1,4 @@
-//! What the tests and benchmarks that boot real machines share.
+//! Shared parts of the tests and benchmarks that boot real machines.
 #![forbid(unsafe_code)]
 
 pub mod corpus;
@@ -14,13 +14,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What only a failure waits for: on a machine that is busy, things come when they come.
+/// Time limit that only a failure reaches, even on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Between two looks at whether something has come.
+/// Polling interval.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Looks until there is something, at most for [`PATIENCE`]; an error says what was missing.
+/// Polls until there is a result, at most for [`PATIENCE`]; the error says what was missing.
 pub fn wait_for<T>(missing: impl Fn() -> String, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let limit = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! A deployed image in QEMU, without the supervisor: as an operator runs it.
+//! A deployed image in QEMU, without the supervisor, as an operator runs it.
 
 use crate::free_port;
 use crate::raw::Connection;
@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 /// Debian's UEFI firmware (package `ovmf`).
 const OVMF: &str = "/usr/share/OVMF/OVMF_CODE.fd";
 
-/// How a machine is set up.
+/// Configuration of a machine.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The image.
@@ -24,16 +24,16 @@ pub struct Setup {
     pub format: Format,
     /// Memory in MiB.
     pub memory_mib: u32,
-    /// With QEMU's `isa-debug-exit`, by which a machine says that it failed.
+    /// With QEMU's `isa-debug-exit`, which sets the exit status.
     pub debug_exit: bool,
-    /// Booted by UEFI in place of BIOS.
+    /// Boot with UEFI instead of BIOS.
     pub uefi: bool,
-    /// Further arguments for QEMU.
+    /// Additional arguments for QEMU.
     pub extra: Vec<OsString>,
 }
 
 impl Setup {
-    /// An image of this format with 64 MiB, booted by BIOS.
+    /// An image of this format with 64 MiB, booted with BIOS.
     pub fn new(format: Format, image: &Path) -> Self {
         let image = image.to_owned();
         Self { image, format, memory_mib: 64, debug_exit: true, uefi: false, extra: Vec::new() }
@@ -58,7 +58,7 @@ impl Setup {
             Format::Elf => add(&["-kernel", &format!("{image}.loader"), "-initrd", &image]),
             Format::Iso => add(&["-cdrom", &image]),
             other => {
-                // What GCP makes of the tarball is a raw disk; callers unpack it.
+                // GCP turns the tarball into a raw disk; callers unpack it.
                 let kind = if other == Format::Gcp { "raw" } else { other.name() };
                 add(&["-drive", &format!("file={image},format={kind},if=none,id=d,snapshot=on")]);
                 add(&["-device", "virtio-blk-pci,drive=d"]);
@@ -84,7 +84,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts QEMU. To be called on the main thread, see [`command`].
+    /// Starts QEMU. Must be called on the main thread, see [`command`].
     pub fn boot(setup: &Setup) -> Result<Self> {
         let port = free_port()?;
         let output = NamedTempFile::new().context("a file for the serial line")?;
@@ -96,12 +96,12 @@ impl Machine {
         Ok(Self { child, output, at: (Ipv4Addr::LOCALHOST, port).into(), started })
     }
 
-    /// The port of the loopback interface that leads to the machine's port 80.
+    /// Loopback port forwarded to the machine's port 80.
     pub fn port(&self) -> u16 {
         self.at.port()
     }
 
-    /// Asks for `path` until there is a 200: the time since the start, and the content.
+    /// Requests `path` until there is a 200 response; returns the time since the start, and the content.
     pub fn first_200(&mut self, path: &str, patience: Duration) -> Result<(Duration, Vec<u8>)> {
         loop {
             if let Ok(Some(content)) = self.get(path) {
@@ -118,14 +118,14 @@ impl Machine {
     }
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        // Short: a SYN that reaches a machine without its network up is only sent again after a second.
+        // Short, because a SYN that reaches a machine before its network is up is only repeated after a second.
         let patience = (self.started.elapsed() / 8).max(Duration::from_millis(50));
         let mut connection = Connection::open(self.at, patience)?;
         connection.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))?;
         Ok(connection.response()?.filter(|r| r.status == 200).map(|r| r.content))
     }
 
-    /// Waits until this has been printed: the time since the start.
+    /// Waits until this has been printed; returns the time since the start.
     pub fn line(&mut self, text: &str, patience: Duration) -> Result<Duration> {
         while !self.log().contains(text) {
             if self.started.elapsed() > patience {
@@ -136,7 +136,7 @@ impl Machine {
         Ok(self.started.elapsed())
     }
 
-    /// Waits for the machine's end: QEMU's exit code, and everything printed.
+    /// Waits for the machine's end; returns QEMU's exit status and all output.
     pub fn ended(mut self, patience: Duration) -> Result<(Option<i32>, String)> {
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -149,7 +149,7 @@ impl Machine {
         }
     }
 
-    /// Everything on the serial line and from QEMU so far.
+    /// All output of the serial console and QEMU so far.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.output.path()).unwrap_or_default();
         let lines = String::from_utf8_lossy(&bytes).into_owned();

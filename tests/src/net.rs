@@ -1,5 +1,5 @@
-//! A network namespace with a tap interface, for what QEMU's user network cannot carry: it accepts connections
-//! through a backlog of one, and none of its figures would be the appliance's.
+//! A network namespace with a tap interface, for tests that QEMU's user network would distort: it accepts connections through a
+//! backlog of one.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
@@ -23,7 +23,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes a namespace with the tap interface up. Takes root and iproute2.
+    /// Creates a namespace with the tap interface up. Requires root and iproute2.
     pub fn new() -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("weir-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
@@ -34,16 +34,16 @@ impl Namespace {
         ip(&["-n", n, "tuntap", "add", "dev", TAP, "mode", "tap"])?;
         ip(&["-n", n, "addr", "add", HOST, "dev", TAP])?;
         ip(&["-n", n, "link", "set", TAP, "up", "txqueuelen", "2000"])?;
-        // An unanswered ARP request is only sent again after a second, which would be all a start-up time measures.
+        // An unanswered ARP request is only repeated after a second, which would dominate measured start-up times.
         ip(&["-n", n, "neigh", "replace", GUEST, "lladdr", GUEST_MAC, "dev", TAP, "nud", "permanent"])?;
-        // A load generator runs out of ports otherwise.
+        // Otherwise a load generator runs out of ports.
         for setting in ["net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1"] {
             let _ = namespace.command("sysctl").args(["-qw", setting]).status();
         }
         Ok(namespace)
     }
 
-    /// Whether one can be made here.
+    /// Whether a namespace can be created here.
     pub fn is_possible() -> bool {
         rustix::process::getuid().is_root() && Command::new("ip").arg("-V").output().is_ok()
     }

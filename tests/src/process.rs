@@ -1,9 +1,9 @@
-//! Looking at processes through /proc.
+//! Inspects processes through /proc.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 
-/// A process, told from a later one of the same number by its start time.
+/// A process; its start time distinguishes it from a later one with the same ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Process identifier.
@@ -14,7 +14,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process of this number, unless it is gone or a zombie.
+    /// The process with this ID, unless it is gone or a zombie.
     pub fn find(pid: i32) -> Option<Self> {
         let stat = Stat::read(pid)?;
         let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
@@ -62,7 +62,7 @@ pub fn descendants(pid: i32) -> Vec<Process> {
     found.into_iter().skip(1).filter_map(Process::find).collect()
 }
 
-/// Those of `processes` that are still there after `patience`.
+/// The `processes` that still exist after `patience`.
 pub fn survivors(processes: &[Process], patience: Duration) -> Vec<Process> {
     let limit = Instant::now() + patience;
     loop {
@@ -84,7 +84,7 @@ struct Stat {
 impl Stat {
     fn read(pid: i32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // `pid (name) state parent …`; the name may hold anything.
+        // `pid (name) state parent …`, where the name may contain anything.
         let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let number = |i: usize| fields.get(i)?.parse::<u64>().ok();
         Some(Self {

@@ -1,4 +1,4 @@
-//! HTTP by hand, for what no honest client sends.
+//! Raw HTTP, for requests that no proper client sends.
 
 use anyhow::{Context, Result, bail};
 use std::io::{ErrorKind, Read, Write};
@@ -26,7 +26,7 @@ impl Response {
     }
 }
 
-/// A connection with what it has received.
+/// A connection and its unread received bytes.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
@@ -53,7 +53,7 @@ impl Connection {
         self.reply(false)
     }
 
-    /// As [`Connection::response`]; `to_head`: to HEAD, without content.
+    /// Like [`Connection::response`]; `to_head`: for a HEAD request, without content.
     pub fn reply(&mut self, to_head: bool) -> Result<Option<Response>> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -86,7 +86,7 @@ impl Connection {
         Ok(self.buffer.is_empty() && !self.receive()?)
     }
 
-    /// Waits for some bytes, whatever they are.
+    /// Waits for any bytes.
     pub fn some(&mut self) -> Result<()> {
         if !self.receive()? {
             bail!("the connection ended");
@@ -94,7 +94,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether nothing has come yet, neither bytes nor an end.
+    /// Whether nothing has arrived yet, neither bytes nor the end.
     pub fn is_waiting(&mut self) -> Result<bool> {
         self.stream.set_nonblocking(true)?;
         let peeked = self.stream.peek(&mut [0]);

@@ -19,20 +19,20 @@ use std::time::{Duration, Instant};
 pub struct Weir {
     child: Child,
     log: Arc<Mutex<String>>,
-    /// Ends when all of standard error has been read.
+    /// Disconnected once all of standard error has been read.
     logged: Receiver<()>,
     stdout: Receiver<String>,
     https: Option<SocketAddr>,
-    /// Whether what it says on standard error is still read.
+    /// Whether standard error is still being read.
     listens: Arc<AtomicBool>,
 }
 
-/// The `weir` program: `WEIR` names it, else the checkout's script builds and runs it.
+/// The `weir` program: `WEIR`, or the checkout's script, which builds and runs it.
 pub fn program() -> PathBuf {
     std::env::var_os("WEIR").map_or_else(|| crate::workspace().join("qemu/weir"), PathBuf::from)
 }
 
-/// Starts a command that is ended with us. To be called on the main thread: the kernel means the thread.
+/// Starts a command that ends with this process. Must be called on the main thread, because the kernel checks the thread.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(program).stdin(Stdio::null());
@@ -40,7 +40,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 impl Weir {
-    /// Starts `weir up ARGS`, with a free port for https if they name none: tests run side by side.
+    /// Starts `weir up ARGS`, with a free https port unless they specify one, because tests run in parallel.
     pub fn start(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self> {
         let mut up = command(program());
         up.arg("up").args(args);
@@ -52,7 +52,7 @@ impl Weir {
 
     /// Starts a prepared `weir up` or `weir supervise`.
     pub fn start_command(command: &mut Command) -> Result<Self> {
-        // A group of its own, as a shell gives it: signals to it do not end the tests.
+        // In its own process group, as a shell would do, so that signals to it do not end the tests.
         let mut child = command
             .process_group(0)
             .stdout(Stdio::piped())
@@ -110,7 +110,7 @@ impl Weir {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Closes its standard error after the next line, as a terminal does that goes.
+    /// Closes its standard error after the next line, like a terminal that is closed.
     pub fn stop_listening(&self) {
         self.listens.store(false, Ordering::Relaxed);
     }
@@ -120,7 +120,7 @@ impl Weir {
         descendants(self.pid())
     }
 
-    /// The QEMU of the VM of this name, to which the supervisor may have added a number.
+    /// QEMU of the VM with this name, to which the supervisor may have appended a number.
     pub fn qemu(&self, name: &str) -> Result<Process> {
         let mark = format!(" -name {name}");
         let is =
@@ -141,13 +141,13 @@ impl Weir {
         crate::wait_for(|| format!("no {text:?} in {}", self.log()), there)
     }
 
-    /// Waits until all that it has said has been read: after its end, its last lines may still be on their way.
+    /// Waits until all its output has been read: after its end, the last lines may still be in the pipe.
     fn wait_for_log(&self) {
-        // Nothing is ever sent; the channel ends with the reader.
+        // Nothing is ever sent; the channel is disconnected when the reader ends.
         let _ = self.logged.recv_timeout(crate::PATIENCE);
     }
 
-    /// Waits for its end, and for its last words.
+    /// Waits for its end and its last output.
     pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         let limit = Instant::now() + patience;
         loop {
@@ -162,7 +162,7 @@ impl Weir {
         }
     }
 
-    /// Its process number, which is that of its process group.
+    /// Its process ID, which is also its process group ID.
     pub fn pid(&self) -> i32 {
         // setpriv becomes the program it runs.
         i32::try_from(self.child.id()).unwrap_or(0)
@@ -171,7 +171,7 @@ impl Weir {
 
 impl Drop for Weir {
     fn drop(&mut self) {
-        // The second one ends what a test has left under way.
+        // The second signal ends requests that a test has left in progress.
         let ends = |limit| self.signal(Signal::TERM).is_ok() && self.wait(Duration::from_secs(limit)).is_ok();
         if !([2, 10].into_iter().any(ends)) {
             let _ = self.child.kill();
@@ -180,7 +180,7 @@ impl Drop for Weir {
     }
 }
 
-/// Takes lines until `take` says that it was the last.
+/// Reads lines until `take` returns false.
 fn each_line(output: impl Read + Send + 'static, mut take: impl FnMut(String) -> bool + Send + 'static) {
     std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).all(&mut take));
 }

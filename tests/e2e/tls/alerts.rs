@@ -1,4 +1,4 @@
-//! What OpenSSL is told when its handshake is refused.
+//! Alerts sent to OpenSSL for rejected handshakes.
 
 use super::Client;
 use anyhow::{Result, ensure};
@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use weir_tests::PATIENCE;
 
-/// Each refusal has the alert of its own meaning.
+/// Each rejection has its specific alert.
 pub(super) fn say_why(client: &Client<'_>) -> Result<()> {
     for (host, more, alert) in [
         ("ec.test", "-tls1_2 -cipher AES128-SHA", 40),
@@ -21,7 +21,7 @@ pub(super) fn say_why(client: &Client<'_>) -> Result<()> {
         let said = client.s_client(host, more)?;
         ensure!(said.contains(&format!("SSL alert number {alert}\n")), "{host} {more}: {said}");
     }
-    // SSL 3, which OpenSSL does not speak any more: a hello of 41 bytes.
+    // SSL 3, which OpenSSL no longer supports: a hello of 41 bytes.
     let mut hello = vec![22, 3, 0, 0, 45, 1, 0, 0, 41, 3, 0];
     hello.extend([7; 32]);
     hello.extend([0, 0, 2, 0, 10, 1, 0]);

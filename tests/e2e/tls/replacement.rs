@@ -1,9 +1,8 @@
-//! Certificates that are replaced while the appliance runs.
+//! Replacing certificates while the appliance runs.
 
 use super::*;
 
-/// A machine without virtio-rng, RDRAND and RDSEED serves http and says why it does not serve https.
-/// Certificates are replaced at run time: what is refused changes nothing, and who is connected stays so.
+/// Certificates are replaced at run time: an invalid replacement changes nothing, and existing connections stay open.
 fn replacement(client: &Client<'_>) -> Result<()> {
     let lab = client.lab;
     lab.certificate("fresh", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "fresh.test", 30)?;
@@ -69,7 +68,7 @@ fn replacement(client: &Client<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Asks twice on one connection, with something in between.
+/// Sends two requests on one connection, with something in between.
 fn keeps_its_connection(
     mut to: impl std::io::Write,
     mut from: impl std::io::BufRead,

@@ -1,9 +1,9 @@
-//! Chunked content: the same bytes come out however it is split, and what we encode decodes to itself.
+//! Chunked content: decoding does not depend on how it is split, and our own encoding decodes to itself.
 
 use crate::input::Input;
 use appliance::http::h1::chunked::{CHUNK_END, ChunkError, ChunkHeader, Decoder, LAST_CHUNK};
 
-/// Decodes what arrives in pieces; returns the content and how many bytes were used, or `None` where it does not end.
+/// Decodes content that arrives in pieces; returns it with the number of bytes used, or `None` if it is incomplete.
 fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Vec<u8>, Option<usize>), ChunkError> {
     let (mut decoder, mut content, mut used) = (Decoder::new(), Vec::new(), 0);
     for mut piece in pieces {

@@ -1,4 +1,4 @@
-//! `weir.toml`: checked without a panic; what is accepted makes a bundle that the appliance accepts, too.
+//! `weir.toml`: checking never panics, and an accepted configuration makes a bundle that the appliance accepts.
 
 use appliance::flow;
 use appliance::serving::Router;
@@ -14,7 +14,7 @@ static DIRECTORY: LazyLock<TempDir> = LazyLock::new(|| {
     directory
 });
 
-/// Names nothing on this machine but what is in the target's own directory.
+/// Refers to nothing on this machine outside of the target's own directory.
 fn stays_here(value: &toml::Value) -> bool {
     match value {
         toml::Value::String(text) => !text.starts_with('/') && !text.contains(".."),

@@ -1,4 +1,4 @@
-//! Hostile devices: whatever they write into used rings, interrupts and registers, drivers count an error and reset.
+//! Hostile devices: whatever they write to used rings, interrupts and registers, drivers count an error and reset.
 
 use crate::input::Input;
 use crate::support::{EVENT_IDX, FakeDevice, FakeMachine, VERSION_1};
@@ -8,7 +8,7 @@ use netdrv::rng::VirtioRng;
 use netdrv::stream::{StreamTransport, VsockAddr};
 use netdrv::vsock::VirtioVsock;
 
-/// The first byte: which device, and which features it offers. Then steps.
+/// The first byte selects the device and the features it offers; steps follow.
 pub fn virtio_rings(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = input.byte();
@@ -24,7 +24,7 @@ fn machine(kind: u16, offered: u64, config: &[u8], queues: &[u16]) -> FakeMachin
     FakeMachine::new(vec![FakeDevice { lenient: true, ..FakeDevice::new(kind, offered, config, queues) }])
 }
 
-/// One misdeed. Where the queue is not set up there is nothing to write to.
+/// One fault. Has no effect if the queue is not set up.
 fn misbehave(machine: &FakeMachine, queues: usize, input: &mut Input<'_>) {
     let what = input.byte();
     let mut queue = machine.queue(usize::from(input.byte()) % queues);
@@ -32,7 +32,7 @@ fn misbehave(machine: &FakeMachine, queues: usize, input: &mut Input<'_>) {
         return;
     }
     match what % 8 {
-        // As it should be.
+        // Correct.
         0 | 1 => {
             if let Some(chain) = queue.take() {
                 let len = u32::from(input.u16()).min(chain.len);
@@ -42,13 +42,13 @@ fn misbehave(machine: &FakeMachine, queues: usize, input: &mut Input<'_>) {
                 queue.complete(chain.id, if chain.writable { len } else { 0 });
             }
         }
-        // Another length than there is room for.
+        // A length beyond the buffer.
         2 => {
             if let Some(chain) = queue.take() {
                 queue.complete(chain.id, input.u32());
             }
         }
-        // Anything at all.
+        // Arbitrary values.
         3 => {
             queue.write_used(input.u32(), input.u32());
             let next = queue.used_idx.wrapping_add(1);
@@ -71,7 +71,7 @@ fn misbehave(machine: &FakeMachine, queues: usize, input: &mut Input<'_>) {
 fn net(offered: u64, input: &mut Input<'_>) {
     let config = [0x52, 0x54, 0, 1, 2, 3, 1, 0, 1, 0, 0xdc, 5];
     let machine = machine(1, offered, &config, &[16, 16]);
-    // A device may be refused for what it offers.
+    // A device may be rejected for its features.
     let Ok(mut card) = VirtioNet::new(machine.clone(), FakeMachine::address(0)) else { return };
     let mut held = Vec::new();
     while !input.is_empty() {

@@ -1,4 +1,4 @@
-//! Request and response heads: one verdict however they are split, and what goes out is as strict as what comes in.
+//! Request and response heads: the verdict does not depend on how they are split, and forwarded heads are strictly valid.
 
 use crate::input::Input;
 use appliance::http::forward::Forwarded;
@@ -13,10 +13,10 @@ use model::date::DateCache;
 use model::url::Scheme;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Bytes before a head that say how to look at it.
+/// Bytes before a head that control how it is parsed.
 const PREAMBLE: usize = 4;
 
-/// A verdict that can be compared.
+/// A comparable verdict.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Partial,
@@ -32,7 +32,7 @@ fn verdict(parsed: &Parsed<'_>) -> Verdict {
     }
 }
 
-/// The first verdict on input that arrives in these pieces.
+/// The verdict on input that arrives in these pieces.
 fn piecewise(input: &[u8], limits: &RequestLimits, ends: impl Iterator<Item = usize>) -> Verdict {
     let mut scratch = vec![0; limits.max_url_length + 1];
     let mut progress = Progress::default();
@@ -45,12 +45,12 @@ fn piecewise(input: &[u8], limits: &RequestLimits, ends: impl Iterator<Item = us
     Verdict::Partial
 }
 
-/// A request head after four bytes: which limits, and where to split.
+/// A request head after four bytes for limits and split positions.
 pub fn request_head(data: &[u8]) {
     let mut choice = Input::new(data);
     let limits = if choice.byte() & 1 == 0 { RequestLimits::STRICT } else { RequestLimits::HTTP_SYS };
     let (step, first) = (usize::from(choice.byte()) + 1, usize::from(choice.u16()));
-    // Ended in any case: a head that is not may be looked at later (`Progress`).
+    // Always terminated, because an unterminated head may be examined later (`Progress`).
     let input = &[choice.rest(), b"\r\n\r\n"].concat()[..];
     let whole = piecewise(input, &limits, std::iter::empty());
     assert_eq!(
@@ -69,7 +69,7 @@ pub fn request_head(data: &[u8]) {
     forwarded(&head);
 }
 
-/// What is promised about a head that was accepted.
+/// Properties of an accepted head.
 fn meaning(head: &RequestHead<'_>) {
     let asterisk = head.form == TargetForm::Asterisk;
     assert!(head.path.starts_with('/') || asterisk && head.path == "*");
@@ -81,7 +81,7 @@ fn meaning(head: &RequestHead<'_>) {
     }
 }
 
-/// What a worker gets says the same, by the same strict rules.
+/// What a worker receives has the same meaning, and is strictly valid.
 fn forwarded(head: &RequestHead<'_>) {
     let mut out = vec![0; 64 << 10];
     let mut sink = Sink::new(&mut out);
@@ -101,7 +101,7 @@ fn forwarded(head: &RequestHead<'_>) {
         max_fields: RequestLimits::MAX_FIELDS,
         ..RequestLimits::HTTP_SYS
     };
-    // Ours come on top of the client's.
+    // Our fields are added to the client's.
     if head.fields.into_iter().count() > RequestLimits::MAX_FIELDS - 11 {
         return;
     }
@@ -112,7 +112,7 @@ fn forwarded(head: &RequestHead<'_>) {
     };
     assert_eq!(again.method, head.method);
     assert_eq!((again.path, again.query()), (head.path, head.query()));
-    // HTTP/1.0 may come without a host: ours stands in for it.
+    // HTTP/1.0 may omit Host, which is then replaced by our address.
     if head.host.is_empty() {
         assert_eq!((again.host, again.port), (&b"127.0.0.1"[..], None));
     } else {
@@ -121,7 +121,7 @@ fn forwarded(head: &RequestHead<'_>) {
     assert_eq!(again.framing, head.framing);
 }
 
-/// A worker's response head after four bytes: what was asked, and where to split.
+/// A worker's response head after four bytes for the request and split positions.
 pub fn response_head(data: &[u8]) {
     let mut choice = Input::new(data);
     let flags = choice.byte();
@@ -156,7 +156,7 @@ pub fn response_head(data: &[u8]) {
     if written.is_empty() {
         return assert!(head.is_interim() && version == Version::Http10);
     }
-    // The client sees the same status and a framing that matches what is sent to it.
+    // The client sees the same status, and framing that matches what is sent to it.
     let response::Parsed::Complete { head: again, len } =
         response::parse_for(written, asked, ResponseLimits::default())
     else {

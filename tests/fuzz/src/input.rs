@@ -1,4 +1,4 @@
-//! Decisions taken from a byte string. At its end every decision is the first choice.
+//! Decisions taken from a byte string; at its end, every decision is the first choice.
 
 pub(crate) struct Input<'a>(&'a [u8]);
 
@@ -23,7 +23,7 @@ impl<'a> Input<'a> {
         u32::from(self.u16()) | u32::from(self.u16()) << 16
     }
 
-    /// At most so many bytes.
+    /// At most this many bytes.
     pub(crate) fn bytes(&mut self, n: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(n.min(self.0.len()));
         self.0 = rest;

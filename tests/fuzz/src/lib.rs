@@ -1,6 +1,6 @@
-//! Fuzz targets: functions of a byte string that panic when something does not hold.
+//! Fuzz targets: functions of a byte string that panic if an invariant is violated.
 //!
-//! `tests/fuzz/run` runs them under libFuzzer. Without instrumentation (`cargo test`) every file of their corpora,
+//! `tests/fuzz/run` runs them under libFuzzer. Without instrumentation (`cargo test`), every file of their corpora,
 //! `tests/fuzz/corpus/NAME/`, is run once.
 
 mod chunked;
@@ -27,7 +27,7 @@ pub use vsock::vsock_packets;
 #[cfg(fuzzing)]
 pub use libfuzzer_sys;
 
-/// A function that panics when something does not hold for these bytes.
+/// A function that panics if an invariant does not hold for these bytes.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
@@ -42,7 +42,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("virtio_rings", virtio_rings),
 ];
 
-/// The program of a target: libFuzzer's, or one that runs the files it is given.
+/// The program of a target: libFuzzer's, or one that runs the given files.
 #[macro_export]
 macro_rules! target {
     ($name:ident) => {

@@ -1,11 +1,11 @@
-//! URL prefixes: what is accepted has a canonical form that means the same, and routes to itself.
+//! URL prefixes: an accepted prefix has a canonical form with the same meaning, and routes to itself.
 
 use appliance::serving::{RouteResult, Router};
 use model::settings::{Handler, Passthrough, Prefix, Settings, Site};
 use model::url::{PrefixHost, UrlPrefix};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// URL prefixes, one a line.
+/// URL prefixes, one per line.
 pub fn url_prefix(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else { return };
     let mut prefixes = Vec::new();
@@ -20,7 +20,7 @@ pub fn url_prefix(data: &[u8]) {
                     url: canonical,
                     handler: Handler::Files(0),
                     client_certificates: None,
-                    // Taken as they are, so that every path has its prefix.
+                    // With `paths = "as-is"`, so that every path has its prefix.
                     passthrough: Passthrough { as_is: true, ..Passthrough::default() },
                 });
             }
@@ -49,7 +49,7 @@ pub fn url_prefix(data: &[u8]) {
         else {
             panic!("{} does not match itself", prefix.url);
         };
-        // Another one may be more important, but never a less exact one of the same kind.
+        // Another one may have priority, but never a less specific one of the same kind.
         let taken = UrlPrefix::parse(&settings.sites[0].prefixes[found.prefix].url).expect("parsed before");
         if found.prefix == index {
             assert_eq!(found.rest, "/x");

@@ -1,4 +1,4 @@
-//! Headers of the PROXY protocol: one verdict however the bytes are split, and within bounds.
+//! PROXY protocol headers: the verdict does not depend on how the bytes are split, and stays within bounds.
 
 use appliance::proxy::{MAX_HEADER, Parsed, parse};
 

@@ -1,4 +1,4 @@
-//! virtio-vsock in the hands of a hostile peer: any packets in any order, while we use our streams.
+//! virtio-vsock with a hostile peer: any packets in any order, while we use our streams.
 
 use crate::input::Input;
 use crate::support::{EVENT_IDX, FakeDevice, FakeMachine, VERSION_1};
@@ -15,11 +15,11 @@ struct Peer {
     vsock: VirtioVsock<FakeMachine>,
     now_ns: u64,
     streams: Vec<StreamId>,
-    /// Local ports of streams that we opened, as the peer learned them.
+    /// Local ports of streams that we opened, as learned by the peer.
     ports: Vec<u32>,
 }
 
-/// Steps: one byte says what, and what follows depends on it.
+/// Steps: one byte selects each, and its parameters follow.
 pub fn vsock_packets(data: &[u8]) {
     let device =
         FakeDevice::new(DEVICE_TYPE, VERSION_1 | EVENT_IDX, &u64::from(CID).to_le_bytes(), &[16, 16, 16]);
@@ -72,7 +72,7 @@ impl Peer {
         self.streams.get(index % self.streams.len().max(1)).copied()
     }
 
-    /// A packet whose fields are likely to mean something, and sometimes anything.
+    /// A packet whose fields are often plausible, and sometimes arbitrary.
     fn deliver(&mut self, input: &mut Input<'_>) {
         let shape = input.byte();
         let mut packet = [0; 44];
@@ -126,7 +126,7 @@ impl Peer {
         }
     }
 
-    /// Nothing is left once everything was given back and the time for farewells is over.
+    /// Nothing remains once all streams are released and the time limit for closing has passed.
     fn end(&mut self) {
         for stream in std::mem::take(&mut self.streams) {
             self.vsock.release(stream);

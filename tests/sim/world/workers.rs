@@ -1,4 +1,4 @@
-//! The world's streams and whoever is at their other ends: workers and the collector, which die and come back.
+//! The world's streams and the programs at their other ends: workers and the log collector, which crash and restart.
 
 use super::*;
 
@@ -24,7 +24,7 @@ impl World {
         }
     }
 
-    /// Carries what the host's streams have to say.
+    /// Carries packets of the host's streams.
     pub fn send_from_host(&mut self) {
         let packets = std::mem::take(&mut self.host.outgoing);
         self.queue_stream_packets(false, packets);
@@ -39,13 +39,13 @@ impl World {
         let Some(&number) = self.stream_seats.get(&stream) else {
             return self.collector.deliver(stream, packet);
         };
-        // There may be nobody at the other end.
+        // There may be no peer.
         let Some(seat) = self.seats.get_mut(number) else { return };
         if seat.stalled_until.is_some() {
             seat.held.push((stream, packet));
             return;
         }
-        // A dead machine answers nothing, not even a request to connect.
+        // A dead machine does not respond, not even to a connection request.
         let Some(vm) = &mut seat.vm else { return };
         if let Packet::Data(bytes) = &packet
             && let Some(mark) =
@@ -73,14 +73,14 @@ impl World {
         }
     }
 
-    /// The supervisor is started again: the collector's streams end, and what was under way to it is lost.
+    /// Restarts the supervisor: the collector's streams end, and packets to it are lost.
     pub fn restart_collector(&mut self) {
         let resets = self.collector.numbers().into_iter().map(|n| (n, Packet::Reset)).collect();
         self.collector.restart();
         self.queue_stream_packets(false, resets);
     }
 
-    /// Starts a worker that is not there.
+    /// Starts an absent worker.
     pub fn revive(&mut self, number: usize) {
         let mut streams = WorkerStreams::secured_by(self.worker_tls.clone());
         let port = WORKER.port + number as u32;
@@ -135,7 +135,7 @@ impl World {
         seat.stalled_until = None;
         seat.revive_at = Some(self.now_ns + down_ns);
         let Some(vm) = seat.vm.take() else { return };
-        // What it had sent but was not carried yet is lost with it; the relay resets its streams.
+        // Packets it sent that were not carried yet are lost with it; the relay resets its streams.
         let seats = &self.stream_seats;
         self.stream_packets
             .retain(|(_, to_worker, stream, _)| *to_worker || seats.get(stream) != Some(&number));
