@@ -1,4 +1,4 @@
-//! Development certificates: made once, and in place of nobody else's.
+//! Development certificates: issued once, never replacing others' files.
 
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
@@ -38,7 +38,7 @@ fn a_key_is_replaced_by_none_and_another_ones_stays() {
         let refused = dev(dir.path(), &names).expect_err("not ours").to_string();
         assert!(refused.contains("not the key of") && !refused.contains('\n'), "{refused}");
         assert_eq!(std::fs::read_to_string(key).expect("a key"), mine);
-        // A link to it is not followed, and not replaced either.
+        // A link to it is neither followed nor replaced.
         let elsewhere = dir.path().join("elsewhere");
         std::fs::rename(key, &elsewhere).expect("moved");
         std::os::unix::fs::symlink(&elsewhere, key).expect("linked");
@@ -47,7 +47,7 @@ fn a_key_is_replaced_by_none_and_another_ones_stays() {
         std::fs::remove_file(key).expect("removed");
         private::write(key, &ours).expect("written");
     }
-    // A certificate about to end is made anew for the key that it has.
+    // A certificate about to expire is reissued for the existing key.
     let old = std::fs::read(&made.key).expect("a key");
     let mut params = CertificateParams::new(vec![names[0].clone()]).expect("a name");
     params.not_after = params.not_before + time::Duration::days(1);

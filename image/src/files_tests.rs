@@ -1,4 +1,4 @@
-//! What is served of a directory, and what is said about it.
+//! Which files of a directory are served, and their metadata.
 
 use super::*;
 use std::os::unix::fs::symlink;
@@ -41,7 +41,7 @@ fn links_stay_inside() {
 fn a_file_is_described() {
     let (_dir, root) = tree(&[("index.html", "abc")]);
     let [source] = &read(7, &root).expect("readable")[..] else { panic!("one file") };
-    // SHA-256 of "abc" begins like this.
+    // The SHA-256 of "abc" begins like this.
     assert_eq!(source.file.etag, "\"ba7816bf8f01cfea\"");
     assert_eq!(source.file.media_type, "text/html; charset=utf-8");
     assert_eq!((source.file.tree, source.file.path.as_str(), source.file.len), (7, "index.html", 3));

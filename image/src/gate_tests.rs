@@ -2,7 +2,7 @@ use super::*;
 
 const CODE_AT: usize = 160;
 
-/// A program around a gate like netdrv's.
+/// A program with a gate like netdrv's.
 fn program() -> Vec<u8> {
     let mut gate = vec![0; 256];
     gate[..16].copy_from_slice(MAGIC);
@@ -12,7 +12,7 @@ fn program() -> Vec<u8> {
     [vec![1; 100], gate, vec![2; 100]].concat()
 }
 
-/// Two segments, the second with memory behind its bytes, and a stack's header.
+/// Two segments, the second with zero-initialised memory, and a stack header.
 fn loader() -> Vec<u8> {
     let word = |n: u32| n.to_le_bytes();
     let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0".to_vec();
@@ -45,7 +45,7 @@ fn the_gate_is_the_entry_and_leads_to_the_loaders_own() {
     assert_eq!(text, b" MiB of memory, this image needs 26: give it 26 MiB or more\r\n");
 }
 
-/// It says what `model::memory` says, whatever the number.
+/// The gate requires the same as `model::memory`, whatever the number.
 #[test]
 fn it_speaks_as_the_appliance_does() {
     for needs_mib in [26, 4_096, u32::MAX] {

@@ -1,4 +1,4 @@
-//! A hand-made ELF of a header, three program headers and 64 bytes of data with the marker in the middle.
+//! A hand-made ELF with a header, three program headers, and 64 bytes of data with the marker in the middle.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
 
-/// What the loader and the program do with the result.
+/// Interprets the result like the loader and the program.
 fn read_back(elf: &[u8]) -> &[u8] {
     let table = Table::read(elf).expect("an ELF");
     let marker_address = table.address(MARKER).expect("the marker is loaded");

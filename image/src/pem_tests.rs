@@ -1,4 +1,4 @@
-//! Files as people hand them in, and what is said about them. No message has anything of a key in it.
+//! PEM files as users provide them, and the messages about them, which never contain any part of a key.
 
 use super::*;
 use rcgen::{CertificateParams, KeyPair};

@@ -1,10 +1,10 @@
-//! One of each kind of thing at a name, and what becomes of it.
+//! One of each kind of file, and the effect of each operation on it.
 
 use super::*;
 use crate::private;
 use std::os::unix::net::UnixListener;
 
-/// Everything that can have a name, but for devices, which only root can make: `/dev/null` stands for them.
+/// All kinds of files except devices, which only root can create; `/dev/null` represents them.
 fn everything(directory: &Path) -> Vec<PathBuf> {
     let at = |name: &str| directory.join(name);
     std::fs::write(at("file"), "mine").expect("written");
@@ -22,7 +22,7 @@ fn identity_of(path: &Path) -> (u64, u64) {
     identity(&std::fs::symlink_metadata(path).expect("it is there"))
 }
 
-/// Fails where `does` succeeds at anything but a file, or changes it.
+/// Fails if `does` succeeds for anything but a regular file, or changes it.
 fn only_at_files(does: impl Fn(&Path) -> std::result::Result<(), String>) {
     let directory = tempfile::tempdir().expect("a directory");
     for path in everything(directory.path()) {

@@ -1,4 +1,4 @@
-//! Modes, and who removes what.
+//! File modes, and removal of leftovers.
 
 use super::*;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ fn scratch_directories_of_the_dead_are_removed_and_nothing_else() {
     let parent = TempDir::new().expect("a directory");
     let alive = Scratch::new(parent.path(), ".weir-").expect("made");
     assert_eq!(mode(alive.path()), 0o700);
-    // As a process leaves one that is killed: there, and its lock free.
+    // As left by a killed process: it exists, and its lock is free.
     let Scratch { directory, _lock } = Scratch::new(parent.path(), ".weir-").expect("made");
     let dead = directory.keep();
     std::fs::write(dead.join("image"), "with a key").expect("written");
@@ -52,7 +52,7 @@ fn scratch_directories_of_the_dead_are_removed_and_nothing_else() {
         create_dir_all(&path).expect("made");
         path
     });
-    // The right name and mark, but the content is somebody's own.
+    // The right name and mark, but the mark's content is someone else's.
     std::fs::write(others[1].join(MARK), "mine").expect("written");
     let link = parent.path().join(".weir-linked");
     std::os::unix::fs::symlink(&others[3], &link).expect("linked");

@@ -1,5 +1,5 @@
-//! The same commit gives the same bytes from another checkout with another target directory. These tests compile from
-//! nothing, which takes minutes, so they run only on request:
+//! The same commit gives the same bytes from another checkout with another target directory. These tests compile from scratch,
+//! which takes minutes, so they run only on request:
 //! `cargo test -p weir-image --test reproducible -- --ignored [programs|kernels]`.
 
 use image::kernel::Kernel;
@@ -30,7 +30,7 @@ fn programs() {
     let options = Options::new().expect("the workspace");
     let dir = tempfile::tempdir().expect("temporary directory");
     let other = elsewhere(&options, dir.path());
-    // The other build takes this one's kernel: the test below compares kernels.
+    // The other build uses this one's kernel; the test below compares kernels.
     kernel(&options);
     std::fs::create_dir_all(other.target_dir.join("kernel")).expect("directory");
     for name in ["libhermit-full.a", "rusty-loader-x86_64", "stamp"] {
@@ -68,7 +68,7 @@ fn kernels() {
     assert!(read(&here.loader) == read(&there.loader), "{} and another", here.loader.display());
 }
 
-/// Everything but build output and history.
+/// Everything except build output and history.
 fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("directory");
     for entry in std::fs::read_dir(from).expect("directory") {

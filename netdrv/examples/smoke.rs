@@ -1,7 +1,7 @@
-//! Proves the drivers on the real target: prints one line per part and ends with `smoke: ok`.
+//! Tests the drivers on the real target: prints one line per part and ends with `smoke: ok`.
 //!
-//! Needs `-netdev user` (it asks the gateway 10.0.2.2 for its address) and, for the vsock part, a host process that
-//! listens on port 9000 and sends back what it gets. A part whose device is missing is skipped.
+//! Needs `-netdev user` (it sends an ARP request to the gateway 10.0.2.2) and, for the vsock part, a host process that listens on
+//! port 9000 and echoes what it gets. Parts whose device is missing are skipped.
 #![cfg_attr(target_os = "hermit", no_std, no_main)]
 
 #[cfg(not(target_os = "hermit"))]
@@ -76,7 +76,7 @@ mod target {
         println!("timer: 20 waits of 5 ms, {wakes} wake-ups, at most {} us late", worst / 1000);
     }
 
-    /// Asks 10.0.2.2 for its Ethernet address and waits for the answer, halting.
+    /// Requests the Ethernet address of 10.0.2.2 and waits for the reply, halting.
     fn arp(machine: &mut Machine, nic: &mut Net, clock: Clock) -> Result<(), Failure> {
         let info = nic.info();
         println!(
@@ -118,8 +118,8 @@ mod target {
         Err(Failure::NoArpReply)
     }
 
-    /// Sends one TCP segment of 10,000 bytes for the card to cut up. Whoever listens on the host's tap interface sees
-    /// it whole, or as seven frames, with right checksums; user networking does not offer this.
+    /// Sends one TCP segment of 10,000 bytes for the card to segment. On the host's tap interface it appears whole, or as seven
+    /// frames, with correct checksums; user networking does not offer this.
     fn segmentation(nic: &mut Net) {
         const HEADERS: usize = 14 + 20 + 20;
         const LEN: usize = HEADERS + 10_000;
@@ -159,7 +159,7 @@ mod target {
             ((), TxOffload { checksum, tso4_segment: Some(1448) })
         });
         nic.flush();
-        // The device takes it while we are notified of nothing: the next reception or the end of the program follows.
+        // The device processes it while no notification is expected: the next reception or the end of the program follows.
         println!("net: a segment of 10000 bytes sent: {sent:?}");
     }
 

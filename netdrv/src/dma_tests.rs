@@ -1,4 +1,4 @@
-//! A device that changes every byte as soon as the driver has read it.
+//! A device that changes every byte right after the driver has read it.
 
 use super::{DmaBuffer as _, InBuffer, hook};
 use crate::net::VirtioNet;
@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Reads from one buffer: where each began, and its length.
+/// Reads from one buffer: offset and length of each.
 type Reads = Rc<RefCell<Vec<(u64, usize)>>>;
 
-/// From now on whatever is read from `chain` is `byte` if it is read again.
+/// From now on, whatever is read from `chain` becomes `byte` if it is read again.
 fn scribble_over(chain: Chain, byte: u8) -> Reads {
     let reads = Reads::default();
     let (log, whole) = (reads.clone(), chain.address..chain.address + u64::from(chain.len));
@@ -28,7 +28,7 @@ fn scribble_over(chain: Chain, byte: u8) -> Reads {
     reads
 }
 
-/// No byte was read twice, and all from `0` to `len` were.
+/// Checks that no byte was read twice, and that all from `0` to `len` were read.
 fn assert_read_once(reads: &Reads, len: u64) {
     let mut reads = reads.borrow_mut();
     reads.sort_unstable();
@@ -89,13 +89,13 @@ fn a_stream_packet_is_what_was_checked() {
         machine.queue(0).complete(chain.id, bytes.len() as u32);
         scribble_over(chain, byte)
     };
-    // All ones: a length beyond every buffer, an operation that there is not, a count that nobody sent.
+    // All ones: a length beyond every buffer, an invalid operation, an impossible count.
     let reads = deliver(&packet(2, (9, port), &[]), 0xff);
     vsock.poll(1);
     assert_eq!(vsock.next_event(), Some(StreamEvent::Connected(stream)));
     assert_read_once(&reads, 44);
     let mut all = Vec::new();
-    // The ring's end comes in the middle of one of them.
+    // The ring wraps around in the middle of one of them.
     for (round, len) in [1_usize, 500, 16_340, 16_340, 16_340, 16_340, 0, 7].into_iter().enumerate() {
         let data: Vec<u8> = (0..len).map(|i| (i * 7 + round) as u8).collect();
         let reads = deliver(&packet(5, (9, port), &data), if round % 2 == 0 { 0xff } else { 0 });
@@ -143,13 +143,13 @@ fn buffer(capacity: u32) -> InBuffer {
     region.split(capacity).next().expect("a buffer")
 }
 
-/// The device's pointer to the buffer's bytes.
+/// The device's pointer to the buffer.
 fn device_side(buffer: &InBuffer) -> *mut u8 {
     (buffer.device_address() - DMA_OFFSET) as *mut u8
 }
 
 proptest! {
-    /// Any piece is copied exactly, and one that leads beyond the end not at all.
+    /// Any part is copied exactly, and one beyond the end not at all.
     #[test]
     fn copies_what_is_there(at in 0_usize..300, len in 0_usize..300) {
         let mut from = buffer(256);

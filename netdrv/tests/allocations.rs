@@ -1,4 +1,4 @@
-//! In steady state no packet costs an allocation, in either direction, on either device.
+//! In steady state no packet causes an allocation, in either direction, on either device.
 
 mod support;
 
@@ -37,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs rounds until things have settled, then counts the allocations of 1,000 more.
+/// Runs rounds until a steady state is reached, then counts the allocations of 1,000 more.
 fn allocations_of(mut round: impl FnMut()) -> u64 {
     (0..300).for_each(|_| round());
     let before = COUNT.get();
@@ -86,7 +86,7 @@ fn stream_packets() {
     let stream = vsock.connect(host, 1).expect("a stream");
     vsock.flush();
     let request = machine.queue(1).drain().remove(0);
-    // Host to guest: the addresses of the request the other way round.
+    // Host to guest: the same addresses reversed.
     let mut packet = vec![0; 44 + 500];
     packet[0] = 2;
     packet[8] = 5;

@@ -14,7 +14,7 @@ struct Device {
     selected: Cell<(u16, usize)>,
     bytes_read: Cell<usize>,
     transfers: Cell<usize>,
-    /// What a transfer leaves in the control word.
+    /// Value of the control word after a transfer.
     outcome: Cell<u32>,
 }
 

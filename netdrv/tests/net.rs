@@ -47,9 +47,9 @@ fn negotiates_what_is_offered() {
     let mac = [0x52, 0x54, 0, 1, 2, 3];
     assert_eq!(info(BASE), NicInfo { mac, mtu: 1500, tx_checksum: false, tso4_max: None });
     assert_eq!(info(ALL), NicInfo { mac, mtu: 1500, tx_checksum: true, tso4_max: Some(65_524) });
-    // TSO without checksum offload is not a legal offer: neither is used.
+    // TSO without checksum offload is an invalid offer: neither is used.
     assert_eq!(info(BASE | HOST_TSO4).tso4_max, None);
-    // Everything else that could be offered is left alone.
+    // No other feature is chosen.
     let (machine, _card) = card(u64::MAX >> 24 & !(1 << 34));
     assert_eq!(machine.device(0).accepted, ALL);
     assert_eq!(machine.device(0).status, 15);
@@ -111,7 +111,7 @@ fn a_frame_stays_as_it_was_received() {
     chain.write(&frame(100, 1));
     machine.queue(RX).complete(chain.id, 112);
     let received = card.receive().expect("a frame");
-    // A device that goes on writing into a buffer that it has given back.
+    // A device that keeps writing to a buffer it has returned.
     chain.write(&[0xff; 112]);
     assert_eq!(received.buffer.as_ref(), &frame(100, 1)[HEADER..]);
     card.recycle(received.buffer);
@@ -186,7 +186,7 @@ fn interrupts_only_when_armed() {
         assert!(card.arm(false));
         machine.queue(RX).deliver(&frame(60, 0));
         assert_eq!(machine.queue(RX).interrupts, 1);
-        // Not idle: the frame came before arming.
+        // Not idle: the frame arrived before arming.
         assert!(!card.arm(false));
         assert!(card.receive().is_some());
         machine.queue(RX).deliver(&frame(60, 0));
@@ -208,8 +208,8 @@ fn waits_for_room_after_a_refusal() {
     assert!(card.arm(false));
 }
 
-/// A flood of which every frame is answered: the data plane takes no more in while it has no room, so nothing but `flush` can
-/// find that the card has sent everything.
+/// A flood in which every frame gets a reply: the data plane receives nothing while it has no room, so only `flush` can notice
+/// that the card has sent everything.
 #[test]
 fn there_is_room_again_without_receiving_or_sending() {
     let (machine, mut card) = card(ALL);
@@ -242,7 +242,7 @@ fn large_frames_have_room_of_their_own() {
     card.flush();
     let sent = machine.queue(TX).drain();
     assert!(sent.iter().all(|frame| frame.len() == 65_536));
-    // NEEDS_CSUM, TCPV4, 34 + 20 bytes of headers, 1448 a segment, checksum at 34 + 16.
+    // NEEDS_CSUM, TCPV4, 34 + 20 bytes of headers, 1448 per segment, checksum at 34 + 16.
     assert_eq!(sent[0][..HEADER], [1, 1, 54, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0]);
     assert!(!card.arm(false));
     assert_eq!(card.tx_room_for(60_000), 16);
@@ -289,12 +289,12 @@ fn malformed_frames_are_dropped_and_counted() {
     machine.queue(RX).deliver(&frame(14, 0));
     assert_eq!(card.receive().map(|frame| frame.buffer.as_ref().len()), Some(14));
     assert_eq!(card.errors().rx_malformed, 4);
-    // Their buffers went back to the card.
+    // Their buffers were returned to the card.
     card.flush();
     assert_eq!(machine.queue(RX).available(), 256 - 1);
 }
 
-/// What a hostile card does to a queue, and the error it is to give.
+/// Faults of a hostile card in a queue, and the expected errors.
 type Attack = (fn(&mut support::DeviceQueue), QueueError);
 
 const RX_ATTACKS: [Attack; 6] = [
@@ -340,7 +340,7 @@ fn a_hostile_card_is_reset_and_goes_on() {
         assert_eq!((card.errors().ring, card.errors().last), (1, Some(error)));
         assert!(!card.arm(false), "the reset is work to do");
         assert_eq!(machine.device(0).resets, resets + 1);
-        // All buffers are back, and traffic flows.
+        // All buffers are back, and frames flow.
         assert_eq!(machine.queue(RX).available(), 256);
         assert!(machine.queue(RX).deliver(&frame(60, 1)));
         assert_eq!(card.receive().expect("a frame").buffer.as_ref(), &frame(60, 1)[HEADER..]);
@@ -359,7 +359,7 @@ fn a_buffer_completed_twice_is_an_error() {
     let held = card.receive().expect("the first is good");
     assert!(card.receive().is_none());
     assert_eq!(card.errors().last, Some(QueueError::NotInFlight));
-    // The one we hold is still ours, and comes back after the reset.
+    // The held frame is still valid, and its buffer comes back after the reset.
     assert!(card.receive().is_none());
     assert_eq!(machine.queue(RX).available(), 255);
     card.recycle(held.buffer);
@@ -394,7 +394,7 @@ fn a_card_that_never_behaves_is_given_up() {
     assert!(card.is_dead() && !card.link_up());
     assert_eq!(card.errors().resets, 17);
     assert_eq!(machine.device(0).status, 0);
-    // A dead card takes and gives nothing, and lets the machine sleep.
+    // A dead card neither sends nor receives, and lets the machine sleep.
     assert_eq!(card.tx_room(), 0);
     assert_eq!(card.transmit(60, |_| ((), TxOffload::default())), Err(TxFull));
     assert!(card.receive().is_none());
@@ -424,7 +424,7 @@ fn link_and_reset_requests_follow_the_configuration() {
     machine.change_config();
     assert!(!card.arm(false), "DEVICE_NEEDS_RESET");
     assert_eq!((card.errors().resets, card.link_up()), (1, true));
-    // Without interrupts the configuration is looked at every time.
+    // Without interrupts the configuration is read every time.
     let machine = FakeMachine::new(vec![device(ALL)]).without_msi();
     let mut card = VirtioNet::new(machine.clone(), FakeMachine::address(0)).expect("a card");
     assert!(!card.has_interrupts());
@@ -435,7 +435,7 @@ fn link_and_reset_requests_follow_the_configuration() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a card writes into its used rings: no panic, and every buffer is somewhere.
+    /// Whatever a card writes to its used rings: no panic, and no buffer is lost.
     #[test]
     fn survives_any_used_ring(steps in prop::collection::vec((0u8..7, any::<u32>(), any::<u32>()), 1..120)) {
         let (machine, mut card) = card(ALL);

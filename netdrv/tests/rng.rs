@@ -29,7 +29,7 @@ fn asks_and_takes() {
         assert_eq!((rng.take(&mut out), rng.pending()), (Ok(None), true));
         let chain = machine.queue(0).take().expect("a request");
         assert_eq!((chain.len, chain.writable), (32, true));
-        // A device may answer with less.
+        // A device may return fewer bytes.
         chain.write(&[round; 20]);
         machine.queue(0).complete(chain.id, 20);
         assert_eq!(rng.take(&mut out), Ok(Some(20)));
@@ -79,7 +79,7 @@ fn open_enables_the_function_and_its_interrupts() {
     let (machine, rng) = rng();
     assert!(!rng.pending());
     let device = machine.device(0);
-    // Memory, bus master, no INTx.
+    // Memory decoding, bus mastering, no INTx.
     assert_eq!(u16::from_le_bytes([device.pci[4], device.pci[5]]), 0x406);
     assert_eq!(device.msix, [0xfee0_0000, 0, 0x90, 0, 0xfee0_0000, 0, 0x91, 0]);
     assert_eq!(device.queues[0].vector, 0);
@@ -95,7 +95,7 @@ fn a_transitional_rng_works_in_modern_mode() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever stands in configuration space, opening a device ends, with a value.
+    /// Whatever the configuration space contains, opening a device terminates with a result.
     #[test]
     fn survives_any_configuration_space(changes in prop::collection::vec((0x04u8.., any::<u8>()), 1..40)) {
         let mut device = FakeDevice::new(1, VERSION_1, &[0; 12], &[8, 8]);

@@ -1,4 +1,4 @@
-//! virtio-vsock against a fake device: the protocol, credit, and everything a peer or device can do wrong.
+//! virtio-vsock against a fake device: protocol, credit, and all faults of a peer or device.
 
 mod support;
 
@@ -226,11 +226,11 @@ fn refusal_time_out_and_late_answers() {
     assert_eq!(pair.events(), [StreamEvent::Closed(unanswered, CloseReason::TimedOut)]);
     assert_eq!(pair.ops(), [RST]);
     assert_eq!(pair.vsock.next_deadline(), None);
-    // A late answer finds nobody.
+    // A late reply finds no stream.
     pair.send(&Packet::host(RESPONSE, 1, port));
     assert_eq!(pair.ops(), [RST]);
     assert_eq!(pair.events(), []);
-    // The old id does nothing any more, not even after its slot is used again.
+    // The old id has no effect any more, not even after its slot is reused.
     pair.vsock.release(unanswered);
     let (stream, _) = pair.connected();
     assert_eq!(stream.slot, unanswered.slot);
@@ -249,12 +249,12 @@ fn never_sends_more_than_the_peer_takes() {
     assert_eq!(pair.vsock.send_room(stream), 1000);
     assert_eq!(pair.vsock.send(stream, &[1; 3000]), 1000);
     assert_eq!((pair.vsock.send_room(stream), pair.vsock.send(stream, &[1; 10])), (0, 0));
-    // It asks, once.
+    // It requests credit, once.
     assert_eq!(pair.ops(), [RW, CREDIT_REQUEST]);
     pair.send(&Packet { buf_alloc: 1000, fwd_cnt: 400, ..Packet::host(CREDIT_UPDATE, 7, 80) });
     assert_eq!(pair.events(), [StreamEvent::Writable(stream)]);
     assert_eq!(pair.vsock.send(stream, &[1; 3000]), 400);
-    // A peer that takes its buffer back gets nothing more, and no harm is done.
+    // A peer that shrinks its buffer gets nothing more, and does no harm.
     pair.send(&Packet { buf_alloc: 0, fwd_cnt: 400, ..Packet::host(CREDIT_UPDATE, 7, 80) });
     assert_eq!(pair.vsock.send(stream, &[1; 10]), 0);
     pair.send(&Packet { buf_alloc: 1000, fwd_cnt: 1400, ..Packet::host(CREDIT_UPDATE, 7, 80) });
@@ -296,7 +296,7 @@ fn returns_credit_when_half_is_consumed_or_asked() {
     assert_eq!((update.op, update.fwd_cnt), (CREDIT_UPDATE, 33_010));
 }
 
-/// A question's answer cannot have been sent before the peer took in a byte of it.
+/// A response to a request cannot have been sent before the peer read any byte of the request.
 #[test]
 fn what_was_sent_before_the_question_was_taken_in_is_told_apart() {
     let mut pair = Pair::new();
@@ -321,7 +321,7 @@ fn what_was_sent_before_the_question_was_taken_in_is_told_apart() {
     pair.vsock.ask(stream);
     assert_eq!(pair.vsock.send(stream, b"another"), 7);
     say(&mut pair, 8, b"surplus of the first answer");
-    // Once said, it stays so, also if credit follows before anybody looks.
+    // Once true, it stays true, even if credit follows before anyone checks.
     say(&mut pair, 15, b"answer");
     assert!(pair.vsock.spoke_early(stream));
     pair.vsock.ask(stream);
@@ -339,7 +339,7 @@ fn a_credit_overrun_ends_the_stream() {
     assert_eq!(pair.ops(), [RST]);
     let events = pair.events();
     assert_eq!(events.last(), Some(&StreamEvent::Closed(stream, CloseReason::Protocol)));
-    // What was within its credit can still be read.
+    // Data within its credit can still be read.
     assert_eq!(pair.vsock.readable(stream).len(), 65_200);
     pair.vsock.consume(stream, 65_200);
     pair.vsock.release(stream);
@@ -371,14 +371,14 @@ fn impossible_counts_and_operations_end_the_stream() {
     assert_eq!(pair.events(), [StreamEvent::Closed(stream, CloseReason::Protocol)]);
 }
 
-/// vhost-device-vsock sends such headers where it finds nothing to say.
+/// vhost-device-vsock sends such headers when it has nothing to send.
 #[test]
 fn a_header_without_operation_only_carries_credit() {
     let mut pair = Pair::new();
     pair.accepted(7);
     pair.send(&Packet::host(0, 7, 80));
     assert_eq!((pair.events(), pair.ops()), (vec![], vec![]));
-    // Its counts are checked like any other's.
+    // Its counts are checked like any others.
     pair.send(&Packet { fwd_cnt: 1, ..Packet::host(0, 7, 80) });
     assert_eq!(pair.ops(), [RST]);
     assert_eq!(pair.vsock.errors().protocol, 1);
@@ -410,7 +410,7 @@ fn release_is_orderly_only_when_everything_was_read() {
     pair.vsock.release(unread);
     assert_eq!(pair.ops(), [RST]);
     pair.events();
-    // Bytes sent before go before the shutdown; a peer that does not answer it is reset in time.
+    // Bytes sent earlier precede the shutdown; a peer that does not reply to it is reset after the time limit.
     let stream = pair.accepted(8);
     pair.vsock.send(stream, b"bye");
     pair.vsock.release(stream);
@@ -464,12 +464,12 @@ fn events_coalesce() {
 #[test]
 fn floods_are_answered_within_bounds() {
     let mut pair = Pair::new();
-    // RSTs are never answered.
+    // RSTs never get a reply.
     for port in 0..1000 {
         pair.send(&Packet::host(RST, port, 80));
     }
     assert_eq!(pair.ops(), []);
-    // Packets for no stream are, as far as there is room; the device takes none of the answers meanwhile.
+    // Packets for no stream do, as far as there is room; the device accepts no replies meanwhile.
     for port in 0..2000 {
         pair.send(&Packet::host(RW, port, 80).data(b"?"));
     }
@@ -509,7 +509,7 @@ fn malformed_packets_are_dropped() {
     let mut pair = Pair::new();
     let stream = pair.accepted(7);
     let good = Packet::host(RW, 7, 80).data(b"data").bytes();
-    // Too short for a header; and one that promises more than it brings.
+    // Too short for a header, and one that announces more data than it has.
     for len in [1, 43, 44, 47] {
         assert!(pair.machine.queue(RX).deliver(&good[..len]));
     }
@@ -517,29 +517,29 @@ fn malformed_packets_are_dropped() {
         let packet = Packet { len: lie, ..Packet::host(RW, 7, 80).data(b"data") };
         assert!(pair.machine.queue(RX).deliver(&packet.bytes()));
     }
-    // A payload where none belongs; identifiers beyond 32 bits.
+    // A payload where none is allowed; identifiers beyond 32 bits.
     assert!(pair.machine.queue(RX).deliver(&Packet::host(RST, 7, 80).data(b"data").bytes()));
     let mut wide = good.clone();
     wide[4] = 1;
     assert!(pair.machine.queue(RX).deliver(&wide));
     pair.poll();
     assert_eq!(pair.vsock.errors().malformed, 9);
-    // A buffer given back unused is no error.
+    // A buffer returned unused is not an error.
     assert!(pair.machine.queue(RX).deliver(&[]));
     pair.poll();
     assert_eq!(pair.vsock.errors().malformed, 9);
-    // Another machine's packet.
+    // A packet for another machine.
     pair.send(&Packet { to: (CID + 1, 80), ..Packet::host(RW, 7, 80).data(b"data") });
     assert_eq!(pair.vsock.errors().misdirected, 1);
-    // Another type of socket: refused in its own type.
+    // Another socket type: refused with the same type.
     pair.send(&Packet { kind: 2, ..Packet::host(REQUEST, 7, 80) });
     assert_eq!(pair.ops(), [RST]);
-    // A claimed sender does not get at somebody else's stream.
+    // A forged sender cannot reach another peer's stream.
     pair.send(&Packet { from: (9, 7), ..Packet::host(RST, 7, 80) });
     assert_eq!((pair.events(), pair.vsock.send(stream, b"x")), (vec![], 1));
 }
 
-/// vhost-device-vsock 0.3 does so, with the length of a header, where the connection is gone that it had something for.
+/// vhost-device-vsock 0.3 does this, reporting the length of a header, if the connection for which it had data is gone.
 #[test]
 fn a_buffer_given_back_unwritten_repeats_nothing() {
     let mut pair = Pair::new();
@@ -573,14 +573,14 @@ fn transport_reset_ends_all_streams_and_renews_the_identifier() {
     assert_eq!(pair.events(), [StreamEvent::Closed(open, reason), StreamEvent::Closed(connecting, reason)]);
     assert_eq!(pair.vsock.cid(), 6);
     assert_eq!(pair.machine.queue(EVENTS).available(), 4);
-    // An event nobody knows, or that is too short, changes nothing.
+    // An unknown event, or one that is too short, changes nothing.
     pair.machine.queue(EVENTS).deliver(&7u32.to_le_bytes());
     pair.machine.queue(EVENTS).deliver(&[0]);
     pair.poll();
     assert_eq!((pair.events(), pair.vsock.errors().malformed), (vec![], 2));
 }
 
-/// What a hostile device does to its receive queue, and the error it is to give.
+/// Faults of a hostile device in its receive queue, and the expected errors.
 type Attack = (fn(&mut support::DeviceQueue), QueueError);
 
 #[test]
@@ -622,7 +622,7 @@ fn a_hostile_device_is_reset_and_goes_on() {
         pair.vsock.release(stream);
         pair.connected();
     }
-    // On and on: given up.
+    // Repeatedly, until it is given up.
     let mut pair = Pair::new();
     for _ in 0..40 {
         if pair.machine.queue(RX).enabled == 1 {
@@ -654,7 +654,7 @@ fn memory_is_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever packets come, in whatever order: no panic, and streams stay within their bounds.
+    /// Whatever packets arrive, in whatever order: no panic, and streams stay within their limits.
     #[test]
     fn survives_any_packets(
         steps in prop::collection::vec(
@@ -687,7 +687,7 @@ proptest! {
         prop_assert_eq!(pair.vsock.errors().ring, 0);
     }
 
-    /// Whatever bytes come: no panic, no ring error.
+    /// Whatever bytes arrive: no panic, no ring error.
     #[test]
     fn survives_any_bytes(packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..50)) {
         let mut pair = Pair::new();

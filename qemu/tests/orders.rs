@@ -1,4 +1,4 @@
-//! Orders to pools, given to a supervisor whose appliance is this test.
+//! Commands to pools, with a supervisor whose appliance is the test.
 
 mod common;
 
@@ -25,12 +25,12 @@ const POOL: &str = "app";
 struct Appliance {
     stream: BufReader<UnixStream>,
     decoder: Decoder,
-    /// What the pool's state is said to be.
+    /// State of the pool to report.
     state: PoolState,
 }
 
 impl Appliance {
-    /// Takes the supervisor's connection.
+    /// Accepts the supervisor's connection.
     async fn accept(listener: &UnixListener) -> Result<Self> {
         let mut stream = BufReader::new(listener.accept().await?.0);
         let mut line = String::new();
@@ -41,7 +41,7 @@ impl Appliance {
         Ok(Self { stream, decoder: Decoder::default(), state: PoolState::Running })
     }
 
-    /// The next request, which is not answered yet.
+    /// The next request, not answered yet.
     async fn next(&mut self) -> Result<Ask> {
         let mut bytes = [0; 1024];
         loop {
@@ -74,7 +74,7 @@ impl Appliance {
         Ok(self.stream.write_all(&frame).await?)
     }
 
-    /// Answers everything until one comes that is `wanted`, which is left without an answer.
+    /// Replies to everything until a `wanted` request arrives, which stays unanswered.
     async fn until(&mut self, wanted: impl Fn(&Request) -> bool) -> Result<Ask> {
         loop {
             let ask = self.next().await?;
@@ -123,7 +123,7 @@ fn give(handle: &Handle, order: PoolOrder) -> JoinHandle<Option<Outcome>> {
     spawn_local(async move { handle.order(POOL, order).await })
 }
 
-/// Whoever could go on has gone on.
+/// Lets every task run that can.
 async fn all_have_had_their_turn() {
     for _ in 0..1000 {
         yield_now().await;
@@ -165,7 +165,7 @@ async fn an_order_that_the_appliance_has_not_taken_is_not_said_to_be_in_force() 
         let mut appliance = Appliance::accept(&bench.listener).await?;
         let ordered = give(&handle, PoolOrder::Stop);
         appliance.until(|request| matches!(request, Request::SetService { .. })).await?;
-        // It goes without an answer.
+        // It leaves without a reply.
         drop(appliance);
         assert!(matches!(ordered.await?, Some(Outcome::NotYet(_))));
         assert_eq!(handle.order("nobody", PoolOrder::Stop).await, None);

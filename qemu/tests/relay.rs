@@ -82,7 +82,7 @@ async fn a_reader_that_stops_stops_the_writer() -> Result {
             accepted += piece.len();
             assert!(accepted < 2 << 20, "nobody reads, and {accepted} bytes were taken");
         }
-        // The stream still works once the reader does.
+        // The stream still works once the reader reads.
         let mut first = vec![0; 4096];
         worker.read_exact(&mut first).await?;
         assert_eq!(first, piece);
@@ -121,7 +121,7 @@ async fn a_worker_that_answers_and_leaves_amid_an_upload_is_heard() -> Result {
         worker.write_all(b"too large").await?;
         drop(worker);
         let mut answer = Vec::new();
-        // A stream that ends with bytes unread ends with an error on Unix sockets; what came before counts.
+        // On Unix sockets, a stream closed with unread bytes ends with an error; what came before it matters.
         let _ = timeout(PATIENCE, reader.read_to_end(&mut answer)).await?;
         assert_eq!(answer, b"too large");
         timeout(PATIENCE, upload).await??;
@@ -141,7 +141,7 @@ async fn streams_beyond_the_limit_are_closed_at_once() -> Result {
         }
         let mut third = UnixStream::connect(&path).await?;
         assert_eq!(timeout(PATIENCE, third.read(&mut [0])).await??, 0);
-        // One that ends makes room, as soon as the relay has seen it.
+        // A stream that ends makes room once the relay has noticed.
         streams.pop();
         loop {
             let (mut stream, mut end) = (UnixStream::connect(&path).await?, [0]);
@@ -154,7 +154,7 @@ async fn streams_beyond_the_limit_are_closed_at_once() -> Result {
     .await
 }
 
-/// Plays a VM's vsock daemon: answers `CONNECT 80`, then sends back what comes.
+/// Acts as a VM's vsock daemon: replies to `CONNECT 80`, then echoes everything.
 async fn play_daemon(listener: UnixListener) {
     while let Ok((mut stream, _)) = listener.accept().await {
         tokio::task::spawn_local(async move {
@@ -212,22 +212,22 @@ async fn a_worker_that_does_not_come_is_not_waited_for_forever() -> Result {
     .await
 }
 
-/// What a worker does with a stream that has brought it a request.
+/// Behaviour of a worker after it has received a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Ends,
     Resets,
-    /// Its supervisor ends it.
+    /// Ended by its supervisor.
     IsEnded,
-    /// It never takes it.
+    /// It never accepts the stream.
     IsNotThere,
-    /// It ends because its process has been killed.
+    /// It ends because its process was killed.
     Dies,
-    /// The appliance ends it.
+    /// Ended by the appliance.
     IsLeft,
 }
 
-/// What is told of a stream that begins with its name.
+/// The reported outcome of a stream that begins with its identifier.
 async fn told(fate: Fate) -> Result<Vec<(u64, bool)>> {
     let directory = tempfile::tempdir()?;
     let (listener, until) = (TcpListener::bind("127.0.0.1:0").await?, Until::new());
@@ -267,7 +267,7 @@ async fn told(fate: Fate) -> Result<Vec<(u64, bool)>> {
             assert_eq!(worker.read(&mut [0]).await?, 0);
         }
     }
-    // The appliance's side ends after it was told.
+    // The appliance's side ends after the report.
     assert_eq!(timeout(PATIENCE, appliance.read(&mut [0])).await??, 0);
     relaying.abort();
     Ok(told.take())

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the machine that Weir is compared with: nginx on Debian's cloud kernel, out of memory, with nothing else.
-#   guest.sh DIR [shaping]    leaves DIR/vmlinuz and DIR/initrd; packages are downloaded and unpacked there, not installed
-# `shaping` is the machine of `tests/bandwidth`: with rate limits, and HAProxy in front.
+# Builds the machine that Weir is compared with: nginx on Debian's cloud kernel, running from memory, with nothing else.
+#   guest.sh DIR [shaping]    writes DIR/vmlinuz and DIR/initrd; packages are downloaded and unpacked there, not installed
+# `shaping` builds the machine of `tests/bandwidth`: with rate limits, and HAProxy in front.
 set -eu
 dir=$1
 kind=${2:-}
@@ -39,7 +39,7 @@ for module in $(sed -n 's/^modules="\(.*\)"$/\1/p' "$here/guest-init"); do
         *) cp "$file" root/lib/modules/ ;;
     esac
 done
-# The libraries of the packages just unpacked, not of the machine that this runs on.
+# Libraries of the unpacked packages, not of the host.
 libs=packages/usr/lib/x86_64-linux-gnu:packages/lib/x86_64-linux-gnu
 for program in root/usr/sbin/*; do LD_LIBRARY_PATH=$libs ldd "$program"; done | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /\//) { print $i; next } }' |
     while read -r lib; do

@@ -1,4 +1,4 @@
-// Reads an array of requests in hexadecimal, answers with an array of what Node's parser (llhttp) makes of them.
+// Reads an array of requests in hexadecimal, and writes an array of how Node's parser (llhttp) interprets them.
 'use strict';
 const { Duplex } = require('stream');
 const http = require('http');

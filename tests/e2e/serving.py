@@ -1,4 +1,4 @@
-"""What the tests' workers in Python have in common."""
+"""Shared by the tests' workers in Python."""
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -20,4 +20,4 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, *_):
-        """Whoever leaves early, or is reset, is no news."""
+        """Ignores clients that disconnect early or are reset."""

@@ -168,7 +168,7 @@ fn ends_in_order() -> Result<()> {
     let ended = std::thread::scope(|scope| {
         let slow = scope.spawn(move || ask("/api/held/1000"));
         let in_hand = || bench.counter("weir_links_in_use").map(|links| (links == 1).then_some(()));
-        let begun = wait_for(|| "the worker has nothing in hand".into(), in_hand).and_then(|()| {
+        let begun = wait_for(|| "the worker has no request".into(), in_hand).and_then(|()| {
             supervisor.signal(Signal::TERM)?;
             // The appliance knows too, and gives the worker no more requests.
             let leaves = || Ok(bench.ctl(&["status"])?.contains("leaving").then_some(()));
@@ -182,7 +182,7 @@ fn ends_in_order() -> Result<()> {
         let left = survivors(&children, Duration::ZERO);
         ensure!(left.is_empty(), "still there: {left:#?}");
         let slow = slow.join().map_err(|_| anyhow!("panicked"))??;
-        ensure!(slow == (200, pattern(1000)), "what was in hand: {}", slow.0);
+        ensure!(slow == (200, pattern(1000)), "the request in progress: {}", slow.0);
         ensure!(!next.is_finished(), "there is nobody to answer");
         let _supervisor = bench.supervise()?;
         let next = next.join().map_err(|_| anyhow!("panicked"))??;

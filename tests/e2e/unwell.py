@@ -1,4 +1,4 @@
-"""A worker that is not always well: unwell.py PORT
+"""A worker that is sometimes unhealthy: unwell.py PORT
 
 GET /pid           its process number
 GET /whole/N       N bytes, and their end is the end of the connection
@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 
-# Nothing is left in the checkout.
+# Writes no bytecode to the checkout.
 sys.dont_write_bytecode = True
 import serving
 
@@ -29,7 +29,7 @@ class Handler(serving.Handler):
         self.close_connection = True
 
     def wait_until_sent(self):
-        """Until the other side has everything: what follows must not overtake it."""
+        """Waits until the peer has received everything, so that nothing that follows can overtake it."""
         while struct.unpack("i", self.ioctl_outq())[0] > 0:
             pass
 

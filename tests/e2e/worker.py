@@ -20,7 +20,7 @@ import ssl
 import sys
 import time
 
-# Nothing is left in the checkout.
+# Writes no bytecode to the checkout.
 sys.dont_write_bytecode = True
 import serving
 
@@ -28,7 +28,7 @@ PORT, PATTERN, LOG = int(sys.argv[1]), open(sys.argv[2], "rb").read(), sys.argv[
 
 
 def first_time(path):
-    """Whether no worker with this LOG was asked before: whoever makes the file first has been."""
+    """Whether this is the first call of any worker with this LOG: the first one creates the file."""
     try:
         os.close(os.open(LOG + path.replace("/", "-"), os.O_CREAT | os.O_EXCL))
         return True
@@ -99,6 +99,6 @@ if len(sys.argv) > 4:
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(sys.argv[4], sys.argv[5])
     context.load_verify_locations(sys.argv[6])
-    # In the thread of the connection, when it is first read.
+    # In the thread of the connection, at its first read.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 server.serve_forever()

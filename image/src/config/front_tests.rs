@@ -1,4 +1,4 @@
-//! What of a request is passed on, and proxies in front.
+//! Forwarding of requests, and proxies in front.
 
 use super::tests::{SITE, check_text, refuse};
 use model::settings::{ClientField, Network, Passthrough};

@@ -1,4 +1,4 @@
-//! The schema and the reference are what is committed, and say what the parser does.
+//! The committed schema and reference are up to date, and agree with the parser.
 
 use crate::config::{check_text, reference, schema};
 use jsonschema::Validator;
@@ -40,12 +40,12 @@ fn json(text: &str) -> Value {
     serde_json::to_value(table).expect("a value")
 }
 
-/// What the schema says of it, one line each.
+/// The schema's errors, one line each.
 fn refusals(validator: &Validator, value: &Value) -> Vec<String> {
     validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-/// Files below a directory with this name or ending, what is built left out.
+/// Files below a directory with this name or extension, except build output.
 fn files(dir: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
@@ -68,7 +68,7 @@ fn every_configuration_of_the_repository_is_valid() {
     }
 }
 
-/// Examples show a part: what is required may be elsewhere. All else has to be right.
+/// Examples are partial, so required keys may be missing; everything else must be valid.
 #[test]
 fn every_example_of_the_documentation_is_valid() {
     let mut open = parsed();
@@ -80,7 +80,7 @@ fn every_example_of_the_documentation_is_valid() {
         let text = std::fs::read_to_string(&path).expect("a file");
         let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
         for (block, _) in blocks {
-            // Tables below [[site]] and [[pool]] stand alone in an example.
+            // Tables below [[site]] and [[pool]] appear alone in examples.
             let nests = ["site", "pool"].into_iter().filter(|list| !block.contains(&format!("[[{list}]]")));
             let before: String = nests.map(|list| format!("[[{list}]]\n")).collect();
             let wrong = refusals(&validator, &json(&format!("{before}{block}")));
@@ -95,7 +95,7 @@ fn without_required(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             for key in ["required", "oneOf", "anyOf", "allOf", "minItems"] {
-                // Alternatives of types stay; those of keys go.
+                // Keep alternatives between types, drop those between keys.
                 if !(key == "anyOf" && object.contains_key("x-form")) {
                     object.remove(key);
                 }
@@ -137,13 +137,13 @@ fn what_is_wrong_is_refused() {
     }
 }
 
-/// A table at one of its places, and its keys.
+/// A table at one of its paths, and its keys.
 struct Table {
     path: Vec<String>,
     keys: Map<String, Value>,
 }
 
-/// All tables, each once for every place.
+/// All tables, once per path.
 fn tables() -> Vec<Table> {
     let schema = parsed();
     let mut found = vec![];
@@ -172,14 +172,14 @@ fn with_line(path: &[String], line: &str) -> String {
         if LISTS.contains(&&*name) { format!("[[{name}]]\n") } else { format!("[{name}]\n") }
     };
     let mut headings: Vec<_> = (1..=path.len()).map(heading).collect();
-    // TLS is looked at where there are certificates.
+    // TLS settings are checked only if there are certificates.
     if path == ["site", "tls"] {
         headings.insert(1, "[[site.certificate]]\n".into());
     }
     format!("{}{line}\n", headings.concat())
 }
 
-/// What the parser says of a line, if it says something.
+/// The parser's message for a line, if any.
 fn said_of(path: &[String], line: &str) -> Option<String> {
     let text = with_line(path, line);
     let number = text.lines().count();
@@ -211,12 +211,12 @@ fn the_parser_has_the_bounds_of_the_schema() {
             let (Some(min), Some(max)) = (schema["minimum"].as_i64(), schema["maximum"].as_i64()) else {
                 continue;
             };
-            // The pool's own list is the bound here, which is empty.
+            // The upper bound here is the pool's list of workers, which is empty.
             if schema["x-unit"].as_str().is_some_and(|unit| unit.contains("as the pool has")) {
                 continue;
             }
             let path = &table.path;
-            // A burst is one of a rate.
+            // A burst requires a rate.
             let rate =
                 key.strip_suffix("_burst").map(|rate| format!("{rate} = \"1/s\"\n")).unwrap_or_default();
             let said = |value: i64| said_of(path, &format!("{rate}{key} = {value}"));
@@ -255,7 +255,7 @@ fn the_parser_takes_the_words_of_the_schema_and_no_others() {
     assert!(words > 9, "{words} keys");
 }
 
-/// Texts of each form: those that the parser takes fit the pattern; the pattern takes none that is none by its looks.
+/// String formats: every value the parser accepts matches the pattern, and obviously malformed ones do not.
 #[test]
 fn patterns_are_no_stricter_than_the_parser() {
     let validator = validator();
@@ -299,7 +299,7 @@ fn every_key_and_table_is_documented() {
     }
 }
 
-/// What the appliance and not the parser puts where a key is left out.
+/// Defaults that come from the appliance and not from the parser.
 const OF_THE_APPLIANCE: &[&str] = &[
     "queue_length",
     "queue_timeout",

@@ -35,7 +35,7 @@ pub(super) const SITE: &str =
     "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n";
 const POOL: &str = "[[pool]]\nname = \"p\"\n[[pool.worker]]\n";
 
-/// Line, column, and how the error begins.
+/// Expected line, column, and beginning of the error.
 pub(super) type Case<'a> = (&'a str, (usize, usize), &'a str);
 
 pub(super) fn refuse(prefix: &str, cases: &[Case]) {
@@ -264,7 +264,7 @@ fn what_bandwidth_cannot_be() {
             ("requests_burst = 5\n", (7, 18), "requests_burst without requests, expected"),
         ],
     );
-    // Guarantees of two sites above the server's ceiling: the one too much is named.
+    // Guarantees of two sites that exceed the server's ceiling: the one that exceeds it is reported.
     let second = SITE.replace("\"a\"", "\"b\"").replace(":80/", ":81/");
     refuse(
         &format!(
@@ -341,7 +341,7 @@ fn hosts_in_unicode_and_prefixes_bound_to_addresses() {
         assert_eq!(warning.is_some(), warned.is_some(), "{url}: {warning:?}");
         assert!(warning.unwrap_or_default().ends_with(warned.unwrap_or_default()));
     }
-    // The same host and the same address in other words.
+    // Different spellings of the same host and the same address.
     for (one, other) in [
         ("http://bücher.example:80/", "http://XN--BCHER-KVA.example:80/"),
         ("http://[::ffff]:80/", "http://[0:0::0:FFFF]:80/"),

@@ -1,4 +1,4 @@
-//! Every damaged bit is noticed.
+//! Every flipped bit is detected.
 
 use super::*;
 

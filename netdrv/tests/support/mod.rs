@@ -1,4 +1,4 @@
-//! A fake machine: a PCI bus with virtio devices whose device side the test plays, well or badly.
+//! A fake machine: a PCI bus with virtio devices whose device side is played by the test, correctly or not.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test program uses a part")]
 
 mod queue;
@@ -13,7 +13,7 @@ use std::{
     rc::Rc,
 };
 
-/// Devices see memory this far from where the program sees it, so that a mix-up does not go unnoticed.
+/// Offset between device addresses and program addresses, so that a mix-up is noticed.
 pub const DMA_OFFSET: u64 = 0x0100_0000_0000;
 
 const BAR_BASE: u64 = 0xe000_0000;
@@ -27,22 +27,22 @@ const NOTIFY_MULTIPLIER: u64 = 4;
 pub const VERSION_1: u64 = 1 << 32;
 pub const EVENT_IDX: u64 = 1 << 29;
 
-/// The machine; clones mean the same one.
+/// The machine; clones refer to the same one.
 #[derive(Clone)]
 pub struct FakeMachine(Rc<Inner>);
 
 type Region = (NonNull<u8>, usize);
 
 thread_local! {
-    /// Memory of machines that are gone, for the next ones: fuzzing makes many.
+    /// Memory of dropped machines, for reuse, because fuzzing creates many.
     static FREE: RefCell<Vec<Region>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Drivers hold a clone of their machine, so they are gone as well; buffers of theirs must not be used any more.
+/// Drivers hold a clone of their machine, so they are gone as well; their buffers must not be used any more.
 impl Drop for Inner {
     fn drop(&mut self) {
         let regions = self.regions.take();
-        // Where thread-local memory is gone already, the thread ends.
+        // If thread-local memory is already gone, the thread is ending.
         let _ = FREE.try_with(|free| free.borrow_mut().extend(regions));
     }
 }
@@ -64,7 +64,7 @@ pub struct FakeDevice {
     pub accepted: u64,
     pub config: Vec<u8>,
     pub generation: u8,
-    /// The generation moves on with every read of the configuration.
+    /// The generation changes with every read of the configuration.
     pub restless: bool,
     pub status: u8,
     pub queues: Vec<DeviceQueue>,
@@ -72,7 +72,7 @@ pub struct FakeDevice {
     pub notifications: Vec<u16>,
     pub refuse_features: bool,
     pub stuck_in_reset: bool,
-    /// Writes to registers that do not exist are ignored instead of failing the test.
+    /// Ignore writes to missing registers instead of failing the test.
     pub lenient: bool,
     pub resets: u32,
     pub msix: [u32; 8],
@@ -257,7 +257,7 @@ impl FakeMachine {
         self
     }
 
-    /// A configuration-change interrupt.
+    /// Raises a configuration-change interrupt.
     pub fn change_config(&self) {
         self.0.config_changes.set(self.0.config_changes.get() + 1);
     }
@@ -287,7 +287,7 @@ impl Platform for FakeMachine {
 
     fn pci_write(&self, function: PciAddress, offset: u8, value: u32) {
         let at = usize::from(offset);
-        // The status half of word 4 is cleared by writing ones; this machine has nothing to clear there.
+        // The status half of word 4 is cleared by writing ones; there is nothing to clear here.
         let len = if offset == 4 { 2 } else { 4 };
         let bytes = &value.to_le_bytes()[..len];
         self.device_mut(usize::from(function.device)).pci[at..at + len].copy_from_slice(bytes);
@@ -360,7 +360,7 @@ impl Platform for FakeMachine {
     }
 
     fn now_ns(&self) -> u64 {
-        // Moves on by itself, so that time-outs end.
+        // Advances by itself, so that time limits pass.
         self.0.now_ns.set(self.0.now_ns.get() + 1_000);
         self.0.now_ns.get()
     }

@@ -1,8 +1,8 @@
-//! The device side of a split virtqueue. Written against the specification's layout, not against the driver.
+//! The device side of a split virtqueue, written from the specification's layout, not from the driver's.
 
 use super::DMA_OFFSET;
 
-/// A buffer the driver has made available.
+/// A buffer made available by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
     pub id: u16,
@@ -16,7 +16,7 @@ impl Chain {
         (self.address - DMA_OFFSET) as *mut u8
     }
 
-    /// What the driver wants sent.
+    /// The data the driver sends.
     pub fn read(&self) -> Vec<u8> {
         assert!(!self.writable, "the driver sends from a writable buffer");
         let mut bytes = vec![0; self.len as usize];
@@ -33,7 +33,7 @@ impl Chain {
         self.len as usize
     }
 
-    /// Writes what was received; cut to the buffer.
+    /// Writes received data, truncated to the buffer.
     pub fn write(&self, bytes: &[u8]) {
         assert!(self.writable, "the driver receives into a read-only buffer");
         let n = bytes.len().min(self.len as usize);
@@ -52,7 +52,7 @@ pub struct DeviceQueue {
     event_idx: bool,
     next_avail: u16,
     pub used_idx: u16,
-    /// When set, an interrupt would have been raised since the last look.
+    /// Whether an interrupt would have been raised since the last check.
     pub interrupts: u32,
 }
 
@@ -113,7 +113,7 @@ impl DeviceQueue {
         unsafe { self.half(part, at).write_volatile(value) };
     }
 
-    /// How many buffers are available and not taken.
+    /// Number of buffers that are available and not taken.
     pub fn available(&self) -> u16 {
         self.load(1, 2).wrapping_sub(self.next_avail)
     }
@@ -137,13 +137,13 @@ impl DeviceQueue {
         })
     }
 
-    /// Gives a buffer back.
+    /// Returns a buffer.
     pub fn complete(&mut self, id: u16, len: u32) {
         self.write_used(u32::from(id), len);
         self.set_used_idx(self.used_idx.wrapping_add(1));
     }
 
-    /// Writes a used element without showing it.
+    /// Writes a used element without publishing it.
     pub fn write_used(&self, id: u32, len: u32) {
         let at = 4 + 8 * u64::from(self.used_idx % self.size);
         for (i, half) in
@@ -153,7 +153,7 @@ impl DeviceQueue {
         }
     }
 
-    /// Moves the used index, and notes whether an interrupt is due.
+    /// Advances the used index, and records whether an interrupt is due.
     pub fn set_used_idx(&mut self, index: u16) {
         let old = std::mem::replace(&mut self.used_idx, index);
         self.store(2, 2, index);
@@ -166,7 +166,7 @@ impl DeviceQueue {
         self.interrupts += u32::from(due);
     }
 
-    /// Says whether, and from which index on, notifications are wanted.
+    /// Sets whether, and from which index, notifications are requested.
     pub fn want_notification(&self, wanted: bool) {
         if self.event_idx {
             let index = if wanted { self.next_avail } else { self.next_avail.wrapping_sub(1) };

@@ -1,4 +1,4 @@
-//! The application as a child. One test in a process of its own: whoever waits for any child must be the only one.
+//! The application as a child process. A single test in its own process, because waiting for any child must happen in one place.
 
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -41,7 +41,7 @@ fn children_end_are_ended_and_start_again() -> std::io::Result<()> {
     child.signal(Signal::TERM);
     assert_eq!(ended.recv_timeout(PATIENCE), Ok(("was ended by signal 15".into(), 143)));
 
-    // Started again until it is left.
+    // Restarted until told to leave.
     let (child, ended) = start(&waits, true);
     wait_for_runs(2);
     child.signal(Signal::KILL);

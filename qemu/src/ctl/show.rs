@@ -28,7 +28,7 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
     let status = &all.status;
     writeln!(
         out,
-        "up {:.1} s, {} connections, {} links ({} in use), {} bytes held",
+        "up {:.1} s, {} connections, {} links ({} in use), {} bytes buffered",
         status.uptime_ms as f64 / 1e3,
         status.connections,
         status.links,
@@ -37,7 +37,7 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
     )?;
     for pool in &all.pools {
         let state = STATES.get(usize::from(pool.state).wrapping_sub(1)).unwrap_or(&"unknown");
-        writeln!(out, "pool {}: {state}, {} waiting, {} in hand", pool.name, pool.waiting, pool.in_hand)?;
+        writeln!(out, "pool {}: {state}, {} waiting, {} in progress", pool.name, pool.waiting, pool.in_hand)?;
         if let Some(out_of_service) = &pool.out {
             writeln!(out, "  out of service: {}", out_of_service.what)?;
         }
@@ -54,7 +54,7 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
             };
             writeln!(
                 out,
-                "  worker {}:{}: {health}, {} in hand, {} served, unused for {:.1} s{note}",
+                "  worker {}:{}: {health}, {} in progress, {} served, idle for {:.1} s{note}",
                 worker.address.cid,
                 worker.address.port,
                 worker.in_hand,
@@ -107,7 +107,7 @@ fn write_status(out: &mut String, all: &Everything) -> std::fmt::Result {
         }
         if logs.write_errors > 0 {
             let (errors, lines) = (logs.write_errors, logs.lines_given_up);
-            writeln!(out, "logs: {errors} attempts to write failed, {lines} lines given up")?;
+            writeln!(out, "logs: {errors} attempts to write failed, {lines} lines lost")?;
         }
     }
     for (reason, count) in &status.reasons {
@@ -146,24 +146,32 @@ pub(super) fn metrics(all: &Everything) -> String {
         ("weir_connections", "Client connections.", status.connections),
         ("weir_links", "Links to workers.", status.links),
         ("weir_links_in_use", "Links to workers in use by a request.", status.links_in_use),
-        ("weir_held_bytes", "Bytes of heads and content held for requests under way.", status.held_bytes),
+        (
+            "weir_held_bytes",
+            "Bytes of heads and content buffered for requests in progress.",
+            status.held_bytes,
+        ),
     ] {
         out.family(name, "gauge", help);
         out.sample(&[], value);
     }
     for (name, value) in &status.counters {
-        out.family(&format!("weir_{name}_total"), "counter", "Counted since the appliance's start.");
+        out.family(&format!("weir_{name}_total"), "counter", "Count since the appliance's start.");
         out.sample(&[], value);
     }
-    out.family("weir_refused_total", "counter", "Refusals and connections ended, by HTTPERR reason phrase.");
+    out.family(
+        "weir_refused_total",
+        "counter",
+        "Rejected requests and aborted connections, by HTTPERR reason phrase.",
+    );
     for (reason, value) in &status.reasons {
         out.sample(&[("reason", reason)], value);
     }
     for (name, help, value) in [
-        ("weir_pool_state", "State by the number of APP_POOL_WAS.", 0),
+        ("weir_pool_state", "State, as a number of APP_POOL_WAS.", 0),
         ("weir_pool_waiting", "Requests in the queue.", 1),
-        ("weir_pool_in_hand", "Requests that workers have.", 2),
-        ("weir_pool_workers", "Workers that are not leaving.", 3),
+        ("weir_pool_in_hand", "Requests in progress at workers.", 2),
+        ("weir_pool_workers", "Workers, except those being stopped.", 3),
     ] {
         out.family(name, "gauge", help);
         for pool in &all.pools {
@@ -172,7 +180,7 @@ pub(super) fn metrics(all: &Everything) -> String {
             out.sample(&[("pool", &pool.name)], values[value]);
         }
     }
-    out.family("weir_worker_served_total", "counter", "Requests that a worker has answered.");
+    out.family("weir_worker_served_total", "counter", "Requests served by a worker.");
     for pool in &all.pools {
         for worker in &pool.workers {
             let address = format!("{}:{}", worker.address.cid, worker.address.port);
@@ -193,7 +201,7 @@ fn logs(out: &mut Metrics, all: &Everything) {
         (
             "weir_log_lines_given_up_total",
             "counter",
-            "Log lines whose stream ended while they could not be written.",
+            "Log lines lost because their stream ended while they could not be written.",
             logs.lines_given_up,
         ),
     ] {
@@ -204,7 +212,7 @@ fn logs(out: &mut Metrics, all: &Everything) {
 
 fn tls(out: &mut Metrics, all: &Everything) {
     if let Some(TlsInfo { handshaking, counters, without }) = all.status.tls.as_deref() {
-        out.family("weir_tls_served", "gauge", "1 if the ports for https are open.");
+        out.family("weir_tls_served", "gauge", "1 if the https ports are open.");
         out.sample(&[], u8::from(without.is_none()));
         out.family("weir_tls_handshakes_in_progress", "gauge", "TLS handshakes in progress.");
         out.sample(&[], handshaking);
@@ -213,18 +221,14 @@ fn tls(out: &mut Metrics, all: &Everything) {
         {
             out.sample(&[("kind", kind)], value);
         }
-        out.family(
-            "weir_tls_handshakes_failed_total",
-            "counter",
-            "TLS handshakes that came to nothing, by reason.",
-        );
+        out.family("weir_tls_handshakes_failed_total", "counter", "Failed TLS handshakes, by reason.");
         for (reason, value) in failures(counters) {
             out.sample(&[("reason", reason)], value);
         }
         for (name, help, value) in [
             ("weir_tls_1_2_total", "Handshakes completed with TLS 1.2.", counters.tls12),
-            ("weir_tls_refused_total", "Connections refused for want of memory for TLS.", counters.refused),
-            ("weir_tls_broken_total", "Established connections that broke the protocol.", counters.broken),
+            ("weir_tls_refused_total", "Connections refused for lack of memory for TLS.", counters.refused),
+            ("weir_tls_broken_total", "Established connections that violated the protocol.", counters.broken),
             ("weir_tls_misdirected_total", "Requests for another site's host: 421.", counters.misdirected),
             (
                 "weir_tls_client_certificates_refused_total",
@@ -239,7 +243,7 @@ fn tls(out: &mut Metrics, all: &Everything) {
     out.family(
         "weir_site_certificate_not_after_seconds",
         "gauge",
-        "End of a certificate, since 1970-01-01 UTC.",
+        "Expiry of a certificate, in seconds since 1970-01-01 UTC.",
     );
     for site in &all.sites {
         for (number, end) in site.certificates_end.iter().enumerate() {
@@ -247,7 +251,7 @@ fn tls(out: &mut Metrics, all: &Everything) {
         }
     }
     let entropy = &all.status.entropy;
-    out.family("weir_entropy_seeded", "gauge", "1 if there has been a seed from a real source.");
+    out.family("weir_entropy_seeded", "gauge", "1 if the generator was seeded from a real source.");
     out.sample(&[], u8::from(entropy.seeded));
     out.family("weir_entropy_source_healthy", "gauge", "1 while a source passes its health tests.");
     for (source, good) in &entropy.sources {
@@ -255,7 +259,7 @@ fn tls(out: &mut Metrics, all: &Everything) {
     }
     out.family("weir_entropy_seeds_total", "counter", "Seeds mixed in.");
     out.sample(&[], entropy.seeds);
-    out.family("weir_entropy_bytes_total", "counter", "Random bytes given out.");
+    out.family("weir_entropy_bytes_total", "counter", "Random bytes generated.");
     out.sample(&[], entropy.bytes);
 }
 
@@ -274,11 +278,11 @@ fn bandwidth(out: &mut Metrics, all: &Everything) {
         ("weir_site_tokens_bytes", "gauge", "Bytes the ceiling would let through at once.", |u| {
             u.tokens.unwrap_or(0)
         }),
-        ("weir_site_queued", "gauge", "Connections that wait for their turn.", |u| u.queued.into()),
-        ("weir_site_queued_bytes", "gauge", "Bytes that those could send now.", |u| {
+        ("weir_site_queued", "gauge", "Connections waiting for bandwidth.", |u| u.queued.into()),
+        ("weir_site_queued_bytes", "gauge", "Bytes that the waiting connections have ready to send.", |u| {
             u.queued_bytes.try_into().unwrap_or(i64::MAX)
         }),
-        ("weir_site_delayed_total", "counter", "How often a connection had to wait.", |u| {
+        ("weir_site_delayed_total", "counter", "Number of times a connection had to wait.", |u| {
             u.delayed.try_into().unwrap_or(i64::MAX)
         }),
     ];
@@ -299,7 +303,7 @@ fn bandwidth(out: &mut Metrics, all: &Everything) {
     out.family(
         "weir_site_dropped_total",
         "counter",
-        "Requests refused and connections ended because of a limit.",
+        "Requests rejected and connections closed because of a limit.",
     );
     for site in &all.sites {
         for (limit, value) in [
@@ -404,13 +408,13 @@ mod tests {
     fn people_see_everything() {
         let text = status(&everything());
         for line in [
-            "up 1.5 s, 0 connections, 0 links (0 in use), 0 bytes held",
-            "pool app: Running, 1 waiting, 1 in hand",
-            "  worker 2:10000: healthy, 1 in hand, 7 served, unused for 1.5 s",
+            "up 1.5 s, 0 connections, 0 links (0 in use), 0 bytes buffered",
+            "pool app: Running, 1 waiting, 1 in progress",
+            "  worker 2:10000: healthy, 1 in progress, 7 served, idle for 1.5 s",
             "site demo: 1 connections; down 5 B/s now, 2 queued, -3 tokens; up 0 B/s now, 0 queued",
             "refused QueueFull: 2",
             "log access cannot be written: /logs: No space left on device",
-            "logs: 3 attempts to write failed, 0 lines given up",
+            "logs: 3 attempts to write failed, 0 lines lost",
             "TLS: 9 handshakes (5 resumed), 2 in progress, 3 failed",
             "random numbers: processor, virtio-rng FAILED (4 seeds)",
         ] {

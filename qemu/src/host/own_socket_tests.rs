@@ -1,4 +1,4 @@
-//! Whose a path is.
+//! Ownership of socket paths.
 
 use super::*;
 use std::os::unix::fs::MetadataExt as _;
@@ -19,7 +19,7 @@ fn what_is_not_a_socket_of_ours_stays_as_it_is() {
     std::fs::write(at("app.toml"), "[[site]]\n").expect("written");
     std::fs::create_dir(at("directory")).expect("made");
     std::os::unix::fs::symlink(at("app.toml"), at("link")).expect("linked");
-    // Nobody listens there any more, but it is not ours.
+    // Nothing listens there any more, but it is not ours.
     drop(UnixListener::bind(at("other")).expect("bound"));
     let listening = UnixListener::bind(at("listening")).expect("bound");
     for name in ["app.toml", "directory", "link", "other", "listening"] {
@@ -43,7 +43,7 @@ fn one_that_was_killed_is_followed_and_one_that_runs_is_not() {
     let first = OwnSocket::bind(&path, &Access::default()).expect("bound");
     assert_eq!((mode(&path), mode(&directory.path().join("control.lock"))), (0o600, 0o600));
     assert!(refused(&path).ends_with("another supervisor listens there"));
-    // As a process leaves it that is killed: the files stay, the descriptors are closed.
+    // As left by a killed process: the files exist, the descriptors are closed.
     let mut first = std::mem::ManuallyDrop::new(first);
     first._lock.file = File::open("/dev/null").expect("/dev/null");
     first.listener = UnixListener::bind(directory.path().join("elsewhere")).expect("bound");

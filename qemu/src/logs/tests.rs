@@ -36,13 +36,13 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Files at a place, and what is told of them.
+/// Files in a directory, and their state.
 fn files_at(directory: &Path, format: LogFormat) -> (Files, Arc<State>) {
     let state = Arc::new(State::default());
     (Files::new(&log(directory, format), state.clone()).expect("files"), state)
 }
 
-/// Writes and returns what is not acknowledged.
+/// Writes, and returns what is not acknowledged.
 fn write_lines(files: &mut Files, lines: &[u8], unix: u64) -> Vec<u8> {
     let mut lines = lines.to_vec();
     let written = files.write(&mut lines, unix);
@@ -95,7 +95,7 @@ fn full_files_are_followed_and_the_oldest_go() {
         names(directory.path()),
         ["access-20261122-000.jsonl", "access-20261122-001.jsonl", "access-notes.jsonl"]
     );
-    // Another run goes on in the last one.
+    // Another run continues in the last file.
     write(1, 6);
     assert_eq!(
         names(directory.path()),
@@ -105,7 +105,7 @@ fn full_files_are_followed_and_the_oldest_go() {
     assert_eq!((len("access-20261122-002.jsonl"), len("access-20261122-003.jsonl")), (900_003, 300_001));
 }
 
-/// What one log cannot take holds up the acknowledgement, not the other log; nothing is written twice.
+/// A log that cannot be written delays acknowledgement, but not the other log; nothing is written twice.
 #[test]
 fn what_cannot_be_written_is_not_acknowledged_and_written_later() {
     for format in [LogFormat::W3c, LogFormat::Json] {
@@ -113,7 +113,7 @@ fn what_cannot_be_written_is_not_acknowledged_and_written_later() {
         let (mut files, state) = files_at(directory.path(), format);
         let access =
             if format == LogFormat::Json { "access-20261122-000.jsonl" } else { "access-20261122-000.log" };
-        // A directory where the file is to be: an error that root has, too.
+        // A directory in place of the file is an error even for root.
         std::fs::create_dir(directory.path().join(access)).expect("a directory");
         let mut left = b"efirst\naone\nesecond\natwo\nd3\n".to_vec();
         for attempt in 1..=3 {
@@ -136,7 +136,8 @@ fn what_cannot_be_written_is_not_acknowledged_and_written_later() {
     }
 }
 
-/// Removed, renamed, cut off, its directory gone: the log goes on, and no line is said to be where it is not.
+/// If a file is removed, renamed or truncated, or its directory disappears, the log continues, and no line is reported as written
+/// that is not.
 #[test]
 fn a_file_that_is_taken_away_is_noticed() {
     let parent = TempDir::new().expect("a directory");
@@ -162,7 +163,7 @@ fn a_file_that_is_taken_away_is_noticed() {
     assert_eq!(lines(), "5\n");
 }
 
-/// Left by a program that was killed while it wrote.
+/// Left by a program that was killed while writing.
 #[test]
 fn half_a_line_is_cut_off_before_the_next() {
     let directory = TempDir::new().expect("a directory");
@@ -174,7 +175,7 @@ fn half_a_line_is_cut_off_before_the_next() {
     }
 }
 
-/// A file system of its own, so large. `None` where that is not allowed.
+/// A file system of this size. `None` if mounting is not permitted.
 struct Mounted(TempDir);
 
 impl Mounted {
@@ -205,7 +206,7 @@ impl Drop for Mounted {
     }
 }
 
-/// A disk that is full, and one that becomes read-only, in both formats: every line is there once, whole, and in order.
+/// A full disk, and one that becomes read-only, in both formats: every line is written once, whole, and in order.
 #[test]
 fn a_full_disk_loses_and_cuts_nothing() {
     for format in [LogFormat::W3c, LogFormat::Json] {
@@ -286,12 +287,12 @@ async fn streams_are_taken_line_by_line() {
     assert!(read("httperr").ends_with("\nxyz\n"));
 }
 
-/// Nothing is acknowledged while the disk takes nothing, and all of it once it does.
+/// Nothing is acknowledged while the disk accepts nothing, and everything once it does.
 #[tokio::test]
 async fn acknowledged_is_what_is_on_the_disk() {
     let directory = TempDir::new().expect("a directory");
     let (files, state) = files_at(directory.path(), LogFormat::Json);
-    // Whatever the day is: no file of the access log can be made while its directory is a file.
+    // On any day: no file of the access log can be created while its directory is a file.
     std::fs::remove_dir_all(directory.path()).expect("a directory");
     std::fs::write(directory.path(), "in the way").expect("a file");
     let (ours, mut theirs) = tokio::io::duplex(1 << 20);
@@ -317,7 +318,7 @@ async fn acknowledged_is_what_is_on_the_disk() {
     assert_eq!(state.get().lines_given_up, 0);
 }
 
-/// What still cannot be written when the stream ends is counted.
+/// Lines that still cannot be written when the stream ends are counted.
 #[tokio::test]
 async fn lines_given_up_are_counted() {
     let directory = TempDir::new().expect("a directory");
@@ -339,7 +340,7 @@ fn what_is_no_file_of_the_logs_is_neither_written_nor_removed() {
     let directory = TempDir::new().expect("a directory");
     let logs = directory.path().join("logs");
     std::fs::create_dir(&logs).expect("made");
-    // Its end looks like the part of a line that a killed program leaves.
+    // Its end looks like a partial line left by a killed program.
     let mine = directory.path().join("app.toml");
     std::fs::write(&mine, "[[site]]\nname").expect("written");
     std::os::unix::fs::symlink(&mine, logs.join("access-20261122-000.log")).expect("linked");
@@ -354,7 +355,7 @@ fn what_is_no_file_of_the_logs_is_neither_written_nor_removed() {
     assert!(failing["access"].contains("is a symbolic link, expected a regular file"), "{failing:?}");
     assert!(failing["httperr"].contains("is a FIFO, expected a regular file"), "{failing:?}");
     assert_eq!(std::fs::read_to_string(&mine).expect("a file"), "[[site]]\nname");
-    // The next day's names are free, and what is not ours does not count among what is kept.
+    // The next day's names are free, and files of others do not count among those to keep.
     assert_eq!(write_lines(&mut files, lines, NOON + DAY), b"");
     assert_eq!(state.get().failing, BTreeMap::new());
     let wanted = ["access-20261120-000.log", "access-20261122-000.log", "access-20261123-000.log"];

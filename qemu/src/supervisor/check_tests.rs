@@ -2,7 +2,7 @@ use super::*;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::either::Either;
 
-/// What comes of asking a server that answers this, or closes without a word.
+/// Result of checking a server that sends this response, or closes without one.
 async fn asked(question: &Question, answer: &'static [u8]) -> Result<Vec<u8>, Unhealthy> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("server");

@@ -3,7 +3,7 @@ use image::config::Recycle;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A pool and its time. Workers do what the test says.
+/// A pool with virtual time. The test decides what workers do.
 struct Bench {
     pool: PoolState,
     now: Instant,
@@ -32,7 +32,7 @@ impl Bench {
         std::iter::from_fn(|| self.pool.next_action()).collect()
     }
 
-    /// Lets time pass, deadline by deadline, and answers every ping.
+    /// Advances time, deadline by deadline, and responds to every ping.
     fn pass(&mut self, time: Duration) -> Vec<Action> {
         let (end, mut all) = (self.now + time, Vec::new());
         let mut turns = 0;
@@ -52,7 +52,7 @@ impl Bench {
         all
     }
 
-    /// A pool with one worker that answers, number 1.
+    /// A pool with one running worker, number 1.
     fn running(policy: Supervision) -> Self {
         let mut bench = Self::new(policy);
         if bench.actions().is_empty() {
@@ -241,7 +241,7 @@ fn a_supervisor_that_ends_leaves_its_pools_in_service() {
     assert_eq!(bench.pass(3600 * SECOND), []);
 }
 
-/// Workers that end as soon as they are started, for as long as they are started.
+/// Lets workers end as soon as they are started, until no more are started.
 fn fail_until_closed(bench: &mut Bench, mut id: WorkerId) -> (WorkerId, Duration) {
     let start = bench.now;
     loop {

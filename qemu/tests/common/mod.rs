@@ -1,4 +1,4 @@
-//! What these tests have in common: one way to fail, and one bound that only a failure reaches.
+//! Shared by these tests: failures, and a time limit that only a failure reaches.
 
 use std::time::Duration;
 use tokio::task::LocalSet;
@@ -6,10 +6,10 @@ use tokio::time::timeout;
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// What only a failure waits for.
+/// Time limit that only a failure reaches.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs a test, with a bound for all of it.
+/// Runs a test with a time limit.
 pub(crate) async fn within<T>(what: impl Future<Output = Result<T>>) -> Result<T> {
     LocalSet::new().run_until(timeout(2 * PATIENCE, what)).await?
 }

@@ -1,11 +1,11 @@
-//! The server over a transport in memory.
+//! The server on an in-memory transport.
 
 use crate::fake::FakeTransport;
 use crate::pattern;
 use crate::server::{MAX_STREAMS, Server};
 use netdrv::stream::StreamTransport;
 
-/// Windows and arrival sizes from hostile to comfortable.
+/// Window and arrival sizes from hostile to comfortable.
 const SHAPES: [(usize, usize); 4] = [(17, 1), (64, 64), (4096, 1000), (1 << 16, 1 << 16)];
 
 struct Run {
@@ -26,7 +26,7 @@ impl Run {
         self.server.turn(&mut self.io, self.now_ns);
     }
 
-    /// Sends `request` on a new stream and reads until nothing more comes; true if the server ended the stream.
+    /// Sends `request` on a new stream and reads until nothing more arrives; true if the server ended the stream.
     fn exchange(&mut self, request: &[u8]) -> (Vec<u8>, bool) {
         let slot = self.io.open();
         self.io.write(slot, request);
@@ -36,7 +36,7 @@ impl Run {
 
     fn drain(&mut self, slot: u16, sent: usize) -> Vec<u8> {
         let (mut answer, mut quiet) = (Vec::new(), 0);
-        // The quiet time must outlast a request that arrives byte by byte.
+        // The quiet time must exceed the duration of a request that arrives byte by byte.
         while quiet < sent + 3 {
             self.turn();
             let got = self.io.read(slot);
@@ -83,7 +83,7 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn echo_keeps_the_framing() {
     let head = "POST /api/echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
-    // How chunks are cut depends on arrival, so only one shape is looked at in full.
+    // The sizes of chunks depend on arrival, so only one shape is compared exactly.
     let request = format!("{head}5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n");
     let (answer, over) = Run::new(SHAPES[3]).exchange(request.as_bytes());
     let answer = String::from_utf8(answer).unwrap();

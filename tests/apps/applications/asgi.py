@@ -1,4 +1,4 @@
-"""The ASGI application: /SERVER/WHAT. What each does is in tests/apps/README.md."""
+"""The ASGI application: /SERVER/WHAT, described in tests/apps/README.md."""
 import asyncio
 import hashlib
 import os

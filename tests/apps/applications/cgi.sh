@@ -1,5 +1,5 @@
 #!/bin/sh
-# What Apache httpd and lighttpd run: cgi.sh/WHAT. What each does is in tests/apps/README.md.
+# The CGI program of Apache httpd and lighttpd: cgi.sh/WHAT, described in tests/apps/README.md.
 what=${PATH_INFO#/}
 text() { printf 'Content-Type: text/plain\r\n'; }
 wait_until_told() { while [ ! -e "$WEIR_APPS/$SERVER-$what" ]; do sleep 0.02; done; }

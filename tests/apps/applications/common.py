@@ -1,23 +1,23 @@
-"""What the Python applications share: files in the directory WEIR_APPS through which the tests and they tell each other things."""
+"""Shared by the Python applications: files in the directory WEIR_APPS are signals between them and the tests."""
 import os
 import socket
 import struct
 
 DIRECTORY = os.environ["WEIR_APPS"]
-# What /down gives, without its length: thirty pieces.
+# Content of /down, sent without its length in thirty pieces.
 PIECES = [bytes([ord("a") + n % 26]) * 10_000 for n in range(30)]
 HALF = b"x" * 500_000
-# How often it is looked for the test's file.
+# Polling interval for the test's file.
 PAUSE_SECONDS = 0.01
 
 
 def is_told(server, what):
-    """Whether the test has made the file that this application waits for."""
+    """Whether the test has created the file that this application waits for."""
     return os.path.exists(os.path.join(DIRECTORY, f"{server}-{what}"))
 
 
 def first_time(server, what):
-    """Whether this is the first time, in any process: whoever makes the file first has been."""
+    """Whether this is the first call in any process: the first one creates the file."""
     try:
         os.close(os.open(os.path.join(DIRECTORY, f"{server}-{what}-once"), os.O_CREAT | os.O_EXCL))
         return True
@@ -26,7 +26,7 @@ def first_time(server, what):
 
 
 def die_with_resets():
-    """Ends the process such that all its TCP connections end with RST."""
+    """Ends the process so that all its TCP connections end with RST."""
     for name in os.listdir("/proc/self/fd"):
         try:
             connection = socket.socket(fileno=os.dup(int(name)))

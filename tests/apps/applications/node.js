@@ -1,4 +1,4 @@
-// node.js PORT|SOCKET: Node's http module. /SERVER/WHAT; what each does is in tests/apps/README.md.
+// node.js PORT|SOCKET: Node's http module. /SERVER/WHAT, described in tests/apps/README.md.
 'use strict';
 const crypto = require('crypto');
 const fs = require('fs');
@@ -64,7 +64,7 @@ const server = http.createServer((request, response) => {
       whenTold(name, what, () => response.destroy());
     },
     reset: () => {
-      // Neither length nor chunks: only the connection's end tells.
+      // Neither length nor chunks: only the end of the connection marks the end of the response.
       response.useChunkedEncodingByDefault = false;
       response.writeHead(200, { 'Content-Type': 'text/plain' });
       response.write(HALF);
@@ -76,7 +76,7 @@ const server = http.createServer((request, response) => {
   (actions[what] || (() => whole('', 404)))();
 });
 
-// Short text frames only: seven bits of length, a mask of four bytes from the client.
+// Short text frames only: seven bits of length, and a mask of four bytes from the client.
 function echo(socket) {
   let held = Buffer.alloc(0);
   socket.on('data', (bytes) => {

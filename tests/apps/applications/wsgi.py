@@ -1,4 +1,4 @@
-"""The WSGI application: /SERVER/WHAT. What each does is in tests/apps/README.md."""
+"""The WSGI application: /SERVER/WHAT, described in tests/apps/README.md."""
 import hashlib
 import os
 import signal
@@ -29,7 +29,7 @@ def fail():
 
 
 def sha256(environ):
-    """Of the request's content. PEP 3333 lets nobody read beyond Content-Length; chunked content ends by itself."""
+    """Reads request content. PEP 3333 forbids reading beyond Content-Length; chunked content ends by itself."""
     digest, length = hashlib.sha256(), environ.get("CONTENT_LENGTH")
     left = int(length) if length else None
     while left != 0:
@@ -41,7 +41,7 @@ def sha256(environ):
     return digest.hexdigest()
 
 
-# Servers that close after every answer, or let no application say so (PEP 3333 calls Connection the server's).
+# Servers that close after every response, or reject Connection from applications (PEP 3333 reserves it for the server).
 NO_CONNECTION_FIELD = ("wsgiref", "waitress")
 
 
@@ -52,7 +52,7 @@ def application(environ, start_response):
 
     def answer(content, status="200 OK", fields=()):
         start_response(status, [*text, ("Content-Length", str(len(content))), *fields])
-        # Also to HEAD, as most applications do: leaving it out is the server's part.
+        # For HEAD too, as most applications do: omitting content is the server's job.
         return [content]
 
     if what == "get":

@@ -1,4 +1,4 @@
-"""wsgiref_server.py PORT: Python's own server, which has no command."""
+"""wsgiref_server.py PORT: Python's built-in server, which has no command."""
 import sys
 from wsgiref.simple_server import make_server
 

@@ -1,4 +1,4 @@
-//! What is wrong or odd: where it stands, and in which words.
+//! Positions and messages of errors and warnings.
 
 use super::*;
 
@@ -75,12 +75,12 @@ fn all_errors_at_once_in_the_files_order() {
     }
     assert_eq!(found.len(), expected.len(), "{errors}");
     assert_eq!(errors.to_string().lines().count(), found.len());
-    // However many there are, what is told of them is bounded.
+    // The number of reported errors is limited.
     let many = check_all(&directory(), &"[[site]]\n".repeat(300)).expect_err("wrong");
     assert!(many.0.len() == 100 && many.0[99].what.ends_with("are not shown"), "{many}");
 }
 
-/// Line, column, and how the warnings begin, in order.
+/// Expected line, column, and beginning of each warning, in order.
 fn warned(dir: &tempfile::TempDir, text: &str, expected: &[((usize, usize), &str)]) {
     let config = check_in(dir, text).expect("right");
     let found: Vec<_> = config.warnings.iter().map(|w| (w.at.expect("a place"), w.what.as_str())).collect();
@@ -109,7 +109,7 @@ fn what_is_odd_is_warned_of() {
                   [[site.prefix]]\nurl = \"http://b:80/b/\"\nnobody = \"reserved\"\n";
     let shadowed = "warning: unreachable prefix, expected one that \"http://+:80/a/\" does not cover";
     warned(&dir, &format!("{SITE}{strong}"), &[((10, 7), shadowed)]);
-    // Root may write to /proc as little as anybody else may.
+    // Even root cannot write to /proc.
     let log = |path: &str| format!("{SITE}[log]\ndirectory = \"{path}\"\n");
     warned(&dir, &log("new/and/deep"), &[]);
     assert!(

@@ -1,4 +1,4 @@
-//! Configurations in a directory with `www/` and certificates `a` and `b`, each its own authority, in `.pem` and `.key`.
+//! Configurations in a directory with `www/` and self-signed certificates `a` and `b`, in `.pem` and `.key`.
 
 use crate::config::{Config, ConfigError, ConfigErrors, check};
 use model::settings::{ClientCertificates, Key};
@@ -26,7 +26,7 @@ impl Lab {
         std::fs::write(self.0.path().join(name), content).expect("a file");
     }
 
-    /// A certificate for these names, self-signed, valid from and until so many days from now.
+    /// A self-signed certificate for these names, valid from and until this many days from now.
     fn certificate(&self, file: &str, names: &[&str], days: (i64, i64)) {
         let key = KeyPair::generate().expect("random bytes");
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -38,7 +38,7 @@ impl Lab {
         self.write(&format!("{file}.key"), &key.serialize_pem());
     }
 
-    /// What is warned of: line, column, and how each warning begins.
+    /// Expected warnings: line, column, and beginning of each.
     fn warned(&self, text: &str, expected: &[((usize, usize), &str)]) {
         let warnings = self.check(text).expect("valid").warnings;
         let told: Vec<_> = warnings.iter().map(|warning| (warning.at, &*warning.what)).collect();
@@ -53,7 +53,7 @@ impl Lab {
         check(&self.0.path().join("weir.toml"))
     }
 
-    /// Line, column, and how the error begins.
+    /// Expected line, column, and beginning of the error.
     fn refuse(&self, before: &str, cases: &[(&str, (usize, usize), &str)]) {
         for (text, at, what) in cases {
             let errors = self.check(&format!("{before}{text}")).expect_err(text);
@@ -140,7 +140,7 @@ fn certificates_that_are_not_in_force_are_told_of() {
         let told: Vec<_> = told.map(|what| ((7, 9), what)).into_iter().collect();
         lab.warned(&with(name), &told);
     }
-    // Every certificate that something rests on, not the site's own alone, in the file's order.
+    // Every certificate in use, not only the site's own, in file order.
     let part = |name: &str| std::fs::read_to_string(lab.0.path().join(name)).expect("a file");
     lab.write("chain.pem", &(part("lasting.pem") + &part("expired.pem") + &part("ending.pem")));
     lab.write("chain.key", &part("lasting.key"));
@@ -226,7 +226,7 @@ fn links_of_pools() {
         lab.check(&format!("{POOL}name = \"app.workers\"\nca = [\"b.pem\"]\n{handed}")).expect("valid");
     let tls = config.settings().pools[0].tls.clone().expect("TLS");
     assert_eq!(tls.certificate.key, Key::Handed("links".into()));
-    // A development certificate comes with its authority.
+    // A development certificate implies its CA.
     let dev = "certificate = { dev = [\"weir\"] }\n";
     let config = lab.check(&format!("{POOL}name = \"app.workers\"\n{dev}")).expect("valid");
     assert_eq!(config.pools[0].tls.as_ref().map(|tls| tls.anchors.len()), Some(1));

@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::thread::{JoinHandle, spawn};
 use std::time::Instant;
 
-/// How long a host that is gone is waited for, where the test is about that.
+/// Time limit for a dead host in tests about it.
 const QUICK: Duration = Duration::from_millis(200);
-/// What only a failure waits for.
+/// Time limit that only a failure reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The far ends of a host's and an application's stream, and the thread that joins their near ends.
@@ -16,7 +16,7 @@ fn joined() -> (UnixStream, UnixStream, JoinHandle<Outcome>) {
     joined_within(PATIENCE)
 }
 
-/// The same, and a host that is gone is given so long.
+/// The same, with this time limit for a dead host.
 fn joined_within(stall_limit: Duration) -> (UnixStream, UnixStream, JoinHandle<Outcome>) {
     let (host, near_host) = UnixStream::pair().expect("pair");
     let (application, near_application) = UnixStream::pair().expect("pair");
@@ -36,7 +36,7 @@ fn writer(mut to: UnixStream, content: Vec<u8>, piece: usize) -> JoinHandle<()> 
     spawn(move || content.chunks(piece.max(1)).for_each(|piece| to.write_all(piece).expect("written")))
 }
 
-/// As [`joined`], for an application that takes nothing: its socket is full before the two are joined.
+/// Like [`joined`], for an application that reads nothing: its socket is full before the two are joined.
 fn joined_to_stuck(stall_limit: Duration) -> (UnixStream, UnixStream, JoinHandle<(Outcome, u64)>) {
     let (host, near_host) = UnixStream::pair().expect("pair");
     let (application, mut near_application) = UnixStream::pair().expect("pair");
@@ -51,7 +51,7 @@ fn joined_to_stuck(stall_limit: Duration) -> (UnixStream, UnixStream, JoinHandle
     (host, application, thread)
 }
 
-/// What this thread has used, in hundredths of a second.
+/// Processor time of this thread, in hundredths of a second.
 fn processor_time() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("stat");
     let fields: Vec<_> = stat.rsplit_once(')').expect("name").1.split_whitespace().collect();
@@ -93,7 +93,7 @@ fn what_an_ended_application_sent_is_delivered_to_a_slow_host() {
     const LEN: usize = 3_000_000;
     let (mut host, mut application, thread) = joined_within(QUICK);
     let sender = spawn(move || application.write_all(&pattern(LEN, 3)).expect("written"));
-    // Longer than a host that is gone is given.
+    // Longer than the limit for a dead host.
     std::thread::sleep(QUICK * 2);
     assert!(read_exact(&mut host, LEN) == pattern(LEN, 3), "differs");
     assert_eq!(host.read(&mut [0]).expect("end"), 0);
@@ -163,7 +163,7 @@ fn an_application_that_takes_no_more_is_heard_out() {
         set.expect("flag");
     }
     let thread = spawn(move || join(&mut near_host.as_fd(), &near));
-    // The answer comes before the request is whole, and the rest of it is not read.
+    // The response comes before the request is complete, and the rest of the request is not read.
     application.write_all(b"413").expect("written");
     application.shutdown(std::net::Shutdown::Write).expect("half closed");
     assert_eq!(read_exact(&mut host, 3), b"413");
@@ -173,7 +173,7 @@ fn an_application_that_takes_no_more_is_heard_out() {
 
 #[test]
 fn an_idle_pair_takes_no_processor_time() {
-    // The application is stuck and the host is gone: both ends are in sight and nothing can be done.
+    // The application is stuck and the host is gone: both ends have been seen, and nothing can be done.
     let (mut host, application, thread) = joined_to_stuck(Duration::from_secs(1));
     host.write_all(b"request").expect("written");
     drop(host);

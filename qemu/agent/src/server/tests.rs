@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// A server on a Unix socket in the place of vsock.
+/// A server on a Unix socket instead of vsock.
 struct Served {
     directory: tempfile::TempDir,
     counters: Arc<Counters>,
@@ -57,7 +57,7 @@ impl Drop for Served {
     }
 }
 
-/// Sends back what comes, on every connection.
+/// Echoes everything, on every connection.
 fn echo() -> io::Result<Target> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let target = Target::Tcp(listener.local_addr()?);

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-/// A certification authority whose certificates lie in files.
+/// A CA whose certificates are in files.
 struct Authority {
     directory: tempfile::TempDir,
     params: CertificateParams,
@@ -42,12 +42,12 @@ impl Authority {
         }
     }
 
-    /// What an appliance does.
+    /// Behaviour of an appliance.
     fn appliance(&self) -> ClientConfig {
         self.client(Some((self, "weir")))
     }
 
-    /// What somebody does who shows a certificate by an authority for a name, or none.
+    /// Behaviour of a client with a certificate of a CA for a name, or without one.
     fn client(&self, shown: Option<(&Self, &str)>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let anchors = certificates(&self.directory.path().join("ca.pem")).expect("a certificate");
@@ -68,7 +68,7 @@ impl Authority {
     }
 }
 
-/// A stream that is relayed to an application with TLS, and the application's end.
+/// A relayed stream with TLS, and the application's end.
 struct Relayed {
     host: UnixStream,
     listener: TcpListener,
@@ -174,7 +174,7 @@ fn whoever_is_not_the_appliance_does_not_reach_the_application() -> io::Result<(
             assert!(error.to_string().starts_with("received fatal alert"), "{error}");
         })?;
     }
-    // A worker's certificate opens no other worker.
+    // A worker's certificate gives no access to another worker.
     turned_away(&|relayed| {
         let mut client = relayed.connect(authority.client(Some((&authority, "app.workers"))));
         assert_eq!(client.read(&mut [0]).expect_err("the end").kind(), ErrorKind::UnexpectedEof);
