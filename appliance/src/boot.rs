@@ -13,14 +13,14 @@ pub const KEYS_NAME: &str = "opt/weir/keys";
 
 /// Source of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum BundleOrigin {
     /// Attached to the image.
     BuiltIn,
     /// Provided by the host under this name.
     FwCfg(&'static str),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for BundleOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BuiltIn => f.write_str("built in"),
@@ -33,7 +33,7 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug)]
 pub struct Configuration<'a> {
     /// Its source.
-    pub origin: Origin,
+    pub origin: BundleOrigin,
     /// Length of its bundle in bytes.
     pub len: usize,
     /// Settings and files.
@@ -52,7 +52,7 @@ pub enum ConfigurationError {
     /// There is none.
     Missing,
     /// The bundle is invalid.
-    Refused(Origin, BundleError),
+    Refused(BundleOrigin, BundleError),
 }
 
 impl fmt::Display for ConfigurationError {
@@ -74,8 +74,8 @@ pub fn choose<'a>(
     built_in: Option<&'a [u8]>,
 ) -> Result<Configuration<'a>, ConfigurationError> {
     let (origin, bytes) = match (fw_cfg, built_in) {
-        (Some(bytes), _) => (Origin::FwCfg(CONFIG_NAME), bytes),
-        (None, Some(bytes)) => (Origin::BuiltIn, bytes),
+        (Some(bytes), _) => (BundleOrigin::FwCfg(CONFIG_NAME), bytes),
+        (None, Some(bytes)) => (BundleOrigin::BuiltIn, bytes),
         (None, None) => return Err(ConfigurationError::Missing),
     };
     let bundle = Bundle::parse(bytes).map_err(|error| ConfigurationError::Refused(origin, error))?;
@@ -84,7 +84,7 @@ pub fn choose<'a>(
 
 /// Opens key material from the host: a bundle whose files are private keys in DER, by name.
 pub fn keys(bytes: &[u8]) -> Result<Bundle<'_>, ConfigurationError> {
-    let refused = |error| ConfigurationError::Refused(Origin::FwCfg(KEYS_NAME), error);
+    let refused = |error| ConfigurationError::Refused(BundleOrigin::FwCfg(KEYS_NAME), error);
     Bundle::parse(bytes).map_err(refused)
 }
 
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_invalid_bundle_from_the_host_fails_the_boot() {
-        let (good, origin) = (bundle("a"), Origin::FwCfg(CONFIG_NAME));
+        let (good, origin) = (bundle("a"), BundleOrigin::FwCfg(CONFIG_NAME));
         let refusal = |bytes: &[u8]| choose(Some(bytes), Some(&good)).map(drop);
         let refused = |error| Err(ConfigurationError::Refused(origin, error));
         assert_eq!(refusal(&good[..good.len() - 1]), refused(BundleError::Truncated));
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn errors_fit_on_one_line() {
-        let error = ConfigurationError::Refused(Origin::FwCfg(CONFIG_NAME), BundleError::Version(9));
+        let error = ConfigurationError::Refused(BundleOrigin::FwCfg(CONFIG_NAME), BundleError::Version(9));
         let expected = format!(
             "configuration (fw_cfg opt/weir/config): bundle has format version 9, this build reads {VERSION}"
         );

@@ -60,9 +60,9 @@ const SPARE_BUFFERS: usize = 32;
 const SPARE_BYTES: usize = 64 << 10;
 
 /// Used buffers, kept for reuse to save allocations.
-pub(crate) struct Buffers(Vec<Vec<u8>>);
+pub(crate) struct BufferPool(Vec<Vec<u8>>);
 
-impl Buffers {
+impl BufferPool {
     pub(crate) fn new() -> Self {
         Self(Vec::with_capacity(SPARE_BUFFERS))
     }

@@ -5,7 +5,7 @@
 //! Request content is read from the socket only as far as `flow` grants; unread content closes the receive
 //! window.
 
-use crate::budget::Buffers;
+use crate::budget::BufferPool;
 use crate::connection::wire::Wire;
 use crate::flow::{Direction, Flow, SendFloor};
 use crate::tcp::ConnId;
@@ -16,13 +16,13 @@ use alloc::vec::Vec;
 pub(crate) struct Traffic {
     pub(crate) flow: Flow,
     /// Buffers for held output.
-    pub(crate) buffers: Buffers,
+    pub(crate) buffers: BufferPool,
     pub(crate) now: Instant,
 }
 
 impl Traffic {
     pub(crate) fn new(flow: Flow) -> Self {
-        Self { flow, buffers: Buffers::new(), now: Instant::ZERO }
+        Self { flow, buffers: BufferPool::new(), now: Instant::ZERO }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::drain::Drain;
 use super::gate::Traffic;
 use super::security::Security;
-use crate::budget::{Budget, Buffers};
+use crate::budget::{Budget, BufferPool};
 use crate::exchange::forward::{ForwardContext, PIECE};
 use crate::exchange::journal::LogContext;
 use crate::flow::Flow;
@@ -44,14 +44,14 @@ pub(crate) struct Shared<H> {
     pub(crate) heads: Budget,
     /// Memory for content kept for a replay.
     pub(crate) contents: Budget,
-    pub(crate) buffers: Buffers,
+    pub(crate) buffers: BufferPool,
 }
 
 /// The parts that an exchange needs, borrowed separately.
 pub(super) struct Parts<'p, U> {
     pub(super) traffic: &'p mut Traffic,
     pub(super) render: &'p mut [u8],
-    pub(super) buffers: &'p mut Buffers,
+    pub(super) buffers: &'p mut BufferPool,
     pub(super) date: &'p DateCache,
     pub(super) security: &'p Security,
     pub(super) workers: ForwardContext<'p, U>,
@@ -85,7 +85,7 @@ impl<H> Shared<H> {
             path: vec![0; serving.limits.max_url_length + 1],
             render: vec![0; longest_head + HEAD_HEADROOM],
             chunk: vec![0; PIECE],
-            buffers: Buffers::new(),
+            buffers: BufferPool::new(),
             serving: Rc::new(serving),
         }
     }

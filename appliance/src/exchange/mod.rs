@@ -22,7 +22,7 @@ pub(crate) mod source;
 
 pub(crate) use origin::Origin;
 
-use crate::budget::Buffers;
+use crate::budget::BufferPool;
 use crate::http::{Encode, Fields, Refusal, Reply, ResponseWriter, Sink};
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -50,7 +50,7 @@ pub(crate) enum Status {
 pub(crate) struct WriteContext<'d> {
     /// Scratch space for heads, and for content that is merged with its framing.
     pub(crate) render: &'d mut [u8],
-    pub(crate) buffers: &'d mut Buffers,
+    pub(crate) buffers: &'d mut BufferPool,
     pub(crate) date: &'d DateCache,
     /// Header fields that the site adds to all of its responses.
     pub(crate) site: Fields<'d>,
@@ -124,7 +124,7 @@ impl<E: Encode, R> Exchange<E, R> {
     }
 
     /// Gives up the source: the client has gone, or gets another response.
-    pub(crate) fn abandon<Cx>(&mut self, buffers: &mut Buffers, cx: &mut Cx)
+    pub(crate) fn abandon<Cx>(&mut self, buffers: &mut BufferPool, cx: &mut Cx)
     where
         R: Source<Cx>,
     {
@@ -186,7 +186,7 @@ impl<E: Encode, R> Exchange<E, R> {
     }
 
     /// Handles the loss of the source.
-    pub(crate) fn on_source_lost(&mut self, lost: Lost, buffers: &mut Buffers) -> Status {
+    pub(crate) fn on_source_lost(&mut self, lost: Lost, buffers: &mut BufferPool) -> Status {
         match lost {
             Lost::Fail(refusal) => self.failed(refusal, buffers),
             Lost::Retry => {
@@ -197,7 +197,7 @@ impl<E: Encode, R> Exchange<E, R> {
         }
     }
 
-    fn failed(&mut self, refusal: Refusal, buffers: &mut Buffers) -> Status {
+    fn failed(&mut self, refusal: Refusal, buffers: &mut BufferPool) -> Status {
         let status = self.fail(refusal);
         self.drop_first(buffers);
         status
@@ -312,14 +312,14 @@ impl<E: Encode, R> Exchange<E, R> {
     }
 
     /// Sends the held bytes. The source cannot start over afterwards.
-    fn release(&mut self, client: &mut impl Client, buffers: &mut Buffers) {
+    fn release(&mut self, client: &mut impl Client, buffers: &mut BufferPool) {
         let Some(first) = self.first.take() else { return };
         let bytes = first.into_bytes();
         client.send(&bytes, 0);
         buffers.recycle(bytes);
     }
 
-    fn drop_first(&mut self, buffers: &mut Buffers) {
+    fn drop_first(&mut self, buffers: &mut BufferPool) {
         if let Some(first) = self.first.take() {
             buffers.recycle(first.into_bytes());
         }

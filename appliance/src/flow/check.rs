@@ -14,7 +14,7 @@ pub struct FlowError {
     /// Index into [`Settings::sites`].
     pub site: Option<usize>,
     /// Which setting.
-    pub field: Field,
+    pub field: FlowSetting,
     /// What is wrong.
     pub kind: FlowErrorKind,
 }
@@ -22,7 +22,7 @@ pub struct FlowError {
 /// A setting of bandwidth or limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are the settings of the same names")]
-pub enum Field {
+pub enum FlowSetting {
     Rate,
     Ceil,
     Burst,
@@ -86,45 +86,45 @@ impl core::error::Error for FlowError {}
 pub fn check(settings: &Settings) -> Result<(), FlowError> {
     let server = &settings.server;
     let at_server = |(field, kind)| FlowError { site: None, field, kind };
-    rate(Field::Ceil, server.bandwidth.ceil).map_err(at_server)?;
-    rate(Field::UploadCeil, server.bandwidth.upload_ceil).map_err(at_server)?;
+    rate(FlowSetting::Ceil, server.bandwidth.ceil).map_err(at_server)?;
+    rate(FlowSetting::UploadCeil, server.bandwidth.upload_ceil).map_err(at_server)?;
     limits(&server.limits).map_err(at_server)?;
     let mut guaranteed = 0_u64;
     for (index, site) in settings.sites.iter().enumerate() {
         let fail = |(field, kind)| FlowError { site: Some(index), field, kind };
         let b = &site.bandwidth;
         for (field, value) in [
-            (Field::Rate, b.rate),
-            (Field::Ceil, b.ceil),
-            (Field::ClientCeil, b.client_ceil),
-            (Field::UploadCeil, b.upload_ceil),
-            (Field::ClientUploadCeil, b.client_upload_ceil),
+            (FlowSetting::Rate, b.rate),
+            (FlowSetting::Ceil, b.ceil),
+            (FlowSetting::ClientCeil, b.client_ceil),
+            (FlowSetting::UploadCeil, b.upload_ceil),
+            (FlowSetting::ClientUploadCeil, b.client_upload_ceil),
         ] {
             rate(field, value).map_err(fail)?;
         }
         if b.burst == Some(0) {
-            return Err(fail((Field::Burst, FlowErrorKind::Zero)));
+            return Err(fail((FlowSetting::Burst, FlowErrorKind::Zero)));
         }
         if !(1..=WEIGHT_MAX).contains(&b.weight) {
-            return Err(fail((Field::Weight, FlowErrorKind::Weight)));
+            return Err(fail((FlowSetting::Weight, FlowErrorKind::Weight)));
         }
         if let (Some(rate), Some(ceil)) = (b.rate, b.ceil)
             && rate > ceil
         {
-            return Err(fail((Field::Rate, FlowErrorKind::AboveCeil)));
+            return Err(fail((FlowSetting::Rate, FlowErrorKind::AboveCeil)));
         }
         guaranteed = guaranteed.saturating_add(b.rate.unwrap_or(0));
         if b.rate.is_some() && server.bandwidth.ceil.is_some_and(|ceil| guaranteed > ceil) {
-            return Err(fail((Field::Rate, FlowErrorKind::AboveServer)));
+            return Err(fail((FlowSetting::Rate, FlowErrorKind::AboveServer)));
         }
         limits(&site.limits).map_err(fail)?;
     }
     Ok(())
 }
 
-type FieldError = (Field, FlowErrorKind);
+type FieldError = (FlowSetting, FlowErrorKind);
 
-fn rate(field: Field, value: Option<u64>) -> Result<(), FieldError> {
+fn rate(field: FlowSetting, value: Option<u64>) -> Result<(), FieldError> {
     match value {
         Some(value) if BytesPerSec::new(value).is_none() => Err((field, FlowErrorKind::Rate)),
         _ => Ok(()),
@@ -140,13 +140,13 @@ fn limits(limits: &Limits) -> Result<(), FieldError> {
         }
         _ => Ok(()),
     };
-    positive(Field::Connections, limits.connections)?;
-    positive(Field::ClientConnections, limits.client_connections)?;
-    requests(Field::Requests, limits.requests)?;
-    requests(Field::ClientRequests, limits.client_requests)?;
+    positive(FlowSetting::Connections, limits.connections)?;
+    positive(FlowSetting::ClientConnections, limits.client_connections)?;
+    requests(FlowSetting::Requests, limits.requests)?;
+    requests(FlowSetting::ClientRequests, limits.client_requests)?;
     // A floor of 0 disables it; there is no minimum.
     match limits.min_send_rate {
-        Some(floor) if floor > BytesPerSec::MAX => Err((Field::MinSendRate, FlowErrorKind::Rate)),
+        Some(floor) if floor > BytesPerSec::MAX => Err((FlowSetting::MinSendRate, FlowErrorKind::Rate)),
         _ => Ok(()),
     }
 }

@@ -53,7 +53,7 @@ impl Meter {
 
 /// A site: buckets of its ceiling and guarantee, its place in weighted sharing, and its clients.
 #[derive(Clone, Debug)]
-pub(super) struct Site {
+pub(super) struct SiteClass {
     /// Some ceiling applies: the site's, its clients' or the server's.
     pub(super) limited: bool,
     pub(super) ceil: Option<Bucket>,
@@ -84,7 +84,7 @@ pub(super) struct Site {
     pub(super) meter: Meter,
 }
 
-impl Site {
+impl SiteClass {
     pub(super) fn new() -> Self {
         Self {
             limited: false,
@@ -136,7 +136,7 @@ impl Site {
 
 /// A client address at a site.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(super) struct ClientClass {
     pub(super) site: u32,
     pub(super) ceil: Option<Bucket>,
     /// Finish tag in the site's virtual time, in bytes.
@@ -145,7 +145,7 @@ pub(super) struct Client {
     pub(super) bulk: List,
 }
 
-impl Client {
+impl ClientClass {
     pub(super) const VACANT: Self = Self { site: NONE, ceil: None, tag: 0, bulk: List::EMPTY };
 
     pub(super) fn is_ready(&self, now_ns: u64) -> bool {

@@ -56,7 +56,7 @@ mod requests;
 mod tournament;
 mod tree;
 
-pub use check::{Field, FlowError, FlowErrorKind, WEIGHT_MAX, check};
+pub use check::{FlowError, FlowErrorKind, FlowSetting, WEIGHT_MAX, check};
 pub use floor::SendFloor;
 pub use rate::{Bucket, BytesPerSec};
 
@@ -164,7 +164,7 @@ impl Flow {
     pub fn configure(&mut self, settings: &Settings, now_ns: u64) -> Result<(), FlowError> {
         check(settings)?;
         if settings.sites.len() != self.counts.len() {
-            return Err(FlowError { site: None, field: Field::Sites, kind: FlowErrorKind::Count });
+            return Err(FlowError { site: None, field: FlowSetting::Sites, kind: FlowErrorKind::Count });
         }
         let rate = |value: Option<u64>| value.and_then(BytesPerSec::new);
         let mut rates: Vec<SiteRates> = Vec::with_capacity(settings.sites.len());

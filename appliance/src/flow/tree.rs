@@ -14,7 +14,7 @@
 //! site:        idle │ ready (by tag; by guarantee's time) │ waiting (by its ceiling's time)
 //! ```
 
-use super::class::{Client, Conn, Queue, Site, SiteRates};
+use super::class::{ClientClass, Conn, Queue, SiteClass, SiteRates};
 use super::heap::{Heap, Places};
 use super::list::NONE;
 use super::rate::{Bucket, BytesPerSec, MSS, QUANTUM_MAX};
@@ -40,8 +40,8 @@ pub(super) struct Tree {
     clock: u128,
     /// Largest tag of a site so far.
     latest: u128,
-    sites: Vec<Site>,
-    clients: Vec<Client>,
+    sites: Vec<SiteClass>,
+    clients: Vec<ClientClass>,
     conns: Vec<Conn>,
     /// Number of queued connections.
     queued: u32,
@@ -74,7 +74,7 @@ impl Tree {
             waiting_clients: Heap::new(),
             client_places: Places::default(),
         };
-        tree.sites.resize_with(sites, Site::new);
+        tree.sites.resize_with(sites, SiteClass::new);
         tree
     }
 
@@ -113,7 +113,7 @@ impl Tree {
     pub(super) fn add_client(&mut self, id: u32, site: u32) {
         let len = id as usize + 1;
         if self.clients.len() < len {
-            self.clients.resize(len, Client::VACANT);
+            self.clients.resize(len, ClientClass::VACANT);
             self.client_places.grow(len);
             self.waiting_clients.reserve(len);
         }
@@ -121,7 +121,7 @@ impl Tree {
         class.clients += 1;
         class.active.reserve(class.clients as usize);
         let ceil = class.client_ceil.map(|rate| Bucket::new(rate, None));
-        self.clients[id as usize] = Client { site, ceil, ..Client::VACANT };
+        self.clients[id as usize] = ClientClass { site, ceil, ..ClientClass::VACANT };
     }
 
     /// Removes a client address, which must have no connections.
@@ -130,7 +130,7 @@ impl Tree {
         self.waiting_clients.remove(id, &mut self.client_places);
         self.sites[site as usize].active.remove(id, &mut self.client_places);
         self.sites[site as usize].clients -= 1;
-        self.clients[id as usize] = Client::VACANT;
+        self.clients[id as usize] = ClientClass::VACANT;
     }
 
     /// Assigns a connection to a client.

@@ -53,6 +53,6 @@ mod tests {
         let second = SiteSnapshot::new(&in_force, SiteId(0));
         assert_eq!((first.rules().max_content, second.rules().max_content), (1, 2));
         drop(first);
-        assert!(old.upgrade().is_none(), "nobody needs them any more");
+        assert!(old.upgrade().is_none(), "the last user has gone");
     }
 }

@@ -51,13 +51,13 @@ impl Tier {
 }
 
 /// A smoltcp socket alone in its set, which makes every operation on the set O(1).
-pub(super) struct Socket {
+pub(super) struct PooledSocket {
     pub(super) set: SocketSet<'static>,
     handle: smoltcp::iface::SocketHandle,
     tier: Tier,
 }
 
-impl Socket {
+impl PooledSocket {
     fn new(tier: Tier) -> Self {
         let buffer = |len| tcp::SocketBuffer::new(vec![0; len]);
         let mut set =
@@ -77,14 +77,14 @@ impl Socket {
 }
 
 /// Memory of all sockets, in use and spare.
-pub(super) struct Buffers {
+pub(super) struct SocketPool {
     budget: usize,
     in_use: usize,
-    spare: [Vec<Socket>; 3],
+    spare: [Vec<PooledSocket>; 3],
     spare_bytes: usize,
 }
 
-impl Buffers {
+impl SocketPool {
     /// Allows `budget` bytes for sockets and their buffers.
     pub(super) fn new(budget: usize) -> Self {
         Self { budget, in_use: 0, spare: [const { Vec::new() }; 3], spare_bytes: 0 }
@@ -96,7 +96,7 @@ impl Buffers {
     }
 
     /// A socket of the largest tier that the budget allows now, or `None` if it is exhausted.
-    pub(super) fn acquire(&mut self) -> Option<Socket> {
+    pub(super) fn acquire(&mut self) -> Option<PooledSocket> {
         let tier = self.tier()?;
         self.in_use += tier.cost();
         if let Some(socket) = self.spare[tier as usize].pop() {
@@ -108,11 +108,11 @@ impl Buffers {
                 self.spare_bytes -= other.cost();
             }
         }
-        Some(Socket::new(tier))
+        Some(PooledSocket::new(tier))
     }
 
     /// Takes back the socket of a closed connection.
-    pub(super) fn release(&mut self, socket: Socket) {
+    pub(super) fn release(&mut self, socket: PooledSocket) {
         let tier = socket.tier;
         self.in_use -= tier.cost();
         if self.in_use + self.spare_bytes + tier.cost() <= self.budget {
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn generous_first_then_small_then_none_and_never_over_budget() {
-        let mut buffers = Buffers::new(2 << 20);
+        let mut buffers = SocketPool::new(2 << 20);
         let mut held = Vec::new();
         while let Some(socket) = buffers.acquire() {
             assert!(buffers.in_use() <= 2 << 20);

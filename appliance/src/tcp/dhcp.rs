@@ -9,14 +9,14 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::dhcpv4;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
 
-pub(super) struct Client {
+pub(super) struct DhcpClient {
     iface: Interface,
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     next: Option<Instant>,
 }
 
-impl Client {
+impl DhcpClient {
     pub(super) fn new(info: &NicInfo, seed: u64, now: Instant) -> Self {
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(info.mac)));
         config.random_seed = seed;

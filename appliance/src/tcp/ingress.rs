@@ -1,6 +1,6 @@
 //! Processing of received frames.
 
-use super::buffers::Socket;
+use super::buffers::PooledSocket;
 use super::port::{ETHERNET_LEN, Port};
 use super::{ConnId, Connection, FlowKey, Stack, arp, configure, interface};
 use crate::time::Instant;
@@ -205,7 +205,7 @@ impl<T: Default> Stack<T> {
         Some(id)
     }
 
-    fn acquire(&mut self) -> Option<Socket> {
+    fn acquire(&mut self) -> Option<PooledSocket> {
         (self.flows.len() < self.config.max_connections).then(|| self.buffers.acquire()).flatten()
     }
 

@@ -30,7 +30,7 @@ pub use smoltcp::socket::tcp::{Socket, State};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use buffers::Buffers;
+use buffers::SocketPool;
 use core::net::IpAddr;
 use core::time::Duration;
 use flow::KeyedHash;
@@ -116,7 +116,7 @@ impl ConnId {
 }
 
 struct Connection<T> {
-    socket: buffers::Socket,
+    socket: buffers::PooledSocket,
     key: FlowKey,
     peer: EthernetAddress,
     generation: u32,
@@ -139,7 +139,7 @@ pub struct Stack<T> {
     info: NicInfo,
     config: StackConfig,
     local: Option<Ipv4Cidr>,
-    dhcp: Option<dhcp::Client>,
+    dhcp: Option<dhcp::DhcpClient>,
     flows: HashMap<FlowKey, u32, KeyedHash>,
     slots: Vec<Option<Connection<T>>>,
     generations: Vec<u32>,
@@ -148,7 +148,7 @@ pub struct Stack<T> {
     half_open_count: usize,
     time_wait: TimeWait,
     wheel: Wheel,
-    buffers: Buffers,
+    buffers: SocketPool,
     /// A socket set without sockets: smoltcp answers packets for it with RST and ICMP echo replies.
     no_sockets: SocketSet<'static>,
     sequence_seeds: KeyedHash,
@@ -179,7 +179,7 @@ impl<T: Default> Stack<T> {
         let mut stack = Self {
             iface: interface(&info, c),
             local: None,
-            dhcp: config.address.is_none().then(|| dhcp::Client::new(&info, a ^ d, now)),
+            dhcp: config.address.is_none().then(|| dhcp::DhcpClient::new(&info, a ^ d, now)),
             flows: HashMap::with_hasher(KeyedHash(a, b)),
             slots: Vec::new(),
             generations: Vec::new(),
@@ -188,7 +188,7 @@ impl<T: Default> Stack<T> {
             half_open_count: 0,
             time_wait: TimeWait::new(1024, KeyedHash(a, b)),
             wheel: Wheel::new(now),
-            buffers: Buffers::new(config.buffer_bytes),
+            buffers: SocketPool::new(config.buffer_bytes),
             no_sockets: SocketSet::new(Vec::new()),
             sequence_seeds: KeyedHash(c, d),
             connections_opened: 0,
@@ -308,7 +308,7 @@ impl<T: Default> Stack<T> {
 
     /// When something is due even if no frame arrives.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let dhcp = self.dhcp.as_ref().and_then(dhcp::Client::next_deadline);
+        let dhcp = self.dhcp.as_ref().and_then(dhcp::DhcpClient::next_deadline);
         Instant::earliest([self.wheel.next_deadline(), dhcp])
     }
 

@@ -4,7 +4,7 @@
 mod toy_protocol;
 mod toy_source;
 
-use crate::budget::Buffers;
+use crate::budget::BufferPool;
 use crate::exchange::client::Client;
 use crate::exchange::source::Source;
 use crate::exchange::{Exchange, Status, WriteContext};
@@ -18,7 +18,7 @@ fn run<E: Encode, R: Source<Cx>, Cx>(
     client: &mut impl Client,
     cx: &mut Cx,
 ) -> Status {
-    let (mut render, mut buffers, date) = (vec![0; 1024], Buffers::new(), DateCache::new(0));
+    let (mut render, mut buffers, date) = (vec![0; 1024], BufferPool::new(), DateCache::new(0));
     let mut wcx = WriteContext {
         render: &mut render,
         buffers: &mut buffers,

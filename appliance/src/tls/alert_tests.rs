@@ -178,7 +178,7 @@ fn every_refused_hello_has_the_alert_that_says_why() {
         ("no signatures named, TLS 1.2", old().without(SIGNATURES), HandshakeFailure),
         ("no groups named", new().without(GROUPS), MissingExtension),
         ("no key shared", new().without(SHARES), MissingExtension),
-        ("a name that nobody has", new().with(NAME, &name("b.test")), UnrecognizedName),
+        ("an unknown name", new().with(NAME, &name("b.test")), UnrecognizedName),
         ("no name", new().without(NAME), UnrecognizedName),
         ("an extension twice", new().extended(GROUPS, &[0, 2, 0, 29]), IllegalParameter),
         ("an unknown one twice", new().extended(999, b"").extended(999, b""), IllegalParameter),
@@ -209,7 +209,7 @@ fn every_refused_hello_has_the_alert_that_says_why() {
         ("an unused way to fall back", fallback(new())),
         ("an empty renegotiation_info", old().with(RENEGOTIATION, &[0])),
         ("old versions too", new().with(VERSIONS, &[8, 3, 0, 3, 1, 3, 2, 3, 4]).version(0x0301)),
-        ("nobody's versions too", new().with(VERSIONS, &[6, 0x9a, 0x9a, 3, 3, 3, 4])),
+        ("unknown versions as well", new().with(VERSIONS, &[6, 0x9a, 0x9a, 3, 3, 3, 4])),
     ] {
         let said = told(&store, &[&hello.record()]);
         assert_eq!((said.0, said.1.first()), (None, Some(&22)), "{what}: {said:?}");

@@ -125,7 +125,7 @@ mod tests {
         {
             assert_ne!(of("10.0.0.1", method, target, host).target, it.target, "{method} {target} {host}");
         }
-        assert_eq!(of("10.0.0.1", "GET", "/kill?x=1", "a.test"), it, "the same again");
+        assert_eq!(of("10.0.0.1", "GET", "/kill?x=1", "a.test"), it, "the same target");
         assert_ne!(
             Fingerprint::of(PoolId(1), b"GET / HTTP/1.1\r\n\r\n"),
             Fingerprint::of(PoolId(0), b"GET / HTTP/1.1\r\n\r\n")

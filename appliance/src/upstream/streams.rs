@@ -4,7 +4,7 @@
 //! worker's close_notify; a stream that just stops was cut, and its data may lack the end (RFC 8446 §6.1).
 
 use crate::time::Instant;
-use crate::tls::link::{Fault, LinkSession, LinkTls};
+use crate::tls::link::{LinkFault, LinkSession, LinkTls};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -37,14 +37,14 @@ model::counters! {
 }
 
 impl SecureCounters {
-    fn count(&mut self, fault: Fault) {
+    fn count(&mut self, fault: LinkFault) {
         match fault {
-            Fault::Closed => {}
-            Fault::Expired => self.expired += 1,
-            Fault::OtherName => self.other_name += 1,
-            Fault::Untrusted => self.untrusted += 1,
-            Fault::Handshake => self.failed += 1,
-            Fault::Broken => self.broken += 1,
+            LinkFault::Closed => {}
+            LinkFault::Expired => self.expired += 1,
+            LinkFault::OtherName => self.other_name += 1,
+            LinkFault::Untrusted => self.untrusted += 1,
+            LinkFault::Handshake => self.failed += 1,
+            LinkFault::Broken => self.broken += 1,
         }
     }
 }
@@ -107,13 +107,13 @@ impl TlsStream {
     }
 
     /// The end of the stream, if it has come and was not reported.
-    fn end(&mut self, transport: &impl StreamTransport) -> Option<(CloseReason, Option<Fault>)> {
+    fn end(&mut self, transport: &impl StreamTransport) -> Option<(CloseReason, Option<LinkFault>)> {
         if self.end_reported {
             return None;
         }
         let fault = self.session.as_ref().and_then(LinkSession::fault);
         let reason = match (fault, self.ended) {
-            (Some(Fault::Closed), _) => CloseReason::Shutdown,
+            (Some(LinkFault::Closed), _) => CloseReason::Shutdown,
             (Some(_), _) => CloseReason::Protocol,
             // The bytes left in the transport may contain close_notify.
             (None, Some(CloseReason::Shutdown)) if !transport.readable(self.stream).is_empty() => {

@@ -164,7 +164,7 @@ fn a_request_waits_for_its_link_and_the_link_is_used_again() {
     assert_eq!(requester, 7);
     bench.pools.finish(link, true, bench.now);
     bench.submit(8).unwrap();
-    assert!(bench.event().is_none() && bench.pools.wants_turn(bench.now), "it has yet to be seen clean");
+    assert!(bench.event().is_none() && bench.pools.wants_turn(bench.now), "not proved clean yet");
     assert_eq!(bench.pools.next_demand(bench.now), None);
     bench.turn();
     assert_eq!(bench.assigned(), (8, link));

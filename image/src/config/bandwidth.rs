@@ -3,7 +3,7 @@
 
 use super::error::{Faults, Wrong};
 use super::{raw, units};
-use appliance::flow::{Field, FlowError, FlowErrorKind, WEIGHT_MAX};
+use appliance::flow::{FlowError, FlowErrorKind, FlowSetting, WEIGHT_MAX};
 use model::settings::{Limits, RequestRate, ServerBandwidth, Settings, SiteBandwidth};
 use toml::Spanned;
 
@@ -62,8 +62,8 @@ pub(super) fn leave_out(settings: &mut Settings, error: &FlowError) -> bool {
     let Some(index) = error.site else {
         let server = &mut settings.server;
         match error.field {
-            Field::Ceil => server.bandwidth.ceil = None,
-            Field::UploadCeil => server.bandwidth.upload_ceil = None,
+            FlowSetting::Ceil => server.bandwidth.ceil = None,
+            FlowSetting::UploadCeil => server.bandwidth.upload_ceil = None,
             field => return no_limit(&mut server.limits, field),
         }
         return true;
@@ -71,25 +71,25 @@ pub(super) fn leave_out(settings: &mut Settings, error: &FlowError) -> bool {
     let Some(site) = settings.sites.get_mut(index) else { return false };
     let bandwidth = &mut site.bandwidth;
     match error.field {
-        Field::Rate => bandwidth.rate = None,
-        Field::Ceil => bandwidth.ceil = None,
-        Field::Burst => bandwidth.burst = None,
-        Field::Weight => bandwidth.weight = SiteBandwidth::default().weight,
-        Field::ClientCeil => bandwidth.client_ceil = None,
-        Field::UploadCeil => bandwidth.upload_ceil = None,
-        Field::ClientUploadCeil => bandwidth.client_upload_ceil = None,
+        FlowSetting::Rate => bandwidth.rate = None,
+        FlowSetting::Ceil => bandwidth.ceil = None,
+        FlowSetting::Burst => bandwidth.burst = None,
+        FlowSetting::Weight => bandwidth.weight = SiteBandwidth::default().weight,
+        FlowSetting::ClientCeil => bandwidth.client_ceil = None,
+        FlowSetting::UploadCeil => bandwidth.upload_ceil = None,
+        FlowSetting::ClientUploadCeil => bandwidth.client_upload_ceil = None,
         field => return no_limit(&mut site.limits, field),
     }
     true
 }
 
-fn no_limit(limits: &mut Limits, field: Field) -> bool {
+fn no_limit(limits: &mut Limits, field: FlowSetting) -> bool {
     match field {
-        Field::Connections => limits.connections = None,
-        Field::ClientConnections => limits.client_connections = None,
-        Field::Requests => limits.requests = None,
-        Field::ClientRequests => limits.client_requests = None,
-        Field::MinSendRate => limits.min_send_rate = None,
+        FlowSetting::Connections => limits.connections = None,
+        FlowSetting::ClientConnections => limits.client_connections = None,
+        FlowSetting::Requests => limits.requests = None,
+        FlowSetting::ClientRequests => limits.client_requests = None,
+        FlowSetting::MinSendRate => limits.min_send_rate = None,
         _ => return false,
     }
     true
@@ -110,23 +110,23 @@ pub(super) fn explain(file: &raw::File, error: &FlowError) -> Wrong {
     let site = |pick: fn(&raw::SiteBandwidth) -> &Text| bandwidth.and_then(|b| text(pick(b)));
     let server = |pick: fn(&raw::ServerBandwidth) -> &Text| server_bandwidth.and_then(|b| text(pick(b)));
     let (key, found) = match error.field {
-        Field::Rate => ("rate", site(|b| &b.rate)),
-        Field::Ceil => ("ceil", site(|b| &b.ceil).or(server(|b| &b.ceil))),
-        Field::Burst => ("burst", site(|b| &b.burst)),
-        Field::Weight => ("weight", bandwidth.and_then(|b| number(&b.weight))),
-        Field::ClientCeil => ("client_ceil", site(|b| &b.client_ceil)),
-        Field::UploadCeil => ("upload_ceil", site(|b| &b.upload_ceil).or(server(|b| &b.upload_ceil))),
-        Field::ClientUploadCeil => ("client_upload_ceil", site(|b| &b.client_upload_ceil)),
-        Field::Connections => ("connections", limits.and_then(|l| number(&l.connections))),
-        Field::ClientConnections => {
+        FlowSetting::Rate => ("rate", site(|b| &b.rate)),
+        FlowSetting::Ceil => ("ceil", site(|b| &b.ceil).or(server(|b| &b.ceil))),
+        FlowSetting::Burst => ("burst", site(|b| &b.burst)),
+        FlowSetting::Weight => ("weight", bandwidth.and_then(|b| number(&b.weight))),
+        FlowSetting::ClientCeil => ("client_ceil", site(|b| &b.client_ceil)),
+        FlowSetting::UploadCeil => ("upload_ceil", site(|b| &b.upload_ceil).or(server(|b| &b.upload_ceil))),
+        FlowSetting::ClientUploadCeil => ("client_upload_ceil", site(|b| &b.client_upload_ceil)),
+        FlowSetting::Connections => ("connections", limits.and_then(|l| number(&l.connections))),
+        FlowSetting::ClientConnections => {
             ("client_connections", limits.and_then(|l| number(&l.client_connections)))
         }
-        Field::Requests => ("requests", limits.and_then(|l| zero_of(&l.requests, &l.requests_burst))),
-        Field::ClientRequests => {
+        FlowSetting::Requests => ("requests", limits.and_then(|l| zero_of(&l.requests, &l.requests_burst))),
+        FlowSetting::ClientRequests => {
             ("client_requests", limits.and_then(|l| zero_of(&l.client_requests, &l.client_requests_burst)))
         }
-        Field::MinSendRate => ("min_send_rate", limits.and_then(|l| text(&l.min_send_rate))),
-        Field::Sites => ("site", None),
+        FlowSetting::MinSendRate => ("min_send_rate", limits.and_then(|l| text(&l.min_send_rate))),
+        FlowSetting::Sites => ("site", None),
     };
     let (at, written) = found.unwrap_or_default();
     let expected = match error.kind {

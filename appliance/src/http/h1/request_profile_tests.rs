@@ -1,4 +1,4 @@
-//! What a site may choose about request heads: profiles, limits, TRACE.
+//! Request heads under different profiles and limits, and TRACE.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Request heads that are refused, and with what.
+//! Request heads that are refused, with status and reason.
 
 use super::*;
 
@@ -83,7 +83,7 @@ fn refused() -> Vec<(Vec<u8>, u16, &'static str)> {
     ] {
         all.push((format!("{line}\r\nHost: a\r\n\r\n").into(), status, reason));
     }
-    // Fields beside a good Host.
+    // Fields next to a valid Host.
     for (fields, status, reason) in [
         ("Content-Length: 1\r\nTransfer-Encoding: chunked", 400, "Header"),
         ("Transfer-Encoding: chunked\r\nContent-Length: 0", 400, "Header"),

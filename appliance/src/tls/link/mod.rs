@@ -56,7 +56,7 @@ const RECORD_LIMIT: u64 = 1 << 23;
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum LinkFault {
     /// The worker sent close_notify.
     Closed,
     /// Its certificate has expired or is not valid yet.
@@ -112,8 +112,8 @@ impl LinkTls {
 pub struct LinkSession {
     pipe: Pipe,
     /// The running client; `None` once it has ended.
-    task: Option<Pin<Box<dyn Future<Output = Fault>>>>,
-    fault: Option<Fault>,
+    task: Option<Pin<Box<dyn Future<Output = LinkFault>>>>,
+    fault: Option<LinkFault>,
     plaintext: Vec<u8>,
     read: usize,
     output: Vec<u8>,
@@ -128,7 +128,7 @@ impl LinkSession {
     pub fn start(config: Arc<LinkTls>) -> Result<Self, TlsError> {
         let seed = seed()?;
         let pipe = Pipe::default();
-        let task: Pin<Box<dyn Future<Output = Fault>>> = Box::pin(run(config, seed, pipe.clone()));
+        let task: Pin<Box<dyn Future<Output = LinkFault>>> = Box::pin(run(config, seed, pipe.clone()));
         let (plaintext, output) = (Vec::new(), Vec::new());
         let mut session =
             Self { pipe, task: Some(task), fault: None, plaintext, read: 0, output, sent: 0, records: 0 };
@@ -142,7 +142,7 @@ impl LinkSession {
     }
 
     /// Why the session ended, if it has. Earlier plaintext can still be read.
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<LinkFault> {
         self.fault
     }
 
@@ -230,7 +230,7 @@ fn seed() -> Result<[u8; 32], TlsError> {
 }
 
 /// Runs a link from its first byte to its last.
-async fn run(config: Arc<LinkTls>, seed: [u8; 32], pipe: Pipe) -> Fault {
+async fn run(config: Arc<LinkTls>, seed: [u8; 32], pipe: Pipe) -> LinkFault {
     let (mut incoming, mut outgoing) = (vec![0; MAX_RECORD], vec![0; SEND_BUFFER]);
     let settings = TlsConfig::new().with_server_name(config.name.as_ref()).enable_rsa_signatures();
     let mut provider = Provider::new(&config, seed);
@@ -243,7 +243,7 @@ async fn run(config: Arc<LinkTls>, seed: [u8; 32], pipe: Pipe) -> Fault {
     // Frees the worker's certificate, which can be large.
     drop(provider);
     if opened.is_err() {
-        return Fault::Handshake;
+        return LinkFault::Handshake;
     }
     pipe.establish();
     if let Some(fault) = exchange(&mut tls, &pipe).await {
@@ -252,18 +252,18 @@ async fn run(config: Arc<LinkTls>, seed: [u8; 32], pipe: Pipe) -> Fault {
     }
     // Writing to the queues cannot fail.
     let _ = tls.close().await;
-    Fault::Closed
+    LinkFault::Closed
 }
 
 /// Moves plaintext both ways as far as possible until one direction has ended; `None` if it was ours.
-async fn exchange(tls: &mut TlsConnection<'_, Pipe, Suite>, pipe: &Pipe) -> Option<Fault> {
+async fn exchange(tls: &mut TlsConnection<'_, Pipe, Suite>, pipe: &Pipe) -> Option<LinkFault> {
     let (mut reader, mut writer) = tls.split();
     let mut reading = pin!(async {
         loop {
             match reader.read_buffered().await {
                 Ok(mut plaintext) => pipe.deliver(plaintext.pop_all()),
-                Err(embedded_tls::TlsError::ConnectionClosed) => return Some(Fault::Closed),
-                Err(_) => return Some(Fault::Broken),
+                Err(embedded_tls::TlsError::ConnectionClosed) => return Some(LinkFault::Closed),
+                Err(_) => return Some(LinkFault::Broken),
             }
         }
     });
@@ -271,7 +271,7 @@ async fn exchange(tls: &mut TlsConnection<'_, Pipe, Suite>, pipe: &Pipe) -> Opti
         use embedded_io_async::Write as _;
         while let Some(plaintext) = pipe.next().await {
             if writer.write_all(&plaintext).await.is_err() || writer.flush().await.is_err() {
-                return Some(Fault::Broken);
+                return Some(LinkFault::Broken);
             }
         }
         None

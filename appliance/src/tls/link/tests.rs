@@ -148,7 +148,7 @@ fn orderly_ends_differ_from_cuts() {
     link.server.writer().write_all(b"last words").unwrap();
     link.server.send_close_notify();
     link.settle();
-    assert_eq!((&link.got[..], link.session.fault()), (&b"last words"[..], Some(Fault::Closed)));
+    assert_eq!((&link.got[..], link.session.fault()), (&b"last words"[..], Some(LinkFault::Closed)));
 
     let mut link = Link::between(&ca, 100);
     link.settle();
@@ -157,7 +157,7 @@ fn orderly_ends_differ_from_cuts() {
     link.settle();
     assert_eq!(link.server_got(), b"last words");
     assert!(link.server.process_new_packets().unwrap().peer_has_closed());
-    assert_eq!(link.session.fault(), Some(Fault::Closed));
+    assert_eq!(link.session.fault(), Some(LinkFault::Closed));
     assert_eq!(link.session.send(b"too late"), 0);
 }
 
@@ -172,10 +172,10 @@ fn workers_are_authenticated() {
     let config = client(&ca);
     for (config, own, expected) in [
         (&config, &good, None),
-        (&config, &stranger, Some(Fault::Untrusted)),
-        (&config, &namesake, Some(Fault::OtherName)),
-        (&late, &good, Some(Fault::Expired)),
-        (&early, &good, Some(Fault::Expired)),
+        (&config, &stranger, Some(LinkFault::Untrusted)),
+        (&config, &namesake, Some(LinkFault::OtherName)),
+        (&late, &good, Some(LinkFault::Expired)),
+        (&early, &good, Some(LinkFault::Expired)),
     ] {
         let mut link = Link::new(config, server(&ca, own), 1000);
         link.settle();
@@ -183,7 +183,11 @@ fn workers_are_authenticated() {
         assert_eq!(link.session.is_established(), expected.is_none());
     }
     let verifier = verifier::Verifier::new(&config);
-    assert_eq!(verifier.verdict(), Err(Fault::Handshake), "a handshake without a certificate proves nothing");
+    assert_eq!(
+        verifier.verdict(),
+        Err(LinkFault::Handshake),
+        "a handshake without a certificate proves nothing"
+    );
 }
 
 #[test]
@@ -226,7 +230,7 @@ fn a_worker_that_refuses_us_is_a_broken_link() {
     let config = client_at(NOW, &ca, other.certificate("weir", &PKCS_ECDSA_P256_SHA256)).unwrap();
     let mut link = Link::new(&config, server(&ca, &ca.certificate(NAME, &PKCS_ECDSA_P256_SHA256)), 1000);
     link.settle();
-    assert_eq!(link.session.fault(), Some(Fault::Broken));
+    assert_eq!(link.session.fault(), Some(LinkFault::Broken));
 }
 
 #[test]
@@ -236,14 +240,14 @@ fn other_protocols_fail_in_the_handshake() {
     let old = server_config(&ca, &own, &[&rustls::version::TLS12]);
     let mut link = Link::new(&client(&ca), ServerConnection::new(Arc::new(old)).unwrap(), 1000);
     link.settle();
-    assert_eq!(link.session.fault(), Some(Fault::Handshake));
+    assert_eq!(link.session.fault(), Some(LinkFault::Handshake));
 
     for answer in
         [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], &[22, 3, 3, 255, 255], &[0; 64], &[23, 3, 3, 0, 20]]
     {
         let mut session = LinkSession::start(client(&ca)).unwrap();
         session.receive(answer);
-        assert_eq!(session.fault(), Some(Fault::Handshake), "{answer:?}");
+        assert_eq!(session.fault(), Some(LinkFault::Handshake), "{answer:?}");
         assert_eq!(session.receive(b"more"), 4);
     }
 }
@@ -259,7 +263,7 @@ fn altered_records_break_the_link() {
         link.server.write_tls(&mut bytes).unwrap();
         bytes[at] ^= mask;
         link.arrive(&bytes);
-        assert_eq!((link.session.fault(), link.got.len()), (Some(Fault::Broken), 0), "byte {at}");
+        assert_eq!((link.session.fault(), link.got.len()), (Some(LinkFault::Broken), 0), "byte {at}");
     }
 }
 
@@ -270,7 +274,7 @@ fn a_key_update_ends_a_link_at_once() {
     link.settle();
     link.server.refresh_traffic_keys().unwrap();
     link.settle();
-    assert_eq!(link.session.fault(), Some(Fault::Broken));
+    assert_eq!(link.session.fault(), Some(LinkFault::Broken));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Verification of a worker's certificate by webpki and *ring*, as everywhere else, instead of embedded-tls.
 
 use super::cipher::Suite;
-use super::{Fault, LinkTls};
+use super::{LinkFault, LinkTls};
 use alloc::vec::Vec;
 use embedded_tls::{
     CertificateEntryRef, CertificateRef, CertificateVerifyRef, Sha256, TlsError, TlsVerifier,
@@ -18,7 +18,7 @@ pub(super) struct Verifier<'a> {
     config: &'a LinkTls,
     certificate: Option<(CertificateDer<'static>, Sha256)>,
     verified: bool,
-    fault: Option<Fault>,
+    fault: Option<LinkFault>,
 }
 
 impl<'a> Verifier<'a> {
@@ -27,22 +27,22 @@ impl<'a> Verifier<'a> {
     }
 
     /// Whether the worker was authenticated, or why not. A handshake may end without either message.
-    pub(super) fn verdict(&self) -> Result<(), Fault> {
-        if self.verified { Ok(()) } else { Err(self.fault.unwrap_or(Fault::Handshake)) }
+    pub(super) fn verdict(&self) -> Result<(), LinkFault> {
+        if self.verified { Ok(()) } else { Err(self.fault.unwrap_or(LinkFault::Handshake)) }
     }
 
-    fn refuse(&mut self, fault: Fault) -> TlsError {
+    fn refuse(&mut self, fault: LinkFault) -> TlsError {
         self.fault = Some(fault);
         TlsError::InvalidCertificate
     }
 }
 
 /// The fault to report for a refusal.
-fn fault(error: &webpki::Error) -> Fault {
+fn fault(error: &webpki::Error) -> LinkFault {
     match error {
-        webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => Fault::Expired,
-        webpki::Error::CertNotValidForName(_) => Fault::OtherName,
-        _ => Fault::Untrusted,
+        webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => LinkFault::Expired,
+        webpki::Error::CertNotValidForName(_) => LinkFault::OtherName,
+        _ => LinkFault::Untrusted,
     }
 }
 
@@ -54,14 +54,14 @@ impl TlsVerifier<Suite> for Verifier<'_> {
 
     fn verify_certificate(&mut self, transcript: &Sha256, sent: CertificateRef<'_>) -> Result<(), TlsError> {
         if self.certificate.is_some() {
-            return Err(self.refuse(Fault::Handshake));
+            return Err(self.refuse(LinkFault::Handshake));
         }
         let der = |entry: &CertificateEntryRef<'_>| match entry {
             CertificateEntryRef::X509(der) => CertificateDer::from(der.to_vec()),
             CertificateEntryRef::RawPublicKey(_) => CertificateDer::from(Vec::new()),
         };
         let mut chain = sent.entries.iter().map(der);
-        let Some(first) = chain.next() else { return Err(self.refuse(Fault::Untrusted)) };
+        let Some(first) = chain.next() else { return Err(self.refuse(LinkFault::Untrusted)) };
         let intermediates: Vec<_> = chain.collect();
         self.config.verify(&first, &intermediates).map_err(|error| self.refuse(fault(&error)))?;
         self.certificate = Some((first, transcript.clone()));
@@ -71,7 +71,7 @@ impl TlsVerifier<Suite> for Verifier<'_> {
     fn verify_signature(&mut self, sent: CertificateVerifyRef<'_>) -> Result<(), TlsError> {
         use signature::digest::Digest as _;
         let Some((certificate, transcript)) = self.certificate.as_ref().filter(|_| !self.verified) else {
-            return Err(self.refuse(Fault::Handshake));
+            return Err(self.refuse(LinkFault::Handshake));
         };
         let hash = transcript.clone().finalize();
         let message = [&[b' '; 64][..], CONTEXT, &hash].concat();
@@ -81,7 +81,7 @@ impl TlsVerifier<Suite> for Verifier<'_> {
             certificate.is_ok_and(|c| c.verify_signature(algorithm, &message, sent.signature).is_ok())
         });
         if !signed {
-            return Err(self.refuse(Fault::Untrusted));
+            return Err(self.refuse(LinkFault::Untrusted));
         }
         self.verified = true;
         Ok(())

@@ -93,7 +93,7 @@ fn a_suspect_is_avoided_and_probed_while_it_has_requests() {
     links.into_iter().for_each(|link| bench.pools.finish(link, true, bench.now));
     bench.later(Duration::from_millis(60));
     let first = bench.link(8);
-    assert_eq!(bench.worker_of(first), 1, "nobody waits for a link to it");
+    assert_eq!(bench.worker_of(first), 1, "no request waits for a link to it");
     bench.later(Duration::from_millis(110));
     let (probe, next) = (bench.link(9), bench.link(10));
     assert_eq!((bench.worker_of(probe), bench.worker_of(next)), (0, 1), "one at a time");
@@ -137,7 +137,7 @@ fn a_worker_reported_down_gets_no_requests() {
     assert!(status[0].down && !status[0].healthy && status[0].note.len() == NOTE_MAX);
     assert_eq!(bench.pools.status(PoolId(0)).state, PoolState::Initialized);
     bench.submit(1).expect("it waits");
-    assert!(bench.pools.next_demand(bench.now).is_some(), "somebody else could take it");
+    assert!(bench.pools.next_demand(bench.now).is_some(), "another worker could take it");
     bench.connect_all();
     assert_eq!(bench.event(), None);
     assert!(bench.pools.report_worker(PoolId(0), at, false, String::new(), bench.now));
