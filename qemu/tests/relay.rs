@@ -239,7 +239,7 @@ async fn told(fate: Fate) -> Result<Vec<(u64, bool)>> {
     let pid = if fate == Fate::Dies { child.id() } else { std::process::id() };
     child.wait()?;
     let tell = Rc::new(move |name, whole| tells.borrow_mut().push((name, whole)));
-    let tell: weir::relay::ends::Tell = tell;
+    let tell: weir::relay::ends::ReportEnd = tell;
     let ends = Some((tell, Witness::Process(pid)));
     let relay = Relay::bind_telling(&path, target, Limits::default(), ends)?;
     let mut listener = Some(listener).filter(|_| fate != Fate::IsNotThere);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use weir::supervisor::client::{Client, News};
+use weir::supervisor::client::{Client, Notification};
 use weir_tests::net::GUEST;
 
 /// Clients of the dead pool; a thousand of them are queued, the others are rejected.
@@ -74,7 +74,7 @@ pub(crate) async fn measure(lab: &Lab, options: &Options) -> Result<()> {
 }
 
 /// From the first byte of a request on the host to the supervisor's end of the control connection, and back to an idle state.
-async fn demand(client: &Client, mut told: mpsc::UnboundedReceiver<News>) -> Result<()> {
+async fn demand(client: &Client, mut told: mpsc::UnboundedReceiver<Notification>) -> Result<()> {
     let mut took = Vec::new();
     for _ in 0..DEMANDS {
         let mut stream = connect(at()?).await?;
@@ -84,7 +84,7 @@ async fn demand(client: &Client, mut told: mpsc::UnboundedReceiver<News>) -> Res
         stream.write_all(b"GET / HTTP/1.1\r\nHost: cold.test\r\n\r\n").await?;
         while !matches!(
             timeout(PATIENCE, told.recv()).await?.context("no control connection")?,
-            News::Demand(..)
+            Notification::Demand(..)
         ) {}
         took.push(began.elapsed().as_secs_f64() * 1e3);
         drop(stream);

@@ -4,10 +4,10 @@
 mod clocks;
 mod crates;
 mod imports;
+mod layers;
 mod modules;
 mod places;
-mod rooms;
-mod said;
+mod reasons;
 mod specification;
 
 use std::path::{Path, PathBuf};

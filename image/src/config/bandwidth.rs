@@ -1,13 +1,13 @@
 //! `[server.bandwidth]`, `[site.bandwidth]` and both `limits`: converts them to settings, and maps errors of `appliance::flow`
 //! back to positions in the file.
 
-use super::error::{Faults, Wrong};
+use super::error::{Fault, Faults};
 use super::{raw, units};
 use appliance::flow::{FlowError, FlowErrorKind, FlowSetting, WEIGHT_MAX};
 use model::settings::{Limits, RequestRate, ServerBandwidth, Settings, SiteBandwidth};
 use toml::Spanned;
 
-type Result<T> = std::result::Result<T, Wrong>;
+type Result<T> = std::result::Result<T, Fault>;
 
 type Text = Option<Spanned<String>>;
 
@@ -96,7 +96,7 @@ fn no_limit(limits: &mut Limits, field: FlowSetting) -> bool {
 }
 
 /// Position and message of a rejected setting.
-pub(super) fn explain(file: &raw::File, error: &FlowError) -> Wrong {
+pub(super) fn explain(file: &raw::File, error: &FlowError) -> Fault {
     let (bandwidth, server_bandwidth, limits) = match error.site.and_then(|index| file.site.get(index)) {
         Some(site) => (site.get_ref().bandwidth.as_ref(), None, site.get_ref().limits.as_ref()),
         None => match &file.server {

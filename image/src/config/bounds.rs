@@ -1,6 +1,6 @@
 //! Bounds of integers, shared by the parser, the schema and the reference.
 
-use super::error::Wrong;
+use super::error::Fault;
 use appliance::flow::WEIGHT_MAX;
 use appliance::http::response::{MAX_FIELDS, ResponseLimits};
 use schemars::Schema;
@@ -71,7 +71,7 @@ impl Whole {
     }
 
     /// Parses the number under `key`, if present; the error has its offset and message.
-    pub(super) fn read(self, key: &str, written: Option<&Spanned<i64>>) -> Result<Option<u32>, Wrong> {
+    pub(super) fn read(self, key: &str, written: Option<&Spanned<i64>>) -> Result<Option<u32>, Fault> {
         let Self { min, max, unit } = self;
         let Some(written) = written else { return Ok(None) };
         let found = u32::try_from(*written.get_ref()).ok().filter(|n| (min..=max).contains(n));

@@ -6,14 +6,14 @@ use super::error::{ConfigError, ConfigErrors, Faults, Source};
 use super::host;
 use super::http;
 use super::log;
-use super::odd;
 use super::parse::parse;
-use super::passing;
+use super::passthrough;
 use super::queue;
 use super::supervision;
 use super::tls;
 use super::trust;
 use super::value::{AddressError, name, parse_address, prefix_error};
+use super::warnings;
 use super::{Config, Pool, Prefix, Site, raw, worker};
 use crate::files;
 use appliance::flow;
@@ -99,8 +99,8 @@ impl Checker<'_> {
         let settings = config.settings();
         routes(&settings, file, faults);
         flows(settings, file, faults);
-        passing::readings(&config.sites, file, faults);
-        odd::look(&config, file, faults);
+        passthrough::check_readings(&config.sites, file, faults);
+        warnings::collect(&config, file, faults);
         config
     }
 
@@ -144,7 +144,7 @@ impl Checker<'_> {
 
     fn prefix(&mut self, prefix: &Spanned<raw::Prefix>, has_certificates: bool, has_anchors: bool) -> Prefix {
         let raw::Prefix { url, files, pool, nobody, client_certificates, .. } = prefix.get_ref();
-        let passthrough = passing::passing(prefix.get_ref(), self.faults);
+        let passthrough = passthrough::passthrough(prefix.get_ref(), self.faults);
         let client_certificates = self.faults.value(tls::rule(client_certificates.as_ref(), has_anchors));
         let (url, port) = self.url(url, has_certificates).unwrap_or_default();
         let handler = match (nobody, files, pool) {
@@ -182,7 +182,7 @@ impl Checker<'_> {
     fn url(&self, url: &Spanned<String>, has_certificates: bool) -> Option<(String, u16)> {
         // Skips the opening quote. The offset is wrong only if the string contains escapes.
         let start = match url.span().start {
-            Faults::TOLD => Faults::TOLD,
+            Faults::REPORTED => Faults::REPORTED,
             quote => quote + 1,
         };
         let place = |at: usize| start.saturating_add(at);

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 /// Byte offset in the file, and the error message.
-pub(super) type Wrong = (usize, String);
+pub(super) type Fault = (usize, String);
 
 /// Maximum length of an error message in bytes; it may quote text of any length from the file.
 const TEXT_MAX: usize = 1000;
@@ -79,38 +79,38 @@ impl Source<'_> {
 /// Collects errors and warnings, so that one run reports all of them.
 #[derive(Default)]
 pub(super) struct Faults {
-    errors: RefCell<Vec<Wrong>>,
-    warnings: RefCell<Vec<Wrong>>,
+    errors: RefCell<Vec<Fault>>,
+    warnings: RefCell<Vec<Fault>>,
     /// Keys dropped because of an error, with the offset of their table.
-    left_out: RefCell<Vec<(usize, String)>>,
+    dropped: RefCell<Vec<(usize, String)>>,
 }
 
 impl Faults {
     /// Offset of a substitute for a value that was wrong or missing. Errors at this offset are consequences of one already
     /// reported, and are dropped.
-    pub(super) const TOLD: usize = usize::MAX;
+    pub(super) const REPORTED: usize = usize::MAX;
 
     /// Records an error.
     pub(super) fn error(&self, at: usize, what: impl Into<String>) {
         let (wrong, mut errors) = ((at, what.into()), self.errors.borrow_mut());
-        if at != Self::TOLD && errors.len() < ERRORS_MAX && !errors.contains(&wrong) {
+        if at != Self::REPORTED && errors.len() < ERRORS_MAX && !errors.contains(&wrong) {
             errors.push(wrong);
         }
     }
 
     /// Records that an erroneous key was dropped from the table at `table`.
-    pub(super) fn leave_out(&self, table: usize, key: &str) {
-        self.left_out.borrow_mut().push((table, key.to_owned()));
+    pub(super) fn drop_key(&self, table: usize, key: &str) {
+        self.dropped.borrow_mut().push((table, key.to_owned()));
     }
 
     /// Whether `key` of the table at `table` was dropped after an error.
-    pub(super) fn is_left_out(&self, table: usize, key: &str) -> bool {
-        self.left_out.borrow().iter().any(|(at, name)| *at == table && name == key)
+    pub(super) fn is_dropped(&self, table: usize, key: &str) -> bool {
+        self.dropped.borrow().iter().any(|(at, name)| *at == table && name == key)
     }
 
     /// Records an error for the table at `table` unless one of `keys`, which it lacks, was dropped after an error of its own.
     pub(super) fn missing(&self, table: usize, keys: &[&str], what: impl Into<String>) {
-        if !keys.iter().any(|key| self.is_left_out(table, key)) {
+        if !keys.iter().any(|key| self.is_dropped(table, key)) {
             self.error(table, what);
         }
     }
@@ -118,18 +118,18 @@ impl Faults {
     /// Records a warning: valid, but probably a mistake.
     pub(super) fn warn(&self, at: usize, what: impl Into<String>) {
         let (wrong, mut warnings) = ((at, what.into()), self.warnings.borrow_mut());
-        if at != Self::TOLD && warnings.len() < ERRORS_MAX && !warnings.contains(&wrong) {
+        if at != Self::REPORTED && warnings.len() < ERRORS_MAX && !warnings.contains(&wrong) {
             warnings.push(wrong);
         }
     }
 
     /// The value, or `None` after recording the error.
-    pub(super) fn ok<T>(&self, result: Result<T, Wrong>) -> Option<T> {
+    pub(super) fn ok<T>(&self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|(at, what)| self.error(at, what)).ok()
     }
 
     /// The value, or a default after recording the error; a configuration with errors is never used.
-    pub(super) fn value<T: Default>(&self, result: Result<T, Wrong>) -> T {
+    pub(super) fn value<T: Default>(&self, result: Result<T, Fault>) -> T {
         self.ok(result).unwrap_or_default()
     }
 
@@ -140,7 +140,7 @@ impl Faults {
 
     /// The warnings if there were no errors, otherwise the errors; both in file order.
     pub(super) fn finish(self, source: &Source<'_>) -> Result<Vec<ConfigError>, ConfigErrors> {
-        let placed = |mut all: Vec<Wrong>| -> Vec<ConfigError> {
+        let placed = |mut all: Vec<Fault>| -> Vec<ConfigError> {
             all.sort_by_key(|(at, _)| *at);
             all.into_iter().map(|(at, what)| source.error(at, what)).collect()
         };

@@ -1,13 +1,13 @@
 //! `[server.http]` and `[site.http]`: limits and timers with HTTP.sys's names and ranges.
 
 use super::bounds::{self, Whole};
-use super::error::{Faults, Wrong};
+use super::error::{Fault, Faults};
 use super::{raw, units};
 use model::settings::{Http, Nobody, Profile};
 use std::time::Duration;
 use toml::Spanned;
 
-type Result<T> = std::result::Result<T, Wrong>;
+type Result<T> = std::result::Result<T, Fault>;
 
 /// Parser of a string value, given its key.
 type Parse = fn(&str, &str) -> std::result::Result<u64, String>;

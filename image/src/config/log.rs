@@ -1,14 +1,14 @@
 //! `[log]`: settings of the appliance's log lines and of the log collector.
 
 use super::bounds::KEEP;
-use super::error::{Faults, Wrong};
+use super::error::{Fault, Faults};
 use super::{raw, units};
 use model::log::Field;
 use model::settings::{self, LogFormat};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-type Result<T> = std::result::Result<T, Wrong>;
+type Result<T> = std::result::Result<T, Fault>;
 
 /// Host vsock port of the log collector.
 pub const LOG_PORT: u32 = 9_999;

@@ -9,9 +9,8 @@ mod error;
 mod host;
 mod http;
 mod log;
-mod odd;
 mod parse;
-mod passing;
+mod passthrough;
 mod ping;
 mod process;
 mod queue;
@@ -23,6 +22,7 @@ mod tls;
 mod trust;
 mod units;
 mod value;
+mod warnings;
 mod worker;
 
 pub use check::{check, check_text};

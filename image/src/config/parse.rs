@@ -66,7 +66,7 @@ impl Mender<'_> {
         }
         self.faults.missing(span.start, &[key], format!("{message}, expected it"));
         // A placeholder string, so that the rest of the table is checked too.
-        let told = Faults::TOLD..Faults::TOLD;
+        let told = Faults::REPORTED..Faults::REPORTED;
         let done = with_table(tree, span, &mut |table| {
             let value = Spanned::new(told.clone(), DeValue::String("".into()));
             table.insert(Spanned::new(told.clone(), key.to_owned().into()), value).is_none()
@@ -82,7 +82,7 @@ impl Mender<'_> {
         }
         let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
         let Some(key) = found.map(|(key, _)| key.clone()) else { return false };
-        self.faults.leave_out(start, key.get_ref());
+        self.faults.drop_key(start, key.get_ref());
         table.remove(&key).is_some()
     }
 

@@ -1,6 +1,6 @@
 //! `[[pool.worker]]` with `kind = "process"`: command, directory, environment and user.
 
-use super::error::{Faults, Wrong};
+use super::error::{Fault, Faults};
 use super::raw;
 use crate::toolchain::in_path;
 use nix::unistd::{AccessFlags, User, access};
@@ -57,7 +57,7 @@ impl ListensOn {
 /// Parses a process worker; `None` after an error in its command.
 pub(super) fn process(worker: &raw::Worker, dir: &Path, faults: &Faults) -> Option<Process> {
     let words = worker.command.as_ref().map_or(&[][..], |command| command.get_ref());
-    let at = worker.command.as_ref().map_or(Faults::TOLD, |command| command.span().start);
+    let at = worker.command.as_ref().map_or(Faults::REPORTED, |command| command.span().start);
     if words.iter().any(|word| word.contains('\0')) {
         faults.error(at, "NUL in a command, expected none");
     }
@@ -105,7 +105,7 @@ fn variable(name: &str, value: &str, listens_on: ListensOn) -> Result<(), String
     }
 }
 
-fn directory(written: &Spanned<String>, dir: &Path) -> Result<PathBuf, Wrong> {
+fn directory(written: &Spanned<String>, dir: &Path) -> Result<PathBuf, Fault> {
     let path = dir.join(written.get_ref());
     match path.is_dir() {
         true => Ok(path),
@@ -113,7 +113,7 @@ fn directory(written: &Spanned<String>, dir: &Path) -> Result<PathBuf, Wrong> {
     }
 }
 
-fn user(written: &Spanned<String>) -> Result<String, Wrong> {
+fn user(written: &Spanned<String>) -> Result<String, Fault> {
     let name = written.get_ref();
     let wrong = |what: String| (written.span().start, what);
     match User::from_name(name) {
@@ -124,7 +124,7 @@ fn user(written: &Spanned<String>) -> Result<String, Wrong> {
 }
 
 /// Path of an executable: as written if it contains `/`, otherwise searched in `PATH`.
-fn program(command: &Spanned<Vec<String>>, dir: &Path) -> Result<String, Wrong> {
+fn program(command: &Spanned<Vec<String>>, dir: &Path) -> Result<String, Fault> {
     let wrong = |what: String| (command.span().start, what);
     let Some(program) = command.get_ref().first().filter(|program| !program.is_empty()) else {
         return Err(wrong("empty command, expected a program and its arguments".into()));

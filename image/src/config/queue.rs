@@ -1,12 +1,12 @@
 //! Settings of the request queue in `[[pool]]`.
 
 use super::bounds::{self, Whole};
-use super::error::{Faults, Wrong};
+use super::error::{Fault, Faults};
 use super::raw;
 use model::settings::Verbosity;
 use toml::Spanned;
 
-type Result<T> = std::result::Result<T, Wrong>;
+type Result<T> = std::result::Result<T, Fault>;
 
 /// Limits on queued requests and on responses. `None`: the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

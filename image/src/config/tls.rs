@@ -1,6 +1,6 @@
 //! `[[site.certificate]]`, `[site.tls]` and `[pool.tls]`: reads and checks the files, and converts them to settings.
 
-use super::error::{Faults, Wrong};
+use super::error::{Fault, Faults};
 use super::raw;
 use crate::cert::{self, DevCertificate};
 use crate::pem::{self, PemError};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use toml::Spanned;
 
-type Result<T> = std::result::Result<T, Wrong>;
+type Result<T> = std::result::Result<T, Fault>;
 
 /// Prefix of a key name, for keys that the host supplies at boot.
 const HANDED: &str = "fw_cfg:";

@@ -58,9 +58,9 @@ pub fn parse_address(cidr: &str, gateway: Option<&str>) -> std::result::Result<S
 /// Error of [`parse_address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressError {
-    /// Wrong address or prefix length.
+    /// Fault address or prefix length.
     Address(String),
-    /// Wrong gateway.
+    /// Fault gateway.
     Gateway(String),
 }
 

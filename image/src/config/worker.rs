@@ -1,14 +1,14 @@
 //! `[[pool.worker]]`.
 
 use super::bounds::INSTANCES;
-use super::error::{Faults, Wrong};
+use super::error::{Fault, Faults};
 use super::process::process;
 use super::value::{kernel_words, memory, worker_address};
 use super::{VmImage, Worker, WorkerKind, raw};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-type Result<T> = std::result::Result<T, Wrong>;
+type Result<T> = std::result::Result<T, Fault>;
 
 fn wrong<T>(at: &Spanned<T>, what: impl Into<String>) -> (usize, String) {
     (at.span().start, what.into())

@@ -22,7 +22,7 @@ const AGENT_LIMIT: Duration = Duration::from_secs(2);
 const EXITING: u64 = 4;
 
 /// Called with the identifier of a stream, and whether the worker's data was delivered up to an orderly end.
-pub type Tell = Rc<dyn Fn(u64, bool)>;
+pub type ReportEnd = Rc<dyn Fn(u64, bool)>;
 
 /// Source of knowledge about whether an orderly end was one.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ pub mod link;
 pub mod target;
 
 use anyhow::{Context, Result};
-use ends::{NAME_LIMIT, Tell, Witness};
+use ends::{NAME_LIMIT, ReportEnd, Witness};
 use image::place::{self, SocketFile};
 use link::End;
 use std::cell::Cell;
@@ -104,7 +104,7 @@ struct Served {
     counters: Rc<Counters>,
     signs: Rc<Signs>,
     /// If set, streams begin with identifiers, and their outcome is reported.
-    ends: Option<(Tell, Witness)>,
+    ends: Option<(ReportEnd, Witness)>,
 }
 
 impl Relay {
@@ -119,7 +119,7 @@ impl Relay {
         path: &Path,
         target: Target,
         limits: Limits,
-        ends: Option<(Tell, Witness)>,
+        ends: Option<(ReportEnd, Witness)>,
     ) -> Result<Self> {
         let listener =
             UnixListener::bind(path).with_context(|| format!("relay socket {}", path.display()))?;

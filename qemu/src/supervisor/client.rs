@@ -24,7 +24,7 @@ const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Unsolicited messages from the appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum Notification {
     /// Connected, perhaps again: the appliance gives no requests to workers reported over an earlier connection.
     Connected,
     /// Requests are queued in this pool, the oldest for this long.
@@ -44,7 +44,7 @@ impl Client {
     /// must manage the appliance's workers.
     pub fn start(
         vsock: PathBuf,
-        news: Option<mpsc::UnboundedSender<News>>,
+        news: Option<mpsc::UnboundedSender<Notification>>,
     ) -> (Self, impl Future<Output = ()>) {
         let (asks, asked) = mpsc::unbounded_channel();
         (Self { asks }, stay_connected(vsock, asked, news))
@@ -104,7 +104,7 @@ impl Client {
 async fn stay_connected(
     vsock: PathBuf,
     mut asks: mpsc::UnboundedReceiver<(Request, Reply)>,
-    news: Option<mpsc::UnboundedSender<News>>,
+    news: Option<mpsc::UnboundedSender<Notification>>,
 ) {
     loop {
         // Refused while the appliance boots.
@@ -132,7 +132,7 @@ async fn connect(vsock: &Path) -> Result<UnixStream> {
 async fn talk(
     mut stream: UnixStream,
     asks: &mut mpsc::UnboundedReceiver<(Request, Reply)>,
-    news: Option<&mpsc::UnboundedSender<News>>,
+    news: Option<&mpsc::UnboundedSender<Notification>>,
 ) -> Result<()> {
     let (mut decoder, mut waiting, mut id) = (Decoder::default(), HashMap::<u32, Reply>::new(), 1_u32);
     // Private keys pass through it.
@@ -170,9 +170,9 @@ async fn talk(
                 decoder.push(&buffer[..n]);
                 while let Some(message) = decoder.next_message::<Message>()? {
                     match message.context("an invalid message")? {
-                        Message::Reply { id: 1, .. } => pass_on(News::Connected),
+                        Message::Reply { id: 1, .. } => pass_on(Notification::Connected),
                         Message::Demand { pool, waited_ns } => {
-                            pass_on(News::Demand(pool, Duration::from_nanos(waited_ns)));
+                            pass_on(Notification::Demand(pool, Duration::from_nanos(waited_ns)));
                         }
                         Message::Reply { id, result } => {
                             if let Some(reply) = waiting.remove(&id) {

@@ -7,7 +7,7 @@
 //! | `perform` | carries them out |
 //! | [`worker`] | one worker from start to end: VM or process, and its relay |
 //! | `address` | health checks of servers at an address |
-//! | `at`, `check` | where a worker listens, and how its health is checked |
+//! | `endpoint`, `check` | where a worker listens, and how its health is checked |
 //! | [`client`] | the control connection to the appliance |
 //! | `order` | administrators' commands, and when they are in effect |
 //! | `plan` | derives the work from a configuration |
@@ -17,9 +17,9 @@
 //! once, and then announces its own.
 
 mod address;
-mod at;
 mod check;
 pub mod client;
+mod endpoint;
 mod order;
 mod perform;
 pub(crate) mod plan;
@@ -34,7 +34,7 @@ use crate::relay::target::Target;
 use crate::vm::Host;
 use address::Change;
 use anyhow::{Result, bail};
-use client::{Client, News};
+use client::{Client, Notification};
 use image::config::Supervision;
 use model::control::message::{PoolInfo, Request};
 use model::id::PoolId;
@@ -187,7 +187,7 @@ impl Supervisor {
 
     async fn run(
         mut self,
-        mut news: mpsc::UnboundedReceiver<News>,
+        mut news: mpsc::UnboundedReceiver<Notification>,
         mut reports: mpsc::UnboundedReceiver<Report>,
         mut orders: mpsc::UnboundedReceiver<Instruction>,
         mut changes: mpsc::UnboundedReceiver<Change>,
@@ -203,8 +203,8 @@ impl Supervisor {
             let deadline = self.pools.iter().filter_map(|pool| pool.state.deadline()).min();
             tokio::select! {
                 Some(news) = news.recv() => match news {
-                    News::Connected => self.ask_pools(met.clone()),
-                    News::Demand(pool, waited) => self.demanded(pool, waited),
+                    Notification::Connected => self.ask_pools(met.clone()),
+                    Notification::Demand(pool, waited) => self.demanded(pool, waited),
                 },
                 Some(pools) = meetings.recv() => {
                     if let Some(pools) = pools {

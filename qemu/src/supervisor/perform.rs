@@ -5,7 +5,7 @@ use super::check::Question;
 use super::pool::{Action, Event, PoolState, Why, WorkerId};
 use super::worker::{Order, Report, WorkerTask};
 use super::{Address, Member, Pool, PoolPlan, Supervisor, at};
-use crate::relay::ends::{Tell, Witness};
+use crate::relay::ends::{ReportEnd, Witness};
 use crate::relay::{Limits, Relay};
 use anyhow::{Context, Result};
 use model::control::message::Request;
@@ -47,7 +47,7 @@ impl Supervisor {
     }
 
     /// The function that reports to the appliance how streams ended.
-    fn tell(&self) -> Tell {
+    fn tell(&self) -> ReportEnd {
         let client = self.client.clone();
         Rc::new(move |name, whole| client.tell(Request::StreamEnded { name, whole }))
     }

@@ -1,10 +1,10 @@
 //! One worker from its start to its end: a VM or a process, its relay, and orders to it.
 
-use super::at::{At, PROBE_LIMIT};
 use super::check::{Question, Unhealthy};
+use super::endpoint::{Endpoint, PROBE_LIMIT};
 use super::pool::{Event, WorkerId};
 use crate::host::child::{Launcher, Surroundings};
-use crate::relay::ends::{Agent, Tell, Witness};
+use crate::relay::ends::{Agent, ReportEnd, Witness};
 use crate::relay::target::Until;
 use crate::relay::{Limits, Relay, Signs};
 use crate::vm::serial::Serial;
@@ -95,7 +95,7 @@ pub(super) struct WorkerTask {
     pub(super) question: Question,
     pub(super) ping_limit: Duration,
     /// Reports how its streams ended.
-    pub(super) tell: Tell,
+    pub(super) tell: ReportEnd,
 }
 
 /// Pings of a worker, one at a time.
@@ -183,7 +183,7 @@ impl WorkerTask {
         }
     }
 
-    async fn start(&self) -> Result<(Instance, At)> {
+    async fn start(&self) -> Result<(Instance, Endpoint)> {
         match &self.place.kind {
             Kind::Vm(spec, port) => {
                 let mut spec = spec.clone();
@@ -191,18 +191,18 @@ impl WorkerTask {
                 let vsock = self.directory.join("vsock");
                 let vm = Vm::start(&spec, &self.host, &self.directory, &vsock).await?;
                 let agent = spec.append.is_some();
-                Ok((Instance::Vm(Box::new(vm)), At::Vsock { path: vsock, port: *port, agent }))
+                Ok((Instance::Vm(Box::new(vm)), Endpoint::Vsock { path: vsock, port: *port, agent }))
             }
             Kind::Process(process) => {
                 let (at, value) = match process.listens_on {
                     ListensOn::Socket => {
                         let path = self.directory.join("socket");
                         let value = path.to_string_lossy().into_owned();
-                        (At::Unix(path), value)
+                        (Endpoint::Unix(path), value)
                     }
                     ListensOn::Port => {
                         let port = free_port()?;
-                        (At::Tcp(port), port.to_string())
+                        (Endpoint::Tcp(port), port.to_string())
                     }
                 };
                 if let Some(user) = &process.user {
@@ -241,7 +241,7 @@ impl WorkerTask {
 
     /// Checks the worker's health in the background, so that an unhealthy worker can still be ended. While a ping is outstanding,
     /// data from the worker counts as a sign of life.
-    fn ping(&self, at: &At, pid: Option<u32>, signs: &Signs, pings: &Pings) {
+    fn ping(&self, at: &Endpoint, pid: Option<u32>, signs: &Signs, pings: &Pings) {
         if pings.under_way.replace(true) {
             if let Some(heard) = signs.heard() {
                 self.report(Event::Heard(self.id, heard), String::new());
@@ -276,7 +276,7 @@ impl WorkerTask {
     }
 
     /// Asks it to end by itself. False if that is impossible, or it does not react.
-    async fn ask_to_end(&self, at: &At, instance: &Instance) -> bool {
+    async fn ask_to_end(&self, at: &Endpoint, instance: &Instance) -> bool {
         match instance {
             Instance::Process(child, _) => {
                 let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
@@ -371,9 +371,9 @@ fn spawn(process: &Process, place: &str, launcher: &Launcher) -> Result<Child> {
 }
 
 /// Source of knowledge about how a worker's streams ended.
-fn witness(at: &At, pid: Option<u32>) -> Witness {
+fn witness(at: &Endpoint, pid: Option<u32>) -> Witness {
     match (at, pid) {
-        (At::Vsock { path, agent: true, .. }, _) => Witness::Agent(Rc::new(Agent::new(path.clone()))),
+        (Endpoint::Vsock { path, agent: true, .. }, _) => Witness::Agent(Rc::new(Agent::new(path.clone()))),
         (_, Some(pid)) => Witness::Process(pid),
         (_, None) => Witness::Nobody,
     }

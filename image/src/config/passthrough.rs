@@ -8,15 +8,15 @@ use appliance::serving::has_one_reading;
 use model::settings::{ClientCertificates, Passthrough};
 use model::url::UrlPrefix;
 
-pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passthrough {
-    let mut passing = Passthrough::default();
+pub(super) fn passthrough(prefix: &raw::Prefix, faults: &Faults) -> Passthrough {
+    let mut passthrough = Passthrough::default();
     if let Some(protocols) = &prefix.upgrade {
-        passing.upgrade.clear();
+        passthrough.upgrade.clear();
         for protocol in protocols {
             let name = protocol.get_ref();
             let what = match upgrade::check(name) {
                 Ok(()) => {
-                    passing.upgrade.push(name.to_ascii_lowercase());
+                    passthrough.upgrade.push(name.to_ascii_lowercase());
                     continue;
                 }
                 Err(ProtocolError::Malformed) => "not a protocol name",
@@ -29,7 +29,7 @@ pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passthrough {
     for field in prefix.pass_fields.iter().flatten() {
         let name = field.get_ref();
         if is_withheld(name) && !name.contains('_') {
-            passing.fields.push(name.to_ascii_lowercase());
+            passthrough.fields.push(name.to_ascii_lowercase());
             continue;
         }
         let what = format!(
@@ -40,19 +40,19 @@ pub(super) fn passing(prefix: &raw::Prefix, faults: &Faults) -> Passthrough {
     if let Some(paths) = &prefix.paths {
         match paths.get_ref().as_str() {
             "unambiguous" => {}
-            "as-is" => passing.as_is = true,
+            "as-is" => passthrough.as_is = true,
             other => {
                 let what = format!("paths {other:?}, expected \"unambiguous\" or \"as-is\"");
                 faults.error(paths.span().start, what);
             }
         }
     }
-    passing
+    passthrough
 }
 
 /// Checks across all prefixes: paths are unambiguous, and no prefix with `paths = "as-is"` is above one that requires client
 /// certificates.
-pub(super) fn readings(sites: &[Site], file: &raw::File, faults: &Faults) {
+pub(super) fn check_readings(sites: &[Site], file: &raw::File, faults: &Faults) {
     let all = || {
         sites.iter().zip(&file.site).flat_map(|(site, raw)| {
             let written = site.prefixes.iter().zip(&raw.get_ref().prefix);

@@ -21,13 +21,13 @@ pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a worker listens.
 #[derive(Clone, Debug)]
-pub(super) enum At {
+pub(super) enum Endpoint {
     Vsock { path: PathBuf, port: u32, agent: bool },
     Unix(PathBuf),
     Tcp(u16),
 }
 
-impl At {
+impl Endpoint {
     pub(super) fn target(&self, until: &Until) -> (Option<watch::Sender<Option<Running>>>, Target) {
         match self {
             Self::Vsock { path, port, .. } => {

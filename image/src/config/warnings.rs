@@ -15,7 +15,7 @@ use std::path::Path;
 use toml::Spanned;
 
 /// Records all warnings.
-pub(super) fn look(config: &Config, file: &raw::File, faults: &Faults) {
+pub(super) fn collect(config: &Config, file: &raw::File, faults: &Faults) {
     for (site, written) in config.sites.iter().zip(&file.site) {
         redirect(config, written.get_ref(), faults);
         names(site, written.get_ref(), faults);
@@ -145,7 +145,7 @@ fn unreachable(config: &Config, file: &raw::File, faults: &Faults) {
                 continue;
             };
             let lost = found.keys().filter(|path| !reach.contains(number, &format!("{}{path}", url.path)));
-            let at = raw.get_ref().files.as_ref().map_or(Faults::TOLD, |files| files.span().start);
+            let at = raw.get_ref().files.as_ref().map_or(Faults::REPORTED, |files| files.span().start);
             for (count, path) in lost.enumerate() {
                 if count == FILES_MAX {
                     faults.warn(at, "warning: more files that no request can reach");

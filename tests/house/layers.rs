@@ -31,9 +31,9 @@ fn no_import_upward() {
     let found = Crate::read(&src);
     let place = |file: &Path| {
         let first = file.strip_prefix(&src).expect("a file below src").with_extension("");
-        let room = first.iter().next().expect("a name").to_string_lossy().into_owned();
-        let at = APPLIANCE.iter().position(|name| *name == room);
-        at.unwrap_or_else(|| panic!("{}: add the module {room} to the list of layers", file.display()))
+        let module = first.iter().next().expect("a name").to_string_lossy().into_owned();
+        let at = APPLIANCE.iter().position(|name| *name == module);
+        at.unwrap_or_else(|| panic!("{}: add the module {module} to the list of layers", file.display()))
     };
     let is_root = |file: &Path| file.ends_with("src/lib.rs");
     let edges = found.edges();
