@@ -16,8 +16,7 @@ use tempfile::TempDir;
 /// Lock file in every [`Scratch`] directory, locked while the directory is in use.
 const MARK: &str = "weir.lock";
 /// Content of the lock file.
-const CONTENT: &[u8] =
-    b"Weir works in this directory and removes it once nobody holds the lock on this file.\n";
+const CONTENT: &[u8] = b"Weir works here, and removes this directory once nobody holds this file's lock.\n";
 /// Number of random characters after the prefix of a scratch directory's name.
 const RANDOM: usize = 6;
 

@@ -1,6 +1,5 @@
-//! `eprintln!` for this crate: a standard error that nobody reads any more (a terminal that was closed, a pipe whose reader has
-//! ended) is no reason to end, where the standard library's panics. What is under way goes on. And no line shows a private key:
-//! see [`crate::host::message`].
+//! `eprintln!` for this crate. Unlike the standard library's, it does not panic if standard error is closed (a closed terminal, a
+//! pipe whose reader has ended), so requests in progress are not lost. It also masks private keys: see [`crate::host::message`].
 
 macro_rules! eprintln {
     ($($words:tt)*) => { $crate::host::message::say(::std::format_args!($($words)*)) };

@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> io::Result<i32> {
         Some(end) => end,
         None => {
             agent.take_streams(arguments)?;
-            eprintln!("weir-agent: vsock port {} leads to {}", arguments.port, arguments.target);
+            eprintln!("weir-agent: vsock port {} is forwarded to {}", arguments.port, arguments.target);
             // Some thread always holds a sender.
             agent.events.recv().map_err(io::Error::other)?
         }

@@ -12,7 +12,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// Content of the lock file.
-const CONTENT: &[u8] = b"Weir's lock file: the socket beside it is in use while this file is locked.\n";
+const CONTENT: &[u8] = b"Weir's: its socket beside this file is in use while the file is locked.\n";
 
 /// Who may connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

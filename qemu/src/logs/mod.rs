@@ -121,7 +121,7 @@ async fn collect(
     if left > 0 {
         state.gave_up(left);
         eprintln!(
-            "[log] {left} lines of a stream that ended could not be written; an appliance that is there sends them again"
+            "[log] {left} lines of a stream that ended could not be written; a running appliance sends them again"
         );
     }
 }

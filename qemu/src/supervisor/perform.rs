@@ -114,12 +114,12 @@ impl Supervisor {
             failure => format!("; last failure: {failure}"),
         };
         let what = match (failures, pool.state.opens_at()) {
-            (false, _) => format!("by order; `{order}` takes it back into service"),
+            (false, _) => format!("by an administrator's command; `{order}` puts it back into service"),
             (true, Some(at)) => {
                 let at = utc(at.saturating_duration_since(Instant::now()));
                 format!("{often}; tried again at {at}, or at once with `{order}`{last}")
             }
-            (true, None) => format!("{often}; `{order}` takes it back into service{last}"),
+            (true, None) => format!("{often}; `{order}` puts it back into service{last}"),
         };
         eprintln!("[weir] pool {name}: out of service: {what}");
         let out = Some(Outage { failures, what });

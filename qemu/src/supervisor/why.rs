@@ -32,7 +32,7 @@ impl std::fmt::Display for Why {
             Self::Requests => "has served its maximum number of requests",
             Self::Memory => "uses too much memory",
             Self::Idle => "was idle",
-            Self::Order => "by order",
+            Self::Order => "by an administrator's command",
             Self::RapidFail => "too many failures in a short time",
             Self::StopLimit => "did not finish within its stop limit",
         })

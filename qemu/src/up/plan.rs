@@ -63,7 +63,7 @@ pub(super) fn network(args: &UpArgs, config: &mut Config, passt: bool) -> Result
         None if passt => NetKind::Passt,
         None => {
             eprintln!(
-                "[weir] no passt in PATH: QEMU's user network is used instead, which loses clients where many come at once and \
+                "[weir] no passt in PATH: using QEMU's user network instead, which loses clients if many arrive at once and \
                  hides their addresses; install passt"
             );
             NetKind::User
@@ -89,7 +89,7 @@ pub(super) fn network(args: &UpArgs, config: &mut Config, passt: bool) -> Result
     for (i, (host, port)) in forwards.iter().enumerate() {
         if let Some((_, other)) = forwards[..i].iter().find(|(other, _)| other == host) {
             bail!(
-                "port {host} of the host would lead to the appliance's ports {other} and {port}; \
+                "host port {host} would be forwarded to both ports {other} and {port} of the appliance; \
                  choose another --http-port or --https-port"
             );
         }
