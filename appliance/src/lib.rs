@@ -18,6 +18,7 @@ pub mod manual;
 pub mod proxy;
 pub mod serving;
 pub mod shard;
+mod table;
 pub mod tcp;
 #[cfg(test)]
 mod tests;

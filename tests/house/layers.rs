@@ -22,6 +22,7 @@ const APPLIANCE: &[&str] = &[
     "flow",
     "log",
     "budget",
+    "table",
     "time",
 ];
 

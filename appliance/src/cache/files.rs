@@ -1,12 +1,11 @@
 //! Static files as stored responses, found by one hash lookup, with heads rendered in advance.
 
 use crate::http::Fields;
+use crate::table::{NameHash, Table};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 use model::bundle::{Bundle, File};
 use model::date;
 
@@ -113,12 +112,8 @@ struct Name {
 #[derive(Clone, Debug)]
 pub struct StaticStore<'a> {
     files: Vec<StoredResponse<'a>>,
-    names: Vec<Name>,
-    /// Open addressing, at most half full: indices into `names`, or [`FREE`].
-    slots: Vec<u32>,
+    names: Table<Name>,
 }
-
-const FREE: u32 = u32::MAX;
 
 impl<'a> StaticStore<'a> {
     /// Renders the heads of all files of a bundle. Leaves out files with offsets outside the bundle.
@@ -142,24 +137,31 @@ impl<'a> StaticStore<'a> {
         }
         // Files come first, so that they win where names collide.
         names.append(&mut directories);
-        let slots = build(&names);
-        Self { files, names, slots }
+        let mut store = Self { files, names: Table::default() };
+        for name in names {
+            let hash = hash(name.tree, &name.path);
+            if store.find(hash, name.tree, &name.path).is_none() {
+                store.names.insert(hash, name);
+            }
+        }
+        store
     }
 
     /// Finds a file. `rest`: the path below the prefix with its leading slash, or empty. Case-sensitive.
     pub fn lookup(&self, tree: u16, rest: &str) -> Lookup<'_, 'a> {
-        for slot in probes(hash(tree, rest), self.slots.len()) {
-            let Some(name) = self.slots.get(slot).and_then(|&index| self.names.get(index as usize)) else {
-                break;
-            };
-            if name.tree == tree && *name.path == *rest {
-                return match name.file {
-                    None => Lookup::Directory,
-                    Some(index) => self.files.get(index).map_or(Lookup::NotFound, Lookup::Found),
-                };
+        match self.find(hash(tree, rest), tree, rest) {
+            None => Lookup::NotFound,
+            Some(Name { file: None, .. }) => Lookup::Directory,
+            Some(&Name { file: Some(index), .. }) => {
+                self.files.get(index).map_or(Lookup::NotFound, Lookup::Found)
             }
         }
-        Lookup::NotFound
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, tree: u16, path: &str) -> Option<&Name> {
+        let found = self.names.find(hash, |name| name.tree == tree && *name.path == *path)?;
+        self.names.get(found)
     }
 
     /// The number of files.
@@ -173,39 +175,11 @@ impl<'a> StaticStore<'a> {
     }
 }
 
-fn build(names: &[Name]) -> Vec<u32> {
-    let mut slots = vec![FREE; (names.len() * 2 + 1).next_power_of_two()];
-    for (index, name) in names.iter().enumerate() {
-        let free = probes(hash(name.tree, &name.path), slots.len())
-            .find(|&slot| slots.get(slot).is_some_and(|&taken| taken == FREE));
-        if let Some(slot) = free.and_then(|slot| slots.get_mut(slot)) {
-            *slot = index as u32;
-        }
-    }
-    slots
-}
-
-/// The slots to probe, in order. `len` is a power of two.
-fn probes(hash: u64, len: usize) -> impl Iterator<Item = usize> {
-    let mask = len.wrapping_sub(1);
-    let range: Range<usize> = 0..len;
-    range.map(move |step| (hash as usize).wrapping_add(step) & mask)
-}
-
-/// FNV-1a over eight bytes at a time, with a final mix. Names come from the operator, so no secret seed is
-/// needed: a client that looks for long probe sequences finds at worst one formed by the operator's names.
+#[inline]
 fn hash(tree: u16, path: &str) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let mut hash = 0xcbf2_9ce4_8422_2325 ^ u64::from(tree);
-    let (words, tail) = path.as_bytes().as_chunks::<8>();
-    for word in words {
-        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(PRIME);
-        hash ^= hash >> 32;
-    }
-    for &b in tail {
-        hash = (hash ^ u64::from(b)).wrapping_mul(PRIME);
-    }
-    hash ^ hash >> 29
+    let mut hash = NameHash::new(u64::from(tree));
+    hash.exact(path.as_bytes());
+    hash.finish()
 }
 
 #[cfg(test)]

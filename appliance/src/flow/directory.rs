@@ -6,28 +6,15 @@
 
 use super::list::{Linked, Links, List};
 use super::requests::RequestBucket;
+use crate::table::KeyedHash;
 use alloc::vec::Vec;
-use core::hash::{BuildHasher, Hash};
 use core::net::{IpAddr, Ipv6Addr};
 use hashbrown::HashMap;
-use siphasher::sip::SipHasher13;
 
 /// How long a client without connections is remembered.
 const REMEMBER_NS: u64 = 60_000_000_000;
 /// Limit on such entries; the oldest makes room.
 const REMEMBER_MAX: usize = 1024;
-
-/// SipHash-1-3 with a secret key, so that clients cannot choose addresses that collide.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyedHash(pub(super) u64, pub(super) u64);
-
-impl BuildHasher for KeyedHash {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
-    }
-}
 
 /// A client: an IPv4 address, or the /64 from which an IPv6 host may choose its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -60,10 +60,11 @@ pub use check::{FlowError, FlowErrorKind, FlowSetting, WEIGHT_MAX, check};
 pub use floor::SendFloor;
 pub use rate::{Bucket, BytesPerSec};
 
+use crate::table::KeyedHash;
 use alloc::vec::Vec;
 use class::SiteRates;
 use core::net::IpAddr;
-use directory::{ClientKey, Directory, KeyedHash};
+use directory::{ClientKey, Directory};
 use list::NONE;
 use model::id::SiteId;
 use model::metrics::SiteMetrics;

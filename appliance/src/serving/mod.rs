@@ -8,7 +8,6 @@ mod requestable;
 mod router;
 mod rules;
 mod snapshot;
-mod table;
 mod timers;
 
 pub use readings::has_one_reading;

@@ -5,7 +5,7 @@
 //! the binding's longest prefix, regardless of the number of prefixes.
 
 use super::readings::{Reading, combinations, fold, quirks};
-use super::table::{Hash, Table};
+use crate::table::{NameHash, Table};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -155,10 +155,9 @@ pub struct Router {
 impl Router {
     /// Builds the table.
     pub fn new(settings: &Settings) -> Result<Self, RouterError> {
-        let count = settings.sites.iter().map(|site| site.prefixes.len()).sum();
         let mut router = Self {
-            bindings: Table::with_capacity(count),
-            entries: Table::with_capacity(count),
+            bindings: Table::default(),
+            entries: Table::default(),
             used: [false; 5],
             uniform: true,
             ports: Vec::new(),
@@ -249,7 +248,7 @@ impl Router {
 
     /// False if the entry exists.
     fn add_entry(&mut self, entry: Entry) -> bool {
-        let mut hash = Hash::new(entry.binding as u64);
+        let mut hash = NameHash::new(entry.binding as u64);
         hash.lower(entry.path.as_bytes());
         let hash = hash.finish();
         if self.entries.find(hash, |e| e.binding == entry.binding && e.path == entry.path).is_some() {
@@ -363,7 +362,7 @@ impl Router {
     fn match_path<'p>(&self, binding: usize, path: &'p str) -> Option<(&Entry, &'p str)> {
         let &Binding { longest, lengths, .. } = self.bindings.get(binding)?;
         let bytes = path.as_bytes();
-        let mut hash = Hash::new(binding as u64);
+        let mut hash = NameHash::new(binding as u64);
         let mut best = None;
         for end in 0..=longest.min(bytes.len()) {
             let next = bytes.get(end).copied();
@@ -387,7 +386,7 @@ impl Router {
     fn match_reading(&self, binding: usize, reading: &Reading<'_>) -> Option<&Entry> {
         let &Binding { longest, lengths, .. } = self.bindings.get(binding)?;
         let mut bytes = reading.clone();
-        let mut hash = Hash::new(binding as u64);
+        let mut hash = NameHash::new(binding as u64);
         let mut best = None;
         for end in 0..=longest {
             let next = bytes.next();
@@ -425,7 +424,7 @@ fn category(host: PrefixHost<'_>) -> (Category, Vec<u8>) {
 
 #[inline]
 fn binding_hash(category: Category, scheme: Scheme, port: u16, host: &[u8]) -> u64 {
-    let mut hash = Hash::new(u64::from(port) << 8 | (scheme as u64) << 4 | category as u64);
+    let mut hash = NameHash::new(u64::from(port) << 8 | (scheme as u64) << 4 | category as u64);
     hash.lower(host);
     hash.finish()
 }

@@ -1,9 +1,8 @@
 //! The key of the connection table: the 4-tuple, hashed with a secret key so that clients cannot choose
 //! tuples that collide.
 
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::hash::{Hash, Hasher};
 use core::net::IpAddr;
-use siphasher::sip::SipHasher13;
 
 /// A connection's 4-tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +32,5 @@ impl Hash for FlowKey {
             self.local.hash(state);
             state.write_u32(ports);
         }
-    }
-}
-
-/// SipHash-1-3 with a secret key.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyedHash(pub(super) u64, pub(super) u64);
-
-impl BuildHasher for KeyedHash {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
     }
 }

@@ -27,13 +27,13 @@ pub use buffers::Tier;
 pub use flow::FlowKey;
 pub use smoltcp::socket::tcp::{Socket, State};
 
+use crate::table::KeyedHash;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use buffers::SocketPool;
 use core::net::IpAddr;
 use core::time::Duration;
-use flow::KeyedHash;
 use hashbrown::HashMap;
 use model::settings::StaticAddress;
 use netdrv::nic::{Nic, NicInfo};

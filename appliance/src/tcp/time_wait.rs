@@ -1,7 +1,8 @@
 //! TIME-WAIT as a 64-byte record instead of a socket (RFC 9293 §3.6): enough to acknowledge a repeated FIN.
 
-use super::flow::{FlowKey, KeyedHash};
+use super::flow::FlowKey;
 use super::port::LastSent;
+use crate::table::KeyedHash;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use core::time::Duration;
