@@ -3,6 +3,7 @@
 use super::heap::Heap;
 use super::list::{Linked, Links, List, NONE};
 use super::rate::{Bucket, BytesPerSec, QUANTUM_MAX, SECOND_NS};
+use model::id::SiteId;
 use model::metrics::Usage;
 
 /// Rates of one site in one direction.
@@ -137,7 +138,7 @@ impl SiteClass {
 /// A client address at a site.
 #[derive(Clone, Debug)]
 pub(super) struct ClientClass {
-    pub(super) site: u32,
+    pub(super) site: SiteId,
     pub(super) ceil: Option<Bucket>,
     /// Finish tag in the site's virtual time, in bytes.
     pub(super) tag: u64,
@@ -146,7 +147,8 @@ pub(super) struct ClientClass {
 }
 
 impl ClientClass {
-    pub(super) const VACANT: Self = Self { site: NONE, ceil: None, tag: 0, bulk: List::EMPTY };
+    /// A free place. Nothing of it waits, so it makes no difference to the site that it names.
+    pub(super) const VACANT: Self = Self { site: SiteId(0), ceil: None, tag: 0, bulk: List::EMPTY };
 
     pub(super) fn is_ready(&self, now_ns: u64) -> bool {
         self.ceil.is_none_or(|bucket| bucket.is_ready(now_ns))

@@ -10,6 +10,7 @@ use crate::table::KeyedHash;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use hashbrown::HashMap;
+use model::id::SiteId;
 
 /// How long a client without connections is remembered.
 const REMEMBER_NS: u64 = 60_000_000_000;
@@ -19,13 +20,14 @@ const REMEMBER_MAX: usize = 1024;
 /// A client: an IPv4 address, or the /64 from which an IPv6 host may choose its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClientKey {
-    site: u32,
+    /// `None`: the server.
+    site: Option<SiteId>,
     address: u64,
     v6: bool,
 }
 
 impl ClientKey {
-    pub(super) fn new(site: u32, address: IpAddr) -> Self {
+    pub(super) fn new(site: Option<SiteId>, address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self { site, address: u64::from(v4.to_bits()), v6: false },
             IpAddr::V6(v6) => Self { site, address: prefix_64(v6), v6: true },
@@ -157,12 +159,12 @@ mod tests {
     use super::*;
 
     fn key(n: u32) -> ClientKey {
-        ClientKey::new(0, IpAddr::V4(core::net::Ipv4Addr::from_bits(n)))
+        ClientKey::new(Some(SiteId(0)), IpAddr::V4(core::net::Ipv4Addr::from_bits(n)))
     }
 
     #[test]
     fn an_ipv6_client_is_its_network() {
-        let key = |text: &str| ClientKey::new(0, text.parse().unwrap());
+        let key = |text: &str| ClientKey::new(Some(SiteId(0)), text.parse().unwrap());
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:2"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));

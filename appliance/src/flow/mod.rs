@@ -109,7 +109,8 @@ struct Counts {
 /// What a connection belongs to: a client of its site, and the same client of the server.
 #[derive(Clone, Copy, Debug)]
 struct Membership {
-    site: u32,
+    /// `None`: no site yet.
+    site: Option<SiteId>,
     client: u32,
     at_server: u32,
     /// The client's address.
@@ -117,7 +118,7 @@ struct Membership {
 }
 
 impl Membership {
-    const NONE: Self = Self { site: NONE, client: NONE, at_server: NONE, address: None };
+    const NONE: Self = Self { site: None, client: NONE, at_server: NONE, address: None };
 }
 
 /// Bandwidth control and admission of one shard. Connections are identified by small dense indices; times are
@@ -200,13 +201,12 @@ impl Flow {
     /// client from now on: a proxy may send requests of several clients on one connection.
     #[inline]
     pub fn admit(&mut self, conn: u32, site: SiteId, address: IpAddr, now_ns: u64) -> Result<(), Refused> {
-        let site = site.index();
         let mut member = self.members.get(conn as usize).copied().unwrap_or(Membership::NONE);
         if member.address.is_some_and(|old| old != address) {
             self.detach(conn, now_ns);
             member = Membership::NONE;
         }
-        if member.site != site as u32 || self.counts_requests {
+        if member.site != Some(site) || self.counts_requests {
             self.admit_by_limits(conn, member, site, address, now_ns)?;
         }
         self.down.begin(conn);
@@ -218,20 +218,20 @@ impl Flow {
         &mut self,
         conn: u32,
         member: Membership,
-        site: usize,
+        site: SiteId,
         address: IpAddr,
         now_ns: u64,
     ) -> Result<(), Refused> {
-        let Some(limits) = self.limits.get(site).copied() else { return Ok(()) };
-        let moves = member.site != site as u32;
+        let Some(limits) = self.limits.get(site.index()).copied() else { return Ok(()) };
+        let moves = member.site != Some(site);
         if moves && let Err(refused) = self.room_for_connection(member, site, &limits, address) {
-            self.counts[site].refused_connections += 1;
+            self.counts[site.index()].refused_connections += 1;
             return Err(refused);
         }
         // Not before, so that a refusal has no effect.
         let member = if moves { self.join_site(conn, member, site, address, now_ns) } else { member };
-        if let Err(refused) = self.room_for_request(member, &limits, now_ns) {
-            self.counts[site].refused_requests += 1;
+        if let Err(refused) = self.room_for_request(member, site, &limits, now_ns) {
+            self.counts[site.index()].refused_requests += 1;
             return Err(refused);
         }
         Ok(())
@@ -290,24 +290,23 @@ impl Flow {
     /// The minimum rate at which clients of the connection's site must drain responses, in bytes per second;
     /// `None` if there is none.
     pub fn min_send_rate(&self, conn: u32) -> Option<u64> {
-        let site = self.members.get(conn as usize).map_or(NONE, |member| member.site);
-        let own = self.limits.get(site as usize).and_then(|limits| limits.min_send_rate);
+        let site = self.members.get(conn as usize).and_then(|member| member.site);
+        let own = site.and_then(|site| self.limits.get(site.index())).and_then(|limits| limits.min_send_rate);
         Some(own.or(self.server_limits.min_send_rate).unwrap_or(DEFAULT_MIN_SEND_RATE))
             .filter(|&floor| floor > 0)
     }
 
     /// Counts a connection that was ended because of [`Flow::min_send_rate`].
     pub fn count_too_slow(&mut self, conn: u32) {
-        let site = self.members.get(conn as usize).map_or(NONE, |member| member.site);
-        if let Some(counts) = self.counts.get_mut(site as usize) {
+        let site = self.members.get(conn as usize).and_then(|member| member.site);
+        if let Some(counts) = site.and_then(|site| self.counts.get_mut(site.index())) {
             counts.too_slow += 1;
         }
     }
 
     /// Metrics of a site.
     pub fn metrics(&self, site: SiteId, now_ns: u64) -> Option<SiteMetrics> {
-        let site = site.index();
-        let counts = self.counts.get(site)?;
+        let counts = self.counts.get(site.index())?;
         Some(SiteMetrics {
             down: self.down.usage(site, now_ns)?,
             up: self.up.usage(site, now_ns)?,
@@ -328,7 +327,7 @@ impl Flow {
     fn room_for_connection(
         &self,
         member: Membership,
-        site: usize,
+        site: SiteId,
         limits: &Limits,
         address: IpAddr,
     ) -> Result<(), Refused> {
@@ -337,14 +336,14 @@ impl Flow {
             directory.find(&ClientKey::new(site, address)).map_or(0, |id| directory.connections(id))
         };
         let new = member.at_server == NONE;
-        if over(limits.connections, self.counts[site].connections)
-            || limits.client_connections.is_some_and(|max| of_client(&self.clients, site as u32) >= max)
+        if over(limits.connections, self.counts[site.index()].connections)
+            || limits.client_connections.is_some_and(|max| of_client(&self.clients, Some(site)) >= max)
             || (new && over(self.server_limits.connections, self.server_counts.connections))
             || (new
                 && self
                     .server_limits
                     .client_connections
-                    .is_some_and(|max| of_client(&self.server_clients, NONE) >= max))
+                    .is_some_and(|max| of_client(&self.server_clients, None) >= max))
         {
             return Err(Refused::Connections);
         }
@@ -356,7 +355,7 @@ impl Flow {
         &mut self,
         conn: u32,
         old: Membership,
-        site: usize,
+        site: SiteId,
         address: IpAddr,
         now_ns: u64,
     ) -> Membership {
@@ -369,40 +368,44 @@ impl Flow {
             }
             self.server_clients.forget(now_ns);
         }
-        let (client, new) = self.clients.enter(ClientKey::new(site as u32, address));
+        let (client, new) = self.clients.enter(ClientKey::new(Some(site), address));
         if new {
-            self.down.add_client(client, site as u32);
-            self.up.add_client(client, site as u32);
+            self.down.add_client(client, site);
+            self.up.add_client(client, site);
         }
         self.down.attach(conn, client);
         self.up.attach(conn, client);
-        self.counts[site].connections += 1;
+        self.counts[site.index()].connections += 1;
         let at_server = if old.at_server == NONE {
             self.server_counts.connections += 1;
-            self.server_clients.enter(ClientKey::new(NONE, address)).0
+            self.server_clients.enter(ClientKey::new(None, address)).0
         } else {
             old.at_server
         };
         if self.members.len() <= conn as usize {
             self.members.resize(conn as usize + 1, Membership::NONE);
         }
-        let member = Membership { site: site as u32, client, at_server, address: Some(address) };
+        let member = Membership { site: Some(site), client, at_server, address: Some(address) };
         self.members[conn as usize] = member;
         member
     }
 
     /// Removes a connection from its site.
     fn leave_site(&mut self, conn: u32, member: Membership, now_ns: u64) {
-        if member.site == NONE {
-            return;
-        }
+        let Some(site) = member.site else { return };
         self.down.detach(conn, now_ns);
         self.up.detach(conn, now_ns);
         self.clients.leave(member.client, now_ns);
-        self.counts[member.site as usize].connections -= 1;
+        self.counts[site.index()].connections -= 1;
     }
 
-    fn room_for_request(&mut self, member: Membership, limits: &Limits, now_ns: u64) -> Result<(), Refused> {
+    fn room_for_request(
+        &mut self,
+        member: Membership,
+        site: SiteId,
+        limits: &Limits,
+        now_ns: u64,
+    ) -> Result<(), Refused> {
         let server = self.server_limits;
         let rates = [server.requests, server.client_requests, limits.requests, limits.client_requests];
         if rates.iter().all(Option::is_none) {
@@ -411,7 +414,7 @@ impl Flow {
         let buckets = [
             Some(&mut self.server_counts.requests),
             self.server_clients.requests(member.at_server),
-            Some(&mut self.counts[member.site as usize].requests),
+            Some(&mut self.counts[site.index()].requests),
             self.clients.requests(member.client),
         ];
         let mut both = rates.into_iter().zip(buckets).filter_map(|(rate, bucket)| Some((rate?, bucket?)));

@@ -20,6 +20,7 @@ use super::list::NONE;
 use super::rate::{Bucket, BytesPerSec, MSS, QUANTUM_MAX};
 use super::tournament::Tournament;
 use alloc::vec::Vec;
+use model::id::SiteId;
 use model::metrics::Usage;
 
 /// Largest size of a small response: two segments.
@@ -102,22 +103,22 @@ impl Tree {
         }
         for id in 0..self.clients.len() as u32 {
             let client = &mut self.clients[id as usize];
-            let Some(site) = self.sites.get(client.site as usize) else { continue };
+            let Some(site) = self.sites.get(client.site.index()) else { continue };
             client.ceil = renew(client.ceil, site.client_ceil, None);
             self.place_client(id, now_ns);
         }
-        (0..self.sites.len() as u32).for_each(|site| self.place_site(site, now_ns));
+        SiteId::first(self.sites.len()).for_each(|site| self.place_site(site, now_ns));
     }
 
     /// Adds a client address.
-    pub(super) fn add_client(&mut self, id: u32, site: u32) {
+    pub(super) fn add_client(&mut self, id: u32, site: SiteId) {
         let len = id as usize + 1;
         if self.clients.len() < len {
             self.clients.resize(len, ClientClass::VACANT);
             self.client_places.grow(len);
             self.waiting_clients.reserve(len);
         }
-        let class = &mut self.sites[site as usize];
+        let class = &mut self.sites[site.index()];
         class.clients += 1;
         class.active.reserve(class.clients as usize);
         let ceil = class.client_ceil.map(|rate| Bucket::new(rate, None));
@@ -128,8 +129,8 @@ impl Tree {
     pub(super) fn remove_client(&mut self, id: u32) {
         let site = self.clients[id as usize].site;
         self.waiting_clients.remove(id, &mut self.client_places);
-        self.sites[site as usize].active.remove(id, &mut self.client_places);
-        self.sites[site as usize].clients -= 1;
+        self.sites[site.index()].active.remove(id, &mut self.client_places);
+        self.sites[site.index()].clients -= 1;
         self.clients[id as usize] = ClientClass::VACANT;
     }
 
@@ -180,7 +181,7 @@ impl Tree {
             return wanted;
         };
         let client = &self.clients[conn.client as usize];
-        let site = &mut self.sites[client.site as usize];
+        let site = &mut self.sites[client.site.index()];
         if conn.queue != Queue::None {
             site.queued_bytes = site.queued_bytes + u64::from(wanted) - u64::from(conn.wanted);
             conn.wanted = wanted;
@@ -200,7 +201,7 @@ impl Tree {
         let conn = self.conns[id as usize];
         let client = &self.clients[conn.client as usize];
         let s = client.site;
-        let site = &mut self.sites[s as usize];
+        let site = &mut self.sites[s.index()];
         let free = !site.is_runnable()
             && site.ceil.is_none_or(|bucket| bucket.is_ready(now_ns))
             && client.is_ready(now_ns)
@@ -257,7 +258,7 @@ impl Tree {
                 Some((_, site)) => site,
                 None => {
                     let (_, site) = self.by_weight.first()?;
-                    self.advance_clock(self.sites[site as usize].tag);
+                    self.advance_clock(self.sites[site.index()].tag);
                     site
                 }
             };
@@ -281,13 +282,14 @@ impl Tree {
         if !self.by_weight.is_empty() {
             return Some(paid);
         }
-        let time = |first: Option<(u64, u32)>| first.map_or(u64::MAX, |(at, _)| at);
-        let first = time(self.waiting_sites.first()).min(time(self.waiting_clients.first()));
+        let site = self.waiting_sites.first().map_or(u64::MAX, |(at, _)| at);
+        let client = self.waiting_clients.first().map_or(u64::MAX, |(at, _)| at);
+        let first = site.min(client);
         (first < u64::MAX).then(|| first.max(paid))
     }
 
-    pub(super) fn usage(&self, site: usize, now_ns: u64) -> Option<Usage> {
-        self.sites.get(site).map(|site| site.usage(now_ns))
+    pub(super) fn usage(&self, site: SiteId, now_ns: u64) -> Option<Usage> {
+        self.sites.get(site.index()).map(|site| site.usage(now_ns))
     }
 
     /// Whether the connection is waiting for a grant.
@@ -297,8 +299,8 @@ impl Tree {
 
     /// Serves the next connection of a site. `None` if its client turned out to be at its own ceiling, and
     /// was moved out of the way.
-    fn serve(&mut self, s: u32, guaranteed: bool, now_ns: u64) -> Option<(u32, u32)> {
-        let site = &mut self.sites[s as usize];
+    fn serve(&mut self, s: SiteId, guaranteed: bool, now_ns: u64) -> Option<(u32, u32)> {
+        let site = &mut self.sites[s.index()];
         let express = site.express.first().filter(|_| site.credit > 0 || site.active.is_empty());
         let (id, most) = match express {
             Some(id) => {
@@ -324,7 +326,7 @@ impl Tree {
         };
         let conn = self.conns[id as usize];
         let granted = conn.wanted.min(most.max(1));
-        let site = &mut self.sites[s as usize];
+        let site = &mut self.sites[s.index()];
         let step = if conn.queue == Queue::Express { -i64::from(granted) } else { i64::from(granted) };
         site.credit = (site.credit + step).clamp(-EXPRESS_CREDIT, EXPRESS_CREDIT);
         let left = conn.wanted - granted;
@@ -362,7 +364,7 @@ impl Tree {
         let conn = &mut self.conns[id as usize];
         conn.small_left = conn.small_left.saturating_sub(bytes);
         let client = &mut self.clients[conn.client as usize];
-        let site = &mut self.sites[client.site as usize];
+        let site = &mut self.sites[client.site.index()];
         let buckets = [&mut self.ceil, &mut site.ceil, &mut client.ceil];
         buckets.into_iter().flatten().for_each(|bucket| bucket.take(bytes, now_ns));
         client.tag = client.tag.max(site.clock) + u64::from(bytes);
@@ -382,7 +384,7 @@ impl Tree {
         let conn = self.conns[id as usize];
         let client = &self.clients[conn.client as usize];
         let s = client.site;
-        let site = &mut self.sites[s as usize];
+        let site = &mut self.sites[s.index()];
         site.delayed += 1;
         let small = wanted <= conn.small_left && client.tag <= site.clock + EXPRESS_LEAD;
         if small && client.is_ready(now_ns) {
@@ -404,7 +406,7 @@ impl Tree {
     fn queue(&mut self, id: u32, queue: Queue, wanted: u32) {
         let conn = &mut self.conns[id as usize];
         (conn.queue, conn.wanted) = (queue, wanted);
-        let site = &mut self.sites[self.clients[conn.client as usize].site as usize];
+        let site = &mut self.sites[self.clients[conn.client as usize].site.index()];
         site.queued += 1;
         self.queued += 1;
         site.queued_bytes += u64::from(wanted);
@@ -414,7 +416,7 @@ impl Tree {
     fn leave_queue(&mut self, id: u32) {
         let conn = self.conns[id as usize];
         let client = &mut self.clients[conn.client as usize];
-        let site = &mut self.sites[client.site as usize];
+        let site = &mut self.sites[client.site.index()];
         match conn.queue {
             Queue::None => return,
             Queue::Express => site.express.remove(id, &mut self.conns),
@@ -430,7 +432,7 @@ impl Tree {
     /// Moves a client to its proper place after a change.
     fn place_client(&mut self, id: u32, now_ns: u64) {
         let client = &mut self.clients[id as usize];
-        let Some(site) = self.sites.get_mut(client.site as usize) else { return };
+        let Some(site) = self.sites.get_mut(client.site.index()) else { return };
         let wait = client.ceil.filter(|bucket| !bucket.is_ready(now_ns));
         match wait {
             _ if client.bulk.is_empty() => {
@@ -450,8 +452,8 @@ impl Tree {
     }
 
     /// Moves a site to its proper place after a change.
-    fn place_site(&mut self, id: u32, now_ns: u64) {
-        let site = &mut self.sites[id as usize];
+    fn place_site(&mut self, id: SiteId, now_ns: u64) {
+        let site = &mut self.sites[id.index()];
         let wait = site.ceil.filter(|bucket| !bucket.is_ready(now_ns));
         if site.is_runnable() && wait.is_none() {
             self.waiting_sites.remove(id);
