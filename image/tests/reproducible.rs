@@ -1,6 +1,7 @@
 //! The same commit gives the same bytes from another checkout with another target directory. These tests compile from scratch,
 //! which takes minutes, so they run only on request:
-//! `cargo test -p weir-image --test reproducible -- --ignored [programs|kernels]`.
+//! `cargo test -p weir-image --test reproducible -- --ignored [worker|appliance|kernels]`.
+//! `tests/run` asks for `worker`, the smallest program, which is built by the same code with the same flags as the appliance.
 
 use image::kernel::Kernel;
 use image::toolchain::{Llvm, Toolchain};
@@ -24,19 +25,38 @@ fn kernel(options: &Options) -> Kernel {
     Kernel::provide(options, &toolchain, &llvm, &progress).expect("the kernel builds")
 }
 
-#[test]
-#[ignore = "builds both programs from nothing"]
-fn programs() {
+/// Builds a program here and in a copy of the workspace in `dir`. The copy uses this one's kernel: `kernels` compares those.
+fn twice(dir: &Path, build: impl Fn(&Options) -> Image) -> [Image; 2] {
     let options = Options::new().expect("the workspace");
-    let dir = tempfile::tempdir().expect("temporary directory");
-    let other = elsewhere(&options, dir.path());
-    // The other build uses this one's kernel; the test below compares kernels.
+    let other = elsewhere(&options, dir);
     kernel(&options);
     std::fs::create_dir_all(other.target_dir.join("kernel")).expect("directory");
     for name in ["libhermit-full.a", "rusty-loader-x86_64", "stamp"] {
         let kernel = |options: &Options| options.target_dir.join("kernel").join(name);
         std::fs::copy(kernel(&options), kernel(&other)).expect("file");
     }
+    [build(&options), build(&other)]
+}
+
+fn assert_same([here, there]: &[Image; 2]) {
+    assert_eq!(here.loader.sha256, there.loader.sha256);
+    assert_eq!(here.elf.sha256, there.elf.sha256, "{} and {}", here.elf, there.elf);
+    assert!(here.fixed_len() <= image::FIXED_LEN_MAX, "{here:?}");
+}
+
+#[test]
+#[ignore = "compiles a program from nothing"]
+fn worker() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let build =
+        |options: &Options| image::build_program(Program::Worker, options, &progress).expect("it builds");
+    assert_same(&twice(dir.path(), build));
+}
+
+#[test]
+#[ignore = "compiles a program from nothing"]
+fn appliance() {
+    let dir = tempfile::tempdir().expect("temporary directory");
     let config = dir.path().join("weir.toml");
     std::fs::create_dir(dir.path().join("www")).expect("directory");
     std::fs::write(dir.path().join("www/index.html"), "<p>weir</p>\n").expect("file");
@@ -45,16 +65,8 @@ fn programs() {
         "[[site]]\nname = \"a\"\n[[site.prefix]]\nurl = \"http://*:80/\"\nfiles = \"www\"\n",
     )
     .expect("file");
-    let both = |options: &Options| -> [Image; 2] {
-        let worker = image::build_program(Program::Worker, options, &progress).expect("the worker builds");
-        let config = image::check(&config).expect("the configuration is right");
-        [worker, image::build(&config, options, &progress).expect("the appliance builds")]
-    };
-    for (here, there) in both(&options).iter().zip(&both(&other)) {
-        assert_eq!(here.loader.sha256, there.loader.sha256);
-        assert_eq!(here.elf.sha256, there.elf.sha256, "{} and {}", here.elf, there.elf);
-        assert!(here.fixed_len() <= image::FIXED_LEN_MAX, "{here:?}");
-    }
+    let config = image::check(&config).expect("the configuration is right");
+    assert_same(&twice(dir.path(), |options| image::build(&config, options, &progress).expect("it builds")));
 }
 
 #[test]
