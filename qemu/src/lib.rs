@@ -41,3 +41,8 @@ pub mod supervise;
 pub mod supervisor;
 pub mod up;
 pub mod vm;
+
+#[cfg(test)]
+#[path = "../../tests/src/require.rs"]
+#[expect(unreachable_pub, reason = "it is public in the crate that it is shared with")]
+mod require;

@@ -4,6 +4,7 @@
 use crate::host::{Meaning, judge};
 use crate::{hyper, llhttp};
 use weir_tests::corpus::{Row, rows};
+use weir_tests::require::require;
 
 /// Result of another implementation: a meaning without its length, or its error message.
 pub type Other = Result<Meaning, String>;
@@ -72,8 +73,10 @@ fn hyper_agrees() {
 fn llhttp_agrees() {
     let ours = accepted();
     let requests: Vec<&[u8]> = ours.iter().map(|(row, _)| &row.request[..]).collect();
-    match llhttp::read(&requests) {
-        Some(theirs) => compare("llhttp", LLHTTP, &ours, &theirs),
-        None => eprintln!("llhttp_agrees: skipped, needs node"),
+    let theirs = llhttp::read(&requests);
+    if require("node", theirs.is_some())
+        && let Some(theirs) = theirs
+    {
+        compare("llhttp", LLHTTP, &ours, &theirs);
     }
 }

@@ -127,8 +127,7 @@ fn static_address_and_large_file() -> Result<()> {
 
 /// Over a tap interface, because QEMU's user network accepts only a few connections at a time.
 fn hundred_parallel_clients() -> Result<()> {
-    if !Namespace::is_possible() {
-        eprintln!("hundred_parallel_clients: skipped, needs root and iproute2");
+    if !Namespace::required() {
         return Ok(());
     }
     let namespace = Namespace::new()?;

@@ -12,6 +12,7 @@ use weir_agent::CONTROL_PORT;
 use weir_agent::protocol::{Answer, Request};
 use weir_tests::curl::curl;
 use weir_tests::process::Process;
+use weir_tests::require::require;
 use weir_tests::weir::{Weir, program};
 use weir_tests::{PATIENCE, free_port, wait_for, workspace};
 
@@ -23,8 +24,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[("linux::python_wsgi_server", python
 const START: Duration = Duration::from_secs(120);
 
 fn python_wsgi_server() -> Result<()> {
-    if Command::new("apt-get").arg("--version").output().is_err() {
-        eprintln!("python_wsgi_server: skipped, needs apt-get to make its machine");
+    // Its machine is made of Debian's packages.
+    if !require("apt-get", Command::new("apt-get").arg("--version").output().is_ok()) {
         return Ok(());
     }
     let machine = machine()?;

@@ -15,8 +15,9 @@ use tokio::sync::Barrier;
 use weir_tests::curl::curl;
 use weir_tests::net::Namespace;
 use weir_tests::process::survivors;
+use weir_tests::require::require;
 use weir_tests::weir::{Weir, command, program};
-use weir_tests::{PATIENCE, free_port, pattern};
+use weir_tests::{PATIENCE, free_port, may_mount, pattern};
 
 type Test = fn() -> Result<()>;
 
@@ -81,8 +82,7 @@ async fn client(at: SocketAddr, connected: Arc<Barrier>) -> Result<()> {
 
 /// In a separate network namespace where this machine has several addresses.
 fn addresses() -> Result<()> {
-    if !Namespace::is_possible() {
-        eprintln!("clients_have_their_addresses: skipped, needs root and iproute2");
+    if !Namespace::required() {
         return Ok(());
     }
     let namespace = Namespace::new()?;
@@ -115,9 +115,8 @@ fn addresses() -> Result<()> {
 }
 
 fn without_passt() -> Result<()> {
-    // Hidden from this command in a mount namespace, which requires root.
-    if !rustix::process::getuid().is_root() {
-        eprintln!("without_passt: skipped, needs root");
+    // Hidden from this command in a mount namespace.
+    if !may_mount() {
         return Ok(());
     }
     let directory = TempDir::new()?;
@@ -157,8 +156,7 @@ fn passt_killed() -> Result<()> {
 
 /// Its ports are forwarded from this machine's, and everything is removed at the end, or, after a killed run, by the next one.
 fn own_tap() -> Result<()> {
-    if !Namespace::is_possible() || image::toolchain::in_path("nft").is_none() {
-        eprintln!("a_tap_of_its_own_comes_and_goes: skipped, needs root, iproute2 and nftables");
+    if !Namespace::required() || !require("nft", image::toolchain::in_path("nft").is_some()) {
         return Ok(());
     }
     let namespace = Namespace::new()?;

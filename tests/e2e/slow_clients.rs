@@ -41,7 +41,6 @@ impl Drop for Ending {
 }
 
 fn attack(mode: &[&str], path: &str) -> Result<()> {
-    ensure!(Namespace::is_possible(), "needs root and iproute2");
     let namespace = Namespace::new()?;
     let mut up = namespace.command(program());
     up.args(["up", "--net", &format!("tap:{TAP}"), "--address", &format!("{GUEST}/24")]);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_tests::raw::Connection;
+use weir_tests::require::require;
 use weir_tests::{PATIENCE, pattern, wait_for};
 
 type Test = fn() -> Result<()>;
@@ -286,12 +287,10 @@ fn surroundings() -> Result<()> {
         (prefix, pool)
     };
     let mut pools = vec![pool("plain", "", "environment = { GREETING = \"at {port}\" }\n")];
-    let is_root = rustix::process::getuid().is_root();
+    let is_root = require("root", rustix::process::getuid().is_root());
     if is_root {
         let keys = "user = \"nobody\"\ndirectory = \"/usr\"\nenvironment = { GREETING = \"moin\" }\n";
         pools.push(pool("other", ", \"{socket}\"", keys));
-    } else {
-        eprintln!("surroundings: another user's are skipped, which needs root");
     }
     let (prefixes, pools): (Vec<_>, Vec<_>) = pools.into_iter().unzip();
     let (prefixes, pools) = (prefixes.concat(), pools.concat());

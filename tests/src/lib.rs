@@ -7,6 +7,7 @@ pub mod machine;
 pub mod net;
 pub mod process;
 pub mod raw;
+pub mod require;
 pub mod weir;
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +31,14 @@ pub fn wait_for<T>(missing: impl Fn() -> String, mut look: impl FnMut() -> Resul
         ensure!(Instant::now() < limit, "not within {PATIENCE:?}: {}", missing());
         std::thread::sleep(LOOK_PAUSE);
     }
+}
+
+/// Whether a test that mounts something for one command alone can continue ([`require`](require::require)).
+#[must_use]
+pub fn may_mount() -> bool {
+    let mount = ["--mount", "mount", "-t", "tmpfs", "weir-test", "/tmp"];
+    let tried = std::process::Command::new("unshare").args(mount).output();
+    require::require("mounts", tried.is_ok_and(|output| output.status.success()))
 }
 
 /// The checkout.

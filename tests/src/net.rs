@@ -1,6 +1,7 @@
 //! A network namespace with a tap interface, for tests that QEMU's user network would distort: it accepts connections through a
 //! backlog of one.
 
+use crate::require::require;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::process::Command;
@@ -43,9 +44,10 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Whether a namespace can be created here.
-    pub fn is_possible() -> bool {
-        rustix::process::getuid().is_root() && Command::new("ip").arg("-V").output().is_ok()
+    /// Whether a test that needs a namespace can continue ([`require`]).
+    #[must_use]
+    pub fn required() -> bool {
+        require("namespaces", Self::new().is_ok())
     }
 
     /// A command that runs in the namespace and ends with the thread that starts it.
