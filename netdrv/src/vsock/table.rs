@@ -7,6 +7,7 @@ use super::{
 };
 use crate::stream::{CloseReason, StreamEvent, StreamId, VsockAddr};
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use hashbrown::HashTable;
 
 /// Phase of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,17 +89,20 @@ pub(super) struct Slot {
     pending_queued: bool,
     events: Flags,
     event_queued: bool,
-    next: u16,
 }
 
-const NONE: u16 = u16::MAX;
-const BUCKETS: usize = 256;
+impl Slot {
+    fn hash(&self) -> u64 {
+        hash(self.local_port, self.peer)
+    }
+}
 
 /// All streams.
 #[derive(Debug)]
 pub(super) struct Table {
     slots: Box<[Slot]>,
-    buckets: Box<[u16]>,
+    /// Indices of the streams that are found by their address.
+    by_address: HashTable<u16>,
     free: Vec<u16>,
     /// Slots with events, and with pending packets, each at most once, so never longer than the table.
     event_queue: VecDeque<u16>,
@@ -126,11 +130,11 @@ impl Table {
             pending_queued: false,
             events: Flags::default(),
             event_queued: false,
-            next: NONE,
         };
         Self {
             slots: (0..MAX_STREAMS).map(slot).collect(),
-            buckets: alloc::vec![NONE; BUCKETS].into_boxed_slice(),
+            // Twice the streams, so that it never grows, whatever comes and goes.
+            by_address: HashTable::with_capacity(2 * MAX_STREAMS),
             free: (0..MAX_STREAMS as u16).rev().collect(),
             event_queue: VecDeque::with_capacity(MAX_STREAMS),
             pending_queue: VecDeque::with_capacity(MAX_STREAMS),
@@ -167,30 +171,26 @@ impl Table {
     /// The stream between a local port and a peer.
     #[inline]
     pub(super) fn find(&self, local_port: u32, peer: VsockAddr) -> Option<u16> {
-        let mut at = self.buckets[bucket(local_port, peer)];
-        while at != NONE {
+        let is_it = |&at: &u16| {
             let slot = self.slot(at);
-            if slot.local_port == local_port && slot.peer == peer {
-                return Some(at);
-            }
-            at = slot.next;
-        }
-        None
+            slot.local_port == local_port && slot.peer == peer
+        };
+        self.by_address.find(hash(local_port, peer), is_it).copied()
     }
 
     /// Takes a free slot for a new stream, with a receive buffer. `None` if there is no slot or no memory.
     pub(super) fn open(&mut self, phase: Phase, local_port: u32, peer: VsockAddr) -> Option<u16> {
         let buffer = self.free.last().and_then(|_| self.buffers.take())?;
         let index = self.free.pop()?;
-        let place = bucket(local_port, peer);
-        let next = core::mem::replace(&mut self.buckets[place], index);
         let slot = self.slot_mut(index);
         slot.phase = phase;
-        (slot.local_port, slot.peer, slot.next) = (local_port, peer, next);
+        (slot.local_port, slot.peer) = (local_port, peer);
         slot.credit = Credit::default();
         slot.received = ReceiveRing::with_buffer(buffer);
         (slot.peer_shutdown, slot.wants_room) = (0, false);
         (slot.asked, slot.early) = (None, false);
+        let slots = &self.slots;
+        self.by_address.insert_unique(hash(local_port, peer), index, |&at| slots[usize::from(at)].hash());
         Some(index)
     }
 
@@ -241,22 +241,9 @@ impl Table {
     }
 
     fn unlink(&mut self, index: u16) {
-        let (next, place) = {
-            let slot = self.slot(index);
-            (slot.next, bucket(slot.local_port, slot.peer))
-        };
-        if self.buckets[place] == index {
-            self.buckets[place] = next;
-            return;
-        }
-        let mut at = self.buckets[place];
-        while at != NONE {
-            let slot = self.slot_mut(at);
-            if slot.next == index {
-                slot.next = next;
-                return;
-            }
-            at = slot.next;
+        let hash = self.slot(index).hash();
+        if let Ok(found) = self.by_address.find_entry(hash, |&at| at == index) {
+            found.remove();
         }
     }
 
@@ -342,7 +329,9 @@ impl Table {
     }
 }
 
-fn bucket(local_port: u32, peer: VsockAddr) -> usize {
-    let mixed = local_port ^ peer.port.rotate_left(16) ^ peer.cid.wrapping_mul(0x85eb_ca6b);
-    (mixed.wrapping_mul(0x9e37_79b1) >> 24) as usize
+/// Not keyed: a peer that chooses ports which collide makes a look-up compare all of its streams, of which there are few.
+fn hash(local_port: u32, peer: VsockAddr) -> u64 {
+    let ports = u64::from(local_port) << 32 | u64::from(peer.port);
+    let mixed = (ports ^ u64::from(peer.cid).rotate_left(16)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 32
 }
