@@ -4,35 +4,32 @@
 //!
 //! # A GET for a file
 //!
+//! It visits fourteen files.
+//!
 //! 1. **A frame.** `netdrv` has a buffer that the card has filled. [`Shard::poll`](crate::shard::Shard::poll)
-//!    (`shard/mod.rs`) passes it to the stack (`tcp/mod.rs`, `tcp/ingress.rs`), which checks lengths once,
-//!    finds the connection by its 4-tuple (`tcp/flow.rs`) and passes the segment to that connection's smoltcp
-//!    socket. The shard queues the connection for its turn.
+//!    (`shard/mod.rs`) passes it to the stack (`tcp/ingress.rs`), which checks lengths once, finds the
+//!    connection by its 4-tuple (`tcp/flow.rs`) and passes the segment to that connection's smoltcp socket.
+//!    The shard queues the connection for its turn.
 //! 2. **Its turn.** `Connection::run` (`connection/mod.rs`) acts on the connection's phase, here: waiting for
-//!    a head. With TLS, the bytes pass through rustls first (`connection/wire.rs`, `tls/connection.rs`),
-//!    which is invisible above the wire.
-//! 3. **A head.** `connection/head.rs` parses the bytes in place in the receive buffer (`http/`). The result
-//!    is *partial*, a refusal with status and reason, or an unambiguous
-//!    [`RequestHead`](crate::http::RequestHead). The journal (`exchange/journal.rs`) records what the logs
-//!    will contain.
-//! 4. **A decision.** `exchange/decide.rs` decides from the head and the settings alone (`serving/`): for
-//!    which client a trusted proxy speaks, under which site and prefix every reading of the path falls
-//!    ([`Router`](crate::serving::Router)), whether the site's limits admit the request
-//!    ([`Flow`](crate::flow::Flow)), and whether the client's certificate suffices. Here: a file.
-//!    [`cache::serve`](crate::cache::serve) evaluates preconditions and ranges and has the head written: a
-//!    [`Reply`](crate::http::Reply) is the value, and the encoder of the client's protocol
-//!    ([`http::h1::Encoder`](crate::http::h1::Encoder)) turns it into bytes, most of which were prepared when
-//!    the image started.
-//! 5. **An exchange.** The head is sent; the content is a source in memory (`exchange/source.rs`).
-//!    `Exchange::run` (`exchange/mod.rs`) asks the client how much room it has, and pulls that much from the
-//!    source.
+//!    a head. All bytes pass through the wire (`connection/wire.rs`): above it, TLS is invisible.
+//! 3. **A head.** `connection/head.rs` has the bytes parsed in place in the receive buffer
+//!    (`http/h1/request.rs`). The result is *partial*, a refusal with status and reason, or an unambiguous
+//!    [`RequestHead`](crate::http::RequestHead).
+//! 4. **A decision.** `exchange/decide.rs` decides from the head and the settings alone: for which client a
+//!    trusted proxy speaks, under which site and prefix every reading of the path falls
+//!    (`serving/router.rs`), whether the site's limits admit the request ([`Flow`](crate::flow::Flow)), and
+//!    whether the client's certificate suffices. Here: a file. `cache/serve.rs` evaluates preconditions and
+//!    ranges and has the head written: a [`Reply`](crate::http::Reply) is the value, and the encoder of the
+//!    client's protocol (`http/h1/encoder.rs`) turns it into bytes, most of which were prepared when the
+//!    image started.
+//! 5. **An exchange.** The head is sent; the content is a source in memory. `Exchange::run`
+//!    (`exchange/mod.rs`) asks the client how much room it has, and pulls that much from the source.
 //! 6. **The gate.** *Room* is what fits the send buffer and what bandwidth control grants
-//!    (`connection/gate.rs`, `flow/`). The rest is granted later, which queues the connection for another
-//!    turn.
+//!    (`connection/gate.rs`). The rest is granted later, which queues the connection for another turn.
 //! 7. **Frames.** After the connection's turn, the stack asks its socket for segments and writes them into
 //!    the card's buffers (`tcp/port.rs`). One notification tells the card of all of them.
-//! 8. **The end.** The response is out: the journal writes its line, and the connection waits for the next
-//!    head.
+//! 8. **The end.** The response is out: the journal, which was told of each step, writes its log line, and
+//!    the connection waits for the next head.
 //!
 //! Nothing was allocated; `tests/sim/scale.rs` counts.
 //!

@@ -5,6 +5,7 @@ mod clocks;
 mod crates;
 mod imports;
 mod layers;
+mod manual;
 mod modules;
 mod places;
 mod reasons;
