@@ -22,8 +22,8 @@ impl Demo {
     pub(crate) const PATIENCE: Duration = weir_tests::PATIENCE;
 
     pub(crate) fn start(&self) -> Result<()> {
-        // A network without delays of its own: behind passt a transfer may stall for a minute on a busy machine. `network` tests
-        // the default network.
+        // A network that drops nothing: passt drops data that does not fit its socket to a client, which costs a second or more.
+        // `network` tests the default network.
         let mut weir = Weir::start([
             "--net",
             "user",

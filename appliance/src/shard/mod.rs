@@ -271,8 +271,8 @@ impl<N: Nic, H: Hub> Shard<N, H> {
             if self.nic.tx_room() == 0 {
                 return true;
             }
-            let Some(frame) = self.nic.receive() else { return false };
-            let id = self.stack.receive(now, frame.buffer.as_ref(), frame.checksum_verified, &mut self.nic);
+            let Some(mut frame) = self.nic.receive() else { return false };
+            let id = self.stack.receive(now, frame.buffer.as_mut(), frame.checksum_verified, &mut self.nic);
             self.nic.recycle(frame.buffer);
             if let Some(id) = id {
                 self.mark(id);

@@ -1,16 +1,16 @@
 //! Processing of received frames.
 
 use super::buffers::PooledSocket;
+use super::closed_window::{self, Probes};
 use super::port::{ETHERNET_LEN, Port};
-use super::{ConnId, Connection, FlowKey, Stack, arp, configure, interface};
+use super::{ConnId, Connection, FlowKey, Stack, arp, bare, configure, interface};
 use crate::time::Instant;
 use core::hash::BuildHasher;
 use core::net::IpAddr;
 use netdrv::nic::Nic;
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Address, Ipv4Packet,
-    TcpControl, TcpPacket, TcpRepr, UdpPacket,
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
 };
 
 /// The DHCP client's port (RFC 2131 §4.1).
@@ -24,12 +24,12 @@ impl<T: Default> Stack<T> {
     pub fn receive<N: Nic>(
         &mut self,
         now: Instant,
-        frame: &[u8],
+        frame: &mut [u8],
         verified: bool,
         nic: &mut N,
     ) -> Option<ConnId> {
         self.counters.frames_received += 1;
-        let Ok(ethernet) = EthernetFrame::new_checked(frame) else {
+        let Ok(ethernet) = EthernetFrame::new_checked(&*frame) else {
             self.counters.frames_malformed += 1;
             return None;
         };
@@ -38,11 +38,12 @@ impl<T: Default> Stack<T> {
             self.counters.frames_ignored += 1;
             return None;
         }
-        match ethernet.ethertype() {
-            EthernetProtocol::Ipv4 => self.receive_ipv4(now, frame, ethernet.src_addr(), verified, nic),
+        let (protocol, peer) = (ethernet.ethertype(), ethernet.src_addr());
+        match protocol {
+            EthernetProtocol::Ipv4 => self.receive_ipv4(now, frame, peer, verified, nic),
             EthernetProtocol::Arp => {
                 let answered = self.local.is_some_and(|local| {
-                    arp::answer(ethernet.payload(), nic, self.info.mac, local.address())
+                    arp::answer(&frame[ETHERNET_LEN..], nic, self.info.mac, local.address())
                 });
                 self.counters.frames_ignored += u64::from(!answered);
                 None
@@ -57,18 +58,17 @@ impl<T: Default> Stack<T> {
     fn receive_ipv4<N: Nic>(
         &mut self,
         now: Instant,
-        frame: &[u8],
+        frame: &mut [u8],
         peer: EthernetAddress,
         verified: bool,
         nic: &mut N,
     ) -> Option<ConnId> {
-        let bytes = &frame[ETHERNET_LEN..];
         // Accepts a header within the packet and a packet within the frame; the rest is Ethernet padding.
-        let Ok(packet) = Ipv4Packet::new_checked(bytes) else {
+        let Ok(packet) = Ipv4Packet::new_checked(&frame[ETHERNET_LEN..]) else {
             self.counters.frames_malformed += 1;
             return None;
         };
-        let bytes = &bytes[..usize::from(packet.total_len())];
+        let len = usize::from(packet.total_len());
         let protocol = packet.next_header();
         if protocol == IpProtocol::Udp && is_dhcp(packet.payload()) {
             let change = self.dhcp.as_mut().and_then(|client| client.poll(now, nic, Some(frame)));
@@ -89,6 +89,7 @@ impl<T: Default> Stack<T> {
             self.counters.frames_ignored += 1;
             return None;
         }
+        let bytes = &mut frame[ETHERNET_LEN..][..len];
         match protocol {
             IpProtocol::Tcp => self.receive_tcp(now, bytes, peer, verified, nic),
             IpProtocol::Icmp => {
@@ -105,12 +106,12 @@ impl<T: Default> Stack<T> {
     fn receive_tcp<N: Nic>(
         &mut self,
         now: Instant,
-        bytes: &[u8],
+        bytes: &mut [u8],
         peer: EthernetAddress,
         verified: bool,
         nic: &mut N,
     ) -> Option<ConnId> {
-        let packet = Ipv4Packet::new_unchecked(bytes);
+        let packet = Ipv4Packet::new_unchecked(&*bytes);
         let (remote, local) = (packet.src_addr(), packet.dst_addr());
         let segment = match TcpPacket::new_checked(packet.payload()) {
             Ok(segment)
@@ -142,7 +143,8 @@ impl<T: Default> Stack<T> {
             && !segment.rst()
         {
             self.counters.time_wait_answered += 1;
-            self.acknowledge(&key, (remote, local), last, peer, nic);
+            // If there is no room, the peer will repeat its FIN.
+            bare::acknowledge(nic, &self.info, peer, &key, last, 0);
             return None;
         }
         self.feed_unmatched(now, bytes, peer, nic);
@@ -159,6 +161,7 @@ impl<T: Default> Stack<T> {
             reserve: 0,
             bulk: false,
             last_sent: None,
+            is_closed: false,
             resent: 0,
             blocked: false,
         };
@@ -169,11 +172,16 @@ impl<T: Default> Stack<T> {
         &mut self,
         index: u32,
         now: Instant,
-        bytes: &[u8],
+        bytes: &mut [u8],
         peer: EthernetAddress,
         nic: &mut N,
     ) -> Option<ConnId> {
         let connection = self.slots[index as usize].as_mut()?;
+        if let Some(said) = connection.last_sent.and_then(|last| closed_window::read(bytes, last.next)) {
+            let (probes, resend) = Probes::after(said, connection.probes, now);
+            connection.probes = probes;
+            connection.resend |= resend;
+        }
         let mut port = Port {
             nic,
             info: &self.info,
@@ -182,6 +190,7 @@ impl<T: Default> Stack<T> {
             reserve: 0,
             bulk: false,
             last_sent: connection.last_sent,
+            is_closed: connection.probes.is_some(),
             resent: 0,
             blocked: false,
         };
@@ -269,6 +278,8 @@ impl<T: Default> Stack<T> {
             last_sent: None,
             resent: 0,
             probing: None,
+            probes: None,
+            resend: false,
             app: T::default(),
         });
         self.flows.insert(key, index);
@@ -282,53 +293,6 @@ impl<T: Default> Stack<T> {
         }
         self.half_open.push_back(ConnId { index, generation });
         Some(index)
-    }
-
-    /// Repeats the last acknowledgement of a connection in TIME-WAIT.
-    fn acknowledge<N: Nic>(
-        &mut self,
-        key: &FlowKey,
-        (remote, local): (Ipv4Address, Ipv4Address),
-        last: super::port::LastSent,
-        peer: EthernetAddress,
-        nic: &mut N,
-    ) {
-        let tcp = TcpRepr {
-            src_port: key.local_port,
-            dst_port: key.remote_port,
-            control: TcpControl::None,
-            seq_number: last.next,
-            ack_number: Some(last.ack),
-            window_len: 0,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
-            payload: &[],
-        };
-        let ip = smoltcp::wire::Ipv4Repr {
-            src_addr: local,
-            dst_addr: remote,
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp.buffer_len(),
-            hop_limit: 64,
-        };
-        let len = ETHERNET_LEN + ip.buffer_len() + tcp.buffer_len();
-        let checksums = smoltcp::phy::ChecksumCapabilities::default();
-        // If there is no room, the peer will repeat its FIN.
-        let _ = nic.transmit(len, |frame| {
-            super::port::write_header(frame, self.info.mac, peer);
-            let (header, payload) = frame[ETHERNET_LEN..].split_at_mut(ip.buffer_len());
-            ip.emit(&mut Ipv4Packet::new_unchecked(header), &checksums);
-            tcp.emit(
-                &mut TcpPacket::new_unchecked(payload),
-                &IpAddress::Ipv4(local),
-                &IpAddress::Ipv4(remote),
-                &checksums,
-            );
-            ((), netdrv::nic::TxOffload::default())
-        });
     }
 }
 

@@ -15,7 +15,9 @@
 //! [`core::net::IpAddr`].
 
 mod arp;
+mod bare;
 mod buffers;
+mod closed_window;
 mod dhcp;
 mod flow;
 mod ingress;
@@ -32,6 +34,7 @@ use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use buffers::SocketPool;
+use closed_window::Probes;
 use core::net::IpAddr;
 use core::time::Duration;
 use hashbrown::HashMap;
@@ -48,6 +51,9 @@ pub const REPLY_RESERVE: usize = 8;
 
 /// Interval of packets that probe a silent peer's window.
 const PROBE_INTERVAL: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(1);
+
+/// Longer than smoltcp's longest retransmission timeout.
+const TIMED_OUT: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(120);
 
 /// Limits and addresses of a [`Stack`].
 #[derive(Clone, Debug)]
@@ -129,8 +135,24 @@ struct Connection<T> {
     /// Bytes retransmitted since this was last queried.
     resent: u32,
     /// Bytes in the send buffer when probing of a stuck connection began.
-    probing: Option<usize>,
+    probing: Option<u32>,
+    /// Set while the peer's window is zero.
+    probes: Option<Probes>,
+    /// The peer has opened its window, and had dropped the data in flight.
+    resend: bool,
     app: T,
+}
+
+impl<T> Connection<T> {
+    /// Sends a window probe, if one is due.
+    fn ask_for_room<N: Nic>(&mut self, now: Instant, nic: &mut N, info: &NicInfo) {
+        let (socket, Some(last)) = (self.socket.get(), self.last_sent) else { return };
+        let due = self.probes.as_mut().filter(|probes| probes.at <= now && socket.send_queue() > 0);
+        let Some(probes) = due.filter(|_| nic.tx_room() > REPLY_RESERVE) else { return };
+        let window = (socket.recv_capacity() - socket.recv_queue()).min(usize::from(u16::MAX));
+        let question = LastSent { next: probes.ask(now), ..last };
+        bare::acknowledge(nic, info, self.peer, &self.key, question, window as u16);
+    }
 }
 
 /// All connections of one core, each with the caller's state `T` beside its socket.
@@ -318,6 +340,7 @@ impl<T: Default> Stack<T> {
         let Some(connection) = slot.filter(|c| c.generation == id.generation) else {
             return Flushed::Unknown;
         };
+        connection.ask_for_room(now, nic, &self.info);
         let at = now.to_smoltcp();
         let mut port = Port {
             nic,
@@ -327,9 +350,17 @@ impl<T: Default> Stack<T> {
             reserve: REPLY_RESERVE,
             bulk: connection.socket.get().send_queue() > usize::from(self.info.mtu),
             last_sent: connection.last_sent,
+            is_closed: connection.probes.is_some(),
             resent: 0,
             blocked: false,
         };
+        if core::mem::take(&mut connection.resend) {
+            // smoltcp rewinds to the first unacknowledged byte only when its retransmission timer expires. So it is polled with a
+            // time at which the timer has expired, and with a device that has no room, so that it rewinds and sends nothing yet.
+            let reserve = core::mem::replace(&mut port.reserve, usize::MAX);
+            self.iface.poll_egress(at + TIMED_OUT, &mut port, &mut connection.socket.set);
+            (port.reserve, port.blocked) = (reserve, false);
+        }
         // Asking first is cheaper than a fruitless attempt to send.
         let mut next = self.iface.poll_at(at, &connection.socket.set);
         while next.is_some_and(|next| next <= at)
@@ -412,10 +443,10 @@ impl<T: Default> Stack<T> {
             // zero, both ends fall silent: the peer considers its window open, and no probe is scheduled
             // here. A keep-alive packet makes the peer repeat its window.
             self.counters.windows_probed += 1;
-            connection.probing = Some(unsent);
+            connection.probing = Some(unsent as u32);
             connection.socket.get_mut().set_keep_alive(Some(PROBE_INTERVAL));
             tcp = self.iface.poll_at(now.to_smoltcp(), &connection.socket.set);
-        } else if connection.probing.is_some_and(|before| before != unsent) {
+        } else if connection.probing.is_some_and(|before| before as usize != unsent) {
             connection.probing = None;
             connection.socket.get_mut().set_keep_alive(None);
         }
@@ -425,7 +456,11 @@ impl<T: Default> Stack<T> {
             // smoltcp.
             if tcp <= now { now + Duration::from_millis(1) } else { tcp }
         });
-        connection.due_at = Instant::earliest([tcp, connection.deadline]);
+        let probe = connection
+            .probes
+            .filter(|_| unsent > 0)
+            .map(|probes| probes.at.max(now + Duration::from_millis(1)));
+        connection.due_at = Instant::earliest([tcp, connection.deadline, probe]);
         if let Some(at) = connection.due_at
             && self.wheel.deadline(id.index).is_none_or(|set| at < set)
         {

@@ -37,6 +37,8 @@ pub(super) struct Port<'a, N: Nic> {
     pub(super) bulk: bool,
     /// The connection's state, updated with every packet sent.
     pub(super) last_sent: Option<LastSent>,
+    /// The peer's window is zero. A single new byte is then smoltcp's window probe, which it does not count as sent.
+    pub(super) is_closed: bool,
     /// Content bytes that were retransmitted.
     pub(super) resent: u32,
     /// The card had no room when smoltcp wanted to send.
@@ -93,6 +95,7 @@ impl<N: Nic> Port<'_, N> {
             info: self.info,
             peer: self.peer,
             last_sent: &mut self.last_sent,
+            is_closed: self.is_closed,
             resent: &mut self.resent,
             segment: None,
         }
@@ -112,13 +115,14 @@ pub(super) struct Transmit<'t, N: Nic> {
     info: &'t NicInfo,
     peer: EthernetAddress,
     last_sent: &'t mut Option<LastSent>,
+    is_closed: bool,
     resent: &'t mut u32,
     segment: Option<u16>,
 }
 
 impl<N: Nic> TxToken for Transmit<'_, N> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let Self { nic, info, peer, last_sent, resent, segment } = self;
+        let Self { nic, info, peer, last_sent, is_closed, resent, segment } = self;
         let mut f = Some(f);
         let mut run = |packet: &mut [u8]| f.take().map(|f| f(packet));
         let sent = nic.transmit(ETHERNET_LEN + len, |frame| {
@@ -126,7 +130,15 @@ impl<N: Nic> TxToken for Transmit<'_, N> {
             let packet = &mut frame[ETHERNET_LEN..];
             let result = run(packet);
             *resent = resent.saturating_add(sent_before(packet, last_sent.as_ref()));
+            let before = last_sent.map(|last| last.next);
             let offload = finish(packet, info.tx_checksum, segment, last_sent);
+            if let (Some(last), Some(before)) = (last_sent, before)
+                && is_closed
+                && last.next == before + 1
+                && !is_fin(packet)
+            {
+                last.next = before;
+            }
             (result, offload)
         });
         match sent.ok().flatten() {
@@ -188,6 +200,12 @@ fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Op
         checksum: Some(ChecksumOffload { start: (ETHERNET_LEN + start) as u16, offset: TCP_CHECKSUM_OFFSET }),
         tso4_segment: segment,
     }
+}
+
+/// Whether the packet carries FIN.
+fn is_fin(packet: &[u8]) -> bool {
+    let ip = Ipv4Packet::new_unchecked(packet);
+    ip.next_header() == IpProtocol::Tcp && TcpPacket::new_unchecked(ip.payload()).fin()
 }
 
 /// How many of a packet's content bytes were sent before.

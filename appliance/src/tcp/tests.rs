@@ -1,3 +1,6 @@
+#[path = "closed_window_tests.rs"]
+mod closed_window;
+
 use super::*;
 use netdrv::nic::{RxFrame, TxFull, TxOffload};
 use smoltcp::phy::ChecksumCapabilities;
@@ -96,7 +99,7 @@ impl Bench {
     }
 
     fn receive(&mut self, frame: &[u8]) -> Option<ConnId> {
-        self.stack.receive(self.now, frame, false, &mut self.card)
+        self.stack.receive(self.now, &mut frame.to_vec(), false, &mut self.card)
     }
 
     fn flush(&mut self, id: ConnId) -> Flushed<u32> {
@@ -130,6 +133,7 @@ struct Segment {
     control: TcpControl,
     seq: TcpSeqNumber,
     ack: Option<TcpSeqNumber>,
+    window: u16,
     payload: Vec<u8>,
 }
 
@@ -144,6 +148,7 @@ impl Segment {
             control: repr.control,
             seq: repr.seq_number,
             ack: repr.ack_number,
+            window: repr.window_len,
             payload: repr.payload.to_vec(),
         }
     }
@@ -180,13 +185,25 @@ fn segment(
     ack: Option<TcpSeqNumber>,
     payload: &[u8],
 ) -> Vec<u8> {
+    segment_with(from_port, to_port, control, seq, ack, 60_000, payload)
+}
+
+fn segment_with(
+    from_port: u16,
+    to_port: u16,
+    control: TcpControl,
+    seq: TcpSeqNumber,
+    ack: Option<TcpSeqNumber>,
+    window_len: u16,
+    payload: &[u8],
+) -> Vec<u8> {
     let repr = TcpRepr {
         src_port: from_port,
         dst_port: to_port,
         control,
         seq_number: seq,
         ack_number: ack,
-        window_len: 60_000,
+        window_len,
         window_scale: None,
         max_seg_size: (control == TcpControl::Syn).then_some(1460),
         sack_permitted: false,
