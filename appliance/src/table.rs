@@ -100,8 +100,21 @@ impl<T> Table<T> {
     #[inline]
     pub(crate) fn find(&self, hash: u64, is_meant: impl Fn(&T) -> bool) -> Option<usize> {
         let is_it = |&(its, index): &(u64, u32)| {
+            #[cfg(test)]
+            COMPARED.set(COMPARED.get() + 1);
             its == hash && self.values.get(index as usize).is_some_and(&is_meant)
         };
         self.indices.find(hash, is_it).map(|&(_, index)| index as usize)
     }
+}
+
+#[cfg(test)]
+std::thread_local! {
+    static COMPARED: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
+/// How many keys all look-ups of this thread have compared.
+#[cfg(test)]
+pub(crate) fn compared() -> usize {
+    COMPARED.get()
 }
