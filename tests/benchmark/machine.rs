@@ -50,8 +50,7 @@ pub(crate) struct Machine {
     _vm: Running,
 }
 
-/// Kept so that it lives as long as the machine.
-#[allow(dead_code)]
+#[expect(dead_code, reason = "held until the machine is dropped")]
 enum Running {
     Weir(Box<Vm>),
     Nginx(Child),

@@ -129,7 +129,7 @@ fn unknown(option: &str) -> String {
     format!("unknown option {option}, see --help")
 }
 
-#[allow(clippy::needless_pass_by_value)]
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` passes it")]
 fn one_line(error: lexopt::Error) -> String {
     error.to_string().replace('\n', " ")
 }
