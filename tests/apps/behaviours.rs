@@ -15,8 +15,6 @@ use weir_tests::pattern;
 pub(crate) const HALF: usize = 500_000;
 const UPLOAD: usize = 20_000_000;
 const REFUSED: usize = 5_000_000;
-/// Time limit of curl in seconds.
-const CURL_LIMIT_S: u32 = 240;
 
 type Check = fn(&Scene) -> Result<()>;
 
@@ -192,15 +190,14 @@ fn upload(scene: &Scene) -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), &content)?;
     let url = format!("http://{}{}", scene.at, scene.path(&what));
-    let got =
-        curl(CURL_LIMIT_S, ["-T", &file.path().display().to_string(), "-w", " %{http_code}", &url])?.text();
+    let got = curl(["-T", &file.path().display().to_string(), "-w", " %{http_code}", &url])?.text();
     if !scene.server.stores {
         let expected = format!("{} 200", sha256(&content)?);
         ensure!(got == expected, "{got} in place of {expected}");
         return Ok(());
     }
     ensure!(got.ends_with(" 201") || got.ends_with(" 204"), "{got}");
-    ensure!(curl(CURL_LIMIT_S, [url])?.stdout == content, "other bytes are stored");
+    ensure!(curl([url])?.stdout == content, "other bytes are stored");
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 //! process of the service. Requests in progress are completed all the same.
 
 use crate::bench::{Bench, vms};
-use crate::lifecycle::START;
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::PathBuf;

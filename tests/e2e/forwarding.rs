@@ -30,18 +30,15 @@ fn hello(demo: &Demo) -> Result<()> {
 }
 
 fn head_as_the_worker_sees_it(demo: &Demo) -> Result<()> {
-    let got = curl(
-        10,
-        [
-            "-H",
-            "X-Test: one",
-            "-H",
-            "Connection: keep-alive, X-Hop",
-            "-H",
-            "X-Hop: 1",
-            &demo.url("/api/headers?a=b"),
-        ],
-    )?;
+    let got = curl([
+        "-H",
+        "X-Test: one",
+        "-H",
+        "Connection: keep-alive, X-Hop",
+        "-H",
+        "X-Hop: 1",
+        &demo.url("/api/headers?a=b"),
+    ])?;
     let head = got.text();
     ensure!(head.contains("\"target\":\"/api/headers?a=b\""), "{head}");
     ensure!(head.to_ascii_lowercase().contains("[\"x-test\",\"one\"]"), "{head}");
@@ -77,10 +74,16 @@ fn echo_chunked(demo: &Demo) -> Result<()> {
 
 fn expect_continue(demo: &Demo) -> Result<()> {
     let url = demo.url("/api/echo");
-    let got = curl(
-        200,
-        ["-v", "-H", "Expect: 100-continue", "--expect100-timeout", "150", "--data-binary", "waited", &url],
-    )?;
+    let got = curl([
+        "-v",
+        "-H",
+        "Expect: 100-continue",
+        "--expect100-timeout",
+        "150",
+        "--data-binary",
+        "waited",
+        &url,
+    ])?;
     ensure!(got.text() == "waited" && got.stderr.contains("< HTTP/1.1 100"), "{}", got.stderr);
     ensure!(!got.stderr.contains("Done waiting for 100-continue"), "{}", got.stderr);
     Ok(())

@@ -57,10 +57,15 @@ fn not_modified_by_entity_tag(demo: &Demo) -> Result<()> {
         [(etag.clone(), "304 0"), ("\"other\"".into(), "200 128"), (format!("\"x\", W/{etag}"), "304 0")]
     {
         let field = format!("If-None-Match: {sent}");
-        let got = curl(
-            10,
-            ["-o", "/dev/null", "-w", "%{http_code} %{size_download}", "-H", &field, &demo.url("/128")],
-        )?;
+        let got = curl([
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code} %{size_download}",
+            "-H",
+            &field,
+            &demo.url("/128"),
+        ])?;
         ensure!(got.text() == expected, "{field}: {}, expected {expected}", got.text());
     }
     Ok(())

@@ -15,7 +15,7 @@ use weir_tests::weir::{Weir, command};
 use weir_tests::{PATIENCE, free_port, pattern, wait_for};
 
 pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] =
-    &[("tls::real_clients", real_clients), ("tls::without_entropy", without_entropy)];
+    &[("tls::real_clients", real_clients), ("tls::without_entropy", entropy::without_entropy)];
 
 const START: Duration = Duration::from_secs(300);
 
@@ -210,7 +210,7 @@ fn real_clients() -> Result<()> {
         .and_then(|()| redirect_and_hsts(&client))
         .and_then(|()| bad_input(&client))
         .and_then(|()| alerts::say_why(&client))
-        .and_then(|()| replacement(&client));
+        .and_then(|()| replacement::replacement(&client));
     weir.signal(Signal::TERM)?;
     outcome.with_context(|| weir.log())
 }

@@ -70,21 +70,18 @@ fn keys_from_the_host(shelf: &Shelf) -> Result<()> {
     let mut machine = Machine::boot(&setup(shelf, &given)?)?;
     machine.line("serving at", PATIENCE)?;
     let port = machine.port();
-    let page = curl(
-        20,
-        [
-            "--retry".into(),
-            "20".into(),
-            "--retry-all-errors".into(),
-            "--retry-delay".into(),
-            "1".into(),
-            "--cacert".into(),
-            made.ca.display().to_string(),
-            "--resolve".into(),
-            format!("{NAME}:{port}:127.0.0.1"),
-            format!("https://{NAME}:{port}/"),
-        ],
-    )?;
+    let page = curl([
+        "--retry".into(),
+        "20".into(),
+        "--retry-all-errors".into(),
+        "--retry-delay".into(),
+        "1".into(),
+        "--cacert".into(),
+        made.ca.display().to_string(),
+        "--resolve".into(),
+        format!("{NAME}:{port}:127.0.0.1"),
+        format!("https://{NAME}:{port}/"),
+    ])?;
     ensure!(page.stdout == PAGE, "{}", page.text());
     drop(machine);
 

@@ -50,11 +50,6 @@ impl Shelf {
         Ok(path)
     }
 
-    /// Builds an image.
-    pub(crate) fn build(&self, format: Format, out: &Path) -> Result<()> {
-        self.build_of("weir", format, out)
-    }
-
     fn build_of(&self, name: &str, format: Format, out: &Path) -> Result<()> {
         let output = self.weir_image([
             "build".as_ref(),

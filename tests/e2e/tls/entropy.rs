@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn without_entropy() -> Result<()> {
+pub(super) fn without_entropy() -> Result<()> {
     let lab = prepare()?;
     lab.write(
         "small.toml",

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Certificates are replaced at run time: an invalid replacement changes nothing, and existing connections stay open.
-fn replacement(client: &Client<'_>) -> Result<()> {
+pub(super) fn replacement(client: &Client<'_>) -> Result<()> {
     let lab = client.lab;
     lab.certificate("fresh", "-newkey ec -pkeyopt ec_paramgen_curve:P-256", "ca", "fresh.test", 30)?;
     lab.openssl("ocsp -issuer ca.pem -cert fresh.pem -reqout req.der")?;
