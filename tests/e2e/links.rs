@@ -14,7 +14,9 @@ use weir_agent::tls::Tls;
 use weir_tests::raw::Connection;
 use weir_tests::{PATIENCE, free_port, pattern, workspace};
 
-pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] = &[
+type Test = fn() -> Result<()>;
+
+pub(crate) const TESTS: &[(&str, Test)] = &[
     ("links::tls_with_weir_agent", weir_agent),
     ("links::tls_with_openssl", openssl),
     ("links::workers_that_are_not_who_they_should_be", impostors),

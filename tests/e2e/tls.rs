@@ -14,7 +14,9 @@ use std::time::Duration;
 use weir_tests::weir::{Weir, command};
 use weir_tests::{PATIENCE, free_port, pattern, wait_for};
 
-pub(crate) const TESTS: &[(&str, fn() -> Result<()>)] =
+type Test = fn() -> Result<()>;
+
+pub(crate) const TESTS: &[(&str, Test)] =
     &[("tls::real_clients", real_clients), ("tls::without_entropy", entropy::without_entropy)];
 
 const START: Duration = Duration::from_secs(300);
