@@ -144,7 +144,7 @@ fn takes_over() -> Result<()> {
     ensure!(ask()? == (200, true));
     for (socket, order, says) in [
         ("control", &["pool", "app", "stop"][..], "managed by `weir supervise`"),
-        ("supervisor", &["drain"], "begins at that of `weir up`"),
+        ("supervisor", &["drain"], "send drain to that of `weir up`"),
     ] {
         let refused = bench.ctl_at(socket, order).err().map_or_else(String::new, |error| error.to_string());
         ensure!(refused.contains(says), "{order:?} at {socket}: {refused}");
