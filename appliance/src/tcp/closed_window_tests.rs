@@ -116,3 +116,15 @@ fn nobody_is_asked_for_room_that_is_not_needed() {
     assert!(bench.sent_until(Instant::from_nanos(30_000_000_000)).is_empty());
     let _ = id;
 }
+
+/// A client that is asked whether it is there has a timeout, which must not seem to have passed when data is sent again.
+#[test]
+fn a_connection_with_a_timeout_survives_the_opening_of_a_window() {
+    let mut bench = Bench::with_static_address();
+    let (id, seq, start) = bench.connect(5000);
+    bench.stack.get(id).unwrap().0.set_timeout(Some(smoltcp::time::Duration::from_secs(90)));
+    bench.send(id, 20 * MSS);
+    bench.told(id, seq, start + 500, 0);
+    bench.told(id, seq, start + 500, 60_000);
+    assert_eq!(bench.stack.get(id).unwrap().0.state(), State::Established);
+}

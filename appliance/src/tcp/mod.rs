@@ -357,8 +357,12 @@ impl<T: Default> Stack<T> {
         if core::mem::take(&mut connection.resend) {
             // smoltcp rewinds to the first unacknowledged byte only when its retransmission timer expires. So it is polled with a
             // time at which the timer has expired, and with a device that has no room, so that it rewinds and sends nothing yet.
+            // The timeout of a probed client must not expire as well: that would abort the connection.
+            let timeout = connection.socket.get().timeout();
+            connection.socket.get_mut().set_timeout(None);
             let reserve = core::mem::replace(&mut port.reserve, usize::MAX);
             self.iface.poll_egress(at + TIMED_OUT, &mut port, &mut connection.socket.set);
+            connection.socket.get_mut().set_timeout(timeout);
             (port.reserve, port.blocked) = (reserve, false);
         }
         // Asking first is cheaper than a fruitless attempt to send.
