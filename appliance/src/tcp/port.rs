@@ -130,16 +130,7 @@ impl<N: Nic> TxToken for Transmit<'_, N> {
             let packet = &mut frame[ETHERNET_LEN..];
             let result = run(packet);
             *resent = resent.saturating_add(sent_before(packet, last_sent.as_ref()));
-            let before = last_sent.map(|last| last.next);
-            let offload = finish(packet, info.tx_checksum, segment, last_sent);
-            if let (Some(last), Some(before)) = (last_sent, before)
-                && is_closed
-                && last.next == before + 1
-                && !is_fin(packet)
-            {
-                last.next = before;
-            }
-            (result, offload)
+            (result, finish(packet, info.tx_checksum, segment, is_closed, last_sent))
         });
         match sent.ok().flatten() {
             Some(result) => result,
@@ -166,7 +157,13 @@ pub(super) fn write_header(frame: &mut [u8], from: [u8; 6], to: EthernetAddress)
 }
 
 /// Updates the state of the connection's output, and leaves the checksum to the card if it can complete it.
-fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Option<LastSent>) -> TxOffload {
+fn finish(
+    packet: &mut [u8],
+    checksum: bool,
+    segment: Option<u16>,
+    is_closed: bool,
+    last: &mut Option<LastSent>,
+) -> TxOffload {
     let ip = Ipv4Packet::new_unchecked(&*packet);
     if ip.next_header() != IpProtocol::Tcp {
         return TxOffload::default();
@@ -177,6 +174,14 @@ fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Op
     let mut tcp = TcpPacket::new_unchecked(segment_bytes);
     let (occupies, ack) = (tcp.segment_len(), tcp.ack_number());
     let mut next = tcp.seq_number() + occupies;
+    // smoltcp's probe of a closed window, see `Port::is_closed`.
+    if let Some(last) = *last
+        && is_closed
+        && next == last.next + 1
+        && !tcp.fin()
+    {
+        next = last.next;
+    }
     if let Some(last) = *last
         && last.next > next
     {
@@ -200,12 +205,6 @@ fn finish(packet: &mut [u8], checksum: bool, segment: Option<u16>, last: &mut Op
         checksum: Some(ChecksumOffload { start: (ETHERNET_LEN + start) as u16, offset: TCP_CHECKSUM_OFFSET }),
         tso4_segment: segment,
     }
-}
-
-/// Whether the packet carries FIN.
-fn is_fin(packet: &[u8]) -> bool {
-    let ip = Ipv4Packet::new_unchecked(packet);
-    ip.next_header() == IpProtocol::Tcp && TcpPacket::new_unchecked(ip.payload()).fin()
 }
 
 /// How many of a packet's content bytes were sent before.
