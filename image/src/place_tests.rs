@@ -57,26 +57,25 @@ fn files_take_the_place_of_regular_files_alone() {
     only_at_files(|path| remove_file(path).map_err(|error| error.to_string()));
 }
 
-#[test]
-fn nothing_but_a_socket_is_removed_as_one() {
+/// Of everything there is, `remove` removes what has this name, and it accepts that nothing is there.
+fn removes_only(name: &str, remove: impl Fn(&Path) -> Result<()>) {
     let directory = tempfile::tempdir().expect("a directory");
     for path in everything(directory.path()) {
-        let removed = remove_socket(&path);
-        assert_eq!(removed.is_ok(), path.ends_with("socket"), "{removed:?}");
+        let removed = remove(&path);
+        assert_eq!(removed.is_ok(), path.ends_with(name), "{removed:?}");
         assert_eq!(std::fs::symlink_metadata(&path).is_err(), removed.is_ok(), "{}", path.display());
     }
-    remove_socket(&directory.path().join("nothing")).expect("nothing to remove");
+    remove(&directory.path().join("nothing")).expect("nothing to remove");
+}
+
+#[test]
+fn nothing_but_a_socket_is_removed_as_one() {
+    removes_only("socket", remove_socket);
 }
 
 #[test]
 fn nothing_but_a_directory_is_removed_as_one() {
-    let directory = tempfile::tempdir().expect("a directory");
-    for path in everything(directory.path()) {
-        let removed = remove_directory(&path);
-        assert_eq!(removed.is_ok(), path.ends_with("directory"), "{removed:?}");
-        assert_eq!(std::fs::symlink_metadata(&path).is_err(), removed.is_ok(), "{}", path.display());
-    }
-    remove_directory(&directory.path().join("nothing")).expect("nothing to remove");
+    removes_only("directory", remove_directory);
 }
 
 #[test]
